@@ -1,0 +1,121 @@
+"""What a model is and how it is trained: two frozen records, validated once, kept in every file."""
+
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, TypeVar
+
+from .errors import CharlstmError
+
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine", "step", "plateau"]
+Dtype = Literal["float32", "float64"]
+
+# Far above what trains on a CPU; they keep a hostile file from asking for all the memory there is.
+MAX_HIDDEN = 16_384
+MAX_LAYERS = 64
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a model. Its vocabulary comes beside it."""
+
+    hidden: int = 128  # units of each layer
+    layers: int = 2
+    dtype: Dtype = "float32"
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _require(self, "hidden", 1 <= self.hidden <= MAX_HIDDEN, f"1 to {MAX_HIDDEN}")
+        _require(self, "layers", 1 <= self.layers <= MAX_LAYERS, f"1 to {MAX_LAYERS}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. The defaults are plain; `charlstm train` chooses better ones."""
+
+    lanes: int = 50  # parallel streams of text: the batch size
+    window: int = 50  # steps of truncated back-propagation through time
+    optimizer: Optimizer = "adam"
+    lr: float = 2e-3  # the peak learning rate
+    schedule: Schedule = "constant"
+    warmup: int = 0  # steps over which the rate rises from 0 (schedule cosine)
+    final_lr: float = 0.02  # the last rate as a part of lr (schedule cosine)
+    decay: float = 0.5  # factor of each decay (schedules step and plateau)
+    decay_every: int = 5  # epochs between decays (schedule step)
+    patience: int = 3  # evaluations without a new best before a decay (schedule plateau)
+    beta1: float = 0.9  # decay of the mean gradient (adam), or the momentum (sgd)
+    beta2: float = 0.999  # decay of the mean squared gradient (adam, rmsprop)
+    weight_decay: float = 0.0  # decoupled: times the rate, off every weight at each step
+    clip: float = 5.0  # largest norm of the whole gradient; 0: no limit
+    clip_value: float = 0.0  # largest absolute value of each element; 0: no limit
+    dropout: float = 0.0  # of each layer's output, one mask a window
+    epochs: float | None = None  # end after so many passes over the text
+    steps: int | None = None  # end after so many steps
+    minutes: float | None = None  # end after so much time
+    eval_every: int | None = None  # steps between evaluations
+    keep_every: int | None = None  # steps between checkpoints that are kept
+    seed: int = 0
+    workers: int | None = None  # threads; None: one for each core
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        for name in ("lanes", "window", "decay_every", "patience"):
+            _require(self, name, getattr(self, name) >= 1, "1 or more")
+        for name in ("warmup", "weight_decay", "clip", "clip_value", "seed"):
+            _require(self, name, getattr(self, name) >= 0, "0 or more")
+        for name in ("epochs", "steps", "minutes", "eval_every", "keep_every", "workers"):
+            value = getattr(self, name)
+            _require(self, name, value is None or value > 0, "above 0")
+        for name in ("beta1", "beta2", "dropout"):
+            _require(self, name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
+        for name in ("decay", "final_lr"):
+            _require(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        _require(self, "lr", self.lr > 0, "above 0")
+        ends = [n for n in ("epochs", "steps", "minutes") if getattr(self, n) is not None]
+        if len(ends) > 1:
+            raise CharlstmError(f"{' and '.join(ends)} contradict each other: give one of them")
+        if self.schedule == "cosine" and not ends:
+            raise CharlstmError("schedule cosine needs an end: give steps, epochs or minutes")
+
+
+Config = TypeVar("Config", ModelConfig, TrainConfig)
+
+
+def config_to_json(config: ModelConfig | TrainConfig) -> dict[str, Any]:
+    """The fields as a JSON object."""
+    return asdict(config)
+
+
+def config_from_json(kind: type[Config], data: object) -> Config:
+    """Rebuild a config that config_to_json wrote; anything else is refused."""
+    if not isinstance(data, Mapping):
+        raise CharlstmError(f"a {kind.__name__} must be an object, not {type(data).__name__}")
+    names = {field.name for field in fields(kind)}
+    if unknown := sorted(str(name) for name in set(data) - names):
+        raise CharlstmError(f"unknown field {unknown[0]!r} in a {kind.__name__}")
+    return kind(**data)
+
+
+def _require(config: object, name: str, holds: bool, expected: str) -> None:
+    if not holds:
+        raise CharlstmError(f"{name} must be {expected}, not {getattr(config, name)!r}")
+
+
+def _check_types(config: ModelConfig | TrainConfig) -> None:
+    """Check each field against its annotation; a whole number also serves where a float does."""
+    for name, annotation in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if typing.get_origin(annotation) is Literal:
+            choices = typing.get_args(annotation)
+            if value not in choices:
+                raise CharlstmError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+            continue
+        kinds = typing.get_args(annotation) or (annotation,)
+        allowed = (*kinds, int) if float in kinds else kinds
+        if isinstance(value, bool) or not isinstance(value, allowed):
+            wanted = " or ".join("none" if k is type(None) else k.__name__ for k in kinds)
+            raise CharlstmError(f"{name} must be {wanted}, not {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CharlstmError(f"{name} must be a finite number, not {value!r}")

@@ -1,0 +1,264 @@
+"""Text files of any size to ids on disk, in small pieces, once for each content."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from charlstm.arrays import Ids
+from charlstm.cache import (
+    cache_folder,
+    cache_limit,
+    cache_size,
+    clear_cache,
+    discard,
+    make_room,
+    mark_used,
+    new_entry,
+)
+from charlstm.errors import CharlstmError
+from charlstm.files import written_whole
+from charlstm.textfiles import CHUNK, Newlines, Progress, TextFiles
+from charlstm.vocab import Level, Vocab, code_points
+
+__all__ = [
+    "Corpus",
+    "cache_folder",
+    "cache_size",
+    "clear_cache",
+    "corpus_digest",
+    "open_corpus",
+    "spool",
+]
+
+FORMAT = 1  # of the cache: raised whenever the same text would be stored otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text as ids: the training files one after another, then the validation files.
+
+    ids: (characters,) read-only, mapped from disk, of type `vocab.dtype`.
+    bytes: size of the text in UTF-8 (at level "byte", of the bytes themselves).
+    train_characters: how many of the ids, from the first, are of the training files.
+    digest: what `corpus_digest` returns.
+    paths: the files that were read, in order.
+    """
+
+    ids: Ids
+    vocab: Vocab
+    bytes: int
+    train_characters: int
+    digest: str
+    paths: tuple[str, ...]
+
+    @property
+    def characters(self) -> int:
+        """How many ids there are: characters, or bytes at level "byte"."""
+        return len(self.ids)
+
+
+def open_corpus(
+    paths: Sequence[str | Path],
+    *,
+    level: Level = "char",
+    validation_paths: Sequence[str | Path] = (),
+    encoding: str = "utf-8",
+    newlines: Newlines = "keep",
+    extra: Vocab | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    chunk_bytes: int = CHUNK,
+) -> Corpus:
+    """Return the text of files and folders as ids, from the cache if it was read before.
+
+    A folder stands for all files in it and below, in the order of their relative paths, without
+    hidden names and links to folders. Files compressed with gzip or xz are read as what they
+    hold. A byte-order mark at the start of a file is dropped.
+
+    level: "char", or "byte" for the files' bytes as they are.
+    newlines: "keep", or "lf" to make \\n of each \\r\\n and \\r.
+    extra: a vocabulary whose symbols are to be in the resulting one too.
+    cache: the folder to keep the ids in, instead of `cache_folder()`.
+    progress: called as progress(done, total, what), in bytes of the files, during each of up to
+    three passes; what is "hashing", "scanning" or "encoding".
+    chunk_bytes: how much is read at a time.
+
+    Raises CharlstmError for what cannot be read, decoded, learnt from or stored.
+    """
+    texts = TextFiles.find(
+        paths,
+        validation_paths,
+        level=level,
+        encoding=encoding,
+        newlines=newlines,
+        chunk_bytes=chunk_bytes,
+    )
+    if extra is not None and extra.level != level:
+        raise CharlstmError(
+            f"the vocabulary to be extended is of level {extra.level}, the text of level {level}: "
+            f"use --level {extra.level}"
+        )
+    cache_limit()  # a bad setting is told before the work, not after it
+    digest = texts.digest(progress)
+    options = [FORMAT, digest, None if extra is None else extra.to_json()]
+    key = hashlib.sha256(json.dumps(options).encode()).hexdigest()
+    root = cache_folder() if cache is None else cache
+    # Once to look and once to make it; again only if another process removes it in between.
+    for _ in range(3):
+        corpus = _load(root / key, digest, texts)
+        if corpus is not None:
+            mark_used(root / key)
+            return corpus
+        discard(root / key)
+        _make(root, key, texts, extra, progress)
+    raise CharlstmError(f"{root}: the encoded text did not stay there: set CHARLSTM_CACHE")
+
+
+def corpus_digest(
+    paths: Sequence[str | Path],
+    *,
+    level: Level = "char",
+    validation_paths: Sequence[str | Path] = (),
+    encoding: str = "utf-8",
+    newlines: Newlines = "keep",
+    progress: Progress | None = None,
+) -> str:
+    """Return the digest that `open_corpus` would give, without encoding anything.
+
+    It is a SHA-256 in hexadecimal over the bytes of each file as it is on disk, their order,
+    which are for validation, the level, the encoding and the newlines; not over their names, nor
+    an extra vocabulary. Raises CharlstmError if a file is gone or unreadable.
+    """
+    texts = TextFiles.find(
+        paths, validation_paths, level=level, encoding=encoding, newlines=newlines
+    )
+    return texts.digest(progress)
+
+
+def spool(stream: BinaryIO, path: Path) -> None:
+    """Copy a stream that can be read only once, such as standard input, to the file `path`.
+
+    Raises CharlstmError if that fails; then `path` stays as it was.
+    """
+    try:
+        with written_whole(path) as file:
+            shutil.copyfileobj(stream, file, CHUNK)
+    except OSError as error:
+        raise CharlstmError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _make(
+    root: Path, key: str, texts: TextFiles, extra: Vocab | None, progress: Progress | None
+) -> None:
+    """Put the ids of `texts` into the cache as the entry `key`."""
+    vocab, train, validation, size = _scan(texts, extra, progress)
+    facts = {
+        "vocab": vocab.to_json(),
+        "characters": train + validation,
+        "train_characters": train,
+        "bytes": size,
+    }
+    try:
+        with new_entry(root, key) as folder:
+            _write_ids(folder / "ids.npy", texts, vocab, train + validation, progress)
+            with written_whole(folder / "corpus.json") as file:
+                file.write(json.dumps(facts).encode())
+        make_room(root, key)
+    except OSError as error:
+        needed = (train + validation) * vocab.dtype.itemsize
+        raise CharlstmError(
+            f"cannot keep the encoded text in {root}, where it takes {needed:,} bytes "
+            f"({error.strerror or error}): make room, or set CHARLSTM_CACHE to another folder"
+        ) from error
+
+
+def _scan(
+    texts: TextFiles, extra: Vocab | None, progress: Progress | None
+) -> tuple[Vocab, int, int, int]:
+    """Return the vocabulary, the characters for training and validation, and the UTF-8 size."""
+    found = np.zeros(0x110000, bool)
+    if extra is not None and extra.level == "char":
+        found[code_points(extra.characters)] = True
+    known = b""  # the ASCII characters found so far
+    counts = [0, 0]
+    size = 0
+    for held_out, text in texts.pieces("scanning", progress):
+        counts[held_out] += len(text)
+        if texts.level == "byte":
+            size += len(text)
+            continue
+        data = text.encode("utf-8", "surrogatepass")
+        size += len(data)
+        # Most of most texts is ASCII, and deleting that is much faster than looking at it.
+        rest = data.translate(None, known)
+        if rest:
+            found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
+            known = bytes(np.flatnonzero(found[:128]).tolist())
+    train, validation = counts
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
+    if texts.train_files < len(texts.files):
+        _refuse_too_small(texts.files[texts.train_files :], "for validation", validation)
+    if texts.level == "byte":
+        return Vocab.bytes(), train, validation, size
+    codes = np.flatnonzero(found).tolist()
+    if len(codes) < 2:
+        raise CharlstmError(
+            f"{texts.files[0]}: too small to learn from: {chr(codes[0])!r} is its only character"
+        )
+    return Vocab.from_characters(map(chr, codes)), train, validation, size
+
+
+def _refuse_too_small(files: Sequence[Path], purpose: str, characters: int) -> None:
+    if characters < 2:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        raise CharlstmError(
+            f"{files[0]}{more}: too small {purpose}: {characters} characters, at least 2 are needed"
+        )
+
+
+def _write_ids(
+    path: Path, texts: TextFiles, vocab: Vocab, length: int, progress: Progress | None
+) -> None:
+    # Written, not mapped: on a full disk writing raises OSError, a mapping ends the process.
+    with open(path, "wb") as file:
+        header = {"descr": vocab.dtype.str, "fortran_order": False, "shape": (length,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for _, text in texts.pieces("encoding", progress):
+            if vocab.level == "byte":
+                file.write(text.encode("latin-1"))
+            else:
+                file.write(vocab.encode_codes(code_points(text)).data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _load(entry: Path, digest: str, texts: TextFiles) -> Corpus | None:
+    """Return the entry, or None where there is none or it is not what was written."""
+    try:
+        facts = json.loads((entry / "corpus.json").read_bytes())
+        vocab = Vocab.from_json(facts["vocab"])
+        characters, train, size = (
+            int(facts[name]) for name in ("characters", "train_characters", "bytes")
+        )
+        mapped = np.load(entry / "ids.npy", mmap_mode="r", allow_pickle=False)
+        end = mapped.offset + mapped.nbytes
+        if (
+            mapped.shape != (characters,)
+            or mapped.dtype != vocab.dtype
+            or (entry / "ids.npy").stat().st_size != end
+            or vocab.level != texts.level
+            or not 0 < train <= characters
+        ):
+            return None
+    except Exception:  # whatever is wrong with it, it is made anew
+        return None
+    # A plain array over the mapping: slices of np.memmap are slower to take.
+    ids = mapped.view(np.ndarray)
+    return Corpus(ids, vocab, size, train, digest, tuple(map(str, texts.files)))

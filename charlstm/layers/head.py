@@ -1,0 +1,54 @@
+"""The head: a dense layer to the vocabulary, softmax and cross-entropy, for any number of rows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arrays import Array, Ids
+
+
+def head_shapes(H: int, V: int) -> dict[str, tuple[int, ...]]:
+    """The parameters of a head from H units to V symbols."""
+    return {"W": (H, V), "b": (V,)}
+
+
+def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
+    """Weights from N(0, 1/H), biases 0."""
+    W = parameters["W"]
+    W[...] = rng.normal(0.0, len(W) ** -0.5, W.shape)
+    parameters["b"][...] = 0
+
+
+def log_probabilities(parameters: Mapping[str, Array], x: Array, out: Array) -> None:
+    """Write log softmax(x W + b) into out (N, V), for x (N, H). Shifted by the maximum."""
+    np.matmul(x, parameters["W"], out=out)
+    out += parameters["b"]
+    out -= out.max(axis=1, keepdims=True)
+    out -= np.log(np.exp(out).sum(axis=1, keepdims=True))
+
+
+def cross_entropy(log_probs: Array, targets: Ids) -> Array:
+    """The nats of each target (N) under log_probs (N, V)."""
+    return -np.take_along_axis(log_probs, targets[:, None], axis=1)[:, 0]
+
+
+def head_backward(
+    parameters: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    x: Array,
+    targets: Ids,
+    log_probs: Array,
+    scale: float,
+    dx: Array,
+) -> None:
+    """Back-propagate scale * (sum of the cross-entropies): softmax minus one-hot, times scale.
+
+    x (N, H), targets (N), log_probs (N, V), which becomes the gradient of the logits.
+    Overwrites the head's gradients and dx (N, H).
+    """
+    dlogits = np.exp(log_probs, out=log_probs)
+    dlogits[np.arange(len(targets)), targets] -= 1
+    dlogits *= scale
+    np.matmul(x.T, dlogits, out=gradients["W"])
+    np.sum(dlogits, axis=0, out=gradients["b"])
+    np.matmul(dlogits, parameters["W"].T, out=dx)

@@ -1,0 +1,250 @@
+"""CharModel: an embedding gather, a stack of recurrent layers and a softmax head."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array, Ids
+from .config import ModelConfig
+from .errors import CharlstmError
+from .layers import lstm
+from .layers.head import (
+    cross_entropy,
+    head_backward,
+    head_initialise,
+    head_shapes,
+    log_probabilities,
+)
+from .parameters import Parameters
+from .randomness import generator
+from .sampler import Sampling, stream_texts
+from .scorer import Score, score_texts
+from .vocab import Vocab
+
+
+@dataclass
+class Workspace:
+    """The activations of the whole model over a window of T steps and B lanes."""
+
+    layers: list[lstm.LSTMWorkspace]
+    inputs: list[Array | Ids]  # of each layer, and of the head: masked outputs of the one before
+    log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
+    dout: Array  # (T, B, H): the gradient on its way down
+
+
+def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every parameter, in the order of the flat vector."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(config.layers):
+        D = config.hidden if k else vocabulary
+        for name, shape in lstm.lstm_shapes(D, config.hidden).items():
+            shapes[f"layers.{k}.{name}"] = shape
+    for name, shape in head_shapes(config.hidden, vocabulary).items():
+        shapes[f"head.{name}"] = shape
+    return shapes
+
+
+class CharModel:
+    """A character-level language model.
+
+    A model holds nothing but its parameters: state goes in and comes out of every call, so one
+    model may serve several threads at once.
+
+    State: (L, S, B, H) for L layers and B lanes; S = 2 for the LSTM: h, then c.
+    """
+
+    def __init__(self, config: ModelConfig, vocab: Vocab, seed: int = 0) -> None:
+        if len(vocab) < 2:
+            raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
+        self.config = config
+        self.vocab = vocab
+        self.parameters = Parameters(parameter_shapes(config, len(vocab)), config.dtype)
+        self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
+        self._head = self.parameters.part("head.")
+        rng = generator(seed, "weights")
+        for layer in self._layers:
+            lstm.lstm_initialise(layer, rng)
+        head_initialise(self._head, rng)
+
+    def initial_state(self, batch: int) -> Array:
+        """The state before a text: zeros, (L, S, B, H)."""
+        shape = (self.config.layers, lstm.STATE_PARTS, batch, self.config.hidden)
+        return np.zeros(shape, self.config.dtype)
+
+    def workspace(self, T: int, B: int, dropout: bool = False) -> Workspace:
+        """Room for forward and backward over T steps and B lanes, to be used again and again.
+
+        dropout: whether masks will be given; the masked outputs then need room of their own.
+        """
+        L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
+        layers = [lstm.lstm_workspace(T, B, H, dtype) for _ in range(L)]
+        outputs = [np.empty((T, B, H), dtype) if dropout else w.output for w in layers]
+        return Workspace(
+            layers=layers,
+            inputs=[np.empty((T, B), np.intp), *outputs],
+            log_probs=np.empty((T * B, len(self.vocab)), dtype),
+            dout=np.empty((T, B, H), dtype),
+        )
+
+    def forward(
+        self, inputs: Ids, state: Array, workspace: Workspace, masks: Array | None = None
+    ) -> Array:
+        """Leave log-probabilities and activations in the workspace; return the new state.
+
+        inputs (T, B) ids; state (L, S, B, H); masks (L, B, H): factors on the output of each
+        layer, the same at every step (Gal and Ghahramani 2016), for a workspace with dropout.
+        """
+        w = workspace
+        w.inputs[0] = inputs
+        new_state = np.empty_like(state)
+        for k, layer in enumerate(self._layers):
+            new_state[k] = lstm.lstm_forward(layer, w.inputs[k], state[k], w.layers[k])
+            if masks is not None:
+                np.multiply(w.layers[k].output, masks[k], out=w.inputs[k + 1])
+        log_probabilities(self._head, _rows(w.inputs[-1]), w.log_probs)
+        return new_state
+
+    def backward(
+        self,
+        targets: Ids,
+        workspace: Workspace,
+        gradients: Parameters,
+        scale: float,
+        masks: Array | None = None,
+        dstate: Array | None = None,
+    ) -> Array:
+        """Back-propagate scale * (the sum of the cross-entropies) after a forward pass.
+
+        targets (T, B); gradients are overwritten; dstate (L, S, B, H) is the gradient that
+        reaches the last state from outside, none under truncation. Uses up the activations and
+        returns the gradient of the state before the window.
+        """
+        w = workspace
+        head_gradients = gradients.part("head.")
+        head_backward(
+            self._head,
+            head_gradients,
+            _rows(w.inputs[-1]),
+            targets.reshape(-1),
+            w.log_probs,
+            scale,
+            _rows(w.dout),
+        )
+        dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
+        for k in reversed(range(len(self._layers))):
+            if masks is not None:
+                w.dout *= masks[k]
+            lstm.lstm_backward(
+                self._layers[k],
+                gradients.part(f"layers.{k}."),
+                w.inputs[k],
+                w.dout,
+                dstate[k],
+                w.layers[k],
+                w.dout if k else None,
+            )
+        return dstate
+
+    def losses(self, inputs: Ids, targets: Ids, state: Array) -> tuple[Array, Array]:
+        """The nats of each target, (T, B), for inputs and targets (T, B); and the new state."""
+        workspace = self.workspace(*inputs.shape)
+        state = self.forward(inputs, state, workspace)
+        return cross_entropy(workspace.log_probs, targets.reshape(-1)).reshape(
+            inputs.shape
+        ), state
+
+    def loss_and_gradients(
+        self, inputs: Ids, targets: Ids, state: Array | None = None
+    ) -> tuple[float, dict[str, Array], Array]:
+        """The mean loss in nats, its gradients by parameter name, and the state after the window.
+
+        inputs, targets: (T, B) ids below the size of the vocabulary.
+        state: (L, S, B, H) as initial_state or an earlier call gave it; zeros if None.
+        """
+        inputs, targets = self._checked("inputs", inputs), self._checked("targets", targets)
+        if inputs.shape != targets.shape:
+            raise CharlstmError(
+                f"targets must have the shape of inputs, {inputs.shape}, not {targets.shape}"
+            )
+        state = self._checked_state(state, inputs.shape[1])
+        workspace = self.workspace(*inputs.shape)
+        state = self.forward(inputs, state, workspace)
+        loss = cross_entropy(workspace.log_probs, targets.reshape(-1)).mean(dtype=np.float64)
+        gradients = self.parameters.like()
+        self.backward(targets, workspace, gradients, 1 / inputs.size)
+        return float(loss), gradients, state
+
+    def step(self, ids: Ids, state: Array) -> tuple[Array, Array]:
+        """One character: ids (B,) and a state to log-probabilities (B, V) and the next state."""
+        row = self._checked("ids", np.asarray(ids)[None])
+        state = self._checked_state(state, row.shape[1])
+        workspace = self.workspace(*row.shape)
+        state = self.forward(row, state, workspace)
+        return workspace.log_probs, state
+
+    def stream(
+        self,
+        length: int = 0,
+        *,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
+        unknown: str = "error",
+        seed: int | None = None,
+    ) -> Iterator[str]:
+        """Generate text piece by piece, `length` symbols without the prime; 0: without end.
+
+        temperature: 0 takes the likeliest symbol each time, 1 draws from the model's own
+            distribution, above 1 flattens it. top_k, top_p, min_p: see sampler.Sampling.
+        stop: the text ends before the first of these strings.
+        unknown: "error", "skip" or "replace", for characters of the prime unknown to the model.
+        """
+        pieces = stream_texts(
+            self,
+            length=length,
+            prime=prime,
+            unknown=unknown,
+            sampling=Sampling(temperature, top_k, top_p, min_p),
+            stops=(stop,) if isinstance(stop, str) else tuple(stop),
+            seed=seed,
+        )
+        return (piece for (piece,) in pieces)
+
+    def sample(self, length: int, **options: Any) -> str:
+        """`length` new characters (or bytes, at that level); the options are those of stream."""
+        if length < 1:
+            raise CharlstmError(f"length must be 1 or more, not {length}")
+        return "".join(self.stream(length, **options))
+
+    def score(self, text: str, unknown: str = "error") -> Score:
+        """How well the model predicts `text`, as if it followed a line end."""
+        return next(score_texts(self, [text], unknown))
+
+    def _checked(self, name: str, ids: Ids) -> Ids:
+        ids = np.asarray(ids)
+        if ids.ndim != 2 or ids.size == 0:
+            raise CharlstmError(f"{name} must be of shape (T, B), not {ids.shape}")
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise CharlstmError(f"{name} must be whole numbers, not {ids.dtype}")
+        if ids.min() < 0 or ids.max() >= len(self.vocab):
+            raise CharlstmError(
+                f"{name} must be 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()}"
+            )
+        return ids.astype(np.intp, copy=False)
+
+    def _checked_state(self, state: Array | None, batch: int) -> Array:
+        if state is None:
+            return self.initial_state(batch)
+        expected = (self.config.layers, lstm.STATE_PARTS, batch, self.config.hidden)
+        if np.shape(state) != expected:
+            raise CharlstmError(f"state must be of shape {expected}, not {np.shape(state)}")
+        return np.asarray(state, self.config.dtype)
+
+
+def _rows(x: Array | Ids) -> Array:
+    return x.reshape(-1, x.shape[-1])

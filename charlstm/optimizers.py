@@ -1,0 +1,123 @@
+"""Optimizers over the flat parameter vector, a block at a time.
+
+A block of weights and its moments stay in the cache through all of its element-wise operations,
+and workers update different blocks at once. Weight decay is decoupled from the gradient
+(Loshchilov and Hutter 2019): each step takes rate * weight_decay of every weight away.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from .arrays import Array
+from .config import TrainConfig
+
+BLOCK = 16_384  # elements
+
+
+class Optimizer(Protocol):
+    """`moments` holds vectors as long as the parameters, to be saved with them."""
+
+    moments: dict[str, Array]
+
+    def update(
+        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
+    ) -> None:
+        """Update weights[span] by gradient[span]; `step` counts from 1. Uses up the gradient."""
+
+
+def blocks(span: slice) -> Iterator[slice]:
+    """Cut a span of the vector into blocks."""
+    for start in range(span.start, span.stop, BLOCK):
+        yield slice(start, min(start + BLOCK, span.stop))
+
+
+class Adam:
+    """Kingma and Ba 2015: the mean gradient over the root of the mean squared gradient."""
+
+    epsilon = 1e-8
+
+    def __init__(self, config: TrainConfig, like: Array) -> None:
+        self.beta1, self.beta2 = config.beta1, config.beta2
+        self.weight_decay = config.weight_decay
+        self.moments = {"mean": np.zeros_like(like), "square": np.zeros_like(like)}
+
+    def update(
+        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
+    ) -> None:
+        # the moments start at zero; dividing by 1 - beta^step takes that bias off
+        step_size = rate / (1 - self.beta1**step)
+        root_correction = (1 - self.beta2**step) ** -0.5
+        for block in blocks(span):
+            w, g = weights[block], gradient[block]
+            mean, square = self.moments["mean"][block], self.moments["square"][block]
+            scratch = g * g
+            scratch *= 1 - self.beta2
+            square *= self.beta2
+            square += scratch
+            mean *= self.beta1
+            g *= 1 - self.beta1
+            mean += g
+            np.sqrt(square, out=scratch)
+            scratch *= root_correction
+            scratch += self.epsilon
+            np.divide(mean, scratch, out=scratch)
+            scratch *= step_size
+            w *= 1 - rate * self.weight_decay
+            w -= scratch
+
+
+class RMSprop:
+    """Hinton 2012: the gradient over the root of the mean squared gradient."""
+
+    epsilon = 1e-8
+
+    def __init__(self, config: TrainConfig, like: Array) -> None:
+        self.beta2 = config.beta2
+        self.weight_decay = config.weight_decay
+        self.moments = {"square": np.zeros_like(like)}
+
+    def update(
+        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
+    ) -> None:
+        for block in blocks(span):
+            w, g, square = weights[block], gradient[block], self.moments["square"][block]
+            scratch = g * g
+            scratch *= 1 - self.beta2
+            square *= self.beta2
+            square += scratch
+            np.sqrt(square, out=scratch)
+            scratch += self.epsilon
+            np.divide(g, scratch, out=scratch)
+            scratch *= rate
+            w *= 1 - rate * self.weight_decay
+            w -= scratch
+
+
+class SGD:
+    """Gradient descent with momentum (Polyak 1964), beta1 being the momentum; 0 for none."""
+
+    def __init__(self, config: TrainConfig, like: Array) -> None:
+        self.momentum = config.beta1
+        self.weight_decay = config.weight_decay
+        self.moments = {"velocity": np.zeros_like(like)}
+
+    def update(
+        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
+    ) -> None:
+        for block in blocks(span):
+            w, velocity = weights[block], self.moments["velocity"][block]
+            velocity *= self.momentum
+            velocity += gradient[block]
+            w *= 1 - rate * self.weight_decay
+            w -= rate * velocity
+
+
+_OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
+
+
+def make_optimizer(config: TrainConfig, parameters: Array) -> Optimizer:
+    """The optimizer that `config` names, for a flat parameter vector."""
+    optimizer: Optimizer = _OPTIMIZERS[config.optimizer](config, parameters)
+    return optimizer

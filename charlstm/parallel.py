@@ -1,0 +1,86 @@
+"""Worker threads, and a BLAS that is held to one thread while they work.
+
+Lanes are independent until their gradients are summed, so whole workers over lanes beat threads
+inside each product. NumPy releases the interpreter lock in products and element-wise functions.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+Result = TypeVar("Result")
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _controller() -> ThreadpoolController:
+    return ThreadpoolController()  # looks at every loaded library, so once only
+
+
+_lock = threading.Lock()
+_holders = 0
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread; the limit is the process's, so the last to leave lifts it."""
+    global _holders, _limit
+    with _lock:
+        if _holders == 0:
+            _limit = _controller().limit(limits=1, user_api="blas")
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if _holders == 0:
+                _limit.restore_original_limits()
+
+
+class Workers:
+    """A fixed number of threads that run the same function, each with its own number.
+
+    Idle threads block. The caller's thread is worker 0, so one worker needs no thread.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
+
+    def run(self, function: Callable[[int], Result]) -> list[Result]:
+        """function(k) for each worker k at once; the results in order. Errors are raised here."""
+        if self._pool is None:
+            return [function(0)]
+        futures = [self._pool.submit(function, k) for k in range(1, self.count)]
+        try:
+            first = function(0)
+        finally:
+            # Also when worker 0 fails: nobody may still be writing to shared arrays afterwards.
+            results = [future.exception() for future in futures]
+        for error in results:
+            if error is not None:
+                raise error
+        return [first, *(future.result() for future in futures)]
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def share(items: int, count: int, k: int) -> slice:
+    """The k-th of `count` nearly equal contiguous parts of range(items)."""
+    return slice(items * k // count, items * (k + 1) // count)

@@ -1,0 +1,29 @@
+"""Named random generators: one for each purpose, all from one seed, each with a state to save."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from .errors import CharlstmError
+
+Purpose = Literal["weights", "lanes", "dropout", "sample"]
+_SPAWN_KEYS: dict[Purpose, int] = {"weights": 0, "lanes": 1, "dropout": 2, "sample": 3}
+
+
+def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
+    """A generator of its own for `purpose`; equal seeds give equal draws, None a new seed."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+def generator_state(rng: np.random.Generator) -> dict[str, Any]:
+    """What restore_generator takes, as a JSON object."""
+    return dict(rng.bit_generator.state)
+
+
+def restore_generator(rng: np.random.Generator, state: object) -> None:
+    """Let `rng` go on from a state that generator_state gave."""
+    try:
+        rng.bit_generator.state = state
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise CharlstmError(f"not the state of a random generator: {error}") from None

@@ -1,0 +1,175 @@
+"""Text from a model: which symbol comes next, one at a time, for one sample or several at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .arrays import Array, Ids
+from .errors import CharlstmError
+from .randomness import generator
+from .vocab import Vocab
+
+
+class Steppable(Protocol):
+    """What sampling needs of a model."""
+
+    @property
+    def vocab(self) -> Vocab: ...
+
+    def initial_state(self, batch: int) -> Array: ...
+
+    def step(self, ids: Ids, state: Array) -> tuple[Array, Array]: ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next symbol is drawn from the model's probabilities.
+
+    The temperature divides the log-probabilities (0: always the likeliest); then only those
+    symbols stay that pass all the filters.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0  # the k likeliest; 0: all
+    top_p: float = 1.0  # the fewest likeliest that together have probability p (Holtzman 2020)
+    min_p: float = 0.0  # those at least p times as likely as the likeliest (Nguyen 2024)
+
+    def __post_init__(self) -> None:
+        for name, holds, expected in (
+            ("temperature", 0 <= self.temperature < np.inf, "0 (greedy) or above"),
+            ("top_k", self.top_k >= 0, "0 (all symbols) or above"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("min_p", 0 <= self.min_p <= 1, "0 to 1"),
+        ):
+            if not holds:
+                raise CharlstmError(f"{name} must be {expected}, not {getattr(self, name)!r}")
+
+
+def probabilities(log_probs: Array, sampling: Sampling) -> Array:
+    """The distribution to draw from, (B, V) in float64, for a temperature above 0."""
+    scaled = log_probs.astype(np.float64) / sampling.temperature
+    p: Array = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    keep = p >= sampling.min_p * p.max(axis=1, keepdims=True)
+    if 0 < sampling.top_k < p.shape[1] or sampling.top_p < 1:
+        order = np.argsort(-p, axis=1, kind="stable")
+        falling = np.take_along_axis(p, order, axis=1)
+        # a symbol is in the nucleus if those before it have not yet reached top_p
+        in_nucleus = falling.cumsum(axis=1) - falling < sampling.top_p
+        if sampling.top_k:
+            in_nucleus[:, sampling.top_k :] = False
+        kept = np.empty_like(in_nucleus)
+        np.put_along_axis(kept, order, in_nucleus, axis=1)
+        keep &= kept
+    p *= keep
+    return p
+
+
+def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
+    """The next id of each row of log_probs (B, V): one uniform number a row, one row an order."""
+    if sampling.temperature == 0:
+        return log_probs.argmax(axis=1)
+    below = probabilities(log_probs, sampling).cumsum(axis=1)
+    thresholds = rng.random((len(below), 1)) * below[:, -1:]
+    chosen: Ids = (below <= thresholds).sum(axis=1)
+    return np.minimum(chosen, below.shape[1] - 1)
+
+
+def start_ids(vocab: Vocab) -> Ids:
+    """What a text without a beginning follows: a line end, where the model knows one."""
+    return vocab.encode("\n", unknown="skip")
+
+
+def generate(
+    model: Steppable, prime: Ids, count: int, sampling: Sampling, rng: np.random.Generator
+) -> Iterator[Ids]:
+    """Ids of `count` samples, (count,) at a time and without end, after the ids of the prime."""
+    state = model.initial_state(1)
+    log_probs: Array | None = None
+    for id_ in prime:
+        log_probs, state = model.step(np.array([id_]), state)
+    if log_probs is None:  # nothing to follow: each symbol is as likely as any other
+        log_probs = np.zeros((1, len(model.vocab)))
+    # the samples part only now, so the prime is read once
+    log_probs = np.repeat(log_probs, count, axis=0)
+    state = np.repeat(state, count, axis=2)
+    while True:
+        ids = draw(log_probs, sampling, rng)
+        yield ids
+        log_probs, state = model.step(ids, state)
+
+
+class _Text:
+    """One sample as it grows: decodes ids, and holds back what may become a stop string."""
+
+    def __init__(self, vocab: Vocab, stops: Sequence[str]) -> None:
+        self._decoder = vocab.decoder()
+        self._stops = stops
+        self._held = ""
+        self.ended = False
+
+    def add(self, id_: int) -> str:
+        """The text that is certain now."""
+        if self.ended:
+            return ""
+        text = self._held + self._decoder.feed(id_)
+        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if found:
+            self.ended = True
+            return text[: min(found)]
+        held = max((_overlap(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def finish(self) -> str:
+        """What was held back when the length was reached."""
+        return "" if self.ended else self._held + self._decoder.finish()
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of `text` are the beginning of `stop`, but not all of it."""
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((n for n in sizes if text.endswith(stop[:n])), 0)
+
+
+def stream_texts(
+    model: Steppable,
+    *,
+    length: int = 0,
+    count: int = 1,
+    prime: str = "",
+    unknown: str = "error",
+    sampling: Sampling | None = None,
+    stops: Sequence[str] = (),
+    seed: int | None = None,
+) -> Iterator[list[str]]:
+    """`count` samples side by side: at each step the piece of text that each one has grown by.
+
+    length: symbols of each sample, without the prime; 0: without end.
+    stops: a sample ends before the first of these that it would contain.
+    unknown: what to do with characters of the prime that the model does not know: "error",
+        "skip" or "replace".
+    seed: the same seed gives the same texts (for the same backend and machine).
+    """
+    if length < 0:
+        raise CharlstmError(f"length must be 0 (endless) or above, not {length}")
+    if count < 1:
+        raise CharlstmError(f"count must be 1 or more, not {count}")
+    if "" in stops:
+        raise CharlstmError("a stop string must not be empty")
+    prime_ids = model.vocab.encode(prime, unknown=unknown)
+    if len(prime_ids) == 0:
+        prime_ids = start_ids(model.vocab)
+    texts = [_Text(model.vocab, stops) for _ in range(count)]
+    ids_of_steps = generate(
+        model, prime_ids, count, sampling or Sampling(), generator(seed, "sample")
+    )
+    for step, ids in enumerate(ids_of_steps, start=1):
+        pieces = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]
+        if step == length:
+            pieces = [piece + text.finish() for piece, text in zip(pieces, texts, strict=True)]
+        yield pieces
+        if step == length or all(text.ended for text in texts):
+            return

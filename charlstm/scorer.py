@@ -1,0 +1,198 @@
+"""How well a model predicts a text: short texts one by one, or the mean loss of a long one."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import numpy as np
+
+from .arrays import Array, Ids
+from .errors import CharlstmError
+from .parallel import Workers, one_blas_thread
+from .sampler import start_ids
+from .vocab import Vocab
+
+WARM_UP = 1_000  # characters that a lane reads before the first one it counts
+STEPS_AT_ONCE = 100
+LANES = 64
+TEXTS_AT_ONCE = 64
+
+
+class Scorable(Protocol):
+    """What scoring needs of a model."""
+
+    @property
+    def vocab(self) -> Vocab: ...
+
+    def initial_state(self, batch: int) -> Array: ...
+
+    def losses(self, inputs: Ids, targets: Ids, state: Array) -> tuple[Array, Array]: ...
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The loss of a text: `nats` in total over `characters` predictions."""
+
+    nats: float
+    characters: int
+
+    @property
+    def nats_per_character(self) -> float:
+        return self.nats / self.characters if self.characters else 0.0
+
+    @property
+    def bits_per_character(self) -> float:
+        return self.nats_per_character / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats per character): as uncertain as a fair choice among so many."""
+        try:
+            return math.exp(self.nats_per_character)
+        except OverflowError:
+            return math.inf
+
+
+@dataclass(frozen=True)
+class Score:
+    """A short text under a model.
+
+    nats: of each scored symbol, (N,); all of the text's, but for the first if nothing that the
+        model knows could come before it.
+    """
+
+    text: str
+    nats: Array
+
+    @property
+    def loss(self) -> Loss:
+        return Loss(float(self.nats.sum(dtype=np.float64)), len(self.nats))
+
+    @property
+    def characters(self) -> int:
+        return len(self.nats)
+
+    @property
+    def bits_per_character(self) -> float:
+        return self.loss.bits_per_character
+
+    @property
+    def perplexity(self) -> float:
+        return self.loss.perplexity
+
+
+def score_texts(model: Scorable, texts: Iterable[str], unknown: str = "error") -> Iterator[Score]:
+    """Score each text by itself, as if it followed a line end, in the order given.
+
+    Texts of like length share a batch; a shorter one is padded, and its padding not looked at.
+    """
+    remaining = iter(texts)
+    while chunk := list(islice(remaining, 8 * TEXTS_AT_ONCE)):
+        encoded = [_with_start(model.vocab, text, unknown) for text in chunk]
+        by_length = sorted(range(len(chunk)), key=lambda k: len(encoded[k]))
+        nats: dict[int, Array] = {}
+        for first in range(0, len(chunk), TEXTS_AT_ONCE):
+            batch = by_length[first : first + TEXTS_AT_ONCE]
+            losses = _batch_losses(model, [encoded[k] for k in batch])
+            nats.update(zip(batch, losses, strict=True))
+        yield from (Score(text, nats[k]) for k, text in enumerate(chunk))
+
+
+def _with_start(vocab: Vocab, text: str, unknown: str) -> Ids:
+    return np.concatenate((start_ids(vocab), vocab.encode(text, unknown=unknown))).astype(np.intp)
+
+
+def _batch_losses(model: Scorable, sequences: list[Ids]) -> list[Array]:
+    """The nats of every id but the first, of each sequence."""
+    counts = [max(0, len(sequence) - 1) for sequence in sequences]
+    padded = np.zeros((max(counts) + 1, len(sequences)), np.intp)
+    for lane, sequence in enumerate(sequences):
+        padded[: len(sequence), lane] = sequence
+    state = model.initial_state(len(sequences))
+    pieces = [np.empty((0, len(sequences)))]
+    for start in range(0, max(counts), STEPS_AT_ONCE):
+        rows = padded[start : start + STEPS_AT_ONCE + 1]
+        losses, state = model.losses(rows[:-1], rows[1:], state)
+        pieces.append(losses)
+    losses = np.concatenate(pieces)
+    return [losses[:count, lane] for lane, count in enumerate(counts)]
+
+
+def evaluate(
+    model: Scorable,
+    ids: Ids,
+    *,
+    window: int | None = None,
+    lanes: int | None = None,
+    workers: Workers | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Loss:
+    """The loss of every id of a text but the first.
+
+    window: None carries the state through the text. N measures on cold windows, as nanoGPT
+        counts: N predictions, each from the characters of its own window alone; the next window
+        starts on the last character predicted, and a short last window counts too.
+    lanes: how many parts of the text are read side by side. With carried state each part is
+        first warmed on the 1,000 characters before it, so that the loss hardly depends on it.
+    progress: called by each worker with the number of predictions just counted.
+    """
+    predictions = len(ids) - 1
+    if predictions < 1:
+        raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
+    if window is not None and window < 1:
+        raise CharlstmError(f"window must be 1 or more, not {window}")
+    if lanes is not None and lanes < 1:
+        raise CharlstmError(f"lanes must be 1 or more, not {lanes}")
+    workers = workers or Workers(1)
+    if window is None:
+        # at most so many that each lane has its whole warm-up before it
+        lanes = min(lanes or LANES, max(1, predictions // WARM_UP))
+        span = -(-predictions // lanes)
+        warm_up = WARM_UP if lanes > 1 else 0
+        groups = np.array_split(np.arange(lanes) * span, min(lanes, workers.count))
+    else:
+        span, warm_up = window, 0
+        starts = np.arange(0, predictions, window)
+        groups = np.array_split(starts, -(-len(starts) // (lanes or LANES)))
+
+    def work(k: int) -> float:
+        return sum(
+            _nats_of_spans(model, ids, group, span, warm_up, progress)
+            for group in groups[k :: workers.count]
+        )
+
+    with one_blas_thread():
+        return Loss(sum(workers.run(work)), predictions)
+
+
+def _nats_of_spans(
+    model: Scorable,
+    ids: Ids,
+    starts: Ids,
+    span: int,
+    warm_up: int,
+    progress: Callable[[int], None] | None,
+) -> float:
+    """The nats of ids[s + 1] .. ids[s + span] (as far as the text goes), summed over the starts s.
+
+    The spans are read side by side, each from a zero state and after `warm_up` ids before it
+    that do not count.
+    """
+    last = len(ids) - 1
+    state = model.initial_state(len(starts))
+    total = 0.0
+    for step in [*range(-warm_up, 0, STEPS_AT_ONCE), *range(0, span, STEPS_AT_ONCE)]:
+        if step == 0:
+            state[:, :, starts < warm_up] = 0  # what they read began before the text does
+        stop = min(step + STEPS_AT_ONCE, 0 if step < 0 else span)
+        positions = starts + np.arange(step, stop)[:, None]
+        inputs, targets = (ids[np.clip(positions + k, 0, last)].astype(np.intp) for k in (0, 1))
+        losses, state = model.losses(inputs, targets, state)
+        if step >= 0:
+            counted = positions < last
+            total += float(losses.sum(where=counted, dtype=np.float64))
+            if progress is not None:
+                progress(int(counted.sum()))
+    return total

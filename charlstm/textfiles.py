@@ -1,0 +1,235 @@
+"""Files and folders to text, a piece at a time: which files, unpacking, decoding, newlines."""
+
+import codecs
+import gzip
+import hashlib
+import io
+import json
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal, get_args
+
+from charlstm.errors import CharlstmError
+from charlstm.vocab import Level
+
+Newlines = Literal["keep", "lf"]
+Progress = Callable[[int, int, str], None]  # bytes done, bytes in all, what is being done
+
+CHUNK = 1 << 20  # bytes read at a time; the arrays made of more fall out of the processor's cache
+
+# "utf-16" and "utf-32" drop their own byte-order mark, as it tells them the order.
+MARKS = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Files to be read as text, training files first, and how to read them.
+
+    stamps: of each file, its size and time of change when it was found.
+    encoding: normalised name; at level "byte" it is not used.
+    """
+
+    files: tuple[Path, ...]
+    stamps: tuple[tuple[int, int], ...]
+    train_files: int
+    level: Level
+    encoding: str
+    newlines: Newlines
+    chunk_bytes: int
+
+    @classmethod
+    def find(
+        cls,
+        paths: Sequence[str | Path],
+        validation_paths: Sequence[str | Path] = (),
+        *,
+        level: Level = "char",
+        encoding: str = "utf-8",
+        newlines: Newlines = "keep",
+        chunk_bytes: int = CHUNK,
+    ) -> "TextFiles":
+        """Return the files that the paths stand for; CharlstmError for a bad path or option."""
+        if level not in get_args(Level):
+            raise CharlstmError(f"--level must be char or byte, not {level!r}")
+        if newlines not in get_args(Newlines):
+            raise CharlstmError(f"--newlines must be keep or lf, not {newlines!r}")
+        encoding = _text_encoding(encoding)
+        if level == "byte" and encoding != "utf-8":
+            raise CharlstmError(f"--level byte reads bytes as they are: leave out {encoding}")
+        train = _expand(paths)
+        if not train:
+            raise CharlstmError("no text to learn from: name at least one file or folder")
+        files = train + _expand(validation_paths)
+        stamps = tuple(_stamp(os.stat(path)) for path in files)
+        return cls(files, stamps, len(train), level, encoding, newlines, chunk_bytes)
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all the files as they are on disk."""
+        return sum(size for size, _ in self.stamps)
+
+    def digest(self, progress: Progress | None = None) -> str:
+        """Return the SHA-256, in hexadecimal, of the files' bytes, their roles and the options."""
+        options = [self.level, self.encoding, self.newlines]
+        whole = hashlib.sha256(json.dumps(options).encode())
+        done = 0
+        for number, path in enumerate(self.files):
+            one = hashlib.sha256()
+            for data in self._raw_pieces(number):
+                one.update(data)
+                done += len(data)
+                if progress is not None:
+                    progress(done, self.total_bytes, "hashing")
+            whole.update(b"T" if number < self.train_files else b"V")
+            whole.update(one.digest())
+        return whole.hexdigest()
+
+    def _raw_pieces(self, number: int) -> Iterator[bytes]:
+        with _opened(self.files[number]) as file:
+            while data := file.read(self.chunk_bytes):
+                yield data
+
+    def pieces(self, what: str, progress: Progress | None = None) -> Iterator[tuple[bool, str]]:
+        """Yield (whether it is for validation, text), in order, never empty texts.
+
+        At level "byte" each character stands for the byte of its code point.
+        """
+        done = 0
+        for number, (size, _) in enumerate(self.stamps):
+            for position, text in self._pieces_of(number):
+                yield number >= self.train_files, text
+                if progress is not None:
+                    progress(done + position, self.total_bytes, what)
+            done += size
+
+    def _pieces_of(self, number: int) -> Iterator[tuple[int, str]]:
+        """Yield (bytes of the file read so far, text) for one file."""
+        path = self.files[number]
+        with _opened(path) as file:
+            stream, damage = _unpacked(path, file)
+            decode = self._decoder()
+            try:
+                data = stream.read(4)
+                mark = MARKS.get(self.encoding, b"")
+                fed = len(mark) if data.startswith(mark) else 0
+                data = data[fed:] + stream.read(self.chunk_bytes)
+                while True:
+                    if _stamp(os.fstat(file.fileno())) != self.stamps[number]:
+                        raise CharlstmError(f"{path} changed while it was read: start again")
+                    fed += len(data)
+                    text = decode(data, not data)
+                    if text:
+                        yield file.tell(), text
+                    if not data:
+                        return
+                    data = stream.read(self.chunk_bytes)
+            except damage as error:
+                raise CharlstmError(f"{path}: damaged or cut off inside ({error})") from error
+            except UnicodeDecodeError as error:
+                # What the decoder was given ends where the data ends, whatever it kept of before.
+                offset = fed - len(error.object) + error.start
+                name = "UTF-8" if self.encoding == "utf-8" else self.encoding
+                raise CharlstmError(
+                    f"{path}: invalid {name} at byte {offset} (0x{error.object[error.start]:02x}, "
+                    f"{error.reason}): name the text's encoding with --encoding, or take the "
+                    "bytes as they are with --level byte"
+                ) from error
+            except UnicodeError as error:  # a codec without positions, such as utf-16 unmarked
+                raise CharlstmError(
+                    f"{path}: {error}: name the text's encoding with --encoding"
+                ) from error
+
+    def _decoder(self) -> Callable[[bytes, bool], str]:
+        name = "latin-1" if self.level == "byte" else self.encoding
+        decoder = codecs.getincrementaldecoder(name)("strict")
+        if self.newlines == "lf":
+            decoder = io.IncrementalNewlineDecoder(decoder, translate=True)
+        return decoder.decode
+
+
+def _text_encoding(name: str) -> str:
+    """Return the normalised name of an encoding; CharlstmError if it is not one of text."""
+    try:
+        b" ".decode(name, "replace")  # refuses codecs from bytes to bytes, such as hex
+        codecs.getincrementaldecoder(name)
+        normal = codecs.lookup(name).name
+    except (LookupError, ValueError) as error:
+        raise CharlstmError(f"--encoding {name!r} is not a text encoding known here") from error
+    return "utf-8" if normal == "utf-8-sig" else normal
+
+
+def _stamp(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _expand(paths: Sequence[str | Path]) -> tuple[Path, ...]:
+    files: list[Path] = []
+    for path in map(Path, paths):
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            raise _unreadable(path, error) from error
+        if stat.S_ISDIR(mode):
+            inside = _files_below(path)
+            if not inside:
+                raise CharlstmError(f"{path}: this folder has no files to read")
+            files += inside
+        elif stat.S_ISREG(mode):
+            files.append(path)
+        else:
+            raise CharlstmError(
+                f"{path} is neither a file nor a folder: pipe it into standard input instead"
+            )
+    return tuple(files)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        raise _unreadable(Path(error.filename), error) from error
+
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    # Broken links, pipes and devices are not files.
+    regular = [path for path in found if path.is_file()]
+    return sorted(regular, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> CharlstmError:
+    return CharlstmError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unpacked(path: Path, file: BinaryIO) -> tuple[BinaryIO, tuple[type[Exception], ...]]:
+    """Return what a compressed file holds, and what reading it raises if it is damaged."""
+    magic = file.read(6)
+    file.seek(0)
+    if magic.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
+    if magic == b"\xfd7zXZ\0":
+        try:
+            import lzma  # some builds of Python go without
+        except ImportError as error:
+            raise CharlstmError(f"{path}: this Python cannot read xz: unpack it first") from error
+        return lzma.LZMAFile(file), (EOFError, lzma.LZMAError)
+    return file, ()

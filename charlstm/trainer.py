@@ -1,0 +1,161 @@
+"""One step of training by truncated back-propagation through time, over all workers."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array, Ids
+from .batches import Lanes
+from .config import TrainConfig
+from .errors import CharlstmError
+from .layers.head import cross_entropy
+from .model import CharModel
+from .optimizers import blocks, make_optimizer
+from .parallel import Workers, available_cores, one_blas_thread, share
+from .parameters import Parameters
+from .randomness import generator, generator_state, restore_generator
+from .schedules import Schedule
+
+
+class Trainer:
+    """Trains a model on a 1-D array of ids, in memory or memory-mapped.
+
+    Each worker thread has some of the lanes; their gradients meet once a step. The number of
+    workers fixes the order of that sum, hence the last bits: `config` holds it once it is known.
+
+    total_steps is what the schedule counts to: from config.steps or config.epochs, or set from
+    outside for a run with a time budget; None while no end is known.
+    """
+
+    def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
+        self.model = model
+        rng = generator(config.seed, "lanes")
+        self.lanes = Lanes(ids, config.lanes, config.window, rng)
+        workers = min(config.workers or available_cores(), self.lanes.count)
+        self.config = replace(
+            config, lanes=self.lanes.count, window=self.lanes.window, workers=workers
+        )
+        self.workers = Workers(workers)
+        self.optimizer = make_optimizer(config, model.parameters.vector)
+        self.schedule = Schedule(config)
+        self.total_steps = config.steps
+        if config.epochs is not None:
+            self.total_steps = max(1, round(config.epochs * self.lanes.windows_per_pass))
+        self.steps_done = 0
+        self.gradient_norm = math.nan  # of the last step, before clipping
+        self.state = model.initial_state(self.lanes.count)
+        self._dropout_rng = generator(config.seed, "dropout")
+        # what each worker owns
+        self._shares = [share(self.lanes.count, workers, k) for k in range(workers)]
+        self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
+        self._workspaces = [
+            model.workspace(self.lanes.window, s.stop - s.start, dropout=config.dropout > 0)
+            for s in self._shares
+        ]
+        self._gradients: list[Parameters] = [model.parameters.like() for _ in range(workers)]
+
+    @property
+    def epoch(self) -> int:
+        """Finished passes over the text."""
+        return self.lanes.passes
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return self.schedule.rate(self.steps_done, self.epoch, self.total_steps)
+
+    @property
+    def characters_per_step(self) -> int:
+        return self.lanes.count * self.lanes.window
+
+    def step(self) -> float:
+        """Train on the next window of all lanes; return its mean loss in nats a character."""
+        rate = self.learning_rate
+        if self.lanes.starts_pass:
+            self.state[...] = 0
+        window = self.lanes.next_window()
+        masks = self._dropout_masks()
+        with one_blas_thread():
+            losses = self.workers.run(lambda k: self._forward_backward(k, window, masks))
+            squares = self.workers.run(self._sum_gradients)
+            self.gradient_norm = math.sqrt(sum(squares))
+            self.workers.run(lambda k: self._update(k, rate))
+        self.steps_done += 1
+        return sum(losses) / self.characters_per_step
+
+    def _dropout_masks(self) -> Array | None:
+        """Factors (L, B, H) on each layer's output: 0, or 1 / (1 - dropout)."""
+        p = self.config.dropout
+        if p == 0:
+            return None
+        shape = (self.model.config.layers, self.lanes.count, self.model.config.hidden)
+        kept = self._dropout_rng.random(shape, np.float32) >= p
+        return kept.astype(self.model.config.dtype) / (1 - p)
+
+    def _forward_backward(self, k: int, window: Ids, masks: Array | None) -> float:
+        """The summed loss of worker k's lanes; leaves its part of the mean loss's gradient."""
+        lanes, workspace = self._shares[k], self._workspaces[k]
+        inputs, targets = window[:-1, lanes], window[1:, lanes]
+        own_masks = None if masks is None else masks[:, lanes]
+        self.state[:, :, lanes] = self.model.forward(
+            inputs, self.state[:, :, lanes], workspace, own_masks
+        )
+        loss = cross_entropy(workspace.log_probs, targets.reshape(-1)).sum(dtype=np.float64)
+        scale = 1 / self.characters_per_step
+        self.model.backward(targets, workspace, self._gradients[k], scale, own_masks)
+        return float(loss)
+
+    def _sum_gradients(self, k: int) -> float:
+        """Add all workers' gradients into the first one's, over span k; its sum of squares."""
+        total, *others = (gradients.vector for gradients in self._gradients)
+        squares = 0.0
+        for block in blocks(self._spans[k]):
+            for other in others:
+                total[block] += other[block]
+            squares += float(np.dot(total[block], total[block]))
+        return squares
+
+    def _update(self, k: int, rate: float) -> None:
+        """Clip the gradient over span k and let the optimizer take its step there."""
+        c = self.config
+        gradient = self._gradients[0].vector
+        span = gradient[self._spans[k]]
+        if c.clip and self.gradient_norm > c.clip:
+            span *= c.clip / self.gradient_norm
+        if c.clip_value:
+            np.clip(span, -c.clip_value, c.clip_value, out=span)
+        self.optimizer.update(
+            self.model.parameters.vector, gradient, self._spans[k], rate, self.steps_done + 1
+        )
+
+    def saved(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """All that it takes to go on bit for bit: arrays by name, and a JSON object."""
+        arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
+        return {**arrays, "state": self.state}, {
+            "steps_done": self.steps_done,
+            "total_steps": self.total_steps,
+            "lanes": self.lanes.state(),
+            "dropout": generator_state(self._dropout_rng),
+            "schedule": self.schedule.state(),
+        }
+
+    def restore(self, arrays: dict[str, Array], progress: dict[str, Any]) -> None:
+        """Go on from what `saved` gave, in a trainer of the same model, text and config."""
+        own = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
+        own["state"] = self.state
+        for name, array in own.items():
+            if name not in arrays or arrays[name].shape != array.shape:
+                raise CharlstmError(f"the saved {name} does not fit this run")
+            array[...] = arrays[name]
+        self.steps_done = int(progress["steps_done"])
+        total = progress["total_steps"]
+        self.total_steps = None if total is None else int(total)
+        self.lanes.restore(progress["lanes"])
+        restore_generator(self._dropout_rng, progress["dropout"])
+        self.schedule.restore(progress["schedule"])
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self.workers.close()
