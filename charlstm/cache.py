@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from charlstm.errors import CharlstmError
-from charlstm.files import flush_folder
+from .errors import CharlstmError
+from .files import flush_folder
 
 # Nothing else in the folder is ever touched: CHARLSTM_CACHE may name a folder with other things.
 ENTRY = re.compile(r"[0-9a-f]{64}")

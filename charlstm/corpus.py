@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from charlstm.arrays import Ids
-from charlstm.cache import (
+from .arrays import Ids
+from .cache import (
     cache_folder,
     cache_limit,
     cache_size,
@@ -22,10 +22,10 @@ from charlstm.cache import (
     mark_used,
     new_entry,
 )
-from charlstm.errors import CharlstmError
-from charlstm.files import written_whole
-from charlstm.textfiles import CHUNK, Newlines, Progress, TextFiles
-from charlstm.vocab import Level, Vocab, code_points
+from .errors import CharlstmError
+from .files import written_whole
+from .textfiles import CHUNK, Progress, TextFiles
+from .vocab import Vocab, code_points
 
 __all__ = [
     "Corpus",
@@ -67,10 +67,10 @@ class Corpus:
 def open_corpus(
     paths: Sequence[str | Path],
     *,
-    level: Level = "char",
+    level: str = "char",
     validation_paths: Sequence[str | Path] = (),
     encoding: str = "utf-8",
-    newlines: Newlines = "keep",
+    newlines: str = "keep",
     extra: Vocab | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -124,10 +124,10 @@ def open_corpus(
 def corpus_digest(
     paths: Sequence[str | Path],
     *,
-    level: Level = "char",
+    level: str = "char",
     validation_paths: Sequence[str | Path] = (),
     encoding: str = "utf-8",
-    newlines: Newlines = "keep",
+    newlines: str = "keep",
     progress: Progress | None = None,
 ) -> str:
     """Return the digest that `open_corpus` would give, without encoding anything.
@@ -227,7 +227,7 @@ def _write_ids(
     path: Path, texts: TextFiles, vocab: Vocab, length: int, progress: Progress | None
 ) -> None:
     # Written, not mapped: on a full disk writing raises OSError, a mapping ends the process.
-    with open(path, "wb") as file:
+    with path.open("wb") as file:
         header = {"descr": vocab.dtype.str, "fortran_order": False, "shape": (length,)}
         np.lib.format.write_array_header_1_0(file, header)
         for _, text in texts.pieces("encoding", progress):

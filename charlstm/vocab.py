@@ -5,16 +5,16 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.arrays import Ids
-from charlstm.errors import CharlstmError
+from .arrays import Ids
+from .errors import CharlstmError
 
-Level = Literal["char", "byte"]
-Unknown = Literal["error", "skip", "replace"]
+LEVELS = ("char", "byte")
+UNKNOWN = ("error", "skip", "replace")  # what to do with a character that has no id
 
 # Shown for each byte: itself where it is ASCII, else its escape, such as \xe9.
 BYTE_SYMBOLS = tuple(chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
@@ -65,11 +65,11 @@ class Vocab:
     they are names of the 256 byte values, so that no text holds anything unknown.
     """
 
-    level: Level
+    level: str
     symbols: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.level not in get_args(Level):
+        if self.level not in LEVELS:
             raise CharlstmError(f"vocabulary: unknown level {self.level!r}")
         if self.level == "byte":
             if self.symbols != BYTE_SYMBOLS:
@@ -150,13 +150,13 @@ class Vocab:
             return self
         return Vocab.from_characters(self.symbols + other.symbols)
 
-    def encode(self, text: str, unknown: Unknown = "error") -> Ids:
+    def encode(self, text: str, unknown: str = "error") -> Ids:
         """Return the ids of `text`, 1-D, of type `dtype`.
 
         unknown: "error" raises CharlstmError at the first character that is not in the
         vocabulary, "skip" leaves such characters out, "replace" takes `replacements(text)`.
         """
-        if unknown not in get_args(Unknown):
+        if unknown not in UNKNOWN:
             raise CharlstmError(f"--unknown must be error, skip or replace, not {unknown!r}")
         if self.level == "byte":
             return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
