@@ -110,15 +110,18 @@ def open_corpus(
     options = [FORMAT, digest, None if extra is None else extra.to_json()]
     key = hashlib.sha256(json.dumps(options).encode()).hexdigest()
     root = cache_folder() if cache is None else cache
-    # Once to look and once to make it; again only if another process removes it in between.
-    for _ in range(3):
-        corpus = _load(root / key, digest, texts)
-        if corpus is not None:
-            mark_used(root / key)
-            return corpus
+    try:
+        return _load(root / key, digest, texts)
+    except Exception:  # not there, or damaged in whatever way: it is made anew
         discard(root / key)
         _make(root, key, texts, extra, progress)
-    raise CharlstmError(f"{root}: the encoded text did not stay there: set CHARLSTM_CACHE")
+    try:
+        return _load(root / key, digest, texts)
+    except Exception as error:
+        raise CharlstmError(
+            f"{root}: the encoded text stored there cannot be used ({error}): try again, or set "
+            "CHARLSTM_CACHE to another folder"
+        ) from error
 
 
 def corpus_digest(
@@ -239,26 +242,23 @@ def _write_ids(
         os.fsync(file.fileno())
 
 
-def _load(entry: Path, digest: str, texts: TextFiles) -> Corpus | None:
-    """Return the entry, or None where there is none or it is not what was written."""
-    try:
-        facts = json.loads((entry / "corpus.json").read_bytes())
-        vocab = Vocab.from_json(facts["vocab"])
-        characters, train, size = (
-            int(facts[name]) for name in ("characters", "train_characters", "bytes")
-        )
-        mapped = np.load(entry / "ids.npy", mmap_mode="r", allow_pickle=False)
-        end = mapped.offset + mapped.nbytes
-        if (
-            mapped.shape != (characters,)
-            or mapped.dtype != vocab.dtype
-            or (entry / "ids.npy").stat().st_size != end
-            or vocab.level != texts.level
-            or not 0 < train <= characters
-        ):
-            return None
-    except Exception:  # whatever is wrong with it, it is made anew
-        return None
+def _load(entry: Path, digest: str, texts: TextFiles) -> Corpus:
+    """Return what the entry holds; raises one of many exceptions if it is not as written."""
+    facts = json.loads((entry / "corpus.json").read_bytes())
+    vocab = Vocab.from_json(facts["vocab"])
+    characters, train, size = (
+        int(facts[name]) for name in ("characters", "train_characters", "bytes")
+    )
+    path = entry / "ids.npy"
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not (
+        mapped.shape == (characters,)
+        and mapped.dtype == vocab.dtype
+        and mapped.offset + mapped.nbytes == path.stat().st_size
+        and vocab.level == texts.level
+        and 0 < train <= characters
+    ):
+        raise ValueError("its parts do not fit each other")
+    mark_used(entry)
     # A plain array over the mapping: slices of np.memmap are slower to take.
-    ids = mapped.view(np.ndarray)
-    return Corpus(ids, vocab, size, train, digest, tuple(map(str, texts.files)))
+    return Corpus(mapped.view(np.ndarray), vocab, size, train, digest, tuple(map(str, texts.files)))
