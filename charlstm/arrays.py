@@ -1,9 +1,8 @@
-"""The two kinds of array that go through the program, for type annotations."""
+"""The two kinds of array that go through the program, by name: NumPy's own types do not tell."""
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]  # weights, activations, gradients: float32 or float64
-Ids = NDArray[np.integer[Any]]  # symbols of the vocabulary
+Array = NDArray[Any]  # weights, activations, gradients: float32 or float64
+Ids = NDArray[Any]  # symbols of the vocabulary: whole numbers

@@ -51,7 +51,7 @@ class Lanes:
         first = self.offset + self.windows_done * self.window
         starts = first + self.lane_length * np.arange(self.count)
         positions = starts + np.arange(self.window + 1)[:, None]
-        window = self.ids[positions % len(self.ids)].astype(np.intp)
+        window: Ids = self.ids[positions % len(self.ids)].astype(np.intp)
         self.windows_done += 1
         if self.windows_done == self.windows_per_pass:
             self.passes += 1

@@ -147,13 +147,16 @@ class CharModel:
             )
         return dstate
 
-    def losses(self, inputs: Ids, targets: Ids, state: Array) -> tuple[Array, Array]:
-        """The nats of each target, (T, B), for inputs and targets (T, B); and the new state."""
-        workspace = self.workspace(*inputs.shape)
-        state = self.forward(inputs, state, workspace)
-        return cross_entropy(workspace.log_probs, targets.reshape(-1)).reshape(
-            inputs.shape
-        ), state
+    def losses(
+        self, inputs: Ids, targets: Ids, state: Array, workspace: Workspace | None = None
+    ) -> tuple[Array, Array]:
+        """The nats of each target, (T, B), for inputs and targets (T, B); and the new state.
+
+        workspace: room for (T, B), where there are many calls.
+        """
+        w = workspace or self.workspace(*inputs.shape)
+        state = self.forward(inputs, state, w)
+        return cross_entropy(w.log_probs, targets.reshape(-1)).reshape(inputs.shape), state
 
     def loss_and_gradients(
         self, inputs: Ids, targets: Ids, state: Array | None = None

@@ -5,7 +5,7 @@ and workers update different blocks at once. Weight decay is decoupled from the 
 (Loshchilov and Hutter 2019): each step takes rate * weight_decay of every weight away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -21,9 +21,7 @@ class Optimizer(Protocol):
 
     moments: dict[str, Array]
 
-    def update(
-        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
-    ) -> None:
+    def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
         """Update weights[span] by gradient[span]; `step` counts from 1. Uses up the gradient."""
 
 
@@ -43,9 +41,7 @@ class Adam:
         self.weight_decay = config.weight_decay
         self.moments = {"mean": np.zeros_like(like), "square": np.zeros_like(like)}
 
-    def update(
-        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
-    ) -> None:
+    def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
         # the moments start at zero; dividing by 1 - beta^step takes that bias off
         step_size = rate / (1 - self.beta1**step)
         root_correction = (1 - self.beta2**step) ** -0.5
@@ -78,9 +74,7 @@ class RMSprop:
         self.weight_decay = config.weight_decay
         self.moments = {"square": np.zeros_like(like)}
 
-    def update(
-        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
-    ) -> None:
+    def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
         for block in blocks(span):
             w, g, square = weights[block], gradient[block], self.moments["square"][block]
             scratch = g * g
@@ -103,9 +97,7 @@ class SGD:
         self.weight_decay = config.weight_decay
         self.moments = {"velocity": np.zeros_like(like)}
 
-    def update(
-        self, weights: Array, gradient: Array, span: slice, rate: float, step: int
-    ) -> None:
+    def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
         for block in blocks(span):
             w, velocity = weights[block], self.moments["velocity"][block]
             velocity *= self.momentum
@@ -114,10 +106,13 @@ class SGD:
             w -= rate * velocity
 
 
-_OPTIMIZERS = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
+_OPTIMIZERS: dict[str, Callable[[TrainConfig, Array], Optimizer]] = {
+    "adam": Adam,
+    "rmsprop": RMSprop,
+    "sgd": SGD,
+}
 
 
 def make_optimizer(config: TrainConfig, parameters: Array) -> Optimizer:
     """The optimizer that `config` names, for a flat parameter vector."""
-    optimizer: Optimizer = _OPTIMIZERS[config.optimizer](config, parameters)
-    return optimizer
+    return _OPTIMIZERS[config.optimizer](config, parameters)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -31,6 +31,7 @@ def _controller() -> ThreadpoolController:
 
 _lock = threading.Lock()
 _holders = 0
+_limit: Any = None  # while there are holders
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def generator_state(rng: np.random.Generator) -> dict[str, Any]:
     return dict(rng.bit_generator.state)
 
 
-def restore_generator(rng: np.random.Generator, state: object) -> None:
+def restore_generator(rng: np.random.Generator, state: Any) -> None:
     """Let `rng` go on from a state that generator_state gave."""
     try:
         rng.bit_generator.state = state

@@ -70,11 +70,12 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
 def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
     """The next id of each row of log_probs (B, V): one uniform number a row, one row an order."""
     if sampling.temperature == 0:
-        return log_probs.argmax(axis=1)
+        likeliest: Ids = log_probs.argmax(axis=1)
+        return likeliest
     below = probabilities(log_probs, sampling).cumsum(axis=1)
     thresholds = rng.random((len(below), 1)) * below[:, -1:]
     chosen: Ids = (below <= thresholds).sum(axis=1)
-    return np.minimum(chosen, below.shape[1] - 1)
+    return chosen.clip(max=below.shape[1] - 1)
 
 
 def start_ids(vocab: Vocab) -> Ids:

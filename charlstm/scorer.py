@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from .sampler import start_ids
 from .vocab import Vocab
 
 WARM_UP = 1_000  # characters that a lane reads before the first one it counts
-STEPS_AT_ONCE = 100
-LANES = 64
+STEPS_AT_ONCE = 50
+LANES = 32
 TEXTS_AT_ONCE = 64
 
 
@@ -28,7 +28,11 @@ class Scorable(Protocol):
 
     def initial_state(self, batch: int) -> Array: ...
 
-    def losses(self, inputs: Ids, targets: Ids, state: Array) -> tuple[Array, Array]: ...
+    def workspace(self, T: int, B: int) -> Any: ...
+
+    def losses(
+        self, inputs: Ids, targets: Ids, state: Array, workspace: Any = None
+    ) -> tuple[Array, Array]: ...
 
 
 @dataclass(frozen=True)
@@ -183,13 +187,17 @@ def _nats_of_spans(
     last = len(ids) - 1
     state = model.initial_state(len(starts))
     total = 0.0
+    workspace, room = None, 0
     for step in [*range(-warm_up, 0, STEPS_AT_ONCE), *range(0, span, STEPS_AT_ONCE)]:
         if step == 0:
             state[:, :, starts < warm_up] = 0  # what they read began before the text does
         stop = min(step + STEPS_AT_ONCE, 0 if step < 0 else span)
         positions = starts + np.arange(step, stop)[:, None]
         inputs, targets = (ids[np.clip(positions + k, 0, last)].astype(np.intp) for k in (0, 1))
-        losses, state = model.losses(inputs, targets, state)
+        if room != stop - step:
+            room = stop - step
+            workspace = model.workspace(room, len(starts))
+        losses, state = model.losses(inputs, targets, state, workspace)
         if step >= 0:
             counted = positions < last
             total += float(losses.sum(where=counted, dtype=np.float64))

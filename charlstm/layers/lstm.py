@@ -80,12 +80,8 @@ def lstm_backward(
     dstate with the gradient of the state before the window.
     """
     w = workspace
-    kernels.lstm_backward(
-        w.gates, dstate[0], dstate[1], dout, w.h, w.c, w.tanh_c, parameters["Wh"]
-    )
+    kernels.lstm_backward(w.gates, dstate[0], dstate[1], dout, w.h, w.c, w.tanh_c, parameters["Wh"])
     H = w.h.shape[-1]
     before, da = w.h[:-1].reshape(-1, H), w.gates.reshape(-1, 4 * H)
     np.matmul(before.T, da, out=gradients["Wh"])
-    projection_backward(
-        x, w.gates, parameters["Wx"], gradients["Wx"], gradients["b"], dx
-    )
+    projection_backward(x, w.gates, parameters["Wx"], gradients["Wx"], gradients["b"], dx)

@@ -1,0 +1,135 @@
+"""What a person sees of a run: all of it on standard error."""
+
+import math
+import sys
+
+from tqdm import tqdm
+
+from .runs import Event
+
+
+def visible(text: str) -> str:
+    """The text with control characters escaped, so that it cannot move the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "50 s", "about 3 min", "about 2.5 h"."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"about {round(seconds / 60)} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def in_nats_and_bits(loss: float) -> str:
+    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits) a character"
+
+
+class CorpusDisplay:
+    """A bar for each pass over the files that takes longer than a second."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if self._bar is None or self._bar.desc != f"{what}: ":
+            self.close()
+            self._bar = tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=1)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self.close()
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class RunDisplay:
+    """Follows the events of a run: a bar with loss, speed and time to go, and a line a save."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._smoothed: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        handler = getattr(self, f"_on_{event['event']}", None)
+        if handler is not None:
+            handler(event)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _say(self, line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    def _on_start(self, event: Event) -> None:
+        model, config = event["model"], event["config"]
+        ratio = event["parameters"] / max(1, event["train_characters"])
+        characters = config["lanes"] * config["window"]
+        self._say(
+            f"{event['characters']:,} characters, {event['vocabulary']} distinct: "
+            f"{event['train_characters']:,} to train on, "
+            f"{event['validation_characters']:,} to validate"
+        )
+        self._say(
+            f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} units, "
+            f"{event['parameters']:,} parameters, {ratio:.2f} for each character of training text"
+        )
+        self._say(
+            f"{config['lanes']} lanes, windows of {config['window']} ({characters:,} characters a "
+            f"step), {config['optimizer']} at {config['lr']:g}, dropout {config['dropout']:g}, "
+            f"seed {config['seed']}; {event['kernels']} kernels, {config['workers']} workers"
+        )
+        for notice in event["notices"]:
+            self._say(f"note: {notice}")
+        if event["finished"]:
+            return
+        if event["resumed"]:
+            self._say(f"going on from step {event['step']:,}")
+        self._bar = tqdm(
+            total=event["total_steps"],
+            initial=event["step"],
+            unit="step",
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+
+    def _on_plan(self, event: Event) -> None:
+        self._say(
+            f"{event['total_steps']:,} steps, {event['epochs']:.1f} passes over the text: "
+            f"{duration(event['seconds'])}"
+        )
+
+    def _on_step(self, event: Event) -> None:
+        if self._bar is None:
+            return
+        loss = event["train_loss"]
+        previous = self._smoothed if self._smoothed is not None else loss
+        self._smoothed = previous + 0.05 * (loss - previous)
+        self._bar.total = event["total_steps"]
+        speed = (self._bar.format_dict["rate"] or 0) * event["characters"]
+        self._bar.set_postfix_str(
+            f"{self._smoothed:.3f} nats {self._smoothed / math.log(2):.3f} bits, "
+            f"{speed:,.0f} characters/s",
+            refresh=False,
+        )
+        self._bar.update()
+
+    def _on_eval(self, event: Event) -> None:
+        if event["val_loss"] is None:
+            self._say(f"step {event['step']:,}: training {in_nats_and_bits(event['train_loss'])}")
+            return
+        self._say(
+            f"step {event['step']:,}: training {event['train_loss']:.4f}, validation "
+            f"{in_nats_and_bits(event['val_loss'])}{', the best so far' * event['is_best']}"
+        )
+
+    def _on_sample(self, event: Event) -> None:
+        self._say(f"    {visible(event['text'])}")
+
+    def _on_stop(self, event: Event) -> None:
+        self.close()

@@ -1,0 +1,245 @@
+"""Begin a run from options, or resume one from its folder, and train it."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import load_checkpoint
+from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
+from .corpus import Corpus, open_corpus, spool
+from .defaults import CorpusOptions, choose, split_options
+from .errors import CharlstmError
+from .model import CharModel
+from .runs import BEST, LAST, Observer, Run, TrainedRun, load, newest_run, split
+from .trainer import Trainer
+from .vocab import Vocab
+
+ENDS = ("epochs", "steps", "minutes")
+
+CorpusProgress = Callable[[int, int, str], None]
+
+
+def train(
+    corpus: str | Path | Sequence[str | Path] = (),
+    run: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    init_from: str | Path | None = None,
+    observer: Observer | None = None,
+    corpus_progress: CorpusProgress | None = None,
+    started: float | None = None,
+    **options: Any,
+) -> TrainedRun:
+    """Train a model on text and keep it in a folder.
+
+    corpus: files and folders, "-" for standard input; none with `resume`.
+    run: the folder; by default a new one under runs/, named after the corpus.
+    resume: go on with a run bit for bit; of the options only an end may be given anew.
+    overwrite: begin anew in a folder that holds a run.
+    init_from: a run or file whose weights to start from; characters that it does not know are
+        added to its vocabulary.
+    observer: called with each event of metrics.jsonl, and with others in between: see Run.
+    corpus_progress: called with bytes done, bytes in all and what is being done to them.
+    started: time.monotonic() when the time budget began to run; now by default.
+    options: the fields of ModelConfig, TrainConfig and CorpusOptions, as on the command line.
+
+    Raises CharlstmError for what it refuses.
+    """
+    started = time.monotonic() if started is None else started
+    paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if resume:
+        if paths or init_from or overwrite:
+            raise CharlstmError("--resume takes the corpus and the weights from the run: give none")
+        the_run = resume_run(Path(run) if run else newest_run(), given, started, corpus_progress)
+    else:
+        if not paths:
+            raise CharlstmError("no corpus: name a text file, a folder, or - for standard input")
+        folder = Path(run) if run else _free_folder(paths[0])
+        if not overwrite and ((folder / LAST).exists() or (folder / BEST).exists()):
+            raise CharlstmError(
+                f"{folder} holds a run already: --resume goes on with it, --overwrite replaces it"
+            )
+        base = None if init_from is None else load(init_from)
+        the_run = begin_run(folder, paths, base, given, started, corpus_progress)
+    if observer is not None:
+        the_run.observer = observer
+    try:
+        return the_run.go()
+    finally:
+        the_run.trainer.close()
+
+
+def begin_run(
+    folder: Path,
+    paths: Sequence[str | Path],
+    base: CharModel | None,
+    options: dict[str, Any],
+    started: float,
+    progress: CorpusProgress | None,
+) -> Run:
+    """A new run in `folder`, from the weights of `base` if it is given."""
+    model_options, train_options, text_options = split_options(
+        options, ModelConfig, TrainConfig, CorpusOptions
+    )
+    choose(1_000_000, model_options, train_options)  # tells a bad option before reading the corpus
+    if base is not None:
+        text_options.setdefault("level", base.vocab.level)
+        _require_same(base, model_options)
+        model_options = config_to_json(base.config)
+    validation = text_options.pop("val_file", ())
+    if isinstance(validation, str | Path):
+        validation = [validation]
+    CorpusOptions((), **text_options)
+    text = CorpusOptions(
+        paths=_absolute(_with_stdin_kept(folder, paths)),
+        val_file=_absolute(validation),
+        **text_options,
+    )
+    corpus = _open(text, None if base is None else base.vocab, progress)
+    train_ids, _ = split(corpus, text)
+    model_config, train_config = choose(len(train_ids), model_options, train_options)
+    model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
+    if base is not None:
+        copy_weights(base, model)
+    trainer = Trainer(model, train_ids, train_config)
+    run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
+    run.notices = _notices(train_config, trainer, run)
+    _make_folder(folder)
+    run.clear()
+    return run
+
+
+def resume_run(
+    folder: Path, options: dict[str, Any], started: float, progress: CorpusProgress | None
+) -> Run:
+    """The run of a folder, as it was when `last` was saved; `options` may move its end."""
+    if not (folder / LAST).exists():
+        raise CharlstmError(f"{folder}: nothing to resume (it has no {LAST})")
+    if others := sorted(set(options) - set(ENDS)):
+        raise CharlstmError(
+            f"{others[0]} comes from the run that is resumed: "
+            f"only {', '.join(ENDS)} may be given anew"
+        )
+    saved = load_checkpoint(folder / LAST)
+    about = saved.training
+    try:
+        config = config_from_json(TrainConfig, about["config"])
+        if options:
+            config = replace(config, **{**dict.fromkeys(ENDS), **options})
+        text = CorpusOptions(**about["corpus"])
+        corpus = _open(text, saved.model.vocab if about["extended"] else None, progress)
+        if corpus.digest != about["digest"]:
+            raise CharlstmError(
+                f"{folder}: cannot be resumed, as its corpus has changed since it began: "
+                f"{', '.join((*text.paths, *text.val_file))}"
+            )
+        trainer = Trainer(saved.model, split(corpus, text)[0], config)
+        end = trainer.total_steps
+        trainer.restore(saved.arrays, about["trainer"])
+        if options:
+            trainer.total_steps = end
+        run = Run(
+            folder,
+            text,
+            corpus,
+            trainer,
+            started=started - float(about["seconds"]),
+            extended=about["extended"],
+        )
+        run.restore(about)
+    except (KeyError, TypeError) as error:
+        raise CharlstmError(f"{folder / LAST}: cannot be resumed from ({error!r})") from None
+    return run
+
+
+def copy_weights(source: CharModel, target: CharModel) -> None:
+    """Copy weights between models of one shape; rows and columns of symbols go by the symbol.
+
+    What only the target knows keeps its fresh weights.
+    """
+    old = {symbol: k for k, symbol in enumerate(source.vocab.symbols)}
+    new = {symbol: k for k, symbol in enumerate(target.vocab.symbols)}
+    common = sorted(old.keys() & new.keys())
+    from_ids, to_ids = [old[s] for s in common], [new[s] for s in common]
+    for name, array in source.parameters.items():
+        if name == "layers.0.Wx":
+            target.parameters[name][to_ids] = array[from_ids]
+        elif name.startswith("head."):
+            target.parameters[name][..., to_ids] = array[..., from_ids]
+        else:
+            target.parameters[name] = array
+
+
+def _require_same(base: CharModel, model_options: dict[str, Any]) -> None:
+    for name, value in model_options.items():
+        if value != getattr(base.config, name):
+            raise CharlstmError(
+                f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
+            )
+
+
+def _free_folder(first: str | Path) -> Path:
+    """runs/NAME after the first file of the corpus, or runs/NAME-2 and so on if that is taken."""
+    name = "stdin" if str(first) == "-" else Path(first).resolve().name.split(".")[0]
+    names = (Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run") for n in count(1))
+    return next(folder for folder in names if not (folder / LAST).exists())
+
+
+def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
+    return tuple(str(Path(path).absolute()) for path in paths)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def _with_stdin_kept(folder: Path, paths: Sequence[str | Path]) -> list[str | Path]:
+    """The paths with - replaced by a file in the run's folder that keeps what came in."""
+    if [str(path) for path in paths].count("-") > 1:
+        raise CharlstmError("standard input (-) can be given only once")
+    if "-" not in map(str, paths):
+        return list(paths)
+    _make_folder(folder)
+    kept = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
+    spool(sys.stdin.buffer, kept)
+    return [kept if str(path) == "-" else path for path in paths]
+
+
+def _open(text: CorpusOptions, extra: Vocab | None, progress: CorpusProgress | None) -> Corpus:
+    return open_corpus(
+        text.paths,
+        validation_paths=text.val_file,
+        level=text.level,
+        encoding=text.encoding,
+        newlines=text.newlines,
+        extra=extra,
+        progress=progress,
+    )
+
+
+def _notices(asked: TrainConfig, trainer: Trainer, run: Run) -> list[str]:
+    """What turned out otherwise than was asked, in words."""
+    notices = []
+    got = trainer.config
+    if (got.lanes, got.window) != (asked.lanes, asked.window):
+        notices.append(
+            f"the text has room for only {got.lanes} lanes of windows of {got.window} "
+            f"(asked for: {asked.lanes} of {asked.window})"
+        )
+    if not run.validates:
+        notices.append("no validation text: best.safetensors holds the latest weights")
+    if len(run.corpus.vocab) > 5_000:
+        notices.append(
+            f"the text has {len(run.corpus.vocab):,} distinct characters, which makes the model "
+            "large and slow: --level byte needs only 256"
+        )
+    return notices

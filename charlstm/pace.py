@@ -1,0 +1,75 @@
+"""How fast a run is, and how many steps fit into the time that it has left."""
+
+from typing import Any
+
+UNTIMED_STEPS = 2  # the first ones also touch fresh memory
+STEPS_TO_KNOW, SECONDS_TO_KNOW = 5, 1.0
+RECENT = 0.1  # weight of the newest step in the running mean
+EXIT_SECONDS = 0.3  # from the last save to the end of the process
+
+
+class Pace:
+    """Running means of the seconds for a step and for an evaluation with its saves."""
+
+    def __init__(self, characters_per_step: int) -> None:
+        self._characters_per_step = characters_per_step
+        self._steps = 0
+        self._seconds = 0.0  # of the timed steps among the first, until the speed is known
+        self.seconds_per_step = 0.0
+        self.seconds_per_evaluation = 0.0
+
+    def count_step(self, seconds: float) -> None:
+        self._steps += 1
+        if self._steps <= UNTIMED_STEPS:
+            return
+        if self.known:
+            self.seconds_per_step += RECENT * (seconds - self.seconds_per_step)
+        else:
+            self._seconds += seconds
+            self.seconds_per_step = self._seconds / (self._steps - UNTIMED_STEPS)
+
+    def count_evaluation(self, seconds: float) -> None:
+        self.seconds_per_evaluation = seconds
+
+    @property
+    def known(self) -> bool:
+        """Whether enough steps have been timed to plan by."""
+        timed = self._steps - UNTIMED_STEPS
+        return timed >= STEPS_TO_KNOW and (
+            self._seconds >= SECONDS_TO_KNOW or timed >= 20 * STEPS_TO_KNOW
+        )
+
+    @property
+    def characters_per_second(self) -> float:
+        return self._characters_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
+
+    def guess_evaluation(self, characters: int) -> None:
+        """Before the first evaluation: a third of what training on so many characters takes."""
+        if not self.seconds_per_evaluation:
+            self.seconds_per_evaluation = 0.5 + characters / (3 * self.characters_per_second)
+
+    def steps_within(self, seconds: float, eval_every: int | None) -> int:
+        """How many steps fit with their evaluations (ten of them, if eval_every is not known)."""
+        seconds -= EXIT_SECONDS
+        if eval_every is None:
+            seconds -= 10 * self.seconds_per_evaluation
+            return max(0, int(seconds / self.seconds_per_step))
+        # the last evaluation comes at the end, whether its turn has come or not
+        seconds -= self.seconds_per_evaluation
+        per_step = self.seconds_per_step + self.seconds_per_evaluation / eval_every
+        return max(0, int(seconds / per_step))
+
+    def saved(self) -> dict[str, Any]:
+        """What `restore` takes, as a JSON object."""
+        return {
+            "steps": self._steps,
+            "seconds": self._seconds,
+            "seconds_per_step": self.seconds_per_step,
+            "seconds_per_evaluation": self.seconds_per_evaluation,
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `saved` gave."""
+        self._steps, self._seconds = int(saved["steps"]), float(saved["seconds"])
+        self.seconds_per_step = float(saved["seconds_per_step"])
+        self.seconds_per_evaluation = float(saved["seconds_per_evaluation"])
