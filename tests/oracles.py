@@ -17,7 +17,7 @@ def relative_error(a: Any, b: Any) -> float:
 
 
 def numeric_gradient(f: Callable[[], float], x: np.ndarray, step: float = 1e-5) -> np.ndarray:
-    """Central differences of f() over every element of x, which is changed in place and put back."""
+    """Central differences of f() over every element of x, changed in place and put back."""
     gradient = np.empty_like(x)
     for index in np.ndindex(x.shape):
         value = x[index]

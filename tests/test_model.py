@@ -1,4 +1,4 @@
-"""CharModel: gradients against finite differences and PyTorch, carried state, the library's face."""
+"""CharModel: gradients against finite differences and PyTorch, carried state, bad arguments."""
 
 import threading
 
@@ -154,7 +154,7 @@ def test_parameters_are_views_and_a_write_counts():
     model.parameters["head.b"] = np.array([5.0, 0.0, 0.0])
     assert model.parameters.vector[-3] == 5.0
     assert model.loss_and_gradients(inputs, targets, state)[0] != before
-    with pytest.raises(CharlstmError, match="head.b must have the shape"):
+    with pytest.raises(CharlstmError, match=r"head\.b must have the shape"):
         model.parameters["head.b"] = np.zeros(4)
     with pytest.raises(CharlstmError, match="no parameter 'nothing'"):
         model.parameters["nothing"] = np.zeros(4)
