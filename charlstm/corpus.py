@@ -15,8 +15,6 @@ from .arrays import Ids
 from .cache import (
     cache_folder,
     cache_limit,
-    cache_size,
-    clear_cache,
     discard,
     make_room,
     mark_used,
@@ -26,16 +24,6 @@ from .errors import CharlstmError
 from .files import written_whole
 from .textfiles import CHUNK, Progress, TextFiles
 from .vocab import Vocab, code_points
-
-__all__ = [
-    "Corpus",
-    "cache_folder",
-    "cache_size",
-    "clear_cache",
-    "corpus_digest",
-    "open_corpus",
-    "spool",
-]
 
 FORMAT = 1  # of the cache: raised whenever the same text would be stored otherwise
 
