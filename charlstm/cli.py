@@ -90,6 +90,11 @@ def main() -> None:
     metavar="RUN",
     help="Start from the best weights of another run; new characters are added.",
 )
+@click.option(
+    "--cell",
+    type=click.Choice(get_args(config.Cell)),
+    help="Kind of the recurrent layers.  [default: lstm]",
+)
 @click.option("--hidden", type=int, help="Units of each layer.  [default: by size of the corpus]")
 @click.option("--layers", type=int, help="Layers of the stack.  [default: 1]")
 @click.option(

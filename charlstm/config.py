@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from .errors import CharlstmError
 
+Cell = Literal["lstm", "gru", "rnn"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "step", "plateau"]
 Dtype = Literal["float32", "float64"]
@@ -21,6 +22,7 @@ MAX_LAYERS = 64
 class ModelConfig:
     """The shape of a model. Its vocabulary comes beside it."""
 
+    cell: Cell = "lstm"
     hidden: int = 128  # units of each layer
     layers: int = 2
     dtype: Dtype = "float32"

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Ids
+from .arrays import Array, Ids, require_shape
 from .config import ModelConfig
 from .errors import CharlstmError
-from .layers import lstm
+from .layers import CELLS
+from .layers import Workspace as LayerWorkspace
 from .layers.head import (
     cross_entropy,
     head_backward,
@@ -17,6 +18,7 @@ from .layers.head import (
     head_shapes,
     log_probabilities,
 )
+from .layers.recurrent import rows
 from .parameters import Parameters
 from .randomness import generator
 from .sampler import Sampling, stream_texts
@@ -28,7 +30,7 @@ from .vocab import Vocab
 class Workspace:
     """The activations of the whole model over a window of T steps and B lanes."""
 
-    layers: list[lstm.LSTMWorkspace]
+    layers: list[LayerWorkspace]
     inputs: list[Array | Ids]  # of each layer, and of the head: masked outputs of the one before
     log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
     dout: Array  # (T, B, H): the gradient on its way down
@@ -39,7 +41,7 @@ def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[in
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(config.layers):
         D = config.hidden if k else vocabulary
-        for name, shape in lstm.lstm_shapes(D, config.hidden).items():
+        for name, shape in CELLS[config.cell].shapes(D, config.hidden).items():
             shapes[f"layers.{k}.{name}"] = shape
     for name, shape in head_shapes(config.hidden, vocabulary).items():
         shapes[f"head.{name}"] = shape
@@ -52,7 +54,7 @@ class CharModel:
     A model holds nothing but its parameters: state goes in and comes out of every call, so one
     model may serve several threads at once.
 
-    State: (L, S, B, H) for L layers and B lanes; S = 2 for the LSTM: h, then c.
+    State: (L, S, B, H) for L layers and B lanes; S = 2 for the LSTM (h, then c), else 1.
     """
 
     def __init__(self, config: ModelConfig, vocab: Vocab, seed: int = 0) -> None:
@@ -60,18 +62,21 @@ class CharModel:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
         self.config = config
         self.vocab = vocab
+        self._cell = CELLS[config.cell]
         self.parameters = Parameters(parameter_shapes(config, len(vocab)), config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
         rng = generator(seed, "weights")
         for layer in self._layers:
-            lstm.lstm_initialise(layer, rng)
+            self._cell.initialise(layer, rng)
         head_initialise(self._head, rng)
 
     def initial_state(self, batch: int) -> Array:
         """The state before a text: zeros, (L, S, B, H)."""
-        shape = (self.config.layers, lstm.STATE_PARTS, batch, self.config.hidden)
-        return np.zeros(shape, self.config.dtype)
+        return np.zeros(self._state_shape(batch), self.config.dtype)
+
+    def _state_shape(self, batch: int) -> tuple[int, ...]:
+        return (self.config.layers, self._cell.STATE_PARTS, batch, self.config.hidden)
 
     def workspace(self, T: int, B: int, dropout: bool = False) -> Workspace:
         """Room for forward and backward over T steps and B lanes, to be used again and again.
@@ -79,8 +84,8 @@ class CharModel:
         dropout: whether masks will be given; the masked outputs then need room of their own.
         """
         L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
-        layers = [lstm.lstm_workspace(T, B, H, dtype) for _ in range(L)]
-        outputs = [np.empty((T, B, H), dtype) if dropout else w.output for w in layers]
+        layers = [self._cell.workspace(T, B, H, dtype) for _ in range(L)]
+        outputs = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers]
         return Workspace(
             layers=layers,
             inputs=[np.empty((T, B), np.intp), *outputs],
@@ -100,10 +105,10 @@ class CharModel:
         w.inputs[0] = inputs
         new_state = np.empty_like(state)
         for k, layer in enumerate(self._layers):
-            new_state[k] = lstm.lstm_forward(layer, w.inputs[k], state[k], w.layers[k])
+            new_state[k] = self._cell.forward(layer, w.inputs[k], state[k], w.layers[k])
             if masks is not None:
-                np.multiply(w.layers[k].output, masks[k], out=w.inputs[k + 1])
-        log_probabilities(self._head, _rows(w.inputs[-1]), w.log_probs)
+                np.multiply(w.layers[k].h[1:], masks[k], out=w.inputs[k + 1])
+        log_probabilities(self._head, rows(w.inputs[-1]), w.log_probs)
         return new_state
 
     def backward(
@@ -126,17 +131,17 @@ class CharModel:
         head_backward(
             self._head,
             head_gradients,
-            _rows(w.inputs[-1]),
+            rows(w.inputs[-1]),
             targets.reshape(-1),
             w.log_probs,
             scale,
-            _rows(w.dout),
+            rows(w.dout),
         )
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
         for k in reversed(range(len(self._layers))):
             if masks is not None:
                 w.dout *= masks[k]
-            lstm.lstm_backward(
+            self._cell.backward(
                 self._layers[k],
                 gradients.part(f"layers.{k}."),
                 w.inputs[k],
@@ -243,11 +248,5 @@ class CharModel:
     def _checked_state(self, state: Array | None, batch: int) -> Array:
         if state is None:
             return self.initial_state(batch)
-        expected = (self.config.layers, lstm.STATE_PARTS, batch, self.config.hidden)
-        if np.shape(state) != expected:
-            raise CharlstmError(f"state must be of shape {expected}, not {np.shape(state)}")
+        require_shape("state", state, self._state_shape(batch))
         return np.asarray(state, self.config.dtype)
-
-
-def _rows(x: Array | Ids) -> Array:
-    return x.reshape(-1, x.shape[-1])

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from oracles import numeric_gradient, relative_error, to_torch_gates, torch_stack
+from oracles import numeric_gradient, relative_error, to_torch_gates, torch_model
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab
 
@@ -19,10 +19,12 @@ SHAPES = [
 ]
 
 
-def make(layers, H, V, T, B, dtype="float64", seed=0):
+def make(layers, H, V, T, B, dtype="float64", seed=0, cell="lstm"):
     rng = np.random.default_rng(seed)
     vocab = Vocab.from_text("".join(chr(97 + k) for k in range(V)))
-    model = CharModel(ModelConfig(hidden=H, layers=layers, dtype=dtype), vocab, seed=seed)
+    model = CharModel(
+        ModelConfig(cell=cell, hidden=H, layers=layers, dtype=dtype), vocab, seed=seed
+    )
     for array in model.parameters.values():
         array[...] = rng.normal(0, 0.5, array.shape)
     inputs, targets = rng.integers(V, size=(2, T, B))
@@ -30,9 +32,10 @@ def make(layers, H, V, T, B, dtype="float64", seed=0):
     return model, inputs, targets, state
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_equal_finite_differences(shape):
-    model, inputs, targets, state = make(*shape)
+def test_gradients_equal_finite_differences(shape, cell):
+    model, inputs, targets, state = make(*shape, cell=cell)
     _, gradients, _ = model.loss_and_gradients(inputs, targets, state)
 
     def loss():
@@ -58,10 +61,10 @@ def test_equals_pytorch(shape, dtype, bound):
     loss, gradients, new_state = model.loss_and_gradients(inputs, targets, state)
     workspace = model.workspace(*inputs.shape)
     model.forward(inputs, state, workspace)
-    output = workspace.layers[-1].output.copy()
+    output = workspace.layers[-1].h[1:].copy()
     dstate = model.backward(targets, workspace, model.parameters.like(), 1 / inputs.size)
 
-    lstm, head = torch_stack(model)
+    lstm, head = torch_model(model)
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(inputs), len(model.vocab))
     h0 = torch.from_numpy(state[:, 0].copy()).requires_grad_()
     c0 = torch.from_numpy(state[:, 1].copy()).requires_grad_()
@@ -80,7 +83,7 @@ def test_equals_pytorch(shape, dtype, bound):
     assert relative_error(gradients["head.b"], head.bias.grad) < bound
     for k in range(model.config.layers):
         for ours, name in (("Wx", "weight_ih"), ("Wh", "weight_hh"), ("b", "bias_ih")):
-            mine = to_torch_gates(gradients[f"layers.{k}.{ours}"])
+            mine = to_torch_gates(model.config.cell, gradients[f"layers.{k}.{ours}"])
             assert relative_error(mine, getattr(lstm, f"{name}_l{k}").grad) < bound, name
 
 

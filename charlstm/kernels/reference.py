@@ -119,3 +119,120 @@ def lstm_backward(
         # through a_t, which h_{t-1} reaches by Wh
         np.matmul(a, blocks, out=product)
         dh_in_blocks[...] = recurrent
+
+
+def gru_forward(gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array) -> None:
+    """Run the GRU of charlstm/cells.py over a window, gates in the order r z n.
+
+    gates (T, B, 3H): on entry x Wx + b, on return r, z and n.
+    h (T+1, B, H): on entry row 0 holds the state before the window; rows 1..T are written.
+    candidate (T, B, H): written, (h_{t-1} Wh)_n + bn, for the backward pass.
+    Wh (H, 3H), bn (H).
+    """
+    T, B, H = candidate.shape
+    blocks = column_blocks(Wh, T)
+    product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
+    recurrent = np.empty((B, 3 * H), gates.dtype)
+    recurrent_in_blocks = recurrent.reshape(B, len(blocks), -1)
+    for t in range(T):
+        np.matmul(h[t], blocks, out=product)
+        recurrent_in_blocks[...] = product.swapaxes(0, 1)
+        a = gates[t]
+        r, z, n = a[:, :H], a[:, H : 2 * H], a[:, 2 * H :]
+        sigmoids = a[:, : 2 * H]
+        sigmoids += recurrent[:, : 2 * H]
+        sigmoids *= 0.5
+        np.tanh(sigmoids, out=sigmoids)
+        sigmoids *= 0.5
+        sigmoids += 0.5
+        np.add(recurrent[:, 2 * H :], bn, out=candidate[t])
+        scratch = recurrent[:, 2 * H :]
+        np.multiply(r, candidate[t], out=scratch)
+        n += scratch
+        np.tanh(n, out=n)
+        # (1 - z) n + z h  =  n + z (h - n)
+        np.subtract(h[t], n, out=scratch)
+        scratch *= z
+        np.add(n, scratch, out=h[t + 1])
+
+
+def gru_backward(
+    gates: Array, dh: Array, dh_out: Array, h: Array, candidate: Array, Wh: Array
+) -> None:
+    """Run the GRU's backward pass over a window.
+
+    gates (T, B, 3H): on entry r, z and n, on return the gradient of x Wx + b, in place.
+    dh (B, H): on entry the gradient that reaches the window's last state from outside, on return
+        that of the state before the window.
+    dh_out (T, B, H): the gradient that reaches each h_t from above.
+    h (T+1, B, H): as gru_forward left it.
+    candidate (T, B, H): as gru_forward left it; on return the gradient of (h Wh)_n + bn, which is
+        r times that of n's pre-activation.
+    Wh (H, 3H).
+    """
+    T, B, H = candidate.shape
+    blocks = column_blocks(Wh.T, T)
+    product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
+    recurrent = product.swapaxes(0, 1)
+    da_h = np.empty((B, 3 * H), gates.dtype)
+    scratch = np.empty((B, H), gates.dtype)
+    for t in reversed(range(T)):
+        r, z, n = gates[t, :, :H], gates[t, :, H : 2 * H], gates[t, :, 2 * H :]
+        dh += dh_out[t]
+        # da_z = dh (h_{t-1} - n) z (1 - z); z's own place keeps z until dh has passed through it
+        da_z = da_h[:, H : 2 * H]
+        np.subtract(h[t], n, out=da_z)
+        da_z *= dh
+        da_z *= z
+        np.subtract(1.0, z, out=scratch)
+        da_z *= scratch
+        # da_n = dh (1 - z) (1 - n^2)
+        scratch *= dh
+        n *= n
+        np.subtract(1.0, n, out=n)
+        n *= scratch
+        # da_r = da_n m r (1 - r), with m the candidate's recurrent part; r da_n is m's gradient
+        da_r, da_m = da_h[:, :H], da_h[:, 2 * H :]
+        np.multiply(n, r, out=da_m)
+        np.subtract(1.0, r, out=da_r)
+        da_r *= da_m
+        da_r *= candidate[t]
+        candidate[t] = da_m
+        dh *= z
+        gates[t, :, : 2 * H] = da_h[:, : 2 * H]
+        np.matmul(da_h, blocks, out=product)
+        dh.reshape(recurrent.shape)[...] += recurrent
+
+
+def rnn_forward(a: Array, h: Array, Wh: Array) -> None:
+    """Run h_t = tanh(a_t + h_{t-1} Wh) over a window.
+
+    a (T, B, H): x Wx + b; used up. h (T+1, B, H): row 0 given, rows 1..T written. Wh (H, H).
+    """
+    T, B, _ = a.shape
+    blocks = column_blocks(Wh, T)
+    product = np.empty((len(blocks), B, blocks.shape[2]), a.dtype)
+    for t in range(T):
+        np.matmul(h[t], blocks, out=product)
+        a[t].reshape(B, len(blocks), -1)[...] += product.swapaxes(0, 1)
+        np.tanh(a[t], out=h[t + 1])
+
+
+def rnn_backward(a: Array, dh: Array, dh_out: Array, h: Array, Wh: Array) -> None:
+    """Run the backward pass of rnn_forward.
+
+    a (T, B, H): written, the gradient of x Wx + b. dh (B, H): on entry the gradient that reaches
+    the last state from outside, on return that of the state before the window. dh_out (T, B, H),
+    h (T+1, B, H), Wh (H, H).
+    """
+    T, B, _ = a.shape
+    blocks = column_blocks(Wh.T, T)
+    product = np.empty((len(blocks), B, blocks.shape[2]), a.dtype)
+    recurrent = product.swapaxes(0, 1)
+    for t in reversed(range(T)):
+        dh += dh_out[t]
+        np.multiply(h[t + 1], h[t + 1], out=a[t])
+        np.subtract(1.0, a[t], out=a[t])
+        a[t] *= dh
+        np.matmul(a[t], blocks, out=product)
+        dh.reshape(recurrent.shape)[...] = recurrent

@@ -4,38 +4,42 @@ x is either dense, (T, B, D) of the weights' dtype, or ids, (T, B) of integers t
 one-hot vectors of length D: those gather rows of Wx, and nobody multiplies by zeros.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..arrays import Array, Ids
+from .recurrent import rows
 
 
-def projection_forward(x: Array | Ids, Wx: Array, b: Array, out: Array) -> None:
+def projection_forward(parameters: Mapping[str, Array], x: Array | Ids, out: Array) -> None:
     """Write x Wx + b into out (T, B, N), with Wx (D, N) and b (N)."""
+    Wx, b = parameters["Wx"], parameters["b"]
     if x.ndim == 2:
         # b is added to the D rows once instead of to the T * B gathered ones
         np.take(Wx + b, x, axis=0, out=out, mode="clip")
     else:
-        np.matmul(_rows(x), Wx, out=_rows(out))
+        np.matmul(rows(x), Wx, out=rows(out))
         out += b
 
 
 def projection_backward(
-    x: Array | Ids, dout: Array, Wx: Array, dWx: Array, db: Array, dx: Array | None
+    parameters: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    x: Array | Ids,
+    dout: Array,
+    dx: Array | None,
 ) -> None:
-    """Gradients for dout (T, B, N): dWx, db and, where x is dense and dx is given, dx (T, B, D)."""
-    rows = _rows(dout)
+    """Overwrite the gradients of Wx and b and, if it is given, dx (T, B, D), for dout (T, B, N)."""
+    dWx, db = gradients["Wx"], gradients["b"]
     if x.ndim == 2:
-        _sum_by_id(x.reshape(-1), rows, dWx)
+        _sum_by_id(x.reshape(-1), rows(dout), dWx)
         np.sum(dWx, axis=0, out=db)
         return
-    np.matmul(_rows(x).T, rows, out=dWx)
-    np.sum(rows, axis=0, out=db)
+    np.matmul(rows(x).T, rows(dout), out=dWx)
+    np.sum(rows(dout), axis=0, out=db)
     if dx is not None:
-        np.matmul(rows, Wx.T, out=_rows(dx))
-
-
-def _rows(x: Array | Ids) -> Array:
-    return x.reshape(-1, x.shape[-1])
+        np.matmul(rows(dout), parameters["Wx"].T, out=rows(dx))
 
 
 def _sum_by_id(ids: Ids, rows: Array, sums: Array) -> None:

@@ -1,0 +1,76 @@
+"""A layer of GRU units: the recurrence of cells.gru_step_forward over a window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import kernels
+from ..arrays import Array, Ids
+from .projection import projection_backward, projection_forward
+from .recurrent import initialise_weights, rows
+
+STATE_PARTS = 1
+
+
+@dataclass
+class GRUWorkspace:
+    """The activations of one layer over one window."""
+
+    gates: Array  # (T, B, 3H): r z n; after the backward pass, the gradient of x Wx + b
+    h: Array  # (T+1, B, H): row 0 is the state before the window
+    candidate: Array  # (T, B, H): (h Wh)_n + bn; after the backward pass, its gradient
+
+
+def workspace(T: int, B: int, H: int, dtype: str) -> GRUWorkspace:
+    """Room for a window of T steps, B lanes and H units."""
+    return GRUWorkspace(
+        gates=np.empty((T, B, 3 * H), dtype),
+        h=np.empty((T + 1, B, H), dtype),
+        candidate=np.empty((T, B, H), dtype),
+    )
+
+
+def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
+    """The parameters of a layer with D inputs and H units; gates in the order r z n."""
+    return {"Wx": (D, 3 * H), "Wh": (H, 3 * H), "b": (3 * H,), "bn": (H,)}
+
+
+def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
+    """Weights from N(0, 1/H); biases 0, and 1 for the update gate, which keeps the state."""
+    initialise_weights(parameters, rng)
+    H = len(parameters["Wh"])
+    parameters["b"][H : 2 * H] = 1
+
+
+def forward(
+    parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: GRUWorkspace
+) -> Array:
+    """See RecurrentLayer.forward."""
+    w = workspace
+    w.h[0] = state[0]
+    projection_forward(parameters, x, w.gates)
+    kernels.gru_forward(w.gates, w.h, w.candidate, parameters["Wh"], parameters["bn"])
+    state_after: Array = w.h[-1:].copy()
+    return state_after
+
+
+def backward(
+    parameters: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    x: Array | Ids,
+    dout: Array,
+    dstate: Array,
+    workspace: GRUWorkspace,
+    dx: Array | None,
+) -> None:
+    """See RecurrentLayer.backward."""
+    w = workspace
+    kernels.gru_backward(w.gates, dstate[0], dout, w.h, w.candidate, parameters["Wh"])
+    before, da, dm = rows(w.h[:-1]), rows(w.gates), rows(w.candidate)
+    H = before.shape[1]
+    # the recurrent half of the candidate has a gradient of its own: r times that of the other
+    np.matmul(before.T, da[:, : 2 * H], out=gradients["Wh"][:, : 2 * H])
+    np.matmul(before.T, dm, out=gradients["Wh"][:, 2 * H :])
+    np.sum(dm, axis=0, out=gradients["bn"])
+    projection_backward(parameters, gradients, x, w.gates, dx)

@@ -1,0 +1,65 @@
+"""What every recurrent layer offers: the modules lstm, gru and rnn each are one."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..arrays import Array, Ids
+
+
+class Workspace(Protocol):
+    """The activations of one layer over a window, kept for its backward pass."""
+
+    h: Array  # (T+1, B, H): row 0 is the state before the window, rows 1..T are the output
+
+
+class RecurrentLayer(Protocol):
+    """A layer of H units over a window of T steps and B lanes; x is (T, B, D) or ids (T, B).
+
+    A state is (S, B, H), with S = STATE_PARTS: the hidden state first.
+    """
+
+    STATE_PARTS: int
+
+    def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
+        """The parameters of a layer with D inputs."""
+
+    def initialise(self, parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
+        """Fill the parameters with fresh values."""
+
+    def workspace(self, T: int, B: int, H: int, dtype: str) -> Workspace:
+        """Room for a window: what forward and backward of the same layer take."""
+
+    def forward(
+        self, parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: Any
+    ) -> Array:
+        """Leave the activations in the workspace; return the state after the window."""
+
+    def backward(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        x: Array | Ids,
+        dout: Array,
+        dstate: Array,
+        workspace: Any,
+        dx: Array | None,
+    ) -> None:
+        """Back-propagate dout (T, B, H) and dstate (S, B, H), which comes from after the window.
+
+        Overwrites the gradients, dx (T, B, D) if it is given (it may be dout itself), and dstate
+        with the gradient of the state before the window. Uses up the activations.
+        """
+
+
+def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
+    """Wx and Wh from N(0, 1/H), biases 0."""
+    H = len(parameters["Wh"])
+    for name, array in parameters.items():
+        array[...] = rng.normal(0.0, H**-0.5, array.shape) if name.startswith("W") else 0
+
+
+def rows(x: Array) -> Array:
+    """(T, B, N) as (T * B, N), a view."""
+    return x.reshape(-1, x.shape[-1])

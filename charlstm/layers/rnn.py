@@ -1,0 +1,64 @@
+"""A layer of plain recurrent units: the recurrence of cells.rnn_step_forward over a window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import kernels
+from ..arrays import Array, Ids
+from .projection import projection_backward, projection_forward
+from .recurrent import initialise_weights, rows
+
+STATE_PARTS = 1
+
+
+@dataclass
+class RNNWorkspace:
+    """The activations of one layer over one window."""
+
+    a: Array  # (T, B, H): pre-activations; after the backward pass, their gradients
+    h: Array  # (T+1, B, H): row 0 is the state before the window
+
+
+def workspace(T: int, B: int, H: int, dtype: str) -> RNNWorkspace:
+    """Room for a window of T steps, B lanes and H units."""
+    return RNNWorkspace(a=np.empty((T, B, H), dtype), h=np.empty((T + 1, B, H), dtype))
+
+
+def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
+    """The parameters of a layer with D inputs and H units."""
+    return {"Wx": (D, H), "Wh": (H, H), "b": (H,)}
+
+
+def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
+    """Weights from N(0, 1/H), biases 0."""
+    initialise_weights(parameters, rng)
+
+
+def forward(
+    parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: RNNWorkspace
+) -> Array:
+    """See RecurrentLayer.forward."""
+    w = workspace
+    w.h[0] = state[0]
+    projection_forward(parameters, x, w.a)
+    kernels.rnn_forward(w.a, w.h, parameters["Wh"])
+    state_after: Array = w.h[-1:].copy()
+    return state_after
+
+
+def backward(
+    parameters: Mapping[str, Array],
+    gradients: Mapping[str, Array],
+    x: Array | Ids,
+    dout: Array,
+    dstate: Array,
+    workspace: RNNWorkspace,
+    dx: Array | None,
+) -> None:
+    """See RecurrentLayer.backward."""
+    w = workspace
+    kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"])
+    np.matmul(rows(w.h[:-1]).T, rows(w.a), out=gradients["Wh"])
+    projection_backward(parameters, gradients, x, w.a, dx)
