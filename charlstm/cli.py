@@ -14,6 +14,7 @@ import click
 from . import __version__, config
 from .cache import cache_folder, cache_limit, cache_size, clear_cache
 from .errors import CharlstmError
+from .inspection.commands import inspect
 
 STARTED = time.monotonic()  # the time budget of `train` counts from here
 SIGNAL_EXITS = {"SIGINT": 130, "SIGTERM": 143}
@@ -67,6 +68,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
             stream.reconfigure(errors="backslashreplace")
+
+
+main.add_command(inspect)
 
 
 @main.command()
