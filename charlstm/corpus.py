@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +26,7 @@ from .errors import CharlstmError
 from .files import written_whole
 from .textfiles import CHUNK, Progress, TextFiles
 from .vocab import Vocab, code_points
+from .words import LINE_END, UNKNOWN_WORD, split_pieces
 
 FORMAT = 1  # of the cache: raised whenever the same text would be stored otherwise
 
@@ -59,6 +62,7 @@ def open_corpus(
     validation_paths: Sequence[str | Path] = (),
     encoding: str = "utf-8",
     newlines: str = "keep",
+    vocab_size: int | None = None,
     extra: Vocab | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -70,7 +74,9 @@ def open_corpus(
     hidden names and links to folders. Files compressed with gzip or xz are read as what they
     hold. A byte-order mark at the start of a file is dropped.
 
-    level: "char", or "byte" for the files' bytes as they are.
+    level: "char", "byte" for the files' bytes as they are, or "word".
+    vocab_size: how many symbols the vocabulary is to have at level "word": the line end, the
+        unknown word, and the most frequent words; None for all words.
     newlines: "keep", or "lf" to make \\n of each \\r\\n and \\r.
     extra: a vocabulary whose symbols are to be in the resulting one too.
     cache: the folder to keep the ids in, instead of `cache_folder()`.
@@ -88,6 +94,8 @@ def open_corpus(
         newlines=newlines,
         chunk_bytes=chunk_bytes,
     )
+    if vocab_size is not None and (level != "word" or vocab_size < 3):
+        raise CharlstmError("--vocab-size takes a number above 2, and goes with --level word")
     if extra is not None and extra.level != level:
         raise CharlstmError(
             f"the vocabulary to be extended is of level {extra.level}, the text of level {level}: "
@@ -95,14 +103,14 @@ def open_corpus(
         )
     cache_limit()  # a bad setting is told before the work, not after it
     digest = texts.digest(progress)
-    options = [FORMAT, digest, None if extra is None else extra.to_json()]
+    options = [FORMAT, digest, vocab_size, None if extra is None else extra.to_json()]
     key = hashlib.sha256(json.dumps(options).encode()).hexdigest()
     root = cache_folder() if cache is None else cache
     try:
         return _load(root / key, digest, texts)
     except Exception:  # not there, or damaged in whatever way: it is made anew
         discard(root / key)
-        _make(root, key, texts, extra, progress)
+        _make(root, key, texts, vocab_size, extra, progress)
     try:
         return _load(root / key, digest, texts)
     except Exception as error:
@@ -146,10 +154,18 @@ def spool(stream: BinaryIO, path: Path) -> None:
 
 
 def _make(
-    root: Path, key: str, texts: TextFiles, extra: Vocab | None, progress: Progress | None
+    root: Path,
+    key: str,
+    texts: TextFiles,
+    vocab_size: int | None,
+    extra: Vocab | None,
+    progress: Progress | None,
 ) -> None:
     """Put the ids of `texts` into the cache as the entry `key`."""
-    vocab, train, validation, size = _scan(texts, extra, progress)
+    if texts.level == "word":
+        vocab, train, validation, size = _scan_words(texts, vocab_size, extra, progress)
+    else:
+        vocab, train, validation, size = _scan(texts, extra, progress)
     facts = {
         "vocab": vocab.to_json(),
         "characters": train + validation,
@@ -206,6 +222,33 @@ def _scan(
     return Vocab.from_characters(map(chr, codes)), train, validation, size
 
 
+def _scan_words(
+    texts: TextFiles, vocab_size: int | None, extra: Vocab | None, progress: Progress | None
+) -> tuple[Vocab, int, int, int]:
+    """What _scan returns, in words; the vocabulary holds `extra` and the most frequent words."""
+    frequencies: Counter[str] = Counter()
+    counts = [0, 0]
+    for held_out, words in _words(texts, "scanning", progress):
+        counts[held_out] += len(words)
+        frequencies.update(words)
+    train, validation = counts
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
+    size = sum(len(w.encode("utf-8", "surrogatepass")) * n for w, n in frequencies.items())
+    for always_there in (LINE_END, UNKNOWN_WORD):
+        del frequencies[always_there]
+    by_frequency = sorted(frequencies, key=lambda word: (-frequencies[word], word))
+    vocab = Vocab.from_words(by_frequency[: None if vocab_size is None else vocab_size - 2])
+    return vocab if extra is None else vocab.union(extra), train, validation, size
+
+
+def _words(
+    texts: TextFiles, what: str, progress: Progress | None
+) -> Iterator[tuple[bool, list[str]]]:
+    """The words of all files, a list at a time; no word reaches from training into validation."""
+    for held_out, group in groupby(texts.pieces(what, progress), key=lambda piece: piece[0]):
+        yield from ((held_out, words) for words in split_pieces(text for _, text in group))
+
+
 def _refuse_too_small(files: Sequence[Path], purpose: str, characters: int) -> None:
     if characters < 2:
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
@@ -221,13 +264,25 @@ def _write_ids(
     with path.open("wb") as file:
         header = {"descr": vocab.dtype.str, "fortran_order": False, "shape": (length,)}
         np.lib.format.write_array_header_1_0(file, header)
-        for _, text in texts.pieces("encoding", progress):
-            if vocab.level == "byte":
-                file.write(text.encode("latin-1"))
-            else:
-                file.write(vocab.encode_codes(code_points(text)).data)
+        for data in _encoded(texts, vocab, progress):
+            file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _encoded(
+    texts: TextFiles, vocab: Vocab, progress: Progress | None
+) -> Iterator[bytes | memoryview]:
+    """The ids of the texts, piece by piece, as they lie in memory."""
+    if vocab.level == "word":
+        for _, words in _words(texts, "encoding", progress):
+            yield vocab.encode_words(words).data
+        return
+    for _, text in texts.pieces("encoding", progress):
+        if vocab.level == "byte":
+            yield text.encode("latin-1")
+        else:
+            yield vocab.encode_codes(code_points(text)).data
 
 
 def _load(entry: Path, digest: str, texts: TextFiles) -> Corpus:

@@ -62,7 +62,7 @@ class TextFiles:
     ) -> "TextFiles":
         """Return the files that the paths stand for; CharlstmError for a bad path or option."""
         if level not in LEVELS:
-            raise CharlstmError(f"--level must be char or byte, not {level!r}")
+            raise CharlstmError(f"--level must be char, byte or word, not {level!r}")
         if newlines not in NEWLINES:
             raise CharlstmError(f"--newlines must be keep or lf, not {newlines!r}")
         encoding = _text_encoding(encoding)

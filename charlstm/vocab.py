@@ -1,10 +1,11 @@
-"""Text to ids and back: the characters of a text, or the 256 bytes of its UTF-8 form."""
+"""Text to ids and back: the characters of a text, the bytes of its UTF-8 form, or its words."""
 
 import codecs
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ import numpy.typing as npt
 
 from .arrays import Ids
 from .errors import CharlstmError
+from .words import LINE_END, UNKNOWN_WORD, space_between, split_words
 
-LEVELS = ("char", "byte")
+LEVELS = ("char", "byte", "word")
 UNKNOWN = ("error", "skip", "replace")  # what to do with a character that has no id
+
+MAX_WORD = 1 << 20  # characters
 
 # Shown for each byte: itself where it is ASCII, else its escape, such as \xe9.
 BYTE_SYMBOLS = tuple(chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
@@ -62,7 +66,8 @@ class Vocab:
     """What ids stand for: id k is `symbols[k]`. Immutable.
 
     At level "char" the symbols are two or more characters in code-point order; at level "byte"
-    they are names of the 256 byte values, so that no text holds anything unknown.
+    they are names of the 256 byte values, so that no text holds anything unknown; at level "word"
+    they are words, marks and the line end, sorted, and U+FFFD for all other words.
     """
 
     level: str
@@ -74,6 +79,9 @@ class Vocab:
         if self.level == "byte":
             if self.symbols != BYTE_SYMBOLS:
                 raise CharlstmError("vocabulary: level byte has exactly the 256 byte values")
+            return
+        if self.level == "word":
+            self._check_words()
             return
         if not all(isinstance(symbol, str) and len(symbol) == 1 for symbol in self.symbols):
             raise CharlstmError("vocabulary: each symbol must be a single character")
@@ -106,6 +114,33 @@ class Vocab:
     def bytes(cls) -> "Vocab":
         """Return the vocabulary of the 256 byte values."""
         return cls("byte", BYTE_SYMBOLS)
+
+    @classmethod
+    def from_words(cls, words: Iterable[str]) -> "Vocab":
+        """Return the vocabulary of these words, the line end and the one unknown word, sorted."""
+        return cls("word", tuple(sorted({*words, LINE_END, UNKNOWN_WORD})))
+
+    def _check_words(self) -> None:
+        if not all(isinstance(word, str) and 0 < len(word) <= MAX_WORD for word in self.symbols):
+            raise CharlstmError(f"vocabulary: each word must have 1 to {MAX_WORD} characters")
+        if any(a >= b for a, b in pairwise(self.symbols)):
+            raise CharlstmError("vocabulary: words must be in strict order")
+        if not {LINE_END, UNKNOWN_WORD} <= self._ids.keys():
+            raise CharlstmError("vocabulary: the line end or the unknown word is missing")
+
+    @property
+    def unit(self) -> str:
+        """What one symbol is: "character", "byte" or "word"."""
+        return {"char": "character"}.get(self.level, self.level)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: id_ for id_, symbol in enumerate(self.symbols)}
+
+    def encode_words(self, words: Iterable[str]) -> Ids:
+        """Return the ids of words, of type `dtype`; level "word" only. An unknown word has one."""
+        ids, unknown = self._ids, self._ids[UNKNOWN_WORD]
+        return np.array([ids.get(word, unknown) for word in words], self.dtype)
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -148,6 +183,8 @@ class Vocab:
             )
         if self.level == "byte":
             return self
+        if self.level == "word":
+            return Vocab.from_words(self.symbols + other.symbols)
         return Vocab.from_characters(self.symbols + other.symbols)
 
     def encode(self, text: str, unknown: str = "error") -> Ids:
@@ -160,6 +197,8 @@ class Vocab:
             raise CharlstmError(f"--unknown must be error, skip or replace, not {unknown!r}")
         if self.level == "byte":
             return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+        if self.level == "word":
+            return self.encode_words(split_words(text))
         ids = self._lookup(code_points(text))
         if (ids < 0).any():
             if unknown == "error":
@@ -194,7 +233,7 @@ class Vocab:
         spelled out, in the other case, or a look-alike; failing those a space, or "" (left out)
         where there is no space or the character is invisible.
         """
-        if self.level == "byte":
+        if self.level != "char":
             return {}
         unknown = code_points(text)[self._lookup(code_points(text)) < 0]
         return {character: self._nearest(character) for character in _text_of(np.unique(unknown))}
@@ -226,6 +265,9 @@ class Vocab:
 
         At level "byte", what is not valid UTF-8 becomes U+FFFD.
         """
+        if self.level == "word":
+            decoder = self.decoder()
+            return "".join(decoder.feed(int(id_)) for id_ in np.asarray(ids))
         values = self._codes_of(ids)
         if self.level == "byte":
             return values.astype(np.uint8).tobytes().decode("utf-8", "replace")
@@ -242,7 +284,7 @@ class Vocab:
         return Decoder(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able dict: {"level": "char", "symbols": [...]} or {"level": "byte"}."""
+        """Return a JSON-able dict: {"level": ..., "symbols": [...]} or {"level": "byte"}."""
         if self.level == "byte":
             return {"level": "byte"}
         # A list, not one string: there JSON would join the halves of a split surrogate pair.
@@ -257,9 +299,13 @@ class Vocab:
         if level == "byte" and set(obj) == {"level"}:
             return cls.bytes()
         symbols = obj.get("symbols")
-        if level != "char" or set(obj) != {"level", "symbols"} or not isinstance(symbols, list):
+        if (
+            level not in ("char", "word")
+            or set(obj) != {"level", "symbols"}
+            or not isinstance(symbols, list)
+        ):
             raise CharlstmError("vocabulary: unknown level or form")
-        return cls("char", tuple(symbols))
+        return cls(level, tuple(symbols))
 
 
 class Decoder:
@@ -268,12 +314,17 @@ class Decoder:
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._previous = ""  # word
 
     def feed(self, id: int) -> str:
         """Return the text that `id` completes: "" inside a multi-byte character (level "byte")."""
         if self._vocab.level == "byte":
             return self._utf8.decode(bytes([id]))
-        return self._vocab.symbols[id]
+        symbol = self._vocab.symbols[id]
+        if self._vocab.level == "char":
+            return symbol
+        space, self._previous = space_between(self._previous, symbol), symbol
+        return space + symbol
 
     def finish(self) -> str:
         """Return what is still pending: U+FFFD for a character that was cut off, else ""."""

@@ -132,7 +132,7 @@ def test_validation_files_come_last_and_are_in_the_vocabulary(write):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "word"}, "--level must be char or byte, not 'word'"),
+        ({"level": "line"}, "--level must be char, byte or word, not 'line'"),
         ({"newlines": "crlf"}, "--newlines must be keep or lf, not 'crlf'"),
         ({"level": "byte", "encoding": "latin-1"}, "--level byte reads bytes as they are"),
         ({"extra": Vocab.bytes()}, "of level byte, the text of level char: use --level byte"),
