@@ -8,9 +8,9 @@ print(model.score("To be, or not to be").bits_per_character)
 
 from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
+from .folder import load
 from .launch import train
 from .model import CharModel
-from .runs import load
 from .trainer import Trainer
 from .vocab import Vocab
 

@@ -4,36 +4,26 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import Any
 
 import click
 
-from . import __version__, config
+from . import __version__
 from .cache import cache_folder, cache_limit, cache_size, clear_cache
 from .errors import CharlstmError
 from .inspection.commands import inspect
+from .options import (
+    encoding_option,
+    json_option,
+    run_option,
+    sample_options,
+    train_options,
+    unknown_option,
+)
 
 STARTED = time.monotonic()  # the time budget of `train` counts from here
 SIGNAL_EXITS = {"SIGINT": 130, "SIGTERM": 143}
-
-run_option = click.option(
-    "-r", "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: newest]"
-)
-unknown_option = click.option(
-    "--unknown",
-    type=click.Choice(["error", "skip", "replace"]),
-    default="error",
-    show_default=True,
-    help="What to do with characters that the model does not know: refuse the text, leave them "
-    "out, or take the nearest known character, else a space.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-encoding_option = click.option(
-    "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
-)
 
 
 class CommandGroup(click.Group):
@@ -94,95 +84,7 @@ main.add_command(inspect)
     metavar="RUN",
     help="Start from the best weights of another run; new characters are added.",
 )
-@click.option(
-    "--cell",
-    type=click.Choice(get_args(config.Cell)),
-    help="Kind of the recurrent layers.  [default: lstm]",
-)
-@click.option("--hidden", type=int, help="Units of each layer.  [default: by size of the corpus]")
-@click.option("--layers", type=int, help="Layers of the stack.  [default: 1]")
-@click.option(
-    "--dtype",
-    type=click.Choice(get_args(config.Dtype)),
-    help="Type of all numbers.  [default: float32]",
-)
-@click.option(
-    "--level",
-    type=click.Choice(["char", "byte"]),
-    help="What a symbol is: a Unicode code point or a byte.  [default: char]",
-)
-@click.option("--encoding", help="Encoding of the files.  [default: utf-8]")
-@click.option(
-    "--newlines",
-    type=click.Choice(["keep", "lf"]),
-    help="Line ends as they are, or all as \\n.  [default: keep]",
-)
-@click.option(
-    "--val-frac",
-    type=float,
-    help="The part of the text, from its end, for validation; 0: none.  [default: 0.1]",
-)
-@click.option(
-    "--val-file",
-    multiple=True,
-    type=click.Path(),
-    help="Validation text of its own; may be given several times.",
-)
-@click.option("--lanes", type=int, help="Parallel streams of text (batch size).  [default: 32]")
-@click.option("--window", type=int, help="Steps of back-propagation in time.  [default: 64]")
-@click.option(
-    "--dropout",
-    type=float,
-    help="Part of each layer's outputs that is dropped while "
-    "training.  [default: by size of the corpus]",
-)
-@click.option(
-    "--optimizer",
-    type=click.Choice(get_args(config.Optimizer)),
-    help="How gradients become steps.  [default: adam]",
-)
-@click.option("--lr", type=float, help="Peak learning rate.  [default: 0.01 for adam, else 0.002]")
-@click.option(
-    "--schedule",
-    type=click.Choice(get_args(config.Schedule)),
-    help="constant; cosine: warm-up, then down to --final-lr; step: times --decay every "
-    "--decay-every epochs; plateau: times --decay after --patience evaluations without "
-    "a new best.  [default: cosine]",
-)
-@click.option("--warmup", type=int, help="Steps of rising rate (cosine).  [default: up to 100]")
-@click.option("--final-lr", type=float, help="Last rate as a part of --lr.  [default: 0.02]")
-@click.option("--decay", type=float, help="Factor of a decay.  [default: 0.5]")
-@click.option("--decay-every", type=int, help="Epochs between decays (step).  [default: 5]")
-@click.option("--patience", type=int, help="Evaluations to wait (plateau).  [default: 3]")
-@click.option("--beta1", type=float, help="Decay of adam's mean; sgd's momentum.  [default: 0.9]")
-@click.option(
-    "--beta2", type=float, help="Decay of the mean square (adam, rmsprop).  [default: 0.99]"
-)
-@click.option(
-    "--weight-decay",
-    type=float,
-    help="Taken off each weight at each step, times the rate.  [default: 0]",
-)
-@click.option("--clip", type=float, help="Largest norm of the gradient; 0: any.  [default: 1]")
-@click.option(
-    "--clip-value", type=float, help="Largest value in the gradient; 0: any.  [default: 0]"
-)
-@click.option("--epochs", type=float, help="End after so many passes over the text.")
-@click.option("--steps", type=int, help="End after so many steps.")
-@click.option(
-    "--minutes",
-    type=float,
-    help="End after so many minutes, all included.  [default "
-    "without any end: by size of the corpus, and it says how long it will take]",
-)
-@click.option(
-    "--eval-every",
-    type=int,
-    help="Steps between evaluations.  [default: ten in a run, at least every 1000]",
-)
-@click.option("--keep-every", type=int, help="Keep a checkpoint every so many steps.")
-@click.option("--seed", type=int, help="Seed of all that is random.  [default: 0]")
-@click.option("--workers", type=int, help="Threads.  [default: one for each core]")
+@train_options
 @click.option("--quiet", is_flag=True, help="Only the result and errors.")
 @json_option
 def train(quiet: bool, as_json: bool, **options: Any) -> None:
@@ -231,51 +133,7 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
 
 @main.command()
 @run_option
-@click.option("--prime", default="", help="Text to go on from.")
-@click.option("--prime-file", type=click.Path(path_type=Path), help="File of such text.")
-@click.option("--hide-prime", is_flag=True, help="Print only what is new.")
-@click.option(
-    "--length",
-    type=int,
-    default=2000,
-    show_default=True,
-    help="Characters to write (bytes at level byte); 0: until interrupted.",
-)
-@click.option(
-    "--temperature",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Below 1 safer, above 1 wilder; 0: always the likeliest character.",
-)
-@click.option("--top-k", type=int, default=0, help="Only the k likeliest; 0: all.  [default: 0]")
-@click.option(
-    "--top-p",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Only the fewest likeliest that together have this probability.",
-)
-@click.option(
-    "--min-p",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Only those at least so many times as likely as the likeliest.",
-)
-@click.option(
-    "--count",
-    type=int,
-    default=1,
-    show_default=True,
-    help="Samples, made in one batch and printed one after another.",
-)
-@click.option("--stop", multiple=True, help="End a sample before this text; several times.")
-@click.option(
-    "--seed",
-    type=int,
-    help="The same seed gives the same text.  [default: a new one, printed on standard error]",
-)
+@sample_options
 @unknown_option
 def sample(
     run: Path | None,
@@ -292,7 +150,8 @@ def sample(
     """Write text from a model, each character as it comes."""
     import secrets
 
-    from .runs import load, newest_run
+    from .console import read_pieces, tell_replacements, writer
+    from .folder import load, newest_run
     from .sampler import Sampling, stream_texts
 
     if prime and prime_file:
@@ -300,12 +159,12 @@ def sample(
     options = Sampling(**sampling)
     model = load(run or newest_run())
     if prime_file:
-        prime = "".join(_pieces([prime_file], "utf-8"))
+        prime = "".join(read_pieces([prime_file], "utf-8"))
     if seed is None:
         seed = secrets.randbelow(2**32)
         click.echo(f"seed {seed}", err=True)
     if unknown == "replace":
-        _tell_replacements(model.vocab.replacements(prime))
+        tell_replacements(model.vocab.replacements(prime))
     pieces = stream_texts(
         model,
         length=length,
@@ -316,7 +175,7 @@ def sample(
         stops=stop,
         seed=seed,
     )
-    write = _writer()
+    write = writer()
     shown_prime = "" if hide_prime else prime
     texts = [shown_prime] * count
     write(shown_prime)
@@ -360,18 +219,19 @@ def evaluate(
     import numpy as np
     from tqdm import tqdm
 
+    from .console import read_pieces, tell_replacements
+    from .folder import load, newest_run
     from .parallel import Workers, available_cores
-    from .runs import load, newest_run
     from .scorer import evaluate as evaluate_ids
 
     model = load(run or newest_run())
     if model.vocab.level == "byte":  # there, a piece has a character for each byte
-        data = "".join(_pieces(texts, encoding, "byte")).encode("latin-1")
+        data = "".join(read_pieces(texts, encoding, "byte")).encode("latin-1")
         ids, size = np.frombuffer(data, np.uint8), len(data) - 1
     else:
-        text = "".join(_pieces(texts, encoding))
+        text = "".join(read_pieces(texts, encoding))
         if unknown == "replace":
-            _tell_replacements(model.vocab.replacements(text))
+            tell_replacements(model.vocab.replacements(text))
         ids = model.vocab.encode(text, unknown=unknown)
         size = len(model.vocab.decode(ids[1:]).encode("utf-8", "surrogatepass"))
     with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
@@ -412,12 +272,18 @@ def score(
     """Score each line of FILES (or standard input) by itself: a JSON object a line."""
     import math
 
-    from .runs import load, newest_run
+    from .console import read_pieces, split_lines, tell_replacements
+    from .folder import load, newest_run
     from .scorer import score_texts
 
     model = load(run or newest_run())
-    lines = _lines(_pieces(files or ("-",), encoding))
+    lines = split_lines(read_pieces(files or ("-",), encoding))
+    told: set[str] = set()
     for result in score_texts(model, lines, unknown):
+        if unknown == "replace":
+            replacements = model.vocab.replacements(result.text)
+            tell_replacements({old: replacements[old] for old in replacements.keys() - told})
+            told |= replacements.keys()
         record: dict[str, Any] = {
             "text": result.text,
             "characters": result.characters,
@@ -436,7 +302,7 @@ def score(
 @json_option
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:
     """Tell what a run or a checkpoint file holds.  [default: the newest run]"""
-    from .runs import describe, newest_run
+    from .folder import describe, newest_run
 
     about = describe(path or run or newest_run())
     if as_json:
@@ -463,52 +329,3 @@ def cache(clear: bool) -> None:
         return
     size, entries = cache_size()
     click.echo(f"{cache_folder()}: {entries} texts, {size:,} of {cache_limit():,} bytes")
-
-
-def _pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
-    """The text of files and folders, piece by piece; - is standard input."""
-    from .corpus import spool
-    from .textfiles import TextFiles
-
-    with TemporaryDirectory() as folder:
-        kept = Path(folder) / "standard input"
-        if "-" in map(str, paths):
-            spool(sys.stdin.buffer, kept)
-        found = [kept if str(path) == "-" else path for path in paths]
-        if level == "byte":
-            encoding = "utf-8"
-        files = TextFiles.find(found, level=level, encoding=encoding)
-        yield from (text for _, text in files.pieces("reading"))
-
-
-def _lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, without their ends."""
-    rest = ""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split("\n")
-        yield from (line.removesuffix("\r") for line in whole)
-    if rest:
-        yield rest
-
-
-def _tell_replacements(replacements: dict[str, str]) -> None:
-    for old, new in replacements.items():
-        click.echo(
-            f"{old!r} is unknown to the model: {f'read as {new!r}' if new else 'left out'}",
-            err=True,
-        )
-
-
-def _writer() -> Callable[[str], None]:
-    """Writes at once; on a terminal, control characters but line ends and tabs are made visible."""
-    from .display import visible
-
-    terminal = sys.stdout.isatty()
-
-    def write(text: str) -> None:
-        if terminal:
-            text = "".join(c if c in "\n\t" else visible(c) for c in text)
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    return write

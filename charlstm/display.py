@@ -5,7 +5,7 @@ import sys
 
 from tqdm import tqdm
 
-from .runs import Event
+from .metrics import Event
 
 
 def visible(text: str) -> str:
@@ -87,6 +87,7 @@ class RunDisplay:
         for notice in event["notices"]:
             self._say(f"note: {notice}")
         if event["finished"]:
+            self._say(f"finished already, after {event['step']:,} steps: nothing to go on with")
             return
         if event["resumed"]:
             self._say(f"going on from step {event['step']:,}")

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -13,8 +14,9 @@ from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .corpus import Corpus, open_corpus, spool
 from .defaults import CorpusOptions, choose, split_options
 from .errors import CharlstmError
+from .folder import BEST, LAST, load, newest_run
 from .model import CharModel
-from .runs import BEST, LAST, Observer, Run, TrainedRun, load, newest_run, split
+from .runs import Observer, Run, TrainedRun, split
 from .trainer import Trainer
 from .vocab import Vocab
 
@@ -96,22 +98,19 @@ def begin_run(
     if isinstance(validation, str | Path):
         validation = [validation]
     CorpusOptions((), **text_options)
-    text = CorpusOptions(
-        paths=_absolute(_with_stdin_kept(folder, paths)),
-        val_file=_absolute(validation),
-        **text_options,
-    )
-    corpus = _open(text, None if base is None else base.vocab, progress)
-    train_ids, _ = split(corpus, text)
-    model_config, train_config = choose(len(train_ids), model_options, train_options)
-    model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
-    if base is not None:
-        copy_weights(base, model)
-    trainer = Trainer(model, train_ids, train_config)
-    run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
-    run.notices = _notices(train_config, trainer, run)
-    _make_folder(folder)
-    run.clear()
+    with _stdin_kept(folder, paths) as files:
+        text = CorpusOptions(_absolute(files), _absolute(validation), **text_options)
+        corpus = _open(text, None if base is None else base.vocab, progress)
+        train_ids, _ = split(corpus, text)
+        model_config, train_config = choose(len(train_ids), model_options, train_options)
+        model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
+        if base is not None:
+            copy_weights(base, model)
+        trainer = Trainer(model, train_ids, train_config)
+        run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
+        run.notices = _notices(train_config, trainer, run)
+        _make_folder(folder)
+        run.clear()
     return run
 
 
@@ -153,7 +152,10 @@ def resume_run(
             extended=about["extended"],
         )
         run.restore(about)
-    except (KeyError, TypeError) as error:
+        run.unsaved = bool(options)
+    except CharlstmError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CharlstmError(f"{folder / LAST}: cannot be resumed from ({error!r})") from None
     return run
 
@@ -202,16 +204,32 @@ def _make_folder(folder: Path) -> None:
         raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
-def _with_stdin_kept(folder: Path, paths: Sequence[str | Path]) -> list[str | Path]:
-    """The paths with - replaced by a file in the run's folder that keeps what came in."""
-    if [str(path) for path in paths].count("-") > 1:
+@contextmanager
+def _stdin_kept(folder: Path, paths: Sequence[str | Path]) -> Iterator[list[str | Path]]:
+    """The paths with - replaced by a file in the run's folder that keeps what came in.
+
+    If the run does not come to be, nothing of it stays behind.
+    """
+    places = [k for k, path in enumerate(paths) if str(path) == "-"]
+    if not places:
+        yield list(paths)
+        return
+    if len(places) > 1:
         raise CharlstmError("standard input (-) can be given only once")
-    if "-" not in map(str, paths):
-        return list(paths)
+    if sys.stdin is None:  # a process that was started without one
+        raise CharlstmError("there is no standard input to read (-)")
+    was_there = folder.exists()
     _make_folder(folder)
     kept = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
-    spool(sys.stdin.buffer, kept)
-    return [kept if str(path) == "-" else path for path in paths]
+    try:
+        spool(sys.stdin.buffer, kept)
+        yield [kept if k in places else path for k, path in enumerate(paths)]
+    except BaseException:
+        kept.unlink(missing_ok=True)
+        if not was_there:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _open(text: CorpusOptions, extra: Vocab | None, progress: CorpusProgress | None) -> Corpus:

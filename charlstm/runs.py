@@ -1,13 +1,5 @@
-"""One run in its folder: train to the end, evaluate, save, keep metrics.
+"""One run in its folder: train to the end, evaluate, save, keep metrics."""
 
-best.safetensors   the weights of the lowest validation loss (the latest, without validation)
-last.safetensors   all that it takes to go on
-metrics.jsonl      one event a line
-step-N.safetensors with keep_every
-stdin-N.txt        the corpus, if it came from standard input
-"""
-
-import json
 import math
 import time
 from collections.abc import Callable
@@ -16,25 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from . import kernels
-from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, save_checkpoint
 from .config import config_to_json
 from .corpus import Corpus
 from .defaults import CorpusOptions, evaluate_every
 from .errors import CharlstmError
-from .files import written_whole
+from .folder import BEST, LAST, METRICS, clear_folder, load, remove_unfinished
 from .interruption import Interruption
+from .metrics import Event, append_event, forget_events_after
 from .model import CharModel
 from .pace import Pace
 from .scorer import evaluate
 from .trainer import Trainer
 
-BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
 VALIDATION_CHARACTERS = 1_000_000  # at most so many are evaluated during training
 SAMPLE_CHARACTERS = 150
 LOGS_PER_EVALUATION = 20
-LOG_EVERY = 50  # steps, while the end is not known
+LOG_EVERY = 50  # steps, until the number of all steps is known
 
-Event = dict[str, Any]
 Observer = Callable[[Event], None]
 
 
@@ -55,51 +46,6 @@ class TrainedRun:
     def model(self) -> CharModel:
         """The best model."""
         return load(self.path)
-
-
-def load(path: str | Path) -> CharModel:
-    """The model of a run's folder (its best so far), or of a checkpoint file."""
-    return load_checkpoint(checkpoint_path(Path(path))).model
-
-
-def checkpoint_path(path: Path) -> Path:
-    """The file to read for a run's folder: best, or last before there is a best."""
-    if not path.is_dir():
-        return path
-    for name in (BEST, LAST):
-        if (path / name).exists():
-            return path / name
-    raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
-
-
-def describe(path: Path) -> dict[str, Any]:
-    """What a run's folder or a checkpoint file holds, as a JSON object."""
-    file = path / LAST if (path / LAST).exists() else checkpoint_path(path)
-    checkpoint = load_checkpoint(file)
-    vocab = checkpoint.model.vocab
-    about: dict[str, Any] = {
-        "path": str(path),
-        "bytes": file.stat().st_size,
-        "model": config_to_json(checkpoint.model.config),
-        "parameters": len(checkpoint.model.parameters.vector),
-        "level": vocab.level,
-        "vocabulary": len(vocab),
-        "symbols": "".join(vocab.symbols) if vocab.level == "char" else "all bytes",
-        "progress": checkpoint.progress,
-        "kernels": kernels.BACKEND,
-    }
-    if checkpoint.training:
-        about["training"] = checkpoint.training["config"]
-        about["corpus"] = checkpoint.training["corpus"]
-    return about
-
-
-def newest_run(root: Path = Path("runs")) -> Path:
-    """The folder under `root` whose checkpoint was written last."""
-    checkpoints = [*root.glob(f"*/{LAST}"), *root.glob(f"*/{BEST}")]
-    if not checkpoints:
-        raise CharlstmError(f"no run under {root}/: name one with -r, or begin with charlstm train")
-    return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent
 
 
 def split(corpus: Corpus, text: CorpusOptions) -> tuple[Any, Any]:
@@ -138,7 +84,12 @@ class Run:
         self.validation_ids = validation_ids[:VALIDATION_CHARACTERS]
         self.validates = len(validation_ids) > 1
         self.pace = Pace(trainer.characters_per_step)
-        self.eval_every: int | None = None
+        self.eval_every = trainer.config.eval_every
+        if trainer.total_steps is not None:
+            # Known before the first step: no evaluation may depend on how fast the machine is.
+            self.eval_every = evaluate_every(trainer.config, trainer.total_steps)
+        self.unsaved = True  # whether `last` does not yet hold all that it takes to go on
+        self._plan_told = False
         self.best_val_loss: float | None = None
         self.val_loss: float | None = None
         self._losses: list[float] = []  # since the last evaluation
@@ -157,25 +108,27 @@ class Run:
 
     def clear(self) -> None:
         """Remove what another run left in the folder, but for the text of this one."""
-        for pattern in (BEST, LAST, METRICS, "step-*.safetensors", "stdin-*.txt"):
-            for path in self.folder.glob(pattern):
-                if str(path.absolute()) not in self.text.paths:
-                    path.unlink()
+        clear_folder(self.folder, keep=(*self.text.paths, *self.text.val_file))
 
     def go(self) -> TrainedRun:
         """Train to the end; a signal ends the current step, saves and returns early."""
+        if self.finished() and not self._losses:
+            self.observer(self._timed("start", self._description()))
+            return self._result("finished")  # unwritten: the metrics go on ending with `stop`
         self._event("start", **self._description())
-        if self.finished():
-            return self._stop("finished", again=True)
-        if self.trainer.steps_done == 0:
-            self._save_last()
         with Interruption() as interruption:
+            if self.unsaved:
+                self._save_last()
             while not (self.finished() or interruption.signal_name):
                 self._step()
-            if not self.finished():
-                self._save_last()
-                return self._stop(interruption.signal_name)
-        return self._stop("finished")
+            reason = "finished" if self.finished() else interruption.signal_name
+            if self._losses:  # steps that no evaluation has followed yet
+                if self.finished():  # the end was moved back to here
+                    self._evaluate()
+                else:
+                    self._save_last()
+            self._event("stop", reason=reason, best_val_loss=self.best_val_loss)
+        return self._result(reason)
 
     def _step(self) -> None:
         trainer, config = self.trainer, self.trainer.config
@@ -183,11 +136,7 @@ class Run:
         began = time.monotonic()
         loss = trainer.step()
         self.pace.count_step(time.monotonic() - began)
-        if not math.isfinite(loss + trainer.gradient_norm):
-            raise CharlstmError(
-                f"{self.folder}: the loss of step {trainer.steps_done} is not a finite number; "
-                f"the last good state is kept. Begin anew with a lower --lr than {config.lr:g}"
-            )
+        self._require_finite(loss + trainer.gradient_norm)
         self._losses.append(loss)
         step = trainer.steps_done
         self.observer({"event": "step", "step": step, "train_loss": loss,
@@ -199,7 +148,7 @@ class Run:
         if step % log_every == 0 or self.finished():
             self._log(rate)
             self._plan()
-        elif self.eval_every is None:
+        elif not self._plan_told:
             self._plan()
         if config.keep_every and step % config.keep_every == 0:
             self._save(f"step-{step:06d}.safetensors")
@@ -209,7 +158,7 @@ class Run:
     def _plan(self) -> None:
         """Fit the end to the time budget, once the speed is known, and again and again."""
         config, trainer = self.trainer.config, self.trainer
-        if not self.pace.known and not self.finished():
+        if not self.pace.known:
             return
         if config.minutes is not None:
             budget = config.minutes * 60
@@ -218,6 +167,8 @@ class Run:
             trainer.total_steps = trainer.steps_done + steps
         if self.eval_every is None and trainer.total_steps is not None:
             self.eval_every = evaluate_every(config, trainer.total_steps)
+        if not (self._plan_told or trainer.total_steps is None or self.finished()):
+            self._plan_told = True
             remaining = trainer.total_steps - trainer.steps_done
             self.observer({"event": "plan", "total_steps": trainer.total_steps,
                            "epochs": trainer.total_steps / trainer.lanes.windows_per_pass,
@@ -232,6 +183,7 @@ class Run:
             self.val_loss = evaluate(
                 model, self.validation_ids, workers=trainer.workers
             ).nats_per_character
+            self._require_finite(self.val_loss)
             trainer.schedule.observe(self.val_loss)
             is_best = self.best_val_loss is None or self.val_loss < self.best_val_loss
             if is_best:
@@ -245,9 +197,15 @@ class Run:
         self._save_last()
         self.pace.count_evaluation(time.monotonic() - began)
 
-    def _stop(self, reason: str, again: bool = False) -> TrainedRun:
-        if not again:
-            self._event("stop", reason=reason, best_val_loss=self.best_val_loss)
+    def _require_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise CharlstmError(
+                f"{self.folder}: the loss of step {self.trainer.steps_done} is not a finite "
+                "number; the last good state is kept. Begin anew with --overwrite and a lower "
+                f"--lr than {self.trainer.config.lr:g}"
+            )
+
+    def _result(self, reason: str) -> TrainedRun:
         return TrainedRun(self.folder, self.best_val_loss, self.trainer.steps_done, reason)
 
     # -- its files --------------------------------------------------------------------------
@@ -281,6 +239,7 @@ class Run:
             "seconds": self.elapsed,
             "pace": self.pace.saved(),
             "losses": self._losses,
+            "logged": self._logged,
         }
         checkpoint = Checkpoint(self.trainer.model, self._progress(), training, arrays)
         save_checkpoint(self.folder / LAST, checkpoint)
@@ -288,25 +247,14 @@ class Run:
 
     def restore(self, training: dict[str, Any]) -> None:
         """Go on from the `training` record of a `last` checkpoint."""
+        self.unsaved = False
         self.eval_every = training["eval_every"]
         self.best_val_loss, self.val_loss = training["best_val_loss"], training["val_loss"]
         self.pace.restore(training["pace"])
         self._losses = [float(loss) for loss in training["losses"]]
-        self._logged = len(self._losses)
-        self._forget_later_metrics()
-
-    def _forget_later_metrics(self) -> None:
-        """Drop what was written after the state that the run goes on from, and a torn last line."""
-        path = self.folder / METRICS
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        with written_whole(path) as file:
-            for line in lines:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                if event.get("step", 0) <= self.trainer.steps_done:
-                    file.write(line + b"\n")
+        self._logged = int(training["logged"])
+        remove_unfinished(self.folder)
+        forget_events_after(self.folder / METRICS, self.trainer.steps_done)
 
     # -- what it tells ----------------------------------------------------------------------
 
@@ -342,19 +290,16 @@ class Run:
             total_steps=self.trainer.total_steps,
         )
 
-    def _event(self, kind: str, **about: Any) -> None:
-        event = {
+    def _timed(self, kind: str, about: Event) -> Event:
+        return {
             "event": kind,
             "step": self.trainer.steps_done,
             "epoch": self.trainer.epoch,
             "seconds": round(self.elapsed, 3),
             **about,
         }
-        try:
-            with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(event) + "\n")
-        except OSError as error:
-            raise CharlstmError(
-                f"{self.folder / METRICS}: cannot be written: {error.strerror}"
-            ) from error
+
+    def _event(self, kind: str, **about: Any) -> None:
+        event = self._timed(kind, about)
+        append_event(self.folder / METRICS, event)
         self.observer(event)

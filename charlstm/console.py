@@ -1,0 +1,58 @@
+"""Text on its way in and out of the commands."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from .corpus import spool
+from .display import visible
+from .errors import CharlstmError
+from .textfiles import TextFiles
+
+
+def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
+    """The text of files and folders, piece by piece; - is standard input."""
+    with TemporaryDirectory() as folder:
+        kept = Path(folder) / "standard input"
+        if "-" in map(str, paths):
+            if sys.stdin is None:  # a process that was started without one
+                raise CharlstmError("there is no standard input to read (-)")
+            spool(sys.stdin.buffer, kept)
+        found = [kept if str(path) == "-" else path for path in paths]
+        files = TextFiles.find(found, level=level, encoding=encoding)
+        yield from (text for _, text in files.pieces("reading"))
+
+
+def split_lines(pieces: Iterator[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces, without their ends."""
+    rest = ""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split("\n")
+        yield from (line.removesuffix("\r") for line in whole)
+    if rest:
+        yield rest
+
+
+def tell_replacements(replacements: dict[str, str]) -> None:
+    """Say what each unknown character is read as."""
+    for old, new in replacements.items():
+        click.echo(
+            f"{old!r} is unknown to the model: {f'read as {new!r}' if new else 'left out'}",
+            err=True,
+        )
+
+
+def writer() -> Callable[[str], None]:
+    """What writes at once; on a terminal, control characters but \\n and \\t are made visible."""
+    terminal = sys.stdout.isatty()
+
+    def write(text: str) -> None:
+        if terminal:
+            text = "".join(c if c in "\n\t" else visible(c) for c in text)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    return write

@@ -1,0 +1,86 @@
+"""The folder of a run: which files lie there, and what can be read from them.
+
+best.safetensors   the weights of the lowest validation loss (the latest, without validation)
+last.safetensors   all that it takes to go on
+metrics.jsonl      one event a line
+step-N.safetensors with keep_every
+stdin-N.txt        the corpus, if it came from standard input
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import kernels
+from .checkpoint import load_checkpoint
+from .config import config_to_json
+from .errors import CharlstmError
+from .model import CharModel
+
+BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
+FILES = (BEST, LAST, METRICS, "step-*.safetensors", "stdin-*.txt")
+
+
+def load(path: str | Path) -> CharModel:
+    """The model of a run's folder (its best so far), or of a checkpoint file."""
+    return load_checkpoint(checkpoint_path(Path(path))).model
+
+
+def checkpoint_path(path: Path) -> Path:
+    """The file to read for a run's folder: best, or last before there is a best."""
+    if not path.is_dir():
+        return path
+    for name in (BEST, LAST):
+        if (path / name).exists():
+            return path / name
+    raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What a run's folder or a checkpoint file holds, as a JSON object."""
+    file = path / LAST if (path / LAST).exists() else checkpoint_path(path)
+    checkpoint = load_checkpoint(file)
+    vocab = checkpoint.model.vocab
+    about: dict[str, Any] = {
+        "path": str(path),
+        "bytes": file.stat().st_size,
+        "model": config_to_json(checkpoint.model.config),
+        "parameters": len(checkpoint.model.parameters.vector),
+        "level": vocab.level,
+        "vocabulary": len(vocab),
+        "symbols": "".join(vocab.symbols) if vocab.level == "char" else "all bytes",
+        "progress": checkpoint.progress,
+        "kernels": kernels.BACKEND,
+    }
+    if checkpoint.training:
+        about["training"] = checkpoint.training.get("config")
+        about["corpus"] = checkpoint.training.get("corpus")
+    return about
+
+
+def newest_run(root: Path = Path("runs")) -> Path:
+    """The folder under `root` whose checkpoint was written last."""
+    checkpoints = [*root.glob(f"*/{LAST}"), *root.glob(f"*/{BEST}")]
+    if not checkpoints:
+        raise CharlstmError(f"no run under {root}/: name one with -r, or begin with charlstm train")
+    return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def clear_folder(folder: Path, keep: Sequence[str]) -> None:
+    """Remove the files of a run but for those to keep; what else lies there stays."""
+    kept = {Path(path).resolve() for path in keep}
+    _remove(path for name in FILES for path in folder.glob(name) if path.resolve() not in kept)
+    remove_unfinished(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process was writing when it was killed (see files.written_whole)."""
+    _remove(path for name in FILES for path in folder.glob(f"{name}.*.tmp"))
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise CharlstmError(f"{path}: cannot be removed: {error.strerror}") from error

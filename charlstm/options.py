@@ -1,0 +1,192 @@
+"""The options of the command line: those that commands share, and those of the largest two."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from . import config
+
+Command = Callable[..., Any]
+
+run_option = click.option(
+    "-r", "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: newest]"
+)
+unknown_option = click.option(
+    "--unknown",
+    type=click.Choice(["error", "skip", "replace"]),
+    default="error",
+    show_default=True,
+    help="What to do with characters that the model does not know: refuse the text, leave them "
+    "out, or take the nearest known character, else a space.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+encoding_option = click.option(
+    "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
+)
+
+# Each is named after a field of ModelConfig, TrainConfig or CorpusOptions; those given go there.
+_TRAIN_OPTIONS = (
+    click.option(
+        "--cell",
+        type=click.Choice(get_args(config.Cell)),
+        help="Kind of the recurrent layers.  [default: lstm]",
+    ),
+    click.option(
+        "--hidden", type=int, help="Units of each layer.  [default: by size of the corpus]"
+    ),
+    click.option("--layers", type=int, help="Layers of the stack.  [default: 1]"),
+    click.option(
+        "--dtype",
+        type=click.Choice(get_args(config.Dtype)),
+        help="Type of all numbers.  [default: float32]",
+    ),
+    click.option(
+        "--level",
+        type=click.Choice(["char", "byte"]),
+        help="What a symbol is: a Unicode code point or a byte.  [default: char]",
+    ),
+    click.option("--encoding", help="Encoding of the files.  [default: utf-8]"),
+    click.option(
+        "--newlines",
+        type=click.Choice(["keep", "lf"]),
+        help="Line ends as they are, or all as \\n.  [default: keep]",
+    ),
+    click.option(
+        "--val-frac",
+        type=float,
+        help="The part of the text, from its end, for validation; 0: none.  [default: 0.1]",
+    ),
+    click.option(
+        "--val-file",
+        multiple=True,
+        type=click.Path(),
+        help="Validation text of its own; may be given several times.",
+    ),
+    click.option("--lanes", type=int, help="Parallel streams of text (batch size).  [default: 32]"),
+    click.option("--window", type=int, help="Steps of back-propagation in time.  [default: 64]"),
+    click.option(
+        "--dropout",
+        type=float,
+        help="Part of each layer's outputs that is dropped while "
+        "training.  [default: by size of the corpus]",
+    ),
+    click.option(
+        "--optimizer",
+        type=click.Choice(get_args(config.Optimizer)),
+        help="How gradients become steps.  [default: adam]",
+    ),
+    click.option(
+        "--lr", type=float, help="Peak learning rate.  [default: 0.01 for adam, else 0.002]"
+    ),
+    click.option(
+        "--schedule",
+        type=click.Choice(get_args(config.Schedule)),
+        help="constant; cosine: warm-up, then down to --final-lr; step: times --decay every "
+        "--decay-every epochs; plateau: times --decay after --patience evaluations without "
+        "a new best.  [default: cosine]",
+    ),
+    click.option("--warmup", type=int, help="Steps of rising rate (cosine).  [default: up to 100]"),
+    click.option("--final-lr", type=float, help="Last rate as a part of --lr.  [default: 0.02]"),
+    click.option("--decay", type=float, help="Factor of a decay.  [default: 0.5]"),
+    click.option("--decay-every", type=int, help="Epochs between decays (step).  [default: 5]"),
+    click.option("--patience", type=int, help="Evaluations to wait (plateau).  [default: 3]"),
+    click.option(
+        "--beta1", type=float, help="Decay of adam's mean; sgd's momentum.  [default: 0.9]"
+    ),
+    click.option(
+        "--beta2", type=float, help="Decay of the mean square (adam, rmsprop).  [default: 0.99]"
+    ),
+    click.option(
+        "--weight-decay",
+        type=float,
+        help="Taken off each weight at each step, times the rate.  [default: 0]",
+    ),
+    click.option("--clip", type=float, help="Largest norm of the gradient; 0: any.  [default: 1]"),
+    click.option(
+        "--clip-value", type=float, help="Largest value in the gradient; 0: any.  [default: 0]"
+    ),
+    click.option("--epochs", type=float, help="End after so many passes over the text."),
+    click.option("--steps", type=int, help="End after so many steps."),
+    click.option(
+        "--minutes",
+        type=float,
+        help="End after so many minutes, all included.  [default "
+        "without any end: by size of the corpus, and it says how long it will take]",
+    ),
+    click.option(
+        "--eval-every",
+        type=int,
+        help="Steps between evaluations.  [default: ten in a run, at least every 1000]",
+    ),
+    click.option("--keep-every", type=int, help="Keep a checkpoint every so many steps."),
+    click.option("--seed", type=int, help="Seed of all that is random.  [default: 0]"),
+    click.option("--workers", type=int, help="Threads.  [default: one for each core]"),
+)
+
+_SAMPLE_OPTIONS = (
+    click.option("--prime", default="", help="Text to go on from."),
+    click.option("--prime-file", type=click.Path(path_type=Path), help="File of such text."),
+    click.option("--hide-prime", is_flag=True, help="Print only what is new."),
+    click.option(
+        "--length",
+        type=int,
+        default=2000,
+        show_default=True,
+        help="Characters to write (bytes at level byte); 0: until interrupted.",
+    ),
+    click.option(
+        "--temperature",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Below 1 safer, above 1 wilder; 0: always the likeliest character.",
+    ),
+    click.option(
+        "--top-k", type=int, default=0, help="Only the k likeliest; 0: all.  [default: 0]"
+    ),
+    click.option(
+        "--top-p",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Only the fewest likeliest that together have this probability.",
+    ),
+    click.option(
+        "--min-p",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Only those at least so many times as likely as the likeliest.",
+    ),
+    click.option(
+        "--count",
+        type=int,
+        default=1,
+        show_default=True,
+        help="Samples, made in one batch and printed one after another.",
+    ),
+    click.option("--stop", multiple=True, help="End a sample before this text; several times."),
+    click.option(
+        "--seed",
+        type=int,
+        help="The same seed gives the same text.  [default: a new one, printed on standard error]",
+    ),
+)
+
+
+def train_options(command: Command) -> Command:
+    """Add to `train` what makes a run: its text, its model and how that is trained."""
+    return _with(_TRAIN_OPTIONS, command)
+
+
+def sample_options(command: Command) -> Command:
+    """Add to `sample` what makes a text."""
+    return _with(_SAMPLE_OPTIONS, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):  # decorators show in the help in the order of the text
+        command = option(command)
+    return command
