@@ -22,6 +22,8 @@ from .model import CharModel, parameter_shapes
 from .vocab import Vocab
 
 FORMAT = 1
+# RecursionError: JSON of a thousand brackets
+UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError)
 _TRAINING = "training."
 _DTYPES = {"float32": "F32", "float64": "F64"}
 
@@ -72,13 +74,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
             return _read(file)
     except FileNotFoundError:
         raise CharlstmError(f"{path}: no such file") from None
-    except (OSError, SafetensorError, CharlstmError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split())
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None
 
 
 def _read(file: Any) -> Checkpoint:
-    about = json.loads((file.metadata() or {})["charlstm"])
+    metadata = file.metadata() or {}
+    if "charlstm" not in metadata:
+        raise CharlstmError("safetensors of another program")
+    about = json.loads(metadata["charlstm"])
     if about["format"] != FORMAT:
         raise CharlstmError(f"format {about['format']}, this program reads format {FORMAT}")
     config = config_from_json(ModelConfig, about["model"])

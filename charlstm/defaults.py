@@ -31,7 +31,8 @@ class CorpusOptions:
     newlines: str = "keep"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.val_frac < 1:
+        fraction = isinstance(self.val_frac, float | int) and 0 <= self.val_frac < 1
+        if not fraction:
             raise CharlstmError(f"val_frac must be 0 or more and below 1, not {self.val_frac!r}")
 
 
@@ -55,6 +56,8 @@ def choose(
         (hidden, dropout) for most, hidden, dropout in SIZES if most is None or characters <= most
     )
     model = ModelConfig(**{"hidden": hidden, "layers": 1, **model_options})
+    # tells a bad option before it is calculated with; an end is chosen below, if cosine needs one
+    TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
         "lanes": 32,
         "window": 64,
@@ -67,18 +70,19 @@ def choose(
     }
     if train_options.get("optimizer", "adam") != "adam":
         del chosen["lr"], chosen["beta2"]  # those are Adam's
-    ends = ("epochs", "steps", "minutes")
-    if not any(train_options.get(end) for end in ends):
-        lanes, window = fit_lanes(
-            characters,
-            train_options.get("lanes", chosen["lanes"]),
-            train_options.get("window", chosen["window"]),
-        )
+    lanes, window = fit_lanes(
+        characters,
+        train_options.get("lanes", chosen["lanes"]),
+        train_options.get("window", chosen["window"]),
+    )
+    steps = train_options.get("steps")
+    if "epochs" in train_options:
+        steps = int(train_options["epochs"] * characters / (lanes * window))
+    elif steps is None and "minutes" not in train_options:
         steps = PASSES * characters // (lanes * window)
-        chosen["steps"] = min(MOST_STEPS, max(FEWEST_STEPS, steps))
-    # a short run cannot spend its first 100 steps warming up
-    if train_options.get("steps"):
-        chosen["warmup"] = min(100, train_options["steps"] // 10)
+        steps = chosen["steps"] = min(MOST_STEPS, max(FEWEST_STEPS, steps))
+    if steps is not None:  # a short run cannot spend its first 100 steps warming up
+        chosen["warmup"] = min(chosen["warmup"], steps // 10)
     return model, TrainConfig(**{**chosen, **train_options})
 
 

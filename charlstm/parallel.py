@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 Result = TypeVar("Result")
@@ -62,12 +63,20 @@ class Workers:
         self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
 
     def run(self, function: Callable[[int], Result]) -> list[Result]:
-        """function(k) for each worker k at once; the results in order. Errors are raised here."""
+        """function(k) for each worker k at once; the results in order. Errors are raised here.
+
+        NumPy does not warn of overflows there: who calls looks at the resulting loss.
+        """
+
+        def work(k: int) -> Result:
+            with np.errstate(over="ignore", invalid="ignore"):  # of this thread alone
+                return function(k)
+
         if self._pool is None:
-            return [function(0)]
-        futures = [self._pool.submit(function, k) for k in range(1, self.count)]
+            return [work(0)]
+        futures = [self._pool.submit(work, k) for k in range(1, self.count)]
         try:
-            first = function(0)
+            first = work(0)
         finally:
             # Also when worker 0 fails: nobody may still be writing to shared arrays afterwards.
             results = [future.exception() for future in futures]

@@ -12,7 +12,10 @@ _SPAWN_KEYS: dict[Purpose, int] = {"weights": 0, "lanes": 1, "dropout": 2, "samp
 
 def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
     """A generator of its own for `purpose`; equal seeds give equal draws, None a new seed."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
+    try:
+        sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
+    except (TypeError, ValueError):
+        raise CharlstmError(f"seed must be a whole number of 0 or more, not {seed!r}") from None
     return np.random.Generator(np.random.PCG64(sequence))
 
 

@@ -49,8 +49,10 @@ class Sampling:
 
 def probabilities(log_probs: Array, sampling: Sampling) -> Array:
     """The distribution to draw from, (B, V) in float64, for a temperature above 0."""
-    scaled = log_probs.astype(np.float64) / sampling.temperature
-    p: Array = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    # below the likeliest, which is 0: so a tiny temperature leaves that one, and not nan
+    below = log_probs.astype(np.float64) - log_probs.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        p: Array = np.exp(below / sampling.temperature)
     p /= p.sum(axis=1, keepdims=True)
     keep = p >= sampling.min_p * p.max(axis=1, keepdims=True)
     if 0 < sampling.top_k < p.shape[1] or sampling.top_p < 1:
@@ -153,6 +155,8 @@ def stream_texts(
     unknown: what to do with characters of the prime that the model does not know: "error",
         "skip" or "replace".
     seed: the same seed gives the same texts (for the same backend and machine).
+
+    Raises CharlstmError at once, not with the first piece, for what it refuses.
     """
     if length < 0:
         raise CharlstmError(f"length must be 0 (endless) or above, not {length}")
@@ -163,11 +167,13 @@ def stream_texts(
     prime_ids = model.vocab.encode(prime, unknown=unknown)
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
-    texts = [_Text(model.vocab, stops) for _ in range(count)]
-    ids_of_steps = generate(
-        model, prime_ids, count, sampling or Sampling(), generator(seed, "sample")
-    )
-    for step, ids in enumerate(ids_of_steps, start=1):
+    steps = generate(model, prime_ids, count, sampling or Sampling(), generator(seed, "sample"))
+    return _pieces(steps, [_Text(model.vocab, stops) for _ in range(count)], length)
+
+
+def _pieces(steps: Iterator[Ids], texts: Sequence[_Text], length: int) -> Iterator[list[str]]:
+    """What each text grows by at each of `length` steps (0: all), until all have ended."""
+    for step, ids in enumerate(steps, start=1):
         pieces = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]
         if step == length:
             pieces = [piece + text.finish() for piece, text in zip(pieces, texts, strict=True)]

@@ -97,11 +97,22 @@ def score_texts(model: Scorable, texts: Iterable[str], unknown: str = "error") -
         encoded = [_with_start(model.vocab, text, unknown) for text in chunk]
         by_length = sorted(range(len(chunk)), key=lambda k: len(encoded[k]))
         nats: dict[int, Array] = {}
-        for first in range(0, len(chunk), TEXTS_AT_ONCE):
-            batch = by_length[first : first + TEXTS_AT_ONCE]
+        for batch in _batches(by_length, [len(ids) for ids in encoded]):
             losses = _batch_losses(model, [encoded[k] for k in batch])
             nats.update(zip(batch, losses, strict=True))
         yield from (Score(text, nats[k]) for k, text in enumerate(chunk))
+
+
+def _batches(by_length: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    """Cut into batches whose longest text is at most about twice as long as the shortest."""
+    batch: list[int] = []
+    for k in by_length:
+        full = len(batch) == TEXTS_AT_ONCE
+        if batch and (full or lengths[k] > 2 * lengths[batch[0]] + STEPS_AT_ONCE):
+            yield batch
+            batch = []
+        batch.append(k)
+    yield batch
 
 
 def _with_start(vocab: Vocab, text: str, unknown: str) -> Ids:

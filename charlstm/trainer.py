@@ -31,6 +31,8 @@ class Trainer:
 
     def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
         self.model = model
+        if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
+            raise CharlstmError("ids must be a 1-D array of whole numbers")
         rng = generator(config.seed, "lanes")
         self.lanes = Lanes(ids, config.lanes, config.window, rng)
         workers = min(config.workers or available_cores(), self.lanes.count)
@@ -76,6 +78,8 @@ class Trainer:
         if self.lanes.starts_pass:
             self.state[...] = 0
         window = self.lanes.next_window()
+        if window.min() < 0 or window.max() >= len(self.model.vocab):
+            raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1}, as the vocabulary")
         masks = self._dropout_masks()
         with one_blas_thread():
             losses = self.workers.run(lambda k: self._forward_backward(k, window, masks))
