@@ -1,12 +1,43 @@
-"""Lanes: B parallel streams through one text, in windows of T steps, from a position to save."""
+"""Batches of a text: B parallel streams in windows of T steps, or whole lines, B at a time.
 
-from typing import Any
+Both give windows of ids (T+1, B), rows 0..T-1 the inputs and rows 1..T the targets, and have a
+position that can be saved. Where a window has nothing to learn, it has PADDING.
+"""
+
+from typing import Any, Protocol
 
 import numpy as np
 
 from .arrays import Ids
 from .errors import CharlstmError
 from .randomness import generator_state, restore_generator
+
+
+PADDING = -1
+
+STEPS_ROUNDED_TO = 16  # lines of nearly equal length share a workspace
+
+
+class Batches(Protocol):
+    """What the trainer needs: windows of `count` columns, `windows_per_pass` to a pass."""
+
+    count: int
+    window: int  # the most steps of a window
+    windows_per_pass: int
+    passes: int  # finished ones
+
+    @property
+    def starts_afresh(self) -> bool:
+        """Whether the next window follows nothing, so that no state should carry into it."""
+
+    def next_window(self) -> Ids:
+        """The next (T+1, B) ids."""
+
+    def state(self) -> dict[str, Any]:
+        """The position, as a JSON object for `restore`."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a position that `state` gave."""
 
 
 def fit_lanes(length: int, lanes: int, window: int) -> tuple[int, int]:
@@ -42,8 +73,8 @@ class Lanes:
         self.windows_done = 0
 
     @property
-    def starts_pass(self) -> bool:
-        """Whether the next window is the first of a pass, so that no state should carry into it."""
+    def starts_afresh(self) -> bool:
+        """Whether the next window is the first of a pass."""
         return self.windows_done == 0
 
     def next_window(self) -> Ids:
@@ -73,3 +104,89 @@ class Lanes:
         self.offset = int(state["offset"])
         self.windows_done = int(state["windows_done"])
         restore_generator(self._rng, state["generator"])
+
+
+def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
+    """Where the lines of a text start and stop, their ends included; empty lines are left out.
+
+    A line of more than `longest` symbols is cut into pieces of that length.
+    """
+    stops = np.flatnonzero(ids == line_end) + 1
+    if len(ids) and (not len(stops) or stops[-1] < len(ids)):
+        stops = np.append(stops, len(ids))
+    starts = np.concatenate(([0], stops[:-1]))
+    pieces = -(-(stops - starts) // longest)
+    first = np.repeat(np.cumsum(pieces) - pieces, pieces)
+    starts = np.repeat(starts, pieces) + longest * (np.arange(pieces.sum()) - first)
+    stops = np.minimum(starts + longest, np.repeat(stops, pieces))
+    filled = ids[starts] != line_end
+    return starts[filled], stops[filled]
+
+
+def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, count: int) -> Ids:
+    """Lines side by side in a window (T+1, count): each after a line end, then padding."""
+    longest = int((stops - starts).max())
+    T = -(-longest // STEPS_ROUNDED_TO) * STEPS_ROUNDED_TO
+    window = np.full((T + 1, count), PADDING, np.intp)
+    for lane, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        window[0, lane] = ids[start - 1] if start else line_end
+        window[1 : stop - start + 1, lane] = ids[start:stop]
+    return window
+
+
+class Lines:
+    """Windows of `count` lines, each an independent text; every pass in a new random order.
+
+    window: the most symbols of a line that are learned at once; a longer one is cut.
+    """
+
+    def __init__(
+        self, ids: Ids, line_end: int, count: int, window: int, rng: np.random.Generator
+    ) -> None:
+        self.ids, self.line_end, self.window = ids, line_end, window
+        self._starts, self._stops = line_spans(ids, line_end, window)
+        if not len(self._starts):
+            raise CharlstmError("the text has only empty lines: too small to learn from")
+        self.count = min(count, len(self._starts))
+        self.windows_per_pass = -(-len(self._starts) // self.count)
+        self.passes = 0
+        self._rng = rng
+        self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        self._order_state = generator_state(self._rng)
+        self._order = self._rng.permutation(len(self._starts))
+        self.windows_done = 0
+
+    @property
+    def starts_afresh(self) -> bool:
+        """Always: lines have nothing to do with one another."""
+        return True
+
+    def next_window(self) -> Ids:
+        """The next lines; fewer than `count` at the end of a pass, the other columns padding."""
+        first = self.windows_done * self.count
+        chosen = self._order[first : first + self.count]
+        window = lines_window(
+            self.ids, self.line_end, self._starts[chosen], self._stops[chosen], self.count
+        )
+        self.windows_done += 1
+        if self.windows_done == self.windows_per_pass:
+            self.passes += 1
+            self._begin_pass()
+        return window
+
+    def state(self) -> dict[str, Any]:
+        """The position: the generator as it was before it drew this pass's order."""
+        return {
+            "passes": self.passes,
+            "windows_done": self.windows_done,
+            "generator": self._order_state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a position that `state` gave."""
+        restore_generator(self._rng, state["generator"])
+        self._begin_pass()
+        self.passes = int(state["passes"])
+        self.windows_done = int(state["windows_done"])

@@ -10,7 +10,8 @@ from .errors import CharlstmError
 
 Cell = Literal["lstm", "gru", "rnn"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
-Schedule = Literal["constant", "cosine", "step", "plateau"]
+Schedule = Literal["constant", "cosine", "step", "plateau", "halve-on-rise"]
+Reduction = Literal["mean", "sum"]
 Dtype = Literal["float32", "float64"]
 
 # Far above what trains on a CPU; they keep a hostile file from asking for all the memory there is.
@@ -26,6 +27,7 @@ class ModelConfig:
     hidden: int = 128  # units of each layer
     layers: int = 2
     dtype: Dtype = "float32"
+    lines: bool = False  # each line is a text of its own, without a state from the one before
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -37,8 +39,9 @@ class ModelConfig:
 class TrainConfig:
     """How a model is trained. The defaults are plain; `charlstm train` chooses better ones."""
 
-    lanes: int = 50  # parallel streams of text: the batch size
-    window: int = 50  # steps of truncated back-propagation through time
+    lanes: int = 50  # parallel streams of text, or lines: the batch size
+    window: int = 50  # steps of truncated back-propagation through time; the longest line
+    reduction: Reduction = "mean"  # of a window's losses, before the gradient
     optimizer: Optimizer = "adam"
     lr: float = 2e-3  # the peak learning rate
     schedule: Schedule = "constant"
@@ -116,7 +119,7 @@ def _check_types(config: ModelConfig | TrainConfig) -> None:
             continue
         kinds = typing.get_args(annotation) or (annotation,)
         allowed = (*kinds, int) if float in kinds else kinds
-        if isinstance(value, bool) or not isinstance(value, allowed):
+        if isinstance(value, bool) != (bool in kinds) or not isinstance(value, allowed):
             wanted = " or ".join("none" if k is type(None) else k.__name__ for k in kinds)
             raise CharlstmError(f"{name} must be {wanted}, not {value!r}")
         if isinstance(value, float) and not math.isfinite(value):

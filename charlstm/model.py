@@ -21,7 +21,7 @@ from .layers.head import (
 from .layers.recurrent import rows
 from .parameters import Parameters
 from .randomness import generator
-from .sampler import Sampling, stream_texts
+from .sampler import Sampling, line_end, stream_texts
 from .scorer import Score, score_texts
 from .vocab import Vocab
 
@@ -116,11 +116,13 @@ class CharModel:
         targets: Ids,
         workspace: Workspace,
         gradients: Parameters,
-        scale: float,
+        scale: float | Array,
         masks: Array | None = None,
         dstate: Array | None = None,
     ) -> Array:
-        """Back-propagate scale * (the sum of the cross-entropies) after a forward pass.
+        """Back-propagate the sum of the cross-entropies, each times scale, after a forward pass.
+
+        scale: one factor, or one for each target, (T * B, 1).
 
         targets (T, B); gradients are overwritten; dstate (L, S, B, H) is the gradient that
         reaches the last state from outside, none under truncation. Uses up the activations and
@@ -185,9 +187,14 @@ class CharModel:
         return float(loss), gradients, state
 
     def step(self, ids: Ids, state: Array) -> tuple[Array, Array]:
-        """One character: ids (B,) and a state to log-probabilities (B, V) and the next state."""
+        """One symbol: ids (B,) and a state to log-probabilities (B, V) and the next state.
+
+        To a model of lines, a line end is the start of a new text: what came before is forgotten.
+        """
         row = self._checked("ids", np.asarray(ids)[None])
         state = self._checked_state(state, row.shape[1])
+        if self.config.lines:
+            state = np.where((row == line_end(self.vocab))[..., None], 0, state)
         workspace = self.workspace(*row.shape)
         state = self.forward(row, state, workspace)
         return workspace.log_probs, state

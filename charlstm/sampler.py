@@ -85,6 +85,14 @@ def start_ids(vocab: Vocab) -> Ids:
     return vocab.encode("\n", unknown="skip")
 
 
+def line_end(vocab: Vocab) -> int:
+    """The id of the line end; CharlstmError if the vocabulary has none."""
+    ids = start_ids(vocab)
+    if len(ids) == 0:
+        raise CharlstmError("--lines needs a text with line ends: this one has none")
+    return int(ids[0])
+
+
 def generate(
     model: Steppable, prime: Ids, count: int, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[Ids]:

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the progress, and for plateau of the validation loss."""
+"""The learning rate as a function of the progress, and of the losses where a schedule asks."""
 
 import math
 from typing import Any
@@ -14,6 +14,7 @@ class Schedule:
               (Loshchilov and Hutter 2017, without restarts)
     step      lr * decay^(epoch // decay_every)
     plateau   lr, times decay whenever `patience` evaluations in a row set no new best
+    halve-on-rise  lr, halved whenever the mean training loss of a pass is above the last one's
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -21,6 +22,7 @@ class Schedule:
         self.scale = 1.0  # what plateau has come down to
         self.best = math.inf
         self.waited = 0  # evaluations since the best
+        self.last_pass = math.inf  # its training loss
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:
         """The rate of step `step` (from 0) of `total_steps`; None while the end is not known."""
@@ -46,13 +48,25 @@ class Schedule:
             self.scale *= self.config.decay
             self.waited = 0
 
+    def end_pass(self, loss: float) -> None:
+        """Take note of the mean training loss of a pass; only halve-on-rise acts on it."""
+        if self.config.schedule == "halve-on-rise" and loss > self.last_pass:
+            self.scale *= 0.5
+        self.last_pass = loss
+
     def state(self) -> dict[str, Any]:
         """What has been observed, as a JSON object for `restore`."""
-        best = None if math.isinf(self.best) else self.best
-        return {"scale": self.scale, "best": best, "waited": self.waited}
+        return {
+            "scale": self.scale,
+            "best": None if math.isinf(self.best) else self.best,
+            "waited": self.waited,
+            "last_pass": None if math.isinf(self.last_pass) else self.last_pass,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.scale = float(state["scale"])
         self.best = math.inf if state["best"] is None else float(state["best"])
         self.waited = int(state["waited"])
+        last = state["last_pass"]
+        self.last_pass = math.inf if last is None else float(last)

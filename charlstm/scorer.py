@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import Array, Ids
+from .batches import line_spans
+from .config import ModelConfig
 from .errors import CharlstmError
 from .parallel import Workers, one_blas_thread
-from .sampler import start_ids
+from .sampler import line_end, start_ids
 from .vocab import Vocab
 
 WARM_UP = 1_000  # characters that a lane reads before the first one it counts
@@ -22,6 +24,9 @@ TEXTS_AT_ONCE = 64
 
 class Scorable(Protocol):
     """What scoring needs of a model."""
+
+    @property
+    def config(self) -> ModelConfig: ...
 
     @property
     def vocab(self) -> Vocab: ...
@@ -153,6 +158,10 @@ def evaluate(
         first warmed on the 1,000 characters before it, so that the loss hardly depends on it.
     progress: called by each worker with the number of predictions just counted.
     """
+    if model.config.lines:
+        if window is not None or lanes is not None:
+            raise CharlstmError("a model of lines reads each line afresh: no window, no lanes")
+        return _evaluate_lines(model, ids, workers or Workers(1), progress)
     predictions = len(ids) - 1
     if predictions < 1:
         raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
@@ -180,6 +189,31 @@ def evaluate(
 
     with one_blas_thread():
         return Loss(sum(workers.run(work)), predictions)
+
+
+def _evaluate_lines(
+    model: Scorable, ids: Ids, workers: Workers, progress: Callable[[int], None] | None
+) -> Loss:
+    """The loss of every symbol of every line that is not empty, each line read afresh."""
+    end = line_end(model.vocab)
+    starts, stops = line_spans(ids, end, len(ids))
+    if not len(starts):
+        raise CharlstmError("a text of empty lines has nothing to predict")
+    by_length = np.argsort(stops - starts, kind="stable")
+    batches = [by_length[k : k + TEXTS_AT_ONCE] for k in range(0, len(starts), TEXTS_AT_ONCE)]
+
+    def work(k: int) -> float:
+        total = 0.0
+        for batch in batches[k :: workers.count]:
+            lines = [np.append(end, ids[starts[n] : stops[n]]).astype(np.intp) for n in batch]
+            losses = _batch_losses(model, lines)
+            total += sum(float(nats.sum(dtype=np.float64)) for nats in losses)
+            if progress is not None:
+                progress(sum(map(len, losses)))
+        return total
+
+    with one_blas_thread():
+        return Loss(sum(workers.run(work)), int((stops - starts).sum()))
 
 
 def _nats_of_spans(

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, Ids
-from .batches import Lanes
+from .batches import PADDING, Batches, Lanes, Lines
 from .config import TrainConfig
 from .errors import CharlstmError
 from .layers.head import cross_entropy
-from .model import CharModel
+from .model import CharModel, Workspace
 from .optimizers import blocks, make_optimizer
 from .parallel import Workers, available_cores, one_blas_thread, share
 from .parameters import Parameters
 from .randomness import generator, generator_state, restore_generator
+from .sampler import line_end
 from .schedules import Schedule
 
 
@@ -34,7 +35,12 @@ class Trainer:
         if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
             raise CharlstmError("ids must be a 1-D array of whole numbers")
         rng = generator(config.seed, "lanes")
-        self.lanes = Lanes(ids, config.lanes, config.window, rng)
+        self.lanes: Batches
+        if model.config.lines:
+            end = line_end(model.vocab)
+            self.lanes = Lines(ids, end, config.lanes, config.window, rng)
+        else:
+            self.lanes = Lanes(ids, config.lanes, config.window, rng)
         workers = min(config.workers or available_cores(), self.lanes.count)
         self.config = replace(
             config, lanes=self.lanes.count, window=self.lanes.window, workers=workers
@@ -45,6 +51,7 @@ class Trainer:
         self.total_steps = config.steps
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * self.lanes.windows_per_pass))
+        self._pass_nats, self._pass_count = 0.0, 0  # of the pass so far
         self.steps_done = 0
         self.gradient_norm = math.nan  # of the last step, before clipping
         self.state = model.initial_state(self.lanes.count)
@@ -52,10 +59,7 @@ class Trainer:
         # what each worker owns
         self._shares = [share(self.lanes.count, workers, k) for k in range(workers)]
         self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
-        self._workspaces = [
-            model.workspace(self.lanes.window, s.stop - s.start, dropout=config.dropout > 0)
-            for s in self._shares
-        ]
+        self._workspaces: list[dict[int, Workspace]] = [{} for _ in range(workers)]  # by steps
         self._gradients: list[Parameters] = [model.parameters.like() for _ in range(workers)]
 
     @property
@@ -73,12 +77,13 @@ class Trainer:
         return self.lanes.count * self.lanes.window
 
     def step(self) -> float:
-        """Train on the next window of all lanes; return its mean loss in nats a character."""
+        """Train on the next window of all lanes; return its mean loss in nats a symbol."""
         rate = self.learning_rate
-        if self.lanes.starts_pass:
+        if self.lanes.starts_afresh:
             self.state[...] = 0
+        passes = self.lanes.passes
         window = self.lanes.next_window()
-        if window.min() < 0 or window.max() >= len(self.model.vocab):
+        if window.min() < PADDING or window.max() >= len(self.model.vocab):
             raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1}, as the vocabulary")
         masks = self._dropout_masks()
         with one_blas_thread():
@@ -87,7 +92,13 @@ class Trainer:
             self.gradient_norm = math.sqrt(sum(squares))
             self.workers.run(lambda k: self._update(k, rate))
         self.steps_done += 1
-        return sum(losses) / self.characters_per_step
+        count = int((window[1:] != PADDING).sum())
+        self._pass_nats += sum(losses)
+        self._pass_count += count
+        if self.lanes.passes > passes:
+            self.schedule.end_pass(self._pass_nats / self._pass_count)
+            self._pass_nats, self._pass_count = 0.0, 0
+        return sum(losses) / count
 
     def _dropout_masks(self) -> Array | None:
         """Factors (L, B, H) on each layer's output: 0, or 1 / (1 - dropout)."""
@@ -100,16 +111,28 @@ class Trainer:
 
     def _forward_backward(self, k: int, window: Ids, masks: Array | None) -> float:
         """The summed loss of worker k's lanes; leaves its part of the mean loss's gradient."""
-        lanes, workspace = self._shares[k], self._workspaces[k]
-        inputs, targets = window[:-1, lanes], window[1:, lanes]
+        lanes = self._shares[k]
+        # what follows padding does not count, so that any symbol will do in its place
+        inputs, targets = window[:-1, lanes].clip(0), window[1:, lanes].clip(0)
+        counts = window[1:] != PADDING
+        scale = 1.0 if self.config.reduction == "sum" else 1 / int(counts.sum())
+        scales = np.where(counts[:, lanes].reshape(-1, 1), scale, 0).astype(self.state.dtype)
         own_masks = None if masks is None else masks[:, lanes]
+        workspace = self._workspace(k, *inputs.shape)
         self.state[:, :, lanes] = self.model.forward(
             inputs, self.state[:, :, lanes], workspace, own_masks
         )
-        loss = cross_entropy(workspace.log_probs, targets.reshape(-1)).sum(dtype=np.float64)
-        scale = 1 / self.characters_per_step
-        self.model.backward(targets, workspace, self._gradients[k], scale, own_masks)
+        losses = cross_entropy(workspace.log_probs, targets.reshape(-1))
+        loss = losses.sum(where=counts[:, lanes].reshape(-1), dtype=np.float64)
+        self.model.backward(targets, workspace, self._gradients[k], scales, own_masks)
         return float(loss)
+
+    def _workspace(self, k: int, T: int, B: int) -> Workspace:
+        """Worker k's own for windows of T steps, made when it is first needed."""
+        if T not in self._workspaces[k]:
+            dropout = self.config.dropout > 0
+            self._workspaces[k][T] = self.model.workspace(T, B, dropout=dropout)
+        return self._workspaces[k][T]
 
     def _sum_gradients(self, k: int) -> float:
         """Add all workers' gradients into the first one's, over span k; its sum of squares."""
@@ -143,6 +166,8 @@ class Trainer:
             "lanes": self.lanes.state(),
             "dropout": generator_state(self._dropout_rng),
             "schedule": self.schedule.state(),
+            "pass_nats": self._pass_nats,
+            "pass_count": self._pass_count,
         }
 
     def restore(self, arrays: dict[str, Array], progress: dict[str, Any]) -> None:
@@ -159,6 +184,8 @@ class Trainer:
         self.lanes.restore(progress["lanes"])
         restore_generator(self._dropout_rng, progress["dropout"])
         self.schedule.restore(progress["schedule"])
+        self._pass_nats = float(progress["pass_nats"])
+        self._pass_count = int(progress["pass_count"])
 
     def close(self) -> None:
         """End the worker threads."""

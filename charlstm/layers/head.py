@@ -38,12 +38,13 @@ def head_backward(
     x: Array,
     targets: Ids,
     log_probs: Array,
-    scale: float,
+    scale: float | Array,
     dx: Array,
 ) -> None:
-    """Back-propagate scale * (sum of the cross-entropies): softmax minus one-hot, times scale.
+    """Back-propagate the sum of the cross-entropies, each times scale: softmax minus one-hot.
 
-    x (N, H), targets (N), log_probs (N, V), which becomes the gradient of the logits.
+    scale: one factor, or one a row, (N, 1). x (N, H), targets (N), log_probs (N, V), which
+    becomes the gradient of the logits.
     Overwrites the head's gradients and dx (N, H).
     """
     dlogits = np.exp(log_probs, out=log_probs)
