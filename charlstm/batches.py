@@ -12,7 +12,6 @@ from .arrays import Ids
 from .errors import CharlstmError
 from .randomness import generator_state, restore_generator
 
-
 PADDING = -1
 
 STEPS_ROUNDED_TO = 16  # lines of nearly equal length share a workspace
@@ -24,6 +23,7 @@ class Batches(Protocol):
     count: int
     window: int  # the most steps of a window
     windows_per_pass: int
+    symbols_per_window: float  # that are learned, on the average
     passes: int  # finished ones
 
     @property
@@ -64,6 +64,7 @@ class Lanes:
         self.count, self.window = fit_lanes(len(ids), count, window)
         self.lane_length = len(ids) // self.count
         self.windows_per_pass = self.lane_length // self.window
+        self.symbols_per_window = float(self.count * self.window)
         self.passes = 0  # finished ones
         self._rng = rng
         self._begin_pass()
@@ -149,6 +150,8 @@ class Lines:
             raise CharlstmError("the text has only empty lines: too small to learn from")
         self.count = min(count, len(self._starts))
         self.windows_per_pass = -(-len(self._starts) // self.count)
+        symbols = int((self._stops - self._starts).sum())
+        self.symbols_per_window = symbols / self.windows_per_pass
         self.passes = 0
         self._rng = rng
         self._begin_pass()

@@ -15,6 +15,8 @@ SIZES = ((50_000, 64, 0.3), (300_000, 128, 0.3), (20_000_000, 256, 0.2), (None, 
 PASSES = 12
 FEWEST_STEPS, MOST_STEPS = 1_000, 8_000
 
+LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
+
 EVALUATIONS = 10  # over a run, and at least one every so many steps:
 EVALUATE_AT_LEAST = 1_000
 
@@ -29,6 +31,7 @@ class CorpusOptions:
     level: str = "char"
     encoding: str = "utf-8"
     newlines: str = "keep"
+    vocab_size: int | None = None  # symbols at level word; None: all words
 
     def __post_init__(self) -> None:
         fraction = isinstance(self.val_frac, float | int) and 0 <= self.val_frac < 1
@@ -60,8 +63,8 @@ def choose(
     TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
         "lanes": 32,
-        "window": 64,
-        "lr": 1e-2,
+        "window": LONGEST_LINE if model.lines else 64,
+        "lr": 2e-3 if model.cell == "rnn" else 1e-2,  # at 1e-2 a plain network explodes
         "beta2": 0.99,
         "clip": 1.0,
         "schedule": "cosine",
@@ -75,6 +78,8 @@ def choose(
         train_options.get("lanes", chosen["lanes"]),
         train_options.get("window", chosen["window"]),
     )
+    if model.lines:
+        window = TYPICAL_LINE
     steps = train_options.get("steps")
     if "epochs" in train_options:
         steps = int(train_options["epochs"] * characters / (lanes * window))

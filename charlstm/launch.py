@@ -239,6 +239,7 @@ def _open(text: CorpusOptions, extra: Vocab | None, progress: CorpusProgress | N
         level=text.level,
         encoding=text.encoding,
         newlines=text.newlines,
+        vocab_size=text.vocab_size,
         extra=extra,
         progress=progress,
     )
@@ -255,7 +256,7 @@ def _notices(asked: TrainConfig, trainer: Trainer, run: Run) -> list[str]:
         )
     if not run.validates:
         notices.append("no validation text: best.safetensors holds the latest weights")
-    if len(run.corpus.vocab) > 5_000:
+    if run.corpus.vocab.level == "char" and len(run.corpus.vocab) > 5_000:
         notices.append(
             f"the text has {len(run.corpus.vocab):,} distinct characters, which makes the model "
             "large and slow: --level byte needs only 256"

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import click
 
 from . import config
+from .vocab import LEVELS
 
 Command = Callable[..., Any]
 
@@ -44,8 +45,21 @@ _TRAIN_OPTIONS = (
     ),
     click.option(
         "--level",
-        type=click.Choice(["char", "byte"]),
-        help="What a symbol is: a Unicode code point or a byte.  [default: char]",
+        type=click.Choice(LEVELS),
+        help="What a symbol is: a Unicode code point, a byte or a word.  [default: char]",
+    ),
+    click.option(
+        "--vocab-size",
+        type=int,
+        help="Symbols at level word: the most frequent words; one stands for all others.  "
+        "[default: all words]",
+    ),
+    click.option(
+        "--lines",
+        is_flag=True,
+        default=None,
+        help="Each line is a text of its own: none learns from the one before it. For names and "
+        "other records.",
     ),
     click.option("--encoding", help="Encoding of the files.  [default: utf-8]"),
     click.option(
@@ -64,8 +78,20 @@ _TRAIN_OPTIONS = (
         type=click.Path(),
         help="Validation text of its own; may be given several times.",
     ),
-    click.option("--lanes", type=int, help="Parallel streams of text (batch size).  [default: 32]"),
-    click.option("--window", type=int, help="Steps of back-propagation in time.  [default: 64]"),
+    click.option(
+        "--lanes", type=int, help="Parallel streams of text, or lines (batch size).  [default: 32]"
+    ),
+    click.option(
+        "--window",
+        type=int,
+        help="Steps of back-propagation in time; with --lines, the longest line that is learned "
+        "in one piece.  [default: 64; 256 with --lines]",
+    ),
+    click.option(
+        "--reduction",
+        type=click.Choice(get_args(config.Reduction)),
+        help="Of a step's losses, before the gradient.  [default: mean]",
+    ),
     click.option(
         "--dropout",
         type=float,
@@ -85,7 +111,8 @@ _TRAIN_OPTIONS = (
         type=click.Choice(get_args(config.Schedule)),
         help="constant; cosine: warm-up, then down to --final-lr; step: times --decay every "
         "--decay-every epochs; plateau: times --decay after --patience evaluations without "
-        "a new best.  [default: cosine]",
+        "a new best; halve-on-rise: half whenever a pass has a higher loss than the one before.  "
+        "[default: cosine]",
     ),
     click.option("--warmup", type=int, help="Steps of rising rate (cosine).  [default: up to 100]"),
     click.option("--final-lr", type=float, help="Last rate as a part of --lr.  [default: 0.02]"),

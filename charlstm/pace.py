@@ -11,7 +11,7 @@ EXIT_SECONDS = 0.3  # from the last save to the end of the process
 class Pace:
     """Running means of the seconds for a step and for an evaluation with its saves."""
 
-    def __init__(self, characters_per_step: int) -> None:
+    def __init__(self, characters_per_step: float) -> None:
         self._characters_per_step = characters_per_step
         self._steps = 0
         self._seconds = 0.0  # of the timed steps among the first, until the speed is known

@@ -73,8 +73,9 @@ class Trainer:
         return self.schedule.rate(self.steps_done, self.epoch, self.total_steps)
 
     @property
-    def characters_per_step(self) -> int:
-        return self.lanes.count * self.lanes.window
+    def characters_per_step(self) -> float:
+        """Symbols that a step learns from, on the average."""
+        return self.lanes.symbols_per_window
 
     def step(self) -> float:
         """Train on the next window of all lanes; return its mean loss in nats a symbol."""
