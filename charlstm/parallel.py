@@ -35,12 +35,23 @@ _holders = 0
 _limit: Any = None  # while there are holders
 
 
+def _let_this_thread_control_blas() -> None:
+    """From 3.8 on, threadpoolctl heeds only the thread that set OpenBLAS first, for as long as it
+    lives; here the one that comes first and the one that leaves last may be two.
+    """
+    for library in _controller().lib_controllers:
+        release = getattr(library, "clear_controlling_thread", None)
+        if release is not None:
+            release(force=True)
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread; the limit is the process's, so the last to leave lifts it."""
     global _holders, _limit
     with _lock:
         if _holders == 0:
+            _let_this_thread_control_blas()
             _limit = _controller().limit(limits=1, user_api="blas")
         _holders += 1
     try:
@@ -49,7 +60,9 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _holders -= 1
             if _holders == 0:
+                _let_this_thread_control_blas()
                 _limit.restore_original_limits()
+                _let_this_thread_control_blas()  # and any other after it
 
 
 class Workers:
