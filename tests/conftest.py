@@ -1,0 +1,113 @@
+"""What all tests share: a cache of their own, a small text, a small run, the command line."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REQUIRE_ALL = os.environ.get("CHARLSTM_REQUIRE_ALL") == "1"  # a skipped test is then a failure
+
+SUBJECTS = "the cat", "a dog", "our king", "my lord", "the old queen"
+VERBS = "sees", "hears", "follows", "never finds"
+
+
+def make_text(lines: int, seed: int = 0) -> str:
+    rng = np.random.default_rng(seed)
+    return "".join(
+        f"{rng.choice(SUBJECTS)} {rng.choice(VERBS)} {rng.choice(SUBJECTS)}.\n"
+        for _ in range(lines)
+    )
+
+
+def pytest_configure(config):
+    os.environ["CHARLSTM_CACHE"] = tempfile.mkdtemp(prefix="charlstm-tests-")
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(os.environ["CHARLSTM_CACHE"], ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    return _unskipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    return _unskipped((yield))
+
+
+def _unskipped(report):
+    if REQUIRE_ALL and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but CHARLSTM_REQUIRE_ALL=1: {report.longrepr}"
+    return report
+
+
+# A run that takes a fraction of a second, and all that makes resumption hard: dropout, several
+# passes, two workers, a schedule that depends on the evaluations.
+SMALL = {
+    "hidden": 16,
+    "layers": 2,
+    "lanes": 8,
+    "window": 12,
+    "dropout": 0.2,
+    "lr": 0.02,
+    "steps": 60,
+    "eval_every": 10,
+    "schedule": "plateau",
+    "patience": 1,
+    "workers": 2,
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory) -> Path:
+    """About 4,000 characters in lines."""
+    path = tmp_path_factory.mktemp("text") / "small.txt"
+    path.write_text(make_text(120), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(text_file, tmp_path_factory) -> Path:
+    """The folder of a finished run that has learnt something. Not to be written to."""
+    import charlstm
+
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    charlstm.train(text_file, folder, hidden=32, lanes=8, window=24, steps=250, lr=0.02, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def byte_run(tmp_path_factory) -> Path:
+    """A short run at level byte on text of several bytes a character."""
+    import charlstm
+
+    folder = tmp_path_factory.mktemp("bytes")
+    (folder / "t.txt").write_text("grüße aus köln, 日本語も。\n" * 80, encoding="utf-8")
+    run = charlstm.train(
+        folder / "t.txt", folder / "run", level="byte", hidden=16, steps=30, lanes=4, workers=1
+    )
+    return run.path
+
+
+@pytest.fixture
+def cli():
+    """Call the command line in this process: cli("sample", "-r", run) -> click's result."""
+    from click.testing import CliRunner
+
+    from charlstm.cli import main
+
+    def call(*arguments, input=None, code=0):
+        result = CliRunner().invoke(main, [str(a) for a in arguments], input=input)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, result.output
+        return result
+
+    return call

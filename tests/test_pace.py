@@ -1,0 +1,78 @@
+"""How many steps fit into the time that is left."""
+
+import json
+
+import pytest
+
+from charlstm.pace import EXIT_SECONDS, Pace
+
+
+def pace_of(seconds_per_step, steps=50, evaluation=0.0):
+    pace = Pace(1000)
+    for _ in range(steps):
+        pace.count_step(seconds_per_step)
+    pace.count_evaluation(evaluation)
+    return pace
+
+
+def test_the_first_two_steps_do_not_count():
+    pace = Pace(1000)
+    for seconds in (9.0, 9.0, 0.5, 0.25):
+        pace.count_step(seconds)
+    assert pace.seconds_per_step == 0.375
+    assert pace.characters_per_second == pytest.approx(1000 / 0.375)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "steps"),
+    [(1.0, 7), (0.25, 7), (0.1, 12), (0.001, 102)],
+)
+def test_speed_is_known_after_a_second_or_a_hundred_steps(seconds, steps):
+    pace = Pace(1)
+    taken = 0
+    while not pace.known:
+        pace.count_step(seconds)
+        taken += 1
+    assert taken == pytest.approx(steps, abs=1)
+
+
+def test_speed_follows_the_machine():
+    pace = pace_of(0.1)
+    for _ in range(100):
+        pace.count_step(0.3)
+    assert pace.seconds_per_step == pytest.approx(0.3, rel=0.01)
+
+
+def test_steps_and_their_evaluations_fill_the_time():
+    pace = pace_of(0.1, evaluation=2.0)
+    steps = pace.steps_within(100 + EXIT_SECONDS, 50)
+    used = steps * 0.1 + (steps // 50 + 1) * 2.0
+    assert 97 <= used <= 100
+    # with ten evaluations in all, while their distance is not yet known
+    assert pace.steps_within(100 + EXIT_SECONDS, None) == pytest.approx(800, abs=1)
+
+
+def test_no_time_left_is_no_step():
+    pace = pace_of(0.1, evaluation=2.0)
+    assert pace.steps_within(1.0, 50) == 0
+    assert pace.steps_within(-7.0, None) == 0
+
+
+def test_first_evaluation_is_guessed_until_it_is_measured():
+    pace = pace_of(0.1)
+    pace.guess_evaluation(60_000)  # at 10,000 characters a second
+    assert pace.seconds_per_evaluation == pytest.approx(2.5)
+    pace.count_evaluation(1.5)
+    pace.guess_evaluation(60_000)
+    assert pace.seconds_per_evaluation == 1.5
+
+
+def test_goes_on_from_what_was_saved():
+    pace = pace_of(0.1, steps=30, evaluation=1.0)
+    other = Pace(1000)
+    other.restore(json.loads(json.dumps(pace.saved())))
+    assert other.known
+    for p in (pace, other):
+        p.count_step(0.2)
+    assert other.seconds_per_step == pace.seconds_per_step
+    assert other.steps_within(60, 10) == pace.steps_within(60, 10)
