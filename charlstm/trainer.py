@@ -84,7 +84,8 @@ class Trainer:
             self.state[...] = 0
         passes = self.lanes.passes
         window = self.lanes.next_window()
-        if window.min() < PADDING or window.max() >= len(self.model.vocab):
+        lowest = PADDING if self.model.config.lines else 0
+        if window.min() < lowest or window.max() >= len(self.model.vocab):
             raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1}, as the vocabulary")
         masks = self._dropout_masks()
         with one_blas_thread():
