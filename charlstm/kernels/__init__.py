@@ -1,18 +1,37 @@
-"""The recurrences: the one place that knows which implementation runs."""
+"""The recurrences: the one place that knows which implementation runs.
 
-from .reference import (
-    gru_backward,
-    gru_forward,
-    lstm_backward,
-    lstm_forward,
-    rnn_backward,
-    rnn_forward,
-)
+The native kernels serve where they were built, NumPy elsewhere. CHARLSTM_KERNELS=numpy or native
+forces one; CHARLSTM_ISA=avx512, avx2 or portable an instruction set of the native ones.
+"""
+
+import os
+
+from ..errors import CharlstmError
+from . import native, reference
+from .reference import gru_backward, gru_forward, rnn_backward, rnn_forward
+
+_FORCED = os.environ.get("CHARLSTM_KERNELS", "")
+if _FORCED not in ("", "numpy", "native"):
+    raise CharlstmError(f"CHARLSTM_KERNELS must be numpy or native, not {_FORCED!r}")
 
 BACKEND = "numpy"
+DESCRIPTION = "NumPy kernels, as CHARLSTM_KERNELS asks"
+lstm_forward, lstm_backward = reference.lstm_forward, reference.lstm_backward
+
+if _FORCED != "numpy":
+    try:
+        DESCRIPTION = f"native kernels ({native.instruction_set()})"
+    except native.UnavailableError as error:
+        if _FORCED == "native":
+            raise CharlstmError(f"CHARLSTM_KERNELS=native: {error}") from None
+        DESCRIPTION = f"NumPy kernels ({error})"
+    else:
+        BACKEND = "native"
+        lstm_forward, lstm_backward = native.lstm_forward, native.lstm_backward
 
 __all__ = [
     "BACKEND",
+    "DESCRIPTION",
     "gru_backward",
     "gru_forward",
     "lstm_backward",

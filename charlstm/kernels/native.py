@@ -1,0 +1,136 @@
+"""The native kernels, called through ctypes, which releases the interpreter lock meanwhile."""
+
+import ctypes
+import importlib.util
+import os
+import threading
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..errors import CharlstmError
+from . import reference
+
+# (name, its bit in what the library finds, floats in a vector), the best first
+_INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("portable", 0, 4))
+
+
+class UnavailableError(Exception):
+    """There is no native library here; the message says why."""
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    spec = importlib.util.find_spec("charlstm.kernels._native")
+    if spec is None or spec.origin is None:
+        raise UnavailableError("the native ones were not built: no C compiler at installation?")
+    try:
+        return ctypes.CDLL(spec.origin)
+    except OSError as error:
+        raise UnavailableError(f"the native ones cannot be loaded: {error}") from error
+
+
+@cache
+def _chosen() -> tuple[str, int]:
+    """The instruction set to use and its vector width, or what CHARLSTM_ISA asks for."""
+    found = _library().instruction_sets()
+    forced = os.environ.get("CHARLSTM_ISA")
+    usable = [(name, width) for name, bit, width in _INSTRUCTION_SETS if found & bit == bit]
+    for name, width in usable:
+        if forced in (None, "", name):
+            return name, width
+    names = ", ".join(name for name, _ in usable)
+    raise CharlstmError(f"CHARLSTM_ISA={forced}: this machine has {names}")
+
+
+def instruction_set() -> str:
+    """The instruction set that the kernels run with; UnavailableError without a library."""
+    return _chosen()[0]
+
+
+class _Scratch(threading.local):
+    """Room for packed weights, kept by each thread from call to call."""
+
+    def __init__(self) -> None:
+        self._room = np.empty(0, np.float32)
+
+    def address(self, floats: int) -> int:
+        if len(self._room) < floats:
+            self._room = np.empty(floats, np.float32)
+        return self._room.ctypes.data
+
+
+_scratch = _Scratch()
+
+
+def _address(array: Array, *shape: int) -> int:
+    """The address of a contiguous float32 array of this shape; C would not notice another."""
+    if array.dtype != np.float32 or array.shape != shape or not array.flags.c_contiguous:
+        raise ValueError(f"not a contiguous float32 array of shape {shape}: {array.dtype}")
+    return array.ctypes.data
+
+
+def _serves(array: Array, T: int) -> bool:
+    """Whether the native kernels take this: float32, and enough steps to be worth packing for."""
+    return array.dtype == np.float32 and T >= reference.WORTH_BLOCKING
+
+
+@cache
+def _function(name: str, addresses: int) -> Any:
+    function = getattr(_library(), f"{name}_{instruction_set()}")
+    function.argtypes = [ctypes.c_ssize_t] * 3 + [ctypes.c_void_p] * addresses
+    function.restype = None
+    return function
+
+
+def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> None:
+    """The twin of reference.lstm_forward, which serves float64 and short windows."""
+    T, B, H = tanh_c.shape
+    if not _serves(gates, T):
+        reference.lstm_forward(gates, h, c, tanh_c, Wh)
+        return
+    _function("lstm_forward", 6)(
+        T,
+        B,
+        H,
+        _address(gates, T, B, 4 * H),
+        _address(h, T + 1, B, H),
+        _address(c, T + 1, B, H),
+        _address(tanh_c, T, B, H),
+        _address(Wh, H, 4 * H),
+        _scratch.address((H + 16) * 4 * H),
+    )
+
+
+def lstm_backward(
+    gates: Array, dh: Array, dc: Array, dh_out: Array, h: Array, c: Array, tanh_c: Array, Wh: Array
+) -> None:
+    """The twin of reference.lstm_backward."""
+    T, B, H = tanh_c.shape
+    if not _serves(gates, T):
+        reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh)
+        return
+    _function("lstm_backward", 8)(
+        T,
+        B,
+        H,
+        _address(gates, T, B, 4 * H),
+        _address(dh, B, H),
+        _address(dc, B, H),
+        _address(dh_out, T, B, H),
+        _address(c, T + 1, B, H),
+        _address(tanh_c, T, B, H),
+        _address(Wh, H, 4 * H),
+        _scratch.address((H + 64) * 4 * H),
+    )
+
+
+def activation(name: str, x: Array) -> Array:
+    """tanh or sigmoid of a 1-D float32 array, as the kernels compute it: for the tests."""
+    function = getattr(_library(), f"activation_{instruction_set()}")
+    function.argtypes = [ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    y = np.empty_like(x)
+    function(len(x), name == "tanh", _address(x, len(x)), _address(y, len(x)))
+    return y

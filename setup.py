@@ -1,0 +1,20 @@
+"""The native kernels, as an extension that may fail to build: then NumPy serves alone."""
+
+from setuptools import Extension, setup
+
+setup(
+    ext_modules=[
+        Extension(
+            "charlstm.kernels._native",
+            sources=[
+                f"charlstm/kernels/{name}.c"
+                for name in ("native", "native_avx512", "native_avx2", "native_portable")
+            ],
+            depends=["charlstm/kernels/native_kernels.h"],
+            # Neither flag changes a result: no errno, and no exception flags that anyone reads.
+            extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
+            py_limited_api=True,
+            optional=True,
+        )
+    ],
+)
