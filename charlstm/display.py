@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 def in_nats_and_bits(loss: float) -> str:
-    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits) a character"
+    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits)"
 
 
 class CorpusDisplay:
@@ -52,6 +52,7 @@ class RunDisplay:
     def __init__(self) -> None:
         self._bar: tqdm | None = None
         self._smoothed: float | None = None
+        self._unit = "character"
 
     def __call__(self, event: Event) -> None:
         handler = getattr(self, f"_on_{event['event']}", None)
@@ -67,22 +68,26 @@ class RunDisplay:
         tqdm.write(line, file=sys.stderr)
 
     def _on_start(self, event: Event) -> None:
-        model, config = event["model"], event["config"]
+        model, config, unit = event["model"], event["config"], event["unit"]
+        self._unit = unit
         ratio = event["parameters"] / max(1, event["train_characters"])
-        characters = config["lanes"] * config["window"]
+        batch = f"{config['lanes']} lanes, windows of {config['window']}"
+        if model["lines"]:
+            batch = f"{config['lanes']} lines of up to {config['window']} {unit}s at a time"
+        self._say(f"{event['kernels']}, {config['workers']} workers")
         self._say(
-            f"{event['characters']:,} characters, {event['vocabulary']} distinct: "
+            f"{event['characters']:,} {unit}s, {event['vocabulary']:,} distinct: "
             f"{event['train_characters']:,} to train on, "
             f"{event['validation_characters']:,} to validate"
         )
         self._say(
-            f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} units, "
-            f"{event['parameters']:,} parameters, {ratio:.2f} for each character of training text"
+            f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} "
+            f"{model['cell'].upper()} units, {event['parameters']:,} parameters, {ratio:.2f} for "
+            f"each {unit} of training text"
         )
         self._say(
-            f"{config['lanes']} lanes, windows of {config['window']} ({characters:,} characters a "
-            f"step), {config['optimizer']} at {config['lr']:g}, dropout {config['dropout']:g}, "
-            f"seed {config['seed']}; {event['kernels']} kernels, {config['workers']} workers"
+            f"{batch}, {config['optimizer']} at {config['lr']:g}, dropout "
+            f"{config['dropout']:g}, seed {config['seed']}"
         )
         for notice in event["notices"]:
             self._say(f"note: {notice}")
@@ -115,18 +120,20 @@ class RunDisplay:
         speed = (self._bar.format_dict["rate"] or 0) * event["characters"]
         self._bar.set_postfix_str(
             f"{self._smoothed:.3f} nats {self._smoothed / math.log(2):.3f} bits, "
-            f"{speed:,.0f} characters/s",
+            f"{speed:,.0f} {self._unit}s/s",
             refresh=False,
         )
         self._bar.update()
 
     def _on_eval(self, event: Event) -> None:
+        training = in_nats_and_bits(event["train_loss"])
         if event["val_loss"] is None:
-            self._say(f"step {event['step']:,}: training {in_nats_and_bits(event['train_loss'])}")
+            self._say(f"step {event['step']:,}: training {training} a {self._unit}")
             return
+        best = ", the best so far" if event["is_best"] else ""
         self._say(
             f"step {event['step']:,}: training {event['train_loss']:.4f}, validation "
-            f"{in_nats_and_bits(event['val_loss'])}{', the best so far' * event['is_best']}"
+            f"{in_nats_and_bits(event['val_loss'])} a {self._unit}{best}"
         )
 
     def _on_sample(self, event: Event) -> None:

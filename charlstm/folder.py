@@ -50,7 +50,7 @@ def describe(path: Path) -> dict[str, Any]:
         "vocabulary": len(vocab),
         "symbols": "".join(vocab.symbols) if vocab.level == "char" else "all bytes",
         "progress": checkpoint.progress,
-        "kernels": kernels.BACKEND,
+        "kernels": kernels.DESCRIPTION,
     }
     if checkpoint.training:
         about["training"] = checkpoint.training.get("config")
