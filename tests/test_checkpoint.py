@@ -1,0 +1,212 @@
+"""Checkpoint files: round trip, and every odd file refused in one line that names it."""
+
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
+from charlstm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+VOCAB = Vocab.from_text("ab\n\u00fc\U0001f389")
+
+
+def make(dtype="float32", hidden=5, vocab=VOCAB):
+    return CharModel(ModelConfig(hidden=hidden, layers=2, dtype=dtype), vocab, seed=2)
+
+
+def parts(path):
+    """Metadata and arrays of a file, to be changed and written again."""
+    with safe_open(path, "numpy") as file:
+        about = json.loads(file.metadata()["charlstm"])
+    return about, load_file(path)
+
+
+def write(path, about, arrays):
+    save_file(arrays, path, {"charlstm": about if isinstance(about, str) else json.dumps(about)})
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.safetensors"
+    save_checkpoint(path, Checkpoint(make(), {"step": 3}))
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("vocab", [VOCAB, Vocab.bytes(), Vocab.from_text("\ud800\udc00ab")])
+def test_round_trip_to_the_bit(tmp_path, dtype, vocab):
+    model = make(dtype, vocab=vocab)
+    arrays = {"moments.mean": np.arange(4, dtype=dtype), "state": np.ones((2, 2, 1, 5), dtype)}
+    training = {"seed": 2**127, "rate": 0.1, "text": "\u00fc"}
+    path = tmp_path / "x"
+    save_checkpoint(path, Checkpoint(model, {"step": 3, "loss": None}, training, arrays))
+    got = load_checkpoint(path)
+    assert got.model.parameters.vector.tobytes() == model.parameters.vector.tobytes()
+    assert got.model.vocab == vocab and got.model.config == model.config
+    assert (got.progress, got.training) == ({"step": 3, "loss": None}, training)
+    assert got.arrays.keys() == arrays.keys()
+    assert all(got.arrays[name].tobytes() == arrays[name].tobytes() for name in arrays)
+    assert load(path).config == model.config
+
+
+def test_one_self_contained_file_without_code(good):
+    """Version rot: one versioned file holds config, vocabulary and weights, in a plain format."""
+    about, arrays = parts(good)
+    assert about["format"] == 1
+    assert about["vocab"] == {"level": "char", "symbols": ["\n", "a", "b", "\u00fc", "\U0001f389"]}
+    assert set(arrays) == set(make().parameters)
+    assert [path.name for path in good.parent.iterdir()] == [good.name]
+
+
+def test_the_same_state_gives_the_same_bytes(good):
+    first = good.read_bytes()
+    save_checkpoint(good, Checkpoint(make(), {"step": 3}))
+    assert good.read_bytes() == first
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_is_never_saved_over_the_good_checkpoint(good, value):
+    before = good.read_bytes()
+    model = make()
+    model.parameters["layers.1.Wh"][2, 3] = value
+    with pytest.raises(CharlstmError, match=r"good\.safetensors: not written, as some weights"):
+        save_checkpoint(good, Checkpoint(model, {}))
+    assert good.read_bytes() == before
+    assert list(good.parent.iterdir()) == [good]
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    with pytest.raises(CharlstmError, match=r"x: cannot write [\d,]+ bytes: No such file"):
+        save_checkpoint(tmp_path / "none" / "x", Checkpoint(make(), {}))
+
+
+def refused(path, message):
+    with pytest.raises(CharlstmError) as caught:
+        load_checkpoint(path)
+    text = str(caught.value)
+    assert str(path) in text and "\n" not in text
+    assert message in text, text
+    with pytest.raises(CharlstmError):
+        load(path)
+
+
+def raw(header):
+    data = json.dumps(header).encode()
+    return struct.pack("<Q", len(data)) + data + bytes(4)
+
+
+ONE = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+
+ODD_FILES = {
+    "empty": b"",
+    "text": b"Once upon a time there was a king.\n" * 9,
+    "pickle": pickle.dumps({"model": [1, 2, 3]}),
+    "header beyond all bounds": struct.pack("<Q", 2**63) + b"{}",
+    "foreign": raw({"__metadata__": {"format": "pt"}, **ONE}),
+    "without metadata": raw(ONE),
+    "metadata not JSON": raw({"__metadata__": {"charlstm": "{"}, **ONE}),
+    "metadata no object": raw({"__metadata__": {"charlstm": "[1]"}, **ONE}),
+    "metadata a number": raw({"__metadata__": {"charlstm": "7"}, **ONE}),
+    "metadata nested without end": raw({"__metadata__": {"charlstm": "[" * 90_000}, **ONE}),
+    "metadata empty": raw({"__metadata__": {"charlstm": "{}"}, **ONE}),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(ODD_FILES[name])
+    refused(path, "not a checkpoint of charlstm")
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
+def test_a_truncated_file_is_refused(good, part):
+    data = good.read_bytes()
+    good.write_bytes(data[: int(part * len(data))])
+    refused(good, "not a checkpoint of charlstm")
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    refused(tmp_path / "none.safetensors", "no such file")
+    with pytest.raises(CharlstmError, match="not a checkpoint of charlstm"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(CharlstmError, match="no run in this folder"):
+        load(tmp_path)
+
+
+CHANGES = {
+    "format": ("format", 2, "format 2, this program reads format 1"),
+    "hidden": ("model", {"hidden": 6, "layers": 2}, "layers.0.Wx is F32 (5, 20), expected (5, 24)"),
+    "layers": ("model", {"hidden": 5, "layers": 3}, "layers.2.Wx is missing"),
+    "fewer layers": ("model", {"hidden": 5, "layers": 1}, "unknown array 'layers.1.Wh'"),
+    "dtype": ("model", {"hidden": 5, "layers": 2, "dtype": "float64"}, "layers.0.Wx is F32"),
+    "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected (5, 65536)"),
+    "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16384"),
+    "no object": ("model", 7, "must be an object"),
+    "type": ("model", {"hidden": "5"}, "hidden must be int"),
+    "field": ("model", {"hidden": 5, "heads": 3}, "unknown field 'heads'"),
+    "vocab size": ("vocab", {"level": "char", "symbols": ["a", "b"]}, "expected (2, 20)"),
+    "vocab order": ("vocab", {"level": "char", "symbols": ["b", "a"]}, "vocabulary"),
+    "vocab twice": ("vocab", {"level": "char", "symbols": ["a", "a"]}, "vocabulary"),
+    "vocab long": ("vocab", {"level": "char", "symbols": ["ab", "c"]}, "vocabulary"),
+    "vocab level": ("vocab", {"level": "syllable"}, "vocabulary"),
+    "vocab list": ("vocab", ["a", "b"], "vocabulary"),
+    "progress": ("progress", [1, 2], "not a checkpoint"),
+    "training": ("training", 3, "not a checkpoint"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_metadata_that_does_not_fit_is_refused(good, name):
+    key, value, message = CHANGES[name]
+    about, arrays = parts(good)
+    write(good, {**about, key: value}, arrays)
+    refused(good, message)
+
+
+@pytest.mark.parametrize("key", ["format", "model", "vocab", "progress", "training"])
+def test_metadata_that_is_missing_is_refused(good, key):
+    about, arrays = parts(good)
+    del about[key]
+    write(good, about, arrays)
+    refused(good, f"not a checkpoint of charlstm ('{key}')")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("head.W", None, "head.W is missing"),
+        ("head.W", np.zeros((5, 4), np.float32), "head.W is F32 (5, 4), expected (5, 5)"),
+        ("head.b", np.zeros(5), "head.b is F64 (5,)"),
+        ("head.b", np.zeros(5, np.int32), "head.b is I32 (5,)"),
+        ("head.b", np.full(5, np.nan, np.float32), "some weights are not finite"),
+        ("head.c", np.zeros(5, np.float32), "unknown array 'head.c'"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(good, name, array, message):
+    about, arrays = parts(good)
+    if array is None:
+        del arrays[name]
+    else:
+        arrays[name] = array
+    write(good, about, arrays)
+    refused(good, message)
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"good")
+
+    def fail(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(CharlstmError, match=r"x: cannot write .* No space left on device"):
+        save_checkpoint(path, Checkpoint(make(), {}))
+    assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
