@@ -70,6 +70,7 @@ def choose(
         "schedule": "cosine",
         "warmup": 100,
         "dropout": dropout,
+        "reset": 0.01,
     }
     if train_options.get("optimizer", "adam") != "adam":
         del chosen["lr"], chosen["beta2"]  # those are Adam's

@@ -99,6 +99,12 @@ _TRAIN_OPTIONS = (
         "training.  [default: by size of the corpus]",
     ),
     click.option(
+        "--reset",
+        type=float,
+        help="Probability that a lane forgets its state before a window, so that the model also "
+        "learns to begin a text (Melis et al. 2020).  [default: 0.01]",
+    ),
+    click.option(
         "--optimizer",
         type=click.Choice(get_args(config.Optimizer)),
         help="How gradients become steps.  [default: adam]",

@@ -82,6 +82,10 @@ class Trainer:
         rate = self.learning_rate
         if self.lanes.starts_afresh:
             self.state[...] = 0
+        elif self.config.reset:
+            # so that the model also learns to begin, which it has to when it is sampled from
+            begins = self._dropout_rng.random(self.lanes.count) < self.config.reset
+            self.state[:, :, begins] = 0
         passes = self.lanes.passes
         window = self.lanes.next_window()
         lowest = PADDING if self.model.config.lines else 0
