@@ -1,15 +1,25 @@
 """charlstm inspect: the commands."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..options import encoding_option, run_option, unknown_option
+from ..options import encoding_option, json_option, run_option, unknown_option
 
 if TYPE_CHECKING:
     from ..arrays import Ids
     from ..vocab import Vocab
+    from .gradients import GradientFlow
+
+READ = 100_000  # symbols, of which `gradients` takes some parts
+SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+NORMS = {
+    "dh": "norm of dL_t/dh_{t-k}",
+    "dc": "norm of dL_t/dc_{t-k}",
+    "forget": "product of the forget gates of the last k steps, mean over the units",
+}
 
 
 @click.group()
@@ -65,6 +75,135 @@ def gates(
     part = "" if whole else ", the beginning of the text (--length)"
     click.echo(f"{len(ids):,} {model.vocab.unit}s{part}; {size / 1e6:.1f} MB", err=True)
     click.echo(output)
+
+
+@inspect.command()
+@click.argument("texts", nargs=-1)
+@click.option(
+    "-r",
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Folder of a run: measure its model.  [default: a fresh one, which reads bytes]",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Fresh RNNs, a GRU and LSTMs in one table; beside a run, if any.",
+)
+@click.option(
+    "--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Of a fresh model.  [default: lstm]"
+)
+@click.option("--hidden", type=int, help="Units of each layer of fresh models.  [default: 64]")
+@click.option("--layers", type=int, help="Layers of fresh models.  [default: 1]")
+@click.option(
+    "--forget-bias",
+    type=float,
+    help="Bias of the gate that keeps the state, lstm's f or gru's z.  [default: 1]",
+)
+@click.option(
+    "--recurrent-scale", type=float, help="Factor on fresh recurrent weights.  [default: 1]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random ids.")
+@click.option(
+    "--lags",
+    type=click.IntRange(min=2),
+    default=500,
+    show_default=True,
+    help="Go back so many steps in time.",
+)
+@click.option("--layer", type=click.IntRange(min=1), help="Show this layer.  [default: the last]")
+@click.option(
+    "--clip",
+    type=float,
+    default=5.0,
+    show_default=True,
+    help="Clip the gradient of a training step to this norm, to see what that does; 0: not.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Draw the norms into this .svg or .png file."
+)
+@encoding_option
+@unknown_option
+@json_option
+def gradients(
+    texts: tuple[str, ...],
+    run: Path | None,
+    compare: bool,
+    lags: int,
+    layer: int | None,
+    clip: float,
+    output: Path | None,
+    encoding: str,
+    unknown: str,
+    as_json: bool,
+    seed: int,
+    **fresh: Any,
+) -> None:
+    """Measure how far back the gradient of a loss reaches on TEXTS, joined; - is standard input.
+
+    The loss is that of one symbol; its gradient with respect to the states k steps before it
+    vanishes, lasts or explodes with the lag k. Without TEXTS, the models read random symbols.
+    """
+    import json
+
+    from . import gradients as look
+
+    fresh = {name: value for name, value in fresh.items() if value is not None}
+    if run and {"hidden", "layers"} & fresh.keys():
+        raise click.UsageError("a run has its own --hidden and --layers")
+    if (run or compare) and {"cell", "forget_bias", "recurrent_scale"} & fresh.keys():
+        raise click.UsageError(
+            "--cell, --forget-bias and --recurrent-scale are for one fresh model, without --run "
+            "and --compare"
+        )
+    models = look.models_to_measure(run, compare, seed, **fresh)
+    vocab = next(iter(models.values())).vocab
+    if texts:
+        ids, _ = _beginning(vocab, texts, None, READ, encoding, unknown)
+    else:
+        ids = look.random_ids(vocab, lags, seed)
+    results = look.measure_all(models, ids, lags, layer, clip)
+    if output:
+        look.draw(results, output)
+    if as_json:
+        click.echo(json.dumps([_flow_as_json(flow) for flow in results]))
+    else:
+        click.echo("\n".join(gradient_tables(results)))
+
+
+def _flow_as_json(flow: "GradientFlow") -> dict[str, Any]:
+    """A JSON object, whose lists have an entry for each lag, from 1."""
+    return {
+        "label": flow.label,
+        "cell": flow.cell,
+        "layer": flow.layer,
+        **{name: norms.tolist() for name, norms in flow.norms.items()},
+        "gone_at": {name: flow.gone_at(name) for name in flow.norms},
+        "training_step": {"norm": flow.step.norm, "clipped": flow.step.clipped},
+    }
+
+
+def gradient_tables(flows: Sequence["GradientFlow"]) -> Iterator[str]:
+    """Lines: the norms by the lag, a table each for h, c and the gates; then training steps."""
+    width = max(len(flow.label) for flow in flows)
+    lags = len(flows[0].norms["dh"])
+    shown = [lag for lag in SHOWN_LAGS if lag <= lags]
+    for name, title in NORMS.items():
+        rows = [flow for flow in flows if name in flow.norms]
+        if not rows:
+            continue
+        yield title
+        yield f"{'lag':{width}}" + "".join(f"{lag:8}" for lag in shown) + "    gone"
+        for flow in rows:
+            values = "".join(f"{flow.norms[name][lag - 1]:8.0e}" for lag in shown)
+            yield f"{flow.label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>8}"
+        yield ""
+    yield "gone: the first lag at which it is below 1/1000 of that at lag 1"
+    yield ""
+    yield "norm of the gradient of a training step"
+    yield f"{'':{width}}  before   clipped"
+    for flow in flows:
+        yield f"{flow.label:{width}}{flow.step.norm:8.2g}{flow.step.clipped:10.2g}"
 
 
 def _beginning(

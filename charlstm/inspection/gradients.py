@@ -1,0 +1,312 @@
+"""How far back in time the gradient of a loss reaches: where it vanishes, lasts or explodes.
+
+Going back one step multiplies the gradient of the state by that step's Jacobian. For a plain RNN
+this is a slope of at most 1 times the recurrent weights, for all steps the same: over k steps the
+gradient shrinks or grows as a k-th power (Hochreiter 1991; Bengio et al. 1994), and vanishes for
+sure where the largest singular value of the weights is below 1 (Pascanu et al. 2013). The cell
+state of an LSTM has a path that passes through the forget gates alone (Hochreiter and Schmidhuber
+1997, Gers et al. 2000): over k steps, the product of k gates, near 1 where they are open. What
+explodes, clipping the norm of the gradient tames (Pascanu et al. 2013); what vanished is gone.
+
+The measurement runs the layers and kernels that train, in windows of one step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array, Ids
+from ..config import ModelConfig, TrainConfig
+from ..errors import CharlstmError
+from ..files import written_whole
+from ..folder import load
+from ..layers.lstm import LSTMWorkspace
+from ..model import CharModel
+from ..randomness import generator
+from ..trainer import Trainer
+from ..vocab import Vocab
+
+LAGS, LANES = 500, 8
+WARM_UP = 100  # steps before the lags begin, so that no state is still near its zero beginning
+TRAINING_WINDOW = 200  # steps of the training step that shows clipping
+GONE = 1e-3  # a gradient is gone where its norm is below this part of that at lag 1
+
+
+@dataclass(frozen=True)
+class ClippedStep:
+    """The norm of the gradient in one training step: as it was, and as the optimizer got it."""
+
+    norm: float
+    clipped: float
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """What was measured of one layer of a model."""
+
+    label: str
+    cell: str
+    layer: int  # from 1
+    norms: dict[str, Array]  # those of `measure` that there are, (lags,)
+    step: ClippedStep
+
+    def gone_at(self, name: str) -> int | None:
+        """The first lag whose norm is below GONE times that at lag 1; None if there is none."""
+        norms = self.norms[name]
+        below = np.flatnonzero(norms < GONE * norms[0])
+        return int(below[0]) + 1 if len(below) else None
+
+
+def measure(model: CharModel, ids: Ids, lags: int = LAGS, lanes: int = LANES) -> dict[str, Array]:
+    """Measure gradients over the lag on a text of ids (1-D), of which `lanes` parts are read.
+
+    Returns arrays (lags, L), with row k-1 for lag k and a column for each of L layers:
+
+    dh, dc: |dL_t/dh_{t-k}| and |dL_t/dc_{t-k}|, the mean over the lanes. L_t is the loss of the
+        last symbol alone; h and c are the two parts of the state that step t-k hands on to the
+        next step of its layer. No dc where the cell has no c.
+    forget: the product of the forget gates of the last k steps, the mean over units and lanes.
+        LSTM only.
+
+    Back-propagation goes one step at a time: the gradient of the state before a window of one step
+    goes into the window before it, and only the last window's loss counts. Each step is run again
+    from the state that a first pass kept, so that room for one step is enough. All is computed in
+    float64, so that norms far below the range of float32 still show.
+    """
+    steps = WARM_UP + lags
+    if len(ids) <= steps:
+        raise CharlstmError(
+            f"a text of {len(ids)} symbols is too short for --lags {lags}: "
+            f"it takes {steps + 1} or more"
+        )
+    model = _in_float64(model)
+    starts = np.unique(np.linspace(0, len(ids) - steps - 1, lanes, dtype=np.intp))
+    window = ids[starts + np.arange(steps + 1)[:, None]].astype(np.intp)  # (steps + 1, B)
+    workspace = model.workspace(1, len(starts))
+    states = [model.initial_state(len(starts))]  # each (L, S, B, H)
+    for t in range(steps):
+        states.append(model.forward(window[t : t + 1], states[t], workspace))
+
+    L, S, B, H = states[0].shape
+    norms, forget = np.empty((lags, L, S)), np.empty((lags, L))
+    product = np.ones((L, B, H))
+    gradients, dstate = model.parameters.like(), np.zeros_like(states[0])
+    for lag in range(1, lags + 1):
+        t = steps - lag
+        model.forward(window[t : t + 1], states[t], workspace)
+        for k, layer in enumerate(workspace.layers):
+            if isinstance(layer, LSTMWorkspace):
+                product[k] *= layer.gates[0, :, H : 2 * H]
+        scale, targets = float(lag == 1), window[t + 1 : t + 2]
+        with np.errstate(over="ignore", invalid="ignore"):
+            dstate = model.backward(targets, workspace, gradients, scale, dstate=dstate)
+            norms[lag - 1] = np.linalg.norm(dstate, axis=-1).mean(axis=-1)
+        forget[lag - 1] = product.mean(axis=(1, 2))
+        if not np.isfinite(norms[lag - 1]).all():
+            raise CharlstmError(f"the gradient overflows float64 at lag {lag}: lower --lags")
+    if S == 1:
+        return {"dh": norms[:, :, 0]}
+    return {"dh": norms[:, :, 0], "dc": norms[:, :, 1], "forget": forget}
+
+
+def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
+    """One step of the trainer on a copy of the model: plain gradient descent at rate 1, so that
+    the change of the weights is the gradient that clipping let through. clip: 0 for none.
+    """
+    model = _in_float64(model)
+    before = model.parameters.vector.copy()
+    config = TrainConfig(
+        lanes=LANES,
+        window=TRAINING_WINDOW,
+        optimizer="sgd",
+        beta1=0.0,
+        lr=1.0,
+        clip=clip,
+        steps=1,
+        workers=1,
+    )
+    trainer = Trainer(model, ids, config)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            trainer.step()
+    finally:
+        trainer.close()
+    if not np.isfinite(trainer.gradient_norm):
+        raise CharlstmError("the gradient of a training step overflows: take smaller weights")
+    change = float(np.linalg.norm(model.parameters.vector - before))
+    return ClippedStep(trainer.gradient_norm, change)
+
+
+def measure_all(
+    models: Mapping[str, CharModel],
+    ids: Ids,
+    lags: int = LAGS,
+    layer: int | None = None,
+    clip: float = 5.0,
+) -> list[GradientFlow]:
+    """Measure models, given by label, on the same ids; layer: from 1, None for the last."""
+    flows = []
+    for label, model in models.items():
+        layers = model.config.layers
+        if layer is not None and layer > layers:
+            raise CharlstmError(f"--layer {layer}: there is no such layer among {layers}")
+        shown = layer or layers
+        norms = {name: all[:, shown - 1] for name, all in measure(model, ids, lags).items()}
+        step = clipped_step(model, ids, clip)
+        flows.append(GradientFlow(label, model.config.cell, shown, norms, step))
+    return flows
+
+
+# -- the models -------------------------------------------------------------------------------
+
+
+def fresh_model(
+    config: ModelConfig,
+    vocab: Vocab,
+    seed: int = 0,
+    *,
+    forget_bias: float | None = None,
+    recurrent_scale: float = 1.0,
+) -> CharModel:
+    """An untrained model.
+
+    forget_bias: bias of the gate that keeps the state, the LSTM's f or the GRU's z, in place of 1.
+    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H), so that
+        it is about their spectral radius; PyTorch's initialisation has 1/sqrt(3) = 0.58.
+    """
+    if forget_bias is not None and config.cell == "rnn":
+        raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
+    model = CharModel(config, vocab, seed)
+    for k in range(config.layers):
+        layer = model.parameters.part(f"layers.{k}.")
+        layer["Wh"] *= recurrent_scale
+        if forget_bias is not None:
+            layer["b"][config.hidden : 2 * config.hidden] = forget_bias
+    return model
+
+
+def models_to_compare(
+    hidden: int, layers: int, vocab: Vocab, seed: int = 0
+) -> dict[str, CharModel]:
+    """Fresh models of one size by label: the same cells, with small, plain and wide beginnings."""
+
+    def fresh(cell: Any, **options: float) -> CharModel:
+        return fresh_model(ModelConfig(cell, hidden, layers), vocab, seed, **options)
+
+    return {
+        "RNN, Wh × 0.58": fresh("rnn", recurrent_scale=3**-0.5),
+        "RNN": fresh("rnn"),
+        "RNN, Wh × 2": fresh("rnn", recurrent_scale=2.0),
+        "GRU": fresh("gru"),
+        "LSTM, forget bias 0": fresh("lstm", forget_bias=0.0),
+        "LSTM, forget bias 1": fresh("lstm"),
+        "LSTM, forget bias 5": fresh("lstm", forget_bias=5.0),
+    }
+
+
+def models_to_measure(
+    run: Path | None = None,
+    compare: bool = False,
+    seed: int = 0,
+    *,
+    hidden: int | None = None,
+    layers: int | None = None,
+    cell: Any = None,
+    forget_bias: float | None = None,
+    recurrent_scale: float | None = None,
+) -> dict[str, CharModel]:
+    """By label: the model of a run, or a fresh one; with `compare`, those to compare it with.
+
+    Fresh ones are of the size of the run's and share its vocabulary; else they read bytes.
+    """
+    size = (64 if hidden is None else hidden, 1 if layers is None else layers)
+    models, vocab = {}, Vocab.bytes()
+    if run:
+        models[run.resolve().name] = model = load(run)
+        vocab, size = model.vocab, (model.config.hidden, model.config.layers)
+    if compare:
+        return models | models_to_compare(*size, vocab, seed)
+    if run:
+        return models
+    config = ModelConfig(cell or "lstm", *size)
+    scale = 1.0 if recurrent_scale is None else recurrent_scale
+    fresh = fresh_model(config, vocab, seed, forget_bias=forget_bias, recurrent_scale=scale)
+    return {config.cell.upper(): fresh}
+
+
+def random_ids(vocab: Vocab, lags: int = LAGS, seed: int = 0) -> Ids:
+    """A text of ids that are all equally likely, as long as `measure` wants it."""
+    size = LANES * (WARM_UP + max(lags, TRAINING_WINDOW) + 1)
+    ids: Ids = generator(seed, "sample").integers(len(vocab), size=size)
+    return ids
+
+
+def _in_float64(model: CharModel) -> CharModel:
+    """A copy, which reads lines as any text: with the state of the line before."""
+    copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab)
+    copy.parameters.vector[...] = model.parameters.vector
+    return copy
+
+
+# -- the picture ------------------------------------------------------------------------------
+
+SHADES = {
+    "rnn": ("#e8853a", "#c2432d", "#7a1414"),
+    "gru": ("#7d4fa8", "#b58fd6"),
+    "lstm": ("#6fb7e0", "#2b7bba", "#0b3a70"),
+}
+DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm": "-"}
+SMALLEST, LARGEST = 1e-9, 1e6  # what lies outside would squeeze the rest
+
+
+def draw(flows: Sequence[GradientFlow], path: Path) -> None:
+    """Draw the norms, as parts of those at lag 1, into an .svg or .png file."""
+    suffix = path.suffix.lower()
+    if suffix not in (".svg", ".png"):
+        raise CharlstmError(f"{path}: the name of a picture must end in .svg or .png")
+    figure = _figure(flows)
+    try:
+        with written_whole(path) as file:
+            figure.savefig(file, format=suffix[1:], dpi=150)
+    except OSError as error:
+        raise CharlstmError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _figure(flows: Sequence[GradientFlow]) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise CharlstmError("drawing needs matplotlib: pip install charlstm[inspect]") from None
+    panels = {"dh": r"Hidden state: $\|\partial L_t/\partial h_{t-k}\|$"}
+    if any("dc" in flow.norms for flow in flows):
+        panels["dc"] = r"Cell state: $\|\partial L_t/\partial c_{t-k}\|$"
+    figure = Figure(figsize=(5.6 * len(panels) + 0.4, 5.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    of_panel = dict(zip(panels, axes, strict=True))
+    shades = {cell: cycle(colors) for cell, colors in SHADES.items()}
+    for flow in flows:
+        color = next(shades[flow.cell])
+        for name, norms in flow.norms.items():
+            label, style = flow.label, DASHES[flow.cell]
+            if name == "forget":
+                label, style = f"{label}: product of f", ":"
+            ax = of_panel.get(name, axes[-1])
+            relative = norms / norms[0]
+            ax.plot(np.arange(1, len(norms) + 1), relative, c=color, ls=style, lw=1.8, label=label)
+    for ax, title in zip(axes, panels.values(), strict=True):
+        ax.set_title(title, fontsize=12)
+        ax.set(xscale="log", yscale="log", xlim=(1, len(norms)), xlabel="lag k, in steps")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.axhline(GONE, color="0.45", linewidth=0.8)
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(fontsize=8.5, loc="lower left", framealpha=0.9)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(max(low, SMALLEST), min(high, LARGEST))
+    axes[0].set_ylabel("norm, as a part of that at lag 1")
+    axes[0].annotate("gone: 1/1000", (1.05, GONE), va="bottom", fontsize=8.5, color="0.35")
+    return figure
