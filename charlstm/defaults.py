@@ -93,5 +93,5 @@ def choose(
 
 
 def evaluate_every(config: TrainConfig, total_steps: int) -> int:
-    """Steps between evaluations."""
+    """Steps between evaluations, where the end is known from the beginning."""
     return config.eval_every or min(EVALUATE_AT_LEAST, max(1, total_steps // EVALUATIONS))

@@ -24,13 +24,21 @@ def forget_events_after(path: Path, step: int) -> None:
     lines = path.read_bytes().splitlines() if path.exists() else []
     with written_whole(path) as file:
         for line in lines:
-            if _is_event_until(line, step):
+            event = _event(line)
+            if event and event.get("step", 0) <= step:
                 file.write(line + b"\n")
 
 
-def _is_event_until(line: bytes, step: int) -> bool:
+def last_event(path: Path) -> Event:
+    """The event of the last line; empty if there is none."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return _event(lines[-1]) if lines else {}
+
+
+def _event(line: bytes) -> Event:
+    """The event of a line; empty if it is none."""
     try:
         event = json.loads(line)
     except ValueError:
-        return False
-    return isinstance(event, dict) and event.get("step", 0) <= step
+        return {}
+    return event if isinstance(event, dict) else {}

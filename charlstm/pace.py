@@ -7,6 +7,9 @@ STEPS_TO_KNOW, SECONDS_TO_KNOW = 5, 1.0
 RECENT = 0.1  # weight of the newest step in the running mean
 EXIT_SECONDS = 0.3  # from the last save to the end of the process
 
+# Of a time budget, at most so many evaluations in so large a part of it (but at least one).
+MOST_EVALUATIONS, EVALUATION_PART = 10, 0.2
+
 
 class Pace:
     """Running means of the seconds for a step and for an evaluation with its saves."""
@@ -46,13 +49,18 @@ class Pace:
     def guess_evaluation(self, characters: int) -> None:
         """Before the first evaluation: a third of what training on so many characters takes."""
         if not self.seconds_per_evaluation:
-            self.seconds_per_evaluation = 0.5 + characters / (3 * self.characters_per_second)
+            self.seconds_per_evaluation = 0.1 + characters / (3 * self.characters_per_second)
+
+    def evaluations_within(self, seconds: float) -> int:
+        """How many evaluations to make in a run that has so long to go."""
+        affordable = EVALUATION_PART * seconds / max(self.seconds_per_evaluation, 1e-3)
+        return min(MOST_EVALUATIONS, max(1, int(affordable)))
 
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
-        """How many steps fit with their evaluations (ten of them, if eval_every is not known)."""
+        """How many steps fit with their evaluations; without eval_every, evaluations_within."""
         seconds -= EXIT_SECONDS
         if eval_every is None:
-            seconds -= 10 * self.seconds_per_evaluation
+            seconds -= self.evaluations_within(seconds) * self.seconds_per_evaluation
             return max(0, int(seconds / self.seconds_per_step))
         # the last evaluation comes at the end, whether its turn has come or not
         seconds -= self.seconds_per_evaluation

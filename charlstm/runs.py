@@ -11,11 +11,11 @@ from . import kernels
 from .checkpoint import Checkpoint, save_checkpoint
 from .config import config_to_json
 from .corpus import Corpus
-from .defaults import CorpusOptions, evaluate_every
+from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
 from .errors import CharlstmError
 from .folder import BEST, LAST, METRICS, clear_folder, load, remove_unfinished
 from .interruption import Interruption
-from .metrics import Event, append_event, forget_events_after
+from .metrics import Event, append_event, forget_events_after, last_event
 from .model import CharModel
 from .pace import Pace
 from .scorer import evaluate
@@ -113,8 +113,11 @@ class Run:
     def go(self) -> TrainedRun:
         """Train to the end; a signal ends the current step, saves and returns early."""
         if self.finished() and not self._losses:
+            # not written: the metrics go on ending with `stop`
             self.observer(self._timed("start", self._description()))
-            return self._result("finished")  # unwritten: the metrics go on ending with `stop`
+            if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before it
+                self._event("stop", reason="finished", best_val_loss=self.best_val_loss)
+            return self._result("finished")
         self._event("start", **self._description())
         with Interruption() as interruption:
             if self.unsaved:
@@ -146,8 +149,8 @@ class Run:
         if self.eval_every is not None:
             log_every = max(1, self.eval_every // LOGS_PER_EVALUATION)
         if step % log_every == 0 or self.finished():
-            self._log(rate)
             self._plan()
+            self._log(rate)
         elif not self._plan_told:
             self._plan()
         if config.keep_every and step % config.keep_every == 0:
@@ -161,12 +164,13 @@ class Run:
         if not self.pace.known:
             return
         if config.minutes is not None:
-            budget = config.minutes * 60
+            remaining = config.minutes * 60 - self.elapsed
             self.pace.guess_evaluation(len(self.validation_ids))
-            steps = self.pace.steps_within(budget - self.elapsed, self.eval_every)
+            steps = self.pace.steps_within(remaining, self.eval_every)
             trainer.total_steps = trainer.steps_done + steps
-        if self.eval_every is None and trainer.total_steps is not None:
-            self.eval_every = evaluate_every(config, trainer.total_steps)
+            if self.eval_every is None:
+                between = max(1, steps // self.pace.evaluations_within(remaining))
+                self.eval_every = min(EVALUATE_AT_LEAST, between)
         if not (self._plan_told or trainer.total_steps is None or self.finished()):
             self._plan_told = True
             remaining = trainer.total_steps - trainer.steps_done

@@ -52,6 +52,17 @@ def test_steps_and_their_evaluations_fill_the_time():
     assert pace.steps_within(100 + EXIT_SECONDS, None) == pytest.approx(800, abs=1)
 
 
+@pytest.mark.parametrize(
+    ("seconds", "count"), [(1_000, 10), (100, 10), (50, 5), (11, 1), (3, 1), (-5, 1)]
+)
+def test_evaluations_take_a_fifth_of_the_time_at_most(seconds, count):
+    """Else a short run on a large text would only be evaluated, and hardly trained."""
+    pace = pace_of(0.1, evaluation=2.0)
+    assert pace.evaluations_within(seconds) == count
+    steps = pace.steps_within(seconds + EXIT_SECONDS, None)
+    assert steps == pytest.approx(max(0, 10 * (seconds - 2 * count)), abs=1)
+
+
 def test_no_time_left_is_no_step():
     pace = pace_of(0.1, evaluation=2.0)
     assert pace.steps_within(1.0, 50) == 0
@@ -61,7 +72,7 @@ def test_no_time_left_is_no_step():
 def test_first_evaluation_is_guessed_until_it_is_measured():
     pace = pace_of(0.1)
     pace.guess_evaluation(60_000)  # at 10,000 characters a second
-    assert pace.seconds_per_evaluation == pytest.approx(2.5)
+    assert pace.seconds_per_evaluation == pytest.approx(2.1)
     pace.count_evaluation(1.5)
     pace.guess_evaluation(60_000)
     assert pace.seconds_per_evaluation == 1.5
