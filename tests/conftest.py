@@ -52,10 +52,10 @@ def _unskipped(report):
 SMALL = {
     "hidden": 16,
     "layers": 2,
-    "lanes": 8,
+    "lanes": 16,
     "window": 12,
     "dropout": 0.2,
-    "lr": 0.02,
+    "lr": 0.005,
     "steps": 60,
     "eval_every": 10,
     "schedule": "plateau",
