@@ -1,0 +1,105 @@
+"""scripts/bench: what it counts, and what it prints."""
+
+import json
+
+import pytest
+from load_script import load_script
+
+import charlstm
+
+bench = load_script("bench")
+
+KEYS = (
+    *("task", "backend", "precision", "layers", "hidden", "lanes", "window", "milliseconds"),
+    *("characters_per_second", "peer", "peer_milliseconds", "ratio", "spread", "peak_share"),
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(bench, "SGEMM_SIZES", (64,))
+    monkeypatch.setattr(bench, "BLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(bench, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(bench, "START_REPEATS", 1)
+
+
+def run(capsys, *arguments):
+    bench.main(["--hidden", "8", "--rounds", "1", *arguments])
+    return capsys.readouterr().out
+
+
+def measure(capsys, *arguments):
+    """The machine, the rows by task and peer's precision, and the figures of processes."""
+    result = json.loads(run(capsys, "--json", *arguments))
+    assert set(result) == {"machine", "rows", "processes"}
+    assert set(result["machine"]) == {"cpu", "cores", "numpy", "torch", "sgemm_gflops"}
+    for row in result["rows"]:
+        assert set(row) == set(KEYS)
+        assert row["backend"] == charlstm.kernels.BACKEND
+        assert row["precision"] == "float32"
+        seconds = row["milliseconds"] / 1e3
+        characters = row["lanes"] * row["window"]
+        assert row["characters_per_second"] == pytest.approx(characters / seconds)
+    return result
+
+
+def test_counts_the_operations_of_a_training_step():
+    # 3 steps of 2 lanes, 5 units: gates have 20 columns. Forward, in multiply-adds a character:
+    # layer 0: 5 * 20 from the state; layer 1: 5 * 20 from the state and 5 * 20 from below;
+    # head: 5 * 65. Backward has two products for each of these.
+    forward = 2 * 3 * (100 + 100 + 100 + 325)
+    assert bench.Shape("train", 2, 5, 2, 3).training_operations == 2 * (forward + 2 * forward)
+
+
+def test_compares_with_pytorch(capsys):
+    pytest.importorskip("torch")
+    result = measure(capsys, "--bf16")
+    train, sample, autocast = result["rows"]
+    assert [row["task"] for row in result["rows"]] == ["train", "sample", "train"]
+    assert "bf16" in autocast["peer"] and "bf16" not in train["peer"]
+    for row in result["rows"]:
+        assert row["ratio"] == pytest.approx(row["peer_milliseconds"] / row["milliseconds"])
+        low, high = row["spread"]
+        assert 0 < low <= high
+        assert row["peer"].startswith("nn.LSTM")
+    peak = result["machine"]["sgemm_gflops"]
+    operations = bench.Shape("train", 2, 8, 50, 50).training_operations
+    rate = operations / (train["milliseconds"] / 1e3) / 1e9
+    assert train["peak_share"] == pytest.approx(rate / peak)
+    assert sample["peak_share"] is None
+    processes = result["processes"]
+    assert 0 < processes["import_seconds"] < processes["first_character_seconds"]
+    assert 10 < processes["peak_memory_mb_training_2x8"] < 10_000
+
+
+def test_gives_its_own_figures_without_pytorch(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "TORCH", None)
+    monkeypatch.setattr(bench, "torch_steps", None)
+    result = measure(capsys, "--only", "train", "--bf16")
+    assert result["machine"]["torch"] is None
+    (row,) = result["rows"]
+    assert all(row[key] is None for key in ("peer", "peer_milliseconds", "ratio", "spread"))
+    assert row["peak_share"] > 0
+
+
+def test_prints_a_table(capsys, monkeypatch):
+    monkeypatch.setattr(bench, "TORCH", None)
+    lines = run(capsys, "--only", "sample").splitlines()
+    heading, rule, row = (line.split("|") for line in lines[:3])
+    assert len(heading) == len(rule) == len(row)
+    assert [cell.strip() for cell in row[1:4]] == ["sample", "1×8", "1×1"]
+    assert any(line.startswith("sgemm gflops ") for line in lines)
+
+
+def test_chooses_the_shapes_that_were_asked_for():
+    assert len(bench.chosen_shapes(None, [128, 256, 512])) == 8
+    assert {shape.hidden for shape in bench.chosen_shapes(None, [128, 256])} == {128, 256}
+    assert {shape.task for shape in bench.chosen_shapes("train", [512])} == {"train"}
+
+
+@pytest.mark.parametrize("arguments", (["--hidden", "0"], ["--hidden", "x"], ["--rounds", "0"]))
+def test_refuses_what_is_no_number(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        bench.main(arguments)
+    assert stopped.value.code == 2
+    assert "must be whole numbers" in capsys.readouterr().err
