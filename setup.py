@@ -10,7 +10,7 @@ setup(
                 f"charlstm/kernels/{name}.c"
                 for name in ("native", "native_avx512", "native_avx2", "native_portable")
             ],
-            depends=["charlstm/kernels/native_kernels.h"],
+            depends=[f"charlstm/kernels/native_{name}.h" for name in ("kernels", "generate")],
             # Neither flag changes a result: no errno, and no exception flags that anyone reads.
             extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
             py_limited_api=True,

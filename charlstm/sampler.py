@@ -1,22 +1,34 @@
 """Text from a model: which symbol comes next, one at a time, for one sample or several at once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
 
+from . import kernels
 from .arrays import Array, Ids
+from .config import ModelConfig
 from .errors import CharlstmError
+from .parallel import Workers, available_cores, share
+from .parameters import Parameters
 from .randomness import generator
 from .vocab import Vocab
+
+MOST_STEPS_AT_ONCE = 32
+SAMPLES_A_WORKER = 6
 
 
 class Steppable(Protocol):
     """What sampling needs of a model."""
 
     @property
+    def config(self) -> ModelConfig: ...
+
+    @property
     def vocab(self) -> Vocab: ...
+
+    parameters: Parameters
 
     def initial_state(self, batch: int) -> Array: ...
 
@@ -98,18 +110,46 @@ def generate(
 ) -> Iterator[Ids]:
     """Ids of `count` samples, (count,) at a time and without end, after the ids of the prime."""
     state = model.initial_state(1)
-    log_probs: Array | None = None
-    for id_ in prime:
-        log_probs, state = model.step(np.array([id_]), state)
-    if log_probs is None:  # nothing to follow: each symbol is as likely as any other
-        log_probs = np.zeros((1, len(model.vocab)))
+    for id_ in prime[:-1]:
+        _, state = model.step(np.array([id_]), state)
     # the samples part only now, so the prime is read once
-    log_probs = np.repeat(log_probs, count, axis=0)
     state = np.repeat(state, count, axis=2)
+    if len(prime):
+        ids = np.repeat(prime[-1:].astype(np.intp), count)
+    else:  # nothing to follow: each symbol is as likely as any other
+        ids = draw(np.zeros((count, len(model.vocab))), sampling, rng)
+        yield ids
+    if kernels.generates(model.config):
+        yield from _generate_natively(model, ids, state, sampling, rng)
     while True:
+        log_probs, state = model.step(ids, state)
         ids = draw(log_probs, sampling, rng)
         yield ids
-        log_probs, state = model.step(ids, state)
+
+
+def _generate_natively(
+    model: Steppable, ids: Ids, state: Array, sampling: Sampling, rng: np.random.Generator
+) -> Iterator[Ids]:
+    """What generate's last loop gives, with the same draws, a block of steps at a time."""
+    end = line_end(model.vocab) if model.config.lines else -1
+    # a thread is worth its while for a few samples at least
+    workers = Workers(min(available_cores(), -(-len(ids) // SAMPLES_A_WORKER)))
+    shares = [share(len(ids), workers.count, k) for k in range(workers.count)]
+    parts = [
+        kernels.NativeGeneration(
+            model.config, model.parameters, ids[own], state[:, :, own], end, **asdict(sampling)
+        )
+        for own in shares
+    ]
+    steps = 1  # the first symbol comes at once
+    while True:
+        uniforms = rng.random((steps, len(ids)))
+
+        def work(k: int, steps: int = steps, uniforms: Array = uniforms) -> Ids:
+            return parts[k].run(steps, uniforms[:, shares[k]])
+
+        yield from np.concatenate(workers.run(work), axis=1)
+        steps = min(2 * steps, MOST_STEPS_AT_ONCE)
 
 
 class _Text:

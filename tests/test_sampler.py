@@ -105,6 +105,8 @@ def test_temperature_below_zero_and_other_nonsense_is_refused(options, message):
 class Cycle:
     """Says the symbols of a text over and over, whatever it is given; tells when it is asked."""
 
+    config = ModelConfig(cell="rnn")  # one that is sampled a step at a time
+
     def __init__(self, text, vocab=None):
         self.vocab = vocab or Vocab.from_text(text)
         self.text = text
@@ -186,7 +188,7 @@ def uniform_model():
 def test_several_samples_in_one_batch_read_the_prime_once_and_differ():
     model = Cycle("abc")
     list(stream_texts(model, length=2, count=4, prime="cab", seed=0))
-    assert [len(given) for given in model.given] == [1, 1, 1, 4]
+    assert [len(given) for given in model.given] == [1, 1, 4, 4]  # they part at its end
     pieces = list(stream_texts(uniform_model(), length=60, count=4, prime="a", seed=0))
     texts = ["".join(texts) for texts in zip(*pieces, strict=True)]
     assert len(set(texts)) == 4 and {len(text) for text in texts} == {60}

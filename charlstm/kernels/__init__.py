@@ -6,8 +6,10 @@ forces one; CHARLSTM_ISA=avx512, avx2 or portable an instruction set of the nati
 
 import os
 
+from ..config import ModelConfig
 from ..errors import CharlstmError
 from . import native, reference
+from .generation import NativeGeneration
 from .reference import gru_backward, gru_forward, rnn_backward, rnn_forward
 
 _FORCED = os.environ.get("CHARLSTM_KERNELS", "")
@@ -29,9 +31,17 @@ if _FORCED != "numpy":
         BACKEND = "native"
         lstm_forward, lstm_backward = native.lstm_forward, native.lstm_backward
 
+
+def generates(config: ModelConfig) -> bool:
+    """Whether NativeGeneration can sample from such a model here."""
+    return BACKEND == "native" and config.cell == "lstm" and config.dtype == "float32"
+
+
 __all__ = [
     "BACKEND",
     "DESCRIPTION",
+    "NativeGeneration",
+    "generates",
     "gru_backward",
     "gru_forward",
     "lstm_backward",

@@ -77,12 +77,18 @@ def _serves(array: Array, T: int) -> bool:
     return array.dtype == np.float32 and T >= reference.WORTH_BLOCKING
 
 
+def function(name: str) -> Any:
+    """The C function of this name for the instruction set in use; it returns nothing."""
+    found = _library()[f"{name}_{instruction_set()}"]  # a new object at each call
+    found.restype = None
+    return found
+
+
 @cache
-def _function(name: str, addresses: int) -> Any:
-    function = getattr(_library(), f"{name}_{instruction_set()}")
-    function.argtypes = [ctypes.c_ssize_t] * 3 + [ctypes.c_void_p] * addresses
-    function.restype = None
-    return function
+def _recurrence(name: str, addresses: int) -> Any:
+    recurrence = function(name)
+    recurrence.argtypes = [ctypes.c_ssize_t] * 3 + [ctypes.c_void_p] * addresses
+    return recurrence
 
 
 def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> None:
@@ -91,7 +97,7 @@ def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> 
     if not _serves(gates, T):
         reference.lstm_forward(gates, h, c, tanh_c, Wh)
         return
-    _function("lstm_forward", 6)(
+    _recurrence("lstm_forward", 6)(
         T,
         B,
         H,
@@ -112,7 +118,7 @@ def lstm_backward(
     if not _serves(gates, T):
         reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh)
         return
-    _function("lstm_backward", 8)(
+    _recurrence("lstm_backward", 8)(
         T,
         B,
         H,
@@ -127,10 +133,22 @@ def lstm_backward(
     )
 
 
+def packed(W: Array, *, gates: bool) -> Array:
+    """W (K, N) in panels for the products of single steps; those of gates have N = 4H."""
+    K, N = W.shape
+    width = 4 * _chosen()[1]
+    columns = -(-N // width) * width if not gates else 4 * -(-N // width) * (width // 4)
+    room = np.empty(K * columns, np.float32)
+    pack = function("pack_gates" if gates else "pack_columns")
+    pack.argtypes = [ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p]
+    pack(K, N // 4 if gates else N, _address(W, K, N), room.ctypes.data)
+    return room
+
+
 def activation(name: str, x: Array) -> Array:
     """tanh or sigmoid of a 1-D float32 array, as the kernels compute it: for the tests."""
-    function = getattr(_library(), f"activation_{instruction_set()}")
-    function.argtypes = [ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    compute = function("activation")
+    compute.argtypes = [ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     y = np.empty_like(x)
-    function(len(x), name == "tanh", _address(x, len(x)), _address(y, len(x)))
+    compute(len(x), name == "tanh", _address(x, len(x)), _address(y, len(x)))
     return y

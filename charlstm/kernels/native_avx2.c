@@ -9,6 +9,7 @@
 #define WIDTH 8
 #define MOST_ROWS 3
 #include "native_kernels.h"
+#include "native_generate.h"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

@@ -10,6 +10,7 @@
 #define WIDTH 16
 #define MOST_ROWS 6
 #include "native_kernels.h"
+#include "native_generate.h"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

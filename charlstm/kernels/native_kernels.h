@@ -140,12 +140,12 @@ INLINE int rows_at_once(ptrdiff_t B) {
 
 INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* Wh (H, 4H) to panels of WIDTH units: (ceil(H / WIDTH), H, 4 gates, WIDTH). */
-static void pack_forward(ptrdiff_t H, const float *Wh, float *packed) {
+/* W (K, 4H) to panels of WIDTH units: (ceil(H / WIDTH), K, 4 gates, WIDTH). */
+void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < H; first += WIDTH)
-    for (ptrdiff_t k = 0; k < H; k++)
+    for (ptrdiff_t k = 0; k < K; k++)
       for (ptrdiff_t gate = 0; gate < 4; gate++, packed += WIDTH)
-        store(packed, load_part(Wh + (k * 4 + gate) * H + first, H - first));
+        store(packed, load_part(W + (k * 4 + gate) * H + first, H - first));
 }
 
 /* Wh^T (4H, H) to panels of PANEL columns: (ceil(H / PANEL), 4H, PANEL). */
@@ -159,13 +159,32 @@ static void pack_backward(ptrdiff_t H, const float *Wh, float *packed) {
   }
 }
 
+/* What the product's sums do to WIDTH units of one lane, n of which are there: the gates a (4H),
+ * whose pre-activations lack the sums, become i f o g; the cell, its tanh and h are written. */
+INLINE void advance_units(ptrdiff_t n, ptrdiff_t H, const float *sum, float *a, const float *c,
+                          float *next_c, float *tanh_c, float *next_h) {
+  vec i = sigmoid(load_part(a, n) + load(sum));
+  vec f = sigmoid(load_part(a + H, n) + load(sum + WIDTH));
+  vec o = sigmoid(load_part(a + 2 * H, n) + load(sum + 2 * WIDTH));
+  vec g = hyperbolic_tangent(load_part(a + 3 * H, n) + load(sum + 3 * WIDTH));
+  vec cell = f * load_part(c, n) + i * g;
+  vec shown = hyperbolic_tangent(cell);
+  store_part(a, i, n);
+  store_part(a + H, f, n);
+  store_part(a + 2 * H, o, n);
+  store_part(a + 3 * H, g, n);
+  store_part(next_c, cell, n);
+  store_part(tanh_c, shown, n);
+  store_part(next_h, o * shown, n);
+}
+
 /* gates (T, B, 4H): x Wx + b, becomes i f o g. h, c (T+1, B, H): row 0 given. tanh_c (T, B, H).
  * packed: room for ceil(H / WIDTH) * WIDTH * 4H floats. */
 void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *h, float *c,
                         float *tanh_c, const float *Wh, float *packed) {
   float sums[MOST_ROWS * PANEL];
   const int at_once = rows_at_once(B);
-  pack_forward(H, Wh, packed);
+  NAME(pack_gates)(H, H, Wh, packed);
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += WIDTH) {
       const float *panel = packed + first * 4 * H;
@@ -174,22 +193,9 @@ void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, flo
         const int rows = (int)least(at_once, B - row);
         product(rows, h + (t * B + row) * H, H, H, panel, sums);
         for (int r = 0; r < rows; r++) {
-          const float *sum = sums + r * PANEL;
-          float *a = gates + (t * B + row + r) * 4 * H + first;
           const ptrdiff_t before = (t * B + row + r) * H + first, after = before + B * H;
-          vec i = sigmoid(load_part(a, n) + load(sum));
-          vec f = sigmoid(load_part(a + H, n) + load(sum + WIDTH));
-          vec o = sigmoid(load_part(a + 2 * H, n) + load(sum + 2 * WIDTH));
-          vec g = hyperbolic_tangent(load_part(a + 3 * H, n) + load(sum + 3 * WIDTH));
-          vec cell = f * load_part(c + before, n) + i * g;
-          vec shown = hyperbolic_tangent(cell);
-          store_part(a, i, n);
-          store_part(a + H, f, n);
-          store_part(a + 2 * H, o, n);
-          store_part(a + 3 * H, g, n);
-          store_part(c + after, cell, n);
-          store_part(tanh_c + before, shown, n);
-          store_part(h + after, o * shown, n);
+          advance_units(n, H, sums + r * PANEL, gates + (t * B + row + r) * 4 * H + first,
+                        c + before, c + after, tanh_c + before, h + after);
         }
       }
     }

@@ -7,3 +7,4 @@
 #define MOST_ROWS 3
 #endif
 #include "native_kernels.h"
+#include "native_generate.h"

@@ -1,0 +1,100 @@
+"""Many characters in one native call: the twin of the loop in charlstm/sampler.py."""
+
+import ctypes
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arrays import Array, Ids
+from ..config import ModelConfig
+from . import native
+
+
+class _Generation(ctypes.Structure):
+    """The struct of native_generate.h, field by field."""
+
+    _fields_ = (
+        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "top_k", "line_end")),
+        *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
+        *((name, ctypes.c_void_p) for name in ("embedding", "Wx", "b", "Wh", "head_W", "head_b")),
+        *((name, ctypes.c_void_p) for name in ("h", "c", "ids", "next_h", "gates", "logits")),
+        *((name, ctypes.c_void_p) for name in ("probabilities", "ranks")),
+    )
+
+
+class NativeGeneration:
+    """Samples of an LSTM in float32, side by side, from where their states stand.
+
+    parameters: the model's, by name; packed now, so that later changes do not count.
+    ids (B,): the last symbol of each sample. state (L, 2, B, H): the state before it.
+    line_end: the id that clears the state of a model of lines, or -1.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        parameters: Mapping[str, Array],
+        ids: Ids,
+        state: Array,
+        line_end: int,
+        *,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        min_p: float,
+    ) -> None:
+        L, (B,), H = config.layers, ids.shape, config.hidden
+        V = len(parameters["head.b"])
+        self._count, self._kept = B, dict[str, Array]()
+        upper = range(1, L)
+        self._struct = _Generation(
+            L=L,
+            B=B,
+            H=H,
+            V=V,
+            top_k=top_k,
+            line_end=line_end,
+            temperature=temperature,
+            top_p=top_p,
+            min_p=min_p,
+            embedding=self._keep("embedding", parameters["layers.0.Wx"] + parameters["layers.0.b"]),
+            Wx=self._pointers("Wx", [self._packed(parameters, f"layers.{k}.Wx") for k in upper]),
+            b=self._pointers(
+                "b", [self._keep(f"b{k}", parameters[f"layers.{k}.b"]) for k in upper]
+            ),
+            Wh=self._pointers("Wh", [self._packed(parameters, f"layers.{k}.Wh") for k in range(L)]),
+            head_W=self._packed(parameters, "head.W"),
+            head_b=self._keep("head_b", parameters["head.b"]),
+            h=self._keep("h", state[:, 0]),
+            c=self._keep("c", state[:, 1]),
+            ids=self._keep("ids", ids, np.int64),
+            next_h=self._keep("next_h", np.zeros((B, H))),
+            gates=self._keep("gates", np.zeros((B, 4 * H))),
+            logits=self._keep("logits", np.zeros((B, V))),
+            probabilities=self._keep("probabilities", np.zeros(V), np.float64),
+            ranks=self._keep("ranks", np.zeros((V, 2)), np.float64),
+        )
+        self._generate = native.function("generate")
+        self._generate.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t] + 2 * [ctypes.c_void_p]
+
+    def run(self, steps: int, uniforms: Array) -> Ids:
+        """The next (steps, B) ids, for uniform numbers (steps, B), which temperature 0 ignores."""
+        out = np.empty((steps, self._count), np.int64)
+        numbers = np.ascontiguousarray(uniforms, np.float64)
+        address = ctypes.addressof(self._struct)
+        self._generate(address, steps, numbers.ctypes.data, out.ctypes.data)
+        return out
+
+    def _keep(self, name: str, array: Array, dtype: type = np.float32) -> int:
+        """The address of a contiguous copy that lives as long as this object."""
+        self._kept[name] = np.array(array, dtype, order="C")
+        return self._kept[name].ctypes.data
+
+    def _pointers(self, name: str, addresses: list[int]) -> int:
+        """The address of an array of pointers."""
+        return self._keep(f"pointers to {name}", np.array(addresses, np.uint64), np.uint64)
+
+    def _packed(self, parameters: Mapping[str, Array], name: str) -> int:
+        """The address of a weight matrix, packed for the products of a step."""
+        self._kept[name] = native.packed(parameters[name], gates=name != "head.W")
+        return self._kept[name].ctypes.data

@@ -1,0 +1,154 @@
+/* Text from an LSTM, many characters in one call: the twin of the loop in charlstm/sampler.py.
+ * Included after native_kernels.h for each instruction set.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#ifndef CHARLSTM_GENERATION
+#define CHARLSTM_GENERATION
+
+/* B samples of a model of L layers, H units and V symbols. The pointers are kept by the caller. */
+struct Rank;
+
+typedef struct {
+  ptrdiff_t L, B, H, V, top_k, line_end; /* line_end: the id that clears the state, or -1 */
+  double temperature, top_p, min_p;
+  const float *embedding;  /* (V, 4H): the rows of the first layer's Wx, with b added */
+  const float **Wx;        /* of the layers above the first: (H, 4H), packed by pack_gates */
+  const float **b;         /* of the layers above the first: (4H) */
+  const float **Wh;        /* of each layer: (H, 4H), packed by pack_gates */
+  const float *head_W;     /* (H, V), packed by pack_columns */
+  const float *head_b;     /* (V) */
+  float *h, *c;            /* (L, B, H): the state, in and out */
+  long long *ids;          /* (B): the last symbol of each sample, in and out */
+  float *next_h;           /* (B, H) scratch */
+  float *gates;            /* (B, 4H) scratch */
+  float *logits;           /* (B, V) scratch */
+  double *probabilities;   /* (V) scratch */
+  struct Rank *ranks;      /* (V) scratch */
+} Generation;
+
+struct Rank {
+  double probability;
+  long long id;
+};
+
+/* The likelier first, and of equally likely ones that with the lower id. */
+static int compare_ranks(const void *a, const void *b) {
+  const struct Rank *x = a, *y = b;
+  if (x->probability != y->probability) return x->probability > y->probability ? -1 : 1;
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+/* The id that a uniform number draws from the logits, by the filters of sampler.probabilities. */
+static long long draw(const Generation *s, const float *logits, double uniform) {
+  const ptrdiff_t V = s->V;
+  double *p = s->probabilities;
+  ptrdiff_t likeliest = 0;
+  for (ptrdiff_t k = 1; k < V; k++)
+    if (logits[k] > logits[likeliest]) likeliest = k;
+  if (s->temperature == 0) return likeliest;
+  double sum = 0, total = 0, below = 0;
+  for (ptrdiff_t k = 0; k < V; k++) {
+    p[k] = exp(((double)logits[k] - (double)logits[likeliest]) / s->temperature);
+    sum += p[k];
+  }
+  for (ptrdiff_t k = 0; k < V; k++) p[k] /= sum;
+  const double least_p = s->min_p * p[likeliest];
+  if ((s->top_k > 0 && s->top_k < V) || s->top_p < 1) {
+    for (ptrdiff_t k = 0; k < V; k++) s->ranks[k] = (struct Rank){p[k], k};
+    qsort(s->ranks, (size_t)V, sizeof(struct Rank), compare_ranks);
+    double before = 0; /* the probability of those that are likelier */
+    for (ptrdiff_t k = 0; k < V; k++) {
+      const struct Rank rank = s->ranks[k];
+      if (before >= s->top_p || (s->top_k > 0 && k >= s->top_k)) p[rank.id] = 0;
+      before += rank.probability;
+    }
+  }
+  for (ptrdiff_t k = 0; k < V; k++) {
+    if (p[k] < least_p) p[k] = 0;
+    total += p[k];
+  }
+  for (ptrdiff_t k = 0; k < V; k++) {
+    below += p[k];
+    if (below > uniform * total) return k;
+  }
+  return V - 1;
+}
+#endif
+
+/* W (K, N) to panels of PANEL columns: (ceil(N / PANEL), K, PANEL). */
+void NAME(pack_columns)(ptrdiff_t K, ptrdiff_t N, const float *W, float *packed) {
+  for (ptrdiff_t first = 0; first < N; first += PANEL)
+    for (ptrdiff_t k = 0; k < K; k++, packed += PANEL)
+      for (ptrdiff_t j = 0; j < PANEL; j++)
+        packed[j] = first + j < N ? W[k * N + first + j] : 0;
+}
+
+/* (B, N) = x (B, K) times packed columns (K, N), plus b (N). */
+static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, const float *packed,
+                        const float *b, float *out) {
+  float sums[MOST_ROWS * PANEL];
+  const int at_once = rows_at_once(B);
+  for (ptrdiff_t first = 0; first < N; first += PANEL, packed += K * PANEL)
+    for (ptrdiff_t row = 0; row < B; row += at_once) {
+      const int rows = (int)least(at_once, B - row);
+      product(rows, x + row * K, K, K, packed, sums);
+      for (int r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < PANEL && first + j < N; j += WIDTH) {
+          const ptrdiff_t n = N - first - j;
+          store_part(out + (row + r) * N + first + j,
+                     load(sums + r * PANEL + j) + load_part(b + first + j, n), n);
+        }
+    }
+}
+
+/* One layer, one step: s->gates holds the bias, or the gathered rows of the first layer; x (B, H)
+ * is the output of the layer below, NULL for the first. */
+static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const float *x) {
+  float sums[MOST_ROWS * PANEL], from_x[MOST_ROWS * PANEL];
+  const ptrdiff_t B = s->B, H = s->H;
+  float *h = s->h + layer * B * H, *c = s->c + layer * B * H;
+  const int at_once = rows_at_once(B);
+  for (ptrdiff_t first = 0; first < H; first += WIDTH)
+    for (ptrdiff_t row = 0; row < B; row += at_once) {
+      const int rows = (int)least(at_once, B - row);
+      product(rows, h + row * H, H, H, s->Wh[layer] + first * 4 * H, sums);
+      if (x != NULL) {
+        product(rows, x + row * H, H, H, s->Wx[layer - 1] + first * 4 * H, from_x);
+        for (int k = 0; k < rows * PANEL; k += WIDTH)
+          store(sums + k, load(sums + k) + load(from_x + k));
+      }
+      for (int r = 0; r < rows; r++) {
+        const ptrdiff_t unit = (row + r) * H + first;
+        float tanh_c[WIDTH];
+        advance_units(H - first, H, sums + r * PANEL, s->gates + (row + r) * 4 * H + first,
+                      c + unit, c + unit, tanh_c, s->next_h + unit);
+      }
+    }
+  memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
+}
+
+/* `steps` symbols of each sample into out (steps, B), one uniform number of (steps, B) for each. */
+void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms, long long *out) {
+  const ptrdiff_t B = s->B, H = s->H;
+  const size_t row = (size_t)(4 * H) * sizeof(float);
+  for (ptrdiff_t step = 0; step < steps; step++) {
+    for (ptrdiff_t b = 0; b < B; b++)
+      if (s->ids[b] == s->line_end)
+        for (ptrdiff_t layer = 0; layer < s->L; layer++) {
+          memset(s->h + (layer * B + b) * H, 0, (size_t)H * sizeof(float));
+          memset(s->c + (layer * B + b) * H, 0, (size_t)H * sizeof(float));
+        }
+    for (ptrdiff_t layer = 0; layer < s->L; layer++) {
+      for (ptrdiff_t b = 0; b < B; b++)
+        memcpy(s->gates + b * 4 * H,
+               layer ? s->b[layer - 1] : s->embedding + s->ids[b] * 4 * H, row);
+      NAME(advance_layer)(s, layer, layer ? s->h + (layer - 1) * B * H : NULL);
+    }
+    NAME(dense)(B, H, s->V, s->h + (s->L - 1) * B * H, s->head_W, s->head_b, s->logits);
+    for (ptrdiff_t b = 0; b < B; b++)
+      s->ids[b] = out[step * B + b] =
+          draw(s, s->logits + b * s->V, uniforms[step * B + b]);
+  }
+}
