@@ -256,7 +256,7 @@ def evaluate(
         click.echo(json.dumps(figures))
         return
     for name, value in figures.items():
-        shown = f"{value:,.4f}" if isinstance(value, float) else str(value)
+        shown = f"{value:,.4f}" if isinstance(value, float) else str(value or "none, state carried")
         click.echo(f"{name.replace('_', ' '):20} {shown}")
 
 

@@ -155,8 +155,17 @@ class Run:
             self._plan()
         if config.keep_every and step % config.keep_every == 0:
             self._save(f"step-{step:06d}.safetensors")
-        if self.finished() or (self.eval_every and step % self.eval_every == 0):
+        if self.finished() or self._evaluation_is_due():
             self._evaluate()
+
+    def _evaluation_is_due(self) -> bool:
+        config, trainer = self.trainer.config, self.trainer
+        if not self.eval_every or trainer.steps_done % self.eval_every:
+            return False
+        if config.minutes is None or config.eval_every or trainer.total_steps is None:
+            return True
+        # not twice in a row, where the end of the time is near
+        return trainer.total_steps - trainer.steps_done >= self.eval_every // 2
 
     def _plan(self) -> None:
         """Fit the end to the time budget, once the speed is known, and again and again."""

@@ -642,6 +642,28 @@ def test_minutes_are_kept_from_command_to_exit_and_the_plan_is_stored(text_file,
     assert charlstm.train(run=folder, resume=True).steps == events[-1]["step"]
 
 
+@pytest.mark.parametrize(
+    ("options", "total", "due"),
+    [
+        ({"minutes": 5.0}, 24, False),  # the last one comes in four steps
+        ({"minutes": 5.0}, 25, True),
+        ({"minutes": 5.0}, None, True),
+        ({"minutes": 5.0, "eval_every": 10}, 21, True),
+        ({"steps": 21, "eval_every": 10}, 21, True),
+    ],
+)
+def test_no_two_evaluations_in_a_row_at_the_end_of_the_time(
+    text_file, tmp_path, options, total, due
+):
+    run = begin_run(
+        tmp_path / "run", [text_file], None, {"hidden": 2, "workers": 1, **options}, 0.0, None
+    )
+    run.eval_every, run.trainer.steps_done, run.trainer.total_steps = 10, 20, total
+    assert run._evaluation_is_due() is due
+    run.trainer.steps_done = 19
+    assert run._evaluation_is_due() is False
+
+
 def test_evaluations_do_not_depend_on_the_speed_of_the_machine(whole, hard_text, tmp_path):
     """They decide what `best` is, and what a plateau is."""
     folder = tmp_path / "run"
