@@ -4,7 +4,8 @@ Both give windows of ids (T+1, B), rows 0..T-1 the inputs and rows 1..T the targ
 position that can be saved. Where a window has nothing to learn, it has PADDING.
 """
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 
@@ -17,25 +18,45 @@ PADDING = -1
 STEPS_ROUNDED_TO = 16  # lines of nearly equal length share a workspace
 
 
-class Batches(Protocol):
-    """What the trainer needs: windows of `count` columns, `windows_per_pass` to a pass."""
+class Batches(ABC):
+    """Windows of `count` columns, `windows_per_pass` to a pass over the text."""
 
     count: int
     window: int  # the most steps of a window
     windows_per_pass: int
     symbols_per_window: float  # that are learned, on the average
-    passes: int  # finished ones
 
-    @property
-    def starts_afresh(self) -> bool:
-        """Whether the next window follows nothing, so that no state should carry into it."""
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.passes = 0  # finished ones
+        self._rng = rng
+        self._begin_pass()
+
+    def _begin_pass(self) -> None:
+        self.windows_done = 0
 
     def next_window(self) -> Ids:
         """The next (T+1, B) ids."""
+        window = self._window_now()
+        self.windows_done += 1
+        if self.windows_done == self.windows_per_pass:
+            self.passes += 1
+            self._begin_pass()
+        return window
 
+    @property
+    @abstractmethod
+    def starts_afresh(self) -> bool:
+        """Whether the next window follows nothing, so that no state should carry into it."""
+
+    @abstractmethod
+    def _window_now(self) -> Ids:
+        """The window at the present position."""
+
+    @abstractmethod
     def state(self) -> dict[str, Any]:
         """The position, as a JSON object for `restore`."""
 
+    @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a position that `state` gave."""
 
@@ -52,7 +73,7 @@ def fit_lanes(length: int, lanes: int, window: int) -> tuple[int, int]:
     return min(lanes, max(1, length // window)), window
 
 
-class Lanes:
+class Lanes(Batches):
     """Windows of ids for truncated back-propagation through time.
 
     The text is read as a ring, cut into `count` lanes of equal length. Each pass starts at a new
@@ -65,29 +86,22 @@ class Lanes:
         self.lane_length = len(ids) // self.count
         self.windows_per_pass = self.lane_length // self.window
         self.symbols_per_window = float(self.count * self.window)
-        self.passes = 0  # finished ones
-        self._rng = rng
-        self._begin_pass()
+        super().__init__(rng)
 
     def _begin_pass(self) -> None:
+        super()._begin_pass()
         self.offset = int(self._rng.integers(len(self.ids)))
-        self.windows_done = 0
 
     @property
     def starts_afresh(self) -> bool:
         """Whether the next window is the first of a pass."""
         return self.windows_done == 0
 
-    def next_window(self) -> Ids:
-        """The next (T+1, B) ids: rows 0..T-1 are the inputs, rows 1..T the targets."""
+    def _window_now(self) -> Ids:
         first = self.offset + self.windows_done * self.window
         starts = first + self.lane_length * np.arange(self.count)
         positions = starts + np.arange(self.window + 1)[:, None]
         window: Ids = self.ids[positions % len(self.ids)].astype(np.intp)
-        self.windows_done += 1
-        if self.windows_done == self.windows_per_pass:
-            self.passes += 1
-            self._begin_pass()
         return window
 
     def state(self) -> dict[str, Any]:
@@ -135,7 +149,7 @@ def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, count: int) -
     return window
 
 
-class Lines:
+class Lines(Batches):
     """Windows of `count` lines, each an independent text; every pass in a new random order.
 
     window: the most symbols of a line that are learned at once; a longer one is cut.
@@ -152,32 +166,24 @@ class Lines:
         self.windows_per_pass = -(-len(self._starts) // self.count)
         symbols = int((self._stops - self._starts).sum())
         self.symbols_per_window = symbols / self.windows_per_pass
-        self.passes = 0
-        self._rng = rng
-        self._begin_pass()
+        super().__init__(rng)
 
     def _begin_pass(self) -> None:
+        super()._begin_pass()
         self._order_state = generator_state(self._rng)
         self._order = self._rng.permutation(len(self._starts))
-        self.windows_done = 0
 
     @property
     def starts_afresh(self) -> bool:
         """Always: lines have nothing to do with one another."""
         return True
 
-    def next_window(self) -> Ids:
-        """The next lines; fewer than `count` at the end of a pass, the other columns padding."""
+    def _window_now(self) -> Ids:
+        # fewer lines than `count` at the end of a pass: the other columns are padding
         first = self.windows_done * self.count
         chosen = self._order[first : first + self.count]
-        window = lines_window(
-            self.ids, self.line_end, self._starts[chosen], self._stops[chosen], self.count
-        )
-        self.windows_done += 1
-        if self.windows_done == self.windows_per_pass:
-            self.passes += 1
-            self._begin_pass()
-        return window
+        starts, stops = self._starts[chosen], self._stops[chosen]
+        return lines_window(self.ids, self.line_end, starts, stops, self.count)
 
     def state(self) -> dict[str, Any]:
         """The position: the generator as it was before it drew this pass's order."""
