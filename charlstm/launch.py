@@ -61,7 +61,10 @@ def train(
         the_run = resume_run(Path(run) if run else newest_run(), given, started, corpus_progress)
     else:
         if not paths:
-            raise CharlstmError("no corpus: name a text file, a folder, or - for standard input")
+            raise CharlstmError(
+                "no corpus: name a text file, a folder, or - for standard input; "
+                "--resume goes on with a run"
+            )
         folder = Path(run) if run else _free_folder(paths[0])
         if not overwrite and ((folder / LAST).exists() or (folder / BEST).exists()):
             raise CharlstmError(
