@@ -3,6 +3,7 @@ import lzma
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -164,16 +165,30 @@ def test_paths_that_cannot_be_read(tmp_path, read):
         read([])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(write, tmp_path):
-    path = write("texts/a.txt", "abc")
-    path.chmod(0)
-    with pytest.raises(CharlstmError, match=r"cannot read .*a\.txt: Permission denied"):
-        open_corpus([path])
-    path.parent.chmod(0)
-    with pytest.raises(CharlstmError, match=r"cannot read .*texts.*: Permission denied"):
-        open_corpus([path.parent])
-    path.parent.chmod(0o700)
+@pytest.fixture
+def someone_else():
+    """Root may read everything, so it becomes nobody for the test."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_no_permission(someone_else):
+    with TemporaryDirectory() as name:  # not pytest's folder, which nobody else may enter
+        folder = Path(name) / "texts"
+        folder.mkdir()
+        path = folder / "a.txt"
+        path.write_text("abc", encoding="utf-8")
+        path.chmod(0)
+        with pytest.raises(CharlstmError, match=r"cannot read .*a\.txt: Permission denied"):
+            open_corpus([path])
+        folder.chmod(0)
+        with pytest.raises(CharlstmError, match=r"cannot read .*texts.*: Permission denied"):
+            open_corpus([folder])
+        folder.chmod(0o700)
 
 
 def test_a_file_that_fails_while_it_is_read(write, monkeypatch):
