@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from . import kernels
 from .arrays import Array
 from .config import TrainConfig
 
@@ -45,23 +46,18 @@ class Adam:
         # the moments start at zero; dividing by 1 - beta^step takes that bias off
         step_size = rate / (1 - self.beta1**step)
         root_correction = (1 - self.beta2**step) ** -0.5
-        for block in blocks(span):
-            w, g = weights[block], gradient[block]
-            mean, square = self.moments["mean"][block], self.moments["square"][block]
-            scratch = g * g
-            scratch *= 1 - self.beta2
-            square *= self.beta2
-            square += scratch
-            mean *= self.beta1
-            g *= 1 - self.beta1
-            mean += g
-            np.sqrt(square, out=scratch)
-            scratch *= root_correction
-            scratch += self.epsilon
-            np.divide(mean, scratch, out=scratch)
-            scratch *= step_size
-            w *= 1 - rate * self.weight_decay
-            w -= scratch
+        kernels.adam_update(
+            weights[span],
+            gradient[span],
+            self.moments["mean"][span],
+            self.moments["square"][span],
+            beta1=self.beta1,
+            beta2=self.beta2,
+            step_size=step_size,
+            root_correction=root_correction,
+            epsilon=self.epsilon,
+            kept=1 - rate * self.weight_decay,
+        )
 
 
 class RMSprop:

@@ -110,3 +110,55 @@ def test_the_library_has_every_instruction_set_that_the_machine_has():
     for name, bit, _ in native._INSTRUCTION_SETS:
         if found & bit == bit:
             assert hasattr(library, f"lstm_forward_{name}")
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 3), (6, 64, 65), (130, 33, 17), (40, 520, 70)])
+def test_products_equal_their_twins(shape):
+    R, K, N = shape
+    rng = np.random.default_rng(R)
+
+    def draw(*size):
+        return rng.normal(size=size).astype(np.float32)
+
+    x, W, dout = draw(R, K), draw(K, N), draw(R, N)
+    for name, arguments, size in (
+        ("project", (x, W), (R, N)),
+        ("weight_gradient", (x, dout), (K, N)),
+    ):
+        mine, theirs = (np.full(size, np.nan, np.float32) for _ in range(2))
+        getattr(native, name)(*arguments, mine)
+        getattr(reference, name)(*arguments, theirs)
+        assert relative_error(mine, theirs) < 1e-5, name
+    by_transpose = np.full((R, K), np.nan, np.float32)
+    native._multiply(dout, W, by_transpose, transpose_B=True)
+    assert relative_error(by_transpose, dout @ W.T) < 1e-5
+
+
+@pytest.mark.parametrize(("R", "V", "N"), [(1, 1, 1), (50, 7, 19), (300, 65, 64), (20, 400, 33)])
+def test_sums_of_rows_equal_their_twin(R, V, N):
+    rng = np.random.default_rng(N)
+    ids, rows = rng.integers(V, size=R), rng.normal(size=(R, N)).astype(np.float32)
+    mine, theirs = (np.full((V, N), np.nan, np.float32) for _ in range(2))
+    native.sum_rows(ids, rows, mine)
+    reference.sum_rows(ids, rows, theirs)
+    assert relative_error(mine, theirs) < 1e-6
+    with pytest.raises(ValueError, match="ids must be"):
+        native.sum_rows(ids + V, rows, mine)
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 1000])
+def test_adam_equals_its_twin(n):
+    rng = np.random.default_rng(n)
+    weights, mean = rng.normal(size=(2, n)).astype(np.float32)
+    square = rng.random(n).astype(np.float32)
+    gradients = rng.normal(size=(3, n)).astype(np.float32)
+    constants = {"beta1": 0.9, "beta2": 0.99, "step_size": 0.02, "root_correction": 3.0}
+    constants |= {"epsilon": 1e-8, "kept": 0.999}
+    results = []
+    for module in (native, reference):
+        w, m, s = weights.copy(), mean.copy(), square.copy()
+        for gradient in gradients:
+            module.adam_update(w, gradient.copy(), m, s, **constants)
+        results.append((w, m, s))
+    for name, a, b in zip(("weights", "mean", "square"), *results, strict=True):
+        assert relative_error(a, b) < 1e-5, name

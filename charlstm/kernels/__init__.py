@@ -1,16 +1,17 @@
-"""The recurrences: the one place that knows which implementation runs.
+"""What training spends its time in: the one place that knows which implementation runs.
 
 The native kernels serve where they were built, NumPy elsewhere. CHARLSTM_KERNELS=numpy or native
 forces one; CHARLSTM_ISA=avx512, avx2 or portable an instruction set of the native ones.
 """
 
 import os
+from types import ModuleType
 
 from ..config import ModelConfig
 from ..errors import CharlstmError
 from . import native, reference
 from .generation import NativeGeneration
-from .reference import gru_backward, gru_forward, rnn_backward, rnn_forward
+from .reference import gru_backward, gru_forward, rnn_backward, rnn_forward  # NumPy only
 
 _FORCED = os.environ.get("CHARLSTM_KERNELS", "")
 if _FORCED not in ("", "numpy", "native"):
@@ -18,7 +19,7 @@ if _FORCED not in ("", "numpy", "native"):
 
 BACKEND = "numpy"
 DESCRIPTION = "NumPy kernels, as CHARLSTM_KERNELS asks"
-lstm_forward, lstm_backward = reference.lstm_forward, reference.lstm_backward
+_implementation: ModuleType = reference
 
 if _FORCED != "numpy":
     try:
@@ -29,7 +30,11 @@ if _FORCED != "numpy":
         DESCRIPTION = f"NumPy kernels ({error})"
     else:
         BACKEND = "native"
-        lstm_forward, lstm_backward = native.lstm_forward, native.lstm_backward
+        _implementation = native
+
+lstm_forward, lstm_backward = _implementation.lstm_forward, _implementation.lstm_backward
+project, weight_gradient = _implementation.project, _implementation.weight_gradient
+sum_rows, adam_update = _implementation.sum_rows, _implementation.adam_update
 
 
 def generates(config: ModelConfig) -> bool:
@@ -41,11 +46,15 @@ __all__ = [
     "BACKEND",
     "DESCRIPTION",
     "NativeGeneration",
+    "adam_update",
     "generates",
     "gru_backward",
     "gru_forward",
     "lstm_backward",
     "lstm_forward",
+    "project",
     "rnn_backward",
     "rnn_forward",
+    "sum_rows",
+    "weight_gradient",
 ]

@@ -9,12 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Ids
 from ..errors import CharlstmError
 from . import reference
 
 # (name, its bit in what the library finds, floats in a vector), the best first
 _INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("portable", 0, 4))
+
+
+_ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
+
+LONG_SUM = 512  # terms, from which on our products were measured to beat OpenBLAS's
 
 
 class UnavailableError(Exception):
@@ -85,10 +90,13 @@ def function(name: str) -> Any:
 
 
 @cache
-def _recurrence(name: str, addresses: int) -> Any:
-    recurrence = function(name)
-    recurrence.argtypes = [ctypes.c_ssize_t] * 3 + [ctypes.c_void_p] * addresses
-    return recurrence
+def _function(name: str, sizes: int, flags: int, addresses: int) -> Any:
+    """The C function that takes so many sizes, then flags, then addresses."""
+    found = function(name)
+    found.argtypes = (
+        sizes * [ctypes.c_ssize_t] + flags * [ctypes.c_int] + addresses * [ctypes.c_void_p]
+    )
+    return found
 
 
 def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> None:
@@ -97,7 +105,7 @@ def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> 
     if not _serves(gates, T):
         reference.lstm_forward(gates, h, c, tanh_c, Wh)
         return
-    _recurrence("lstm_forward", 6)(
+    _function("lstm_forward", 3, 0, 6)(
         T,
         B,
         H,
@@ -118,7 +126,7 @@ def lstm_backward(
     if not _serves(gates, T):
         reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh)
         return
-    _recurrence("lstm_backward", 8)(
+    _function("lstm_backward", 3, 0, 8)(
         T,
         B,
         H,
@@ -133,22 +141,83 @@ def lstm_backward(
     )
 
 
+def _multiply(
+    A: Array, B: Array, C: Array, *, transpose_A: bool = False, transpose_B: bool = False
+) -> None:
+    """C (M, N) = A B over K terms, either of them transposed; all contiguous float32."""
+    M, N = C.shape
+    K = A.shape[0] if transpose_A else A.shape[1]
+    compute = _function("multiply", 3, 2, 4)
+    compute(
+        M,
+        N,
+        K,
+        transpose_A,
+        transpose_B,
+        _address(A, *((K, M) if transpose_A else (M, K))),
+        _address(B, *((N, K) if transpose_B else (K, N))),
+        _address(C, M, N),
+        _scratch.address(64 * K),
+    )
+
+
+def project(x: Array, W: Array, out: Array) -> None:
+    """The twin of reference.project; BLAS is the faster one where the sums are short."""
+    if out.dtype == np.float32 and len(W) >= LONG_SUM:
+        _multiply(x, W, out)
+    else:
+        reference.project(x, W, out)
+
+
+def weight_gradient(x: Array, dout: Array, dW: Array) -> None:
+    """The twin of reference.weight_gradient."""
+    if dW.dtype == np.float32:
+        _multiply(x, dout, dW, transpose_A=True)
+    else:
+        reference.weight_gradient(x, dout, dW)
+
+
+def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
+    """The twin of reference.sum_rows."""
+    if sums.dtype != np.float32:
+        reference.sum_rows(ids, rows, sums)
+        return
+    (R,), (V, N) = ids.shape, sums.shape
+    if R and not 0 <= ids.min() <= ids.max() < V:
+        raise ValueError(f"ids must be 0 to {V - 1}")
+    wide = np.ascontiguousarray(ids, np.int64)
+    compute = _function("sum_rows", 3, 0, 3)
+    compute(R, N, V, wide.ctypes.data, _address(rows, R, N), _address(sums, V, N))
+
+
+def adam_update(
+    weights: Array, gradient: Array, mean: Array, square: Array, **constants: float
+) -> None:
+    """The twin of reference.adam_update."""
+    if weights.dtype != np.float32:
+        reference.adam_update(weights, gradient, mean, square, **constants)
+        return
+    (n,) = weights.shape
+    numbers = np.array([constants[name] for name in _ADAM_CONSTANTS], np.float32)
+    addresses = (_address(array, n) for array in (weights, gradient, mean, square))
+    _function("adam_update", 1, 0, 5)(n, *addresses, numbers.ctypes.data)
+
+
 def packed(W: Array, *, gates: bool) -> Array:
     """W (K, N) in panels for the products of single steps; those of gates have N = 4H."""
     K, N = W.shape
     width = 4 * _chosen()[1]
     columns = -(-N // width) * width if not gates else 4 * -(-N // width) * (width // 4)
     room = np.empty(K * columns, np.float32)
-    pack = function("pack_gates" if gates else "pack_columns")
-    pack.argtypes = [ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p]
+    pack = _function("pack_gates" if gates else "pack_columns", 2, 0, 2)
     pack(K, N // 4 if gates else N, _address(W, K, N), room.ctypes.data)
     return room
 
 
 def activation(name: str, x: Array) -> Array:
     """tanh or sigmoid of a 1-D float32 array, as the kernels compute it: for the tests."""
-    compute = function("activation")
-    compute.argtypes = [ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     y = np.empty_like(x)
-    compute(len(x), name == "tanh", _address(x, len(x)), _address(y, len(x)))
+    _function("activation", 1, 1, 2)(
+        len(x), name == "tanh", _address(x, len(x)), _address(y, len(x))
+    )
     return y

@@ -95,8 +95,9 @@ INLINE vec hyperbolic_tangent(vec x) {
   return choose(size < 0.625f, p, large);
 }
 
-/* sums (rows, PANEL) = A (rows, K), lda floats from row to row, times a panel (K, PANEL). */
-INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t K,
+/* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
+ * A[r * lda + k * step], so that A may be a transpose. */
+INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                        const float *panel, float *sums) {
   vec acc[MOST_ROWS][4];
   for (int r = 0; r < rows; r++)
@@ -106,7 +107,7 @@ INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t 
     vec w2 = load(panel + 2 * WIDTH), w3 = load(panel + 3 * WIDTH);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
-      float a = A[r * lda + k];
+      float a = A[r * lda + k * step];
       acc[r][0] += a * w0;
       acc[r][1] += a * w1;
       acc[r][2] += a * w2;
@@ -118,18 +119,28 @@ INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t 
 }
 
 /* The same for a number of rows that is known only now, up to MOST_ROWS. */
-static void product(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K, const float *panel,
-                    float *sums) {
+INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
+                         const float *panel, float *sums) {
   switch (rows) {
-    case 1: product_of(1, A, lda, K, panel, sums); break;
-    case 2: product_of(2, A, lda, K, panel, sums); break;
-    case 3: product_of(3, A, lda, K, panel, sums); break;
+    case 1: product_of(1, A, lda, step, K, panel, sums); break;
+    case 2: product_of(2, A, lda, step, K, panel, sums); break;
+    case 3: product_of(3, A, lda, step, K, panel, sums); break;
 #if MOST_ROWS > 3
-    case 4: product_of(4, A, lda, K, panel, sums); break;
-    case 5: product_of(5, A, lda, K, panel, sums); break;
-    case 6: product_of(6, A, lda, K, panel, sums); break;
+    case 4: product_of(4, A, lda, step, K, panel, sums); break;
+    case 5: product_of(5, A, lda, step, K, panel, sums); break;
+    case 6: product_of(6, A, lda, step, K, panel, sums); break;
 #endif
   }
+}
+
+static void product(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K, const float *panel,
+                    float *sums) {
+  product_with(rows, A, lda, 1, K, panel, sums);
+}
+
+static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K,
+                                 const float *panel, float *sums) {
+  product_with(rows, A, 1, lda, K, panel, sums);
 }
 
 /* How many rows to take at once, so that B rows fall into blocks of nearly one size. */
@@ -238,6 +249,72 @@ void NAME(lstm_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, fl
             store_part(dh + (row + r) * H + first + j, load(sums + r * PANEL + j), H - first - j);
       }
     }
+  }
+}
+
+/* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). Column by column of
+ * panels: B's is packed, then meets all of A's rows. packed: room for K * PANEL floats. */
+void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
+                    const float *A, const float *B, float *C, float *packed) {
+  float sums[MOST_ROWS * PANEL];
+  const int at_once = rows_at_once(M);
+  for (ptrdiff_t first = 0; first < N; first += PANEL) {
+    const ptrdiff_t columns = least(PANEL, N - first);
+    for (ptrdiff_t k = 0; k < K; k++) {
+      float *row = packed + k * PANEL;
+      if (!transpose_B && columns == PANEL) {
+        for (ptrdiff_t j = 0; j < PANEL; j += WIDTH) store(row + j, load(B + k * N + first + j));
+      } else {
+        for (ptrdiff_t j = 0; j < columns; j++)
+          row[j] = transpose_B ? B[(first + j) * K + k] : B[k * N + first + j];
+        for (ptrdiff_t j = columns; j < PANEL; j++) row[j] = 0;
+      }
+    }
+    for (ptrdiff_t m = 0; m < M; m += at_once) {
+      const int rows = (int)least(at_once, M - m);
+      if (transpose_A)
+        product_of_transpose(rows, A + m, M, K, packed, sums);
+      else
+        product(rows, A + m * K, K, K, packed, sums);
+      for (int r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < columns; j += WIDTH)
+          store_part(C + (m + r) * N + first + j, load(sums + r * PANEL + j), columns - j);
+    }
+  }
+}
+
+/* sums (V, N) = for each id the sum of its rows, of `count` rows (count, N). */
+void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *ids,
+                    const float *rows, float *sums) {
+  memset(sums, 0, (size_t)(V * N) * sizeof(float));
+  for (ptrdiff_t row = 0; row < count; row++) {
+    const float *from = rows + row * N;
+    float *sum = sums + ids[row] * N;
+    ptrdiff_t k = 0;
+    for (; k + WIDTH <= N; k += WIDTH) store(sum + k, load(sum + k) + load(from + k));
+    for (; k < N; k++) sum[k] += from[k];
+  }
+}
+
+INLINE vec square_root(vec x) {
+  for (int k = 0; k < WIDTH; k++) x[k] = __builtin_sqrtf(x[k]);
+  return x;
+}
+
+/* n weights by Adam, in one pass; the twin of reference.adam_update. */
+void NAME(adam_update)(ptrdiff_t n, float *weights, const float *gradient, float *mean,
+                       float *square, const float *constants) {
+  const float beta1 = constants[0], beta2 = constants[1], step_size = constants[2];
+  const float root_correction = constants[3], epsilon = constants[4], kept = constants[5];
+  for (ptrdiff_t k = 0; k < n; k += WIDTH) {
+    const ptrdiff_t left = n - k;
+    vec g = load_part(gradient + k, left);
+    vec m = load_part(mean + k, left) * beta1 + g * (1.0f - beta1);
+    vec s = load_part(square + k, left) * beta2 + g * g * (1.0f - beta2);
+    vec step = m * step_size / (square_root(s) * root_correction + epsilon);
+    store_part(mean + k, m, left);
+    store_part(square + k, s, left);
+    store_part(weights + k, load_part(weights + k, left) * kept - step, left);
   }
 }
 

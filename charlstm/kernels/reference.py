@@ -1,4 +1,4 @@
-"""The recurrences in NumPy, a whole window at a time: the fallback, and the twin of native ones.
+"""The kernels in NumPy: the fallback, and the twin of the native ones.
 
 Shapes: T time steps, B lanes, H hidden units. Every array is C-contiguous and of one dtype.
 What an argument is called says what it holds; arrays named first are written, never allocated.
@@ -14,11 +14,12 @@ Cummins 2000, without peepholes):
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, Ids
 
 # One product of a time step has few rows (the lanes of one worker). OpenBLAS runs such a product
 # half as fast again, or better, on column blocks of this width that lie contiguous in memory.
 BLOCK_COLUMNS = 128
+ADAM_BLOCK = 16_384  # elements: with their moments they stay in the cache through all operations
 WORTH_BLOCKING = 8  # steps: below that, the copy costs more than it saves
 
 
@@ -29,6 +30,62 @@ def column_blocks(W: Array, T: int) -> Array:
         return W[None]
     width = BLOCK_COLUMNS if N % BLOCK_COLUMNS == 0 else N
     return np.ascontiguousarray(W.reshape(K, N // width, width).swapaxes(0, 1))
+
+
+def project(x: Array, W: Array, out: Array) -> None:
+    """out (R, N) = x (R, K) W (K, N)."""
+    np.matmul(x, W, out=out)
+
+
+def weight_gradient(x: Array, dout: Array, dW: Array) -> None:
+    """dW (K, N) = x^T dout, for x (R, K) and dout (R, N)."""
+    np.matmul(x.T, dout, out=dW)
+
+
+def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
+    """sums[k] (V, N) = the sum of the rows (R, N) whose id (R) is k: the transpose of a gather."""
+    sums[...] = 0
+    order = np.argsort(ids, kind="stable")
+    ordered = ids[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(ids)], strict=True):
+        rows[order[start:stop]].sum(axis=0, out=sums[ordered[start]])
+
+
+def adam_update(
+    weights: Array,
+    gradient: Array,
+    mean: Array,
+    square: Array,
+    *,
+    beta1: float,
+    beta2: float,
+    step_size: float,
+    root_correction: float,
+    epsilon: float,
+    kept: float,
+) -> None:
+    """One step of Adam on 1-D arrays: the moments decay, weights * kept less the step.
+
+    step = step_size * mean / (root_correction * sqrt(square) + epsilon). Uses up the gradient.
+    """
+    for start in range(0, len(weights), ADAM_BLOCK):
+        block = slice(start, start + ADAM_BLOCK)
+        w, g, m, s = weights[block], gradient[block], mean[block], square[block]
+        scratch = g * g
+        scratch *= 1 - beta2
+        s *= beta2
+        s += scratch
+        m *= beta1
+        g *= 1 - beta1
+        m += g
+        np.sqrt(s, out=scratch)
+        scratch *= root_correction
+        scratch += epsilon
+        np.divide(m, scratch, out=scratch)
+        scratch *= step_size
+        w *= kept
+        w -= scratch
 
 
 def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> None:

@@ -69,5 +69,5 @@ def backward(
     w = workspace
     dh, dc = dstate
     kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, parameters["Wh"])
-    np.matmul(rows(w.h[:-1]).T, rows(w.gates), out=gradients["Wh"])
+    kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"])
     projection_backward(parameters, gradients, x, w.gates, dx)

@@ -60,5 +60,5 @@ def backward(
     """See RecurrentLayer.backward."""
     w = workspace
     kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"])
-    np.matmul(rows(w.h[:-1]).T, rows(w.a), out=gradients["Wh"])
+    kernels.weight_gradient(rows(w.h[:-1]), rows(w.a), gradients["Wh"])
     projection_backward(parameters, gradients, x, w.a, dx)
