@@ -47,7 +47,7 @@ class _ThroughRecurrentWeights:
         self._shape = (B, gates, N // gates)
         width = self._blocks.shape[-1]
         self._products = np.empty((gates, H // width, B, width), Wh.dtype)
-        self._sum = np.empty((H // width, B, width), Wh.dtype)
+        self._sum: Array = np.empty((H // width, B, width), Wh.dtype)
 
     def __call__(self, da: Array) -> Array:
         """da Wh^T as (B, blocks, width): the columns of (B, H) in their order. Overwritten next."""
