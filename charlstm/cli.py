@@ -93,20 +93,10 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
     Files compressed with gzip or xz are read as text. The run's folder gets best.safetensors (the
     model), last.safetensors (all it takes to go on) and metrics.jsonl.
     """
-    from .display import CorpusDisplay, RunDisplay, in_nats_and_bits
+    from .display import in_nats_and_bits
     from .launch import train as train_model
 
-    run_display, corpus_display = RunDisplay(), CorpusDisplay()
-    try:
-        result = train_model(
-            started=STARTED,
-            observer=None if quiet else run_display,
-            corpus_progress=None if quiet else corpus_display,
-            **options,
-        )
-    finally:
-        corpus_display.close()
-        run_display.close()
+    result = train_model(started=STARTED, quiet=quiet, **options)
     loss = result.best_val_loss
     if as_json:
         click.echo(
@@ -120,9 +110,9 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
             )
         )
     else:
-        found = (
-            "no validation" if loss is None else f"best validation loss {in_nats_and_bits(loss)}"
-        )
+        found = "no validation loss"
+        if loss is not None:
+            found = f"best validation loss {in_nats_and_bits(loss)}"
         click.echo(f"{result.path}: {result.steps:,} steps, {found}")
     if result.reason in SIGNAL_EXITS:
         click.echo(f"interrupted and saved: charlstm train -r {result.path} --resume", err=True)

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -32,8 +32,8 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     init_from: str | Path | None = None,
+    quiet: bool = True,
     observer: Observer | None = None,
-    corpus_progress: CorpusProgress | None = None,
     started: float | None = None,
     **options: Any,
 ) -> TrainedRun:
@@ -45,8 +45,8 @@ def train(
     overwrite: begin anew in a folder that holds a run.
     init_from: a run or file whose weights to start from; characters that it does not know are
         added to its vocabulary.
+    quiet: False shows progress on standard error, as the command line does.
     observer: called with each event of metrics.jsonl, and with others in between: see Run.
-    corpus_progress: called with bytes done, bytes in all and what is being done to them.
     started: time.monotonic() when the time budget began to run; now by default.
     options: the fields of ModelConfig, TrainConfig and CorpusOptions, as on the command line.
 
@@ -55,29 +55,45 @@ def train(
     started = time.monotonic() if started is None else started
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    if resume:
-        if paths or init_from or overwrite:
-            raise CharlstmError("--resume takes the corpus and the weights from the run: give none")
-        the_run = resume_run(Path(run) if run else newest_run(), given, started, corpus_progress)
-    else:
-        if not paths:
-            raise CharlstmError(
-                "no corpus: name a text file, a folder, or - for standard input; "
-                "--resume goes on with a run"
-            )
-        folder = Path(run) if run else _free_folder(paths[0])
-        if not overwrite and ((folder / LAST).exists() or (folder / BEST).exists()):
-            raise CharlstmError(
-                f"{folder} holds a run already: --resume goes on with it, --overwrite replaces it"
-            )
-        base = None if init_from is None else load(init_from)
-        the_run = begin_run(folder, paths, base, given, started, corpus_progress)
-    if observer is not None:
-        the_run.observer = observer
-    try:
-        return the_run.go()
-    finally:
-        the_run.trainer.close()
+    with ExitStack() as displays:
+        progress = None
+        if not quiet:
+            from .display import CorpusDisplay, RunDisplay  # tqdm takes a while to import
+
+            progress = displays.enter_context(closing(CorpusDisplay()))
+            observer = observer or displays.enter_context(closing(RunDisplay()))
+        if resume:
+            if paths or init_from or overwrite:
+                raise CharlstmError(
+                    "--resume takes the corpus and the weights from the run: give none"
+                )
+            folder = Path(run) if run else newest_run()
+            the_run = resume_run(folder, given, started, progress)
+        else:
+            folder = _folder_for(paths, run, overwrite)
+            base = None if init_from is None else load(init_from)
+            the_run = begin_run(folder, paths, base, given, started, progress)
+        if observer is not None:
+            the_run.observer = observer
+        try:
+            return the_run.go()
+        finally:
+            the_run.trainer.close()
+
+
+def _folder_for(paths: Sequence[str | Path], run: str | Path | None, overwrite: bool) -> Path:
+    """Where a new run of this corpus may go."""
+    if not paths:
+        raise CharlstmError(
+            "no corpus: name a text file, a folder, or - for standard input; "
+            "--resume goes on with a run"
+        )
+    folder = Path(run) if run else _free_folder(paths[0])
+    if not overwrite and ((folder / LAST).exists() or (folder / BEST).exists()):
+        raise CharlstmError(
+            f"{folder} holds a run already: --resume goes on with it, --overwrite replaces it"
+        )
+    return folder
 
 
 def begin_run(

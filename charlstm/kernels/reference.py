@@ -47,14 +47,15 @@ class _ThroughRecurrentWeights:
         self._shape = (B, gates, N // gates)
         width = self._blocks.shape[-1]
         self._products = np.empty((gates, H // width, B, width), Wh.dtype)
-        self._sum: Array = np.empty((H // width, B, width), Wh.dtype)
+        self._sum = np.empty((H // width, B, width), Wh.dtype)
 
     def __call__(self, da: Array) -> Array:
         """da Wh^T as (B, blocks, width): the columns of (B, H) in their order. Overwritten next."""
         gates_first = da.reshape(self._shape).swapaxes(0, 1)
         np.matmul(gates_first[:, None], self._blocks, out=self._products)
         np.add.reduce(self._products, axis=0, out=self._sum)
-        return self._sum.swapaxes(0, 1)
+        in_order: Array = self._sum.swapaxes(0, 1)
+        return in_order
 
 
 def project(x: Array, W: Array, out: Array) -> None:
