@@ -111,3 +111,25 @@ def cli():
         return result
 
     return call
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder of a cache of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
+    monkeypatch.delenv("CHARLSTM_CACHE_GB", raising=False)
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path):
+    """write(name, content) -> the path of a new file, its folders made."""
+
+    def write(name, content):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write

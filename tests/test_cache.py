@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus_files import SENTENCE, entries, text_of
 
 from charlstm import cache as cache_module
 from charlstm import corpus as corpus_module
@@ -13,43 +14,16 @@ from charlstm.cache import cache_folder, cache_size, clear_cache
 from charlstm.corpus import open_corpus
 from charlstm.errors import CharlstmError
 
-GPL = "The GNU General Public License is a free, copyleft license.\nNaïve café — “ok”.\n"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
-    monkeypatch.delenv("CHARLSTM_CACHE_GB", raising=False)
-    return folder
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-def text_of(corpus):
-    return corpus.vocab.decode(corpus.ids)
-
-
-def entries(folder):
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_a_second_opening_comes_from_the_cache(write, cache, monkeypatch):
-    path = write("a", GPL)
+    path = write("a", SENTENCE)
     first = open_corpus([path])
     assert len(entries(cache)) == 1
     assert sorted(entries(cache / entries(cache)[0])) == ["corpus.json", "ids.npy"]
     monkeypatch.setattr(corpus_module, "_make", lambda *_: pytest.fail("encoded again"))
-    elsewhere = write("other/name", GPL)
+    elsewhere = write("other/name", SENTENCE)
     second = open_corpus([elsewhere])
     assert second.ids.tolist() == first.ids.tolist()
     assert second.vocab == first.vocab and second.digest == first.digest
@@ -94,7 +68,7 @@ DAMAGES = {
     "no numpy file": lambda entry: (entry / "ids.npy").write_bytes(
         b"\x93NUMPY\x01\0\x10\0{((((" * 9
     ),
-    "other type": lambda entry: np.save(entry / "ids.npy", np.zeros(len(GPL), np.uint16)),
+    "other type": lambda entry: np.save(entry / "ids.npy", np.zeros(len(SENTENCE), np.uint16)),
     "other length": lambda entry: np.save(entry / "ids.npy", np.zeros(5, np.uint8)),
     "objects": lambda entry: np.save(entry / "ids.npy", np.array([{}]), allow_pickle=True),
     "no ids": lambda entry: (entry / "ids.npy").unlink(),
@@ -110,32 +84,32 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_entry_is_made_anew(write, cache, damage):
-    path = write("a", GPL)
+    path = write("a", SENTENCE)
     open_corpus([path])
     (entry,) = cache.iterdir()
     whole = {file.name: file.read_bytes() for file in entry.iterdir()}
     damage(entry)
     corpus = open_corpus([path])
-    assert text_of(corpus) == GPL and corpus.train_characters == len(GPL)
+    assert text_of(corpus) == SENTENCE and corpus.train_characters == len(SENTENCE)
     assert entries(cache) == [entry.name]
     assert {file.name: file.read_bytes() for file in entry.iterdir()} == whole
 
 
 def test_nothing_stays_of_an_entry_that_failed(write, cache, monkeypatch):
-    path = write("a", GPL)
+    path = write("a", SENTENCE)
     monkeypatch.setattr(
         corpus_module.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
     )
     with pytest.raises(CharlstmError) as caught:
         open_corpus([path])
     message = str(caught.value)
-    for part in (str(cache), f"{len(GPL)} bytes", "No space left", "CHARLSTM_CACHE"):
+    for part in (str(cache), f"{len(SENTENCE)} bytes", "No space left", "CHARLSTM_CACHE"):
         assert part in message
     assert entries(cache) == []
 
 
 def test_two_processes_making_the_same_entry(write, cache, monkeypatch):
-    path = write("a", GPL)
+    path = write("a", SENTENCE)
     make = corpus_module._make
     seen = []
 
@@ -155,14 +129,14 @@ def test_two_processes_making_the_same_entry(write, cache, monkeypatch):
 
     monkeypatch.setattr(corpus_module, "discard", lambda _: None)
     monkeypatch.setattr(corpus_module, "_make", make_twice)
-    assert text_of(open_corpus([path])) == GPL
+    assert text_of(open_corpus([path])) == SENTENCE
     assert entries(cache) == [seen[0]]
 
 
 def test_an_entry_that_vanishes_at_once(write, cache, monkeypatch):
     monkeypatch.setattr(corpus_module, "_make", lambda *_: None)
     with pytest.raises(CharlstmError, match=r"stored there cannot be used") as caught:
-        open_corpus([write("a", GPL)])
+        open_corpus([write("a", SENTENCE)])
     assert str(caught.value).startswith(f"{cache}: ")
 
 
@@ -191,16 +165,16 @@ def test_the_least_recently_used_go_first(write, cache, monkeypatch):
 def test_a_bad_limit(write, monkeypatch, limit):
     monkeypatch.setenv("CHARLSTM_CACHE_GB", limit)
     with pytest.raises(CharlstmError, match="CHARLSTM_CACHE_GB must be a number"):
-        open_corpus([write("a", GPL)])
+        open_corpus([write("a", SENTENCE)])
 
 
 def test_clearing_removes_only_what_is_ours(write, cache):
-    open_corpus([write("a", GPL)])
+    open_corpus([write("a", SENTENCE)])
     (cache / "notes.txt").write_text("mine")
     (cache / f"{'0' * 64}.00ff.tmp").mkdir()
     (cache / f"{'0' * 64}.00ff.tmp" / "ids.npy").write_bytes(b"x" * 1000)
     size, count = cache_size()
-    assert count == 1 and size > 1000 + len(GPL)
+    assert count == 1 and size > 1000 + len(SENTENCE)
     assert clear_cache() == size
     assert cache_size() == (0, 0)
     assert entries(cache) == ["notes.txt"]
@@ -211,12 +185,12 @@ def test_leftovers_of_killed_processes_go_after_a_day(write, cache):
     old.mkdir(parents=True)
     new.mkdir()
     os.utime(old, (time.time() - 90000,) * 2)
-    open_corpus([write("a", GPL)])
+    open_corpus([write("a", SENTENCE)])
     assert not old.exists() and new.exists()
 
 
 def test_an_explicit_folder(write, cache, tmp_path):
-    open_corpus([write("a", GPL)], cache=tmp_path / "deep" / "own")
+    open_corpus([write("a", SENTENCE)], cache=tmp_path / "deep" / "own")
     assert len(entries(tmp_path / "deep" / "own")) == 1
     assert entries(cache) == []
 
@@ -251,7 +225,7 @@ def test_a_cache_that_cannot_be_made(write, tmp_path, monkeypatch):
     folder = cache_folder()
     assert folder == temporary / f"charlstm-{os.getuid()}"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert text_of(open_corpus([write("a", GPL)])) == GPL
+    assert text_of(open_corpus([write("a", SENTENCE)])) == SENTENCE
     assert len(entries(folder)) == 1
 
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from corpus_files import SENTENCE, entries, text_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,47 +12,22 @@ from charlstm.corpus import corpus_digest, open_corpus, spool
 from charlstm.errors import CharlstmError
 from charlstm.vocab import Vocab
 
-GPL = "The GNU General Public License is a free, copyleft license.\nNaïve café — “ok”.\n"
 # One folder serves all examples: each has files and cache entries of its own content.
 many = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
-    monkeypatch.delenv("CHARLSTM_CACHE_GB", raising=False)
-    return folder
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-def text_of(corpus):
-    return corpus.vocab.decode(corpus.ids)
-
-
-def entries(folder):
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_a_text_becomes_ids(write):
-    path = write("a.txt", GPL)
+    path = write("a.txt", SENTENCE)
     corpus = open_corpus([path])
-    assert text_of(corpus) == GPL
-    assert corpus.vocab == Vocab.from_text(GPL)
-    assert corpus.characters == corpus.train_characters == len(GPL)
-    assert corpus.bytes == len(GPL.encode())
+    assert text_of(corpus) == SENTENCE
+    assert corpus.vocab == Vocab.from_text(SENTENCE)
+    assert corpus.characters == corpus.train_characters == len(SENTENCE)
+    assert corpus.bytes == len(SENTENCE.encode())
     assert corpus.paths == (str(path),)
     assert corpus.ids.dtype == np.uint8 and corpus.ids.ndim == 1
     assert not corpus.ids.flags.writeable
@@ -181,9 +157,9 @@ def test_extra_symbols_keep_their_place_in_the_order(write):
 
 def test_spool(tmp_path):
     path = tmp_path / "stdin.txt"
-    spool(io.BytesIO(GPL.encode()), path)
-    assert path.read_bytes() == GPL.encode()
-    assert text_of(open_corpus([path])) == GPL
+    spool(io.BytesIO(SENTENCE.encode()), path)
+    assert path.read_bytes() == SENTENCE.encode()
+    assert text_of(open_corpus([path])) == SENTENCE
     with pytest.raises(CharlstmError, match=r"cannot write .*gone"):
         spool(io.BytesIO(b"x"), tmp_path / "gone" / "x")
 
@@ -193,11 +169,11 @@ def test_spool(tmp_path):
 
     with pytest.raises(CharlstmError, match="I/O error"):
         spool(Broken(), path)
-    assert path.read_bytes() == GPL.encode()
+    assert path.read_bytes() == SENTENCE.encode()
 
 
 def test_progress_of_each_pass(write):
-    paths = [write("a", GPL), write("b", gzip.compress(GPL.encode() * 9))]
+    paths = [write("a", SENTENCE), write("b", gzip.compress(SENTENCE.encode() * 9))]
     total = sum(path.stat().st_size for path in paths)
     calls = []
     open_corpus(paths, progress=lambda *call: calls.append(call), chunk_bytes=16)

@@ -7,38 +7,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from corpus_files import SENTENCE, entries, text_of
 
 from charlstm.corpus import corpus_digest, open_corpus
 from charlstm.errors import CharlstmError
 
-GPL = "The GNU General Public License is a free, copyleft license.\nNaïve café — “ok”.\n"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
-    monkeypatch.delenv("CHARLSTM_CACHE_GB", raising=False)
-    return folder
-
-
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-def text_of(corpus):
-    return corpus.vocab.decode(corpus.ids)
-
-
-def entries(folder):
-    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 100])
@@ -56,8 +30,8 @@ def test_one_byte_order_mark_is_dropped_at_the_start_of_each_file(write, chunk_b
 )
 def test_the_mark_of_other_encodings(write, encoding):
     mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
-    path = write("a", (mark + GPL).encode(encoding))
-    assert text_of(open_corpus([path], encoding=encoding)) == GPL
+    path = write("a", (mark + SENTENCE).encode(encoding))
+    assert text_of(open_corpus([path], encoding=encoding)) == SENTENCE
 
 
 def test_a_file_of_nothing_but_a_mark(write):
@@ -85,7 +59,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(write, tmp_path):
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
 @pytest.mark.parametrize("chunk_bytes", [7, 1 << 20])
 def test_compressed_files(write, pack, chunk_bytes):
-    text = GPL * 50
+    text = SENTENCE * 50
     path = write("a", pack(text.encode()))
     assert text_of(open_corpus([path], chunk_bytes=chunk_bytes)) == text
     assert text_of(open_corpus([path], level="byte", chunk_bytes=chunk_bytes)) == text
