@@ -44,10 +44,6 @@ def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def _text_of(codes: npt.NDArray[Any]) -> str:
-    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-
-
 def _without_marks(text: str) -> str:
     """Return `text` with ligatures and the like spelled out and accents dropped."""
     spelled = "".join(SPELLINGS.get(character, character) for character in text)
@@ -236,7 +232,7 @@ class Vocab:
         if self.level != "char":
             return {}
         unknown = code_points(text)[self._lookup(code_points(text)) < 0]
-        return {character: self._nearest(character) for character in _text_of(np.unique(unknown))}
+        return {character: self._nearest(character) for character in map(chr, np.unique(unknown))}
 
     def _nearest(self, character: str) -> str:
         if _is_invisible(character):
@@ -271,7 +267,7 @@ class Vocab:
         values = self._codes_of(ids)
         if self.level == "byte":
             return values.astype(np.uint8).tobytes().decode("utf-8", "replace")
-        return _text_of(values)
+        return values.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
     def _codes_of(self, ids: npt.ArrayLike) -> npt.NDArray[Any]:
         wide = np.asarray(ids, np.int64)
