@@ -199,8 +199,9 @@ def _evaluate_lines(
     starts, stops = line_spans(ids, end, len(ids))
     if not len(starts):
         raise CharlstmError("a text of empty lines has nothing to predict")
-    by_length = np.argsort(stops - starts, kind="stable")
-    batches = [by_length[k : k + TEXTS_AT_ONCE] for k in range(0, len(starts), TEXTS_AT_ONCE)]
+    lengths = (stops - starts).tolist()
+    by_length = sorted(range(len(lengths)), key=lambda n: lengths[n])
+    batches = list(_batches(by_length, lengths))
 
     def work(k: int) -> float:
         total = 0.0
@@ -213,7 +214,7 @@ def _evaluate_lines(
         return total
 
     with one_blas_thread():
-        return Loss(sum(workers.run(work)), int((stops - starts).sum()))
+        return Loss(sum(workers.run(work)), sum(lengths))
 
 
 def _nats_of_spans(

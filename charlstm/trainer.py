@@ -91,14 +91,17 @@ class Trainer:
         lowest = PADDING if self.model.config.lines else 0
         if window.min() < lowest or window.max() >= len(self.model.vocab):
             raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1}, as the vocabulary")
+        counted = window[1:] != PADDING
+        count = int(counted.sum())
+        scale = 1.0 if self.config.reduction == "sum" else 1 / count
+        scales = np.where(counted, scale, 0).astype(self.state.dtype)
         masks = self._dropout_masks()
         with one_blas_thread():
-            losses = self.workers.run(lambda k: self._forward_backward(k, window, masks))
+            losses = self.workers.run(lambda k: self._forward_backward(k, window, scales, masks))
             squares = self.workers.run(self._sum_gradients)
             self.gradient_norm = math.sqrt(sum(squares))
             self.workers.run(lambda k: self._update(k, rate))
         self.steps_done += 1
-        count = int((window[1:] != PADDING).sum())
         self._pass_nats += sum(losses)
         self._pass_count += count
         if self.lanes.passes > passes:
@@ -115,22 +118,23 @@ class Trainer:
         kept = self._dropout_rng.random(shape, np.float32) >= p
         return kept.astype(self.model.config.dtype) / (1 - p)
 
-    def _forward_backward(self, k: int, window: Ids, masks: Array | None) -> float:
-        """The summed loss of worker k's lanes; leaves its part of the mean loss's gradient."""
+    def _forward_backward(self, k: int, window: Ids, scales: Array, masks: Array | None) -> float:
+        """The summed loss of worker k's lanes; leaves its part of the gradient.
+
+        scales (T, B): the factor of each target's loss in the whole, 0 for padding.
+        """
         lanes = self._shares[k]
+        own_scales = scales[:, lanes].reshape(-1)
         # what follows padding does not count, so that any symbol will do in its place
         inputs, targets = window[:-1, lanes].clip(0), window[1:, lanes].clip(0)
-        counts = window[1:] != PADDING
-        scale = 1.0 if self.config.reduction == "sum" else 1 / int(counts.sum())
-        scales = np.where(counts[:, lanes].reshape(-1, 1), scale, 0).astype(self.state.dtype)
         own_masks = None if masks is None else masks[:, lanes]
         workspace = self._workspace(k, *inputs.shape)
         self.state[:, :, lanes] = self.model.forward(
             inputs, self.state[:, :, lanes], workspace, own_masks
         )
         losses = cross_entropy(workspace.log_probs, targets.reshape(-1))
-        loss = losses.sum(where=counts[:, lanes].reshape(-1), dtype=np.float64)
-        self.model.backward(targets, workspace, self._gradients[k], scales, own_masks)
+        loss = losses.sum(where=own_scales != 0, dtype=np.float64)
+        self.model.backward(targets, workspace, self._gradients[k], own_scales[:, None], own_masks)
         return float(loss)
 
     def _workspace(self, k: int, T: int, B: int) -> Workspace:
