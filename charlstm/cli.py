@@ -206,23 +206,17 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Measure the loss of a model on TEXTS, joined; - is standard input."""
-    import numpy as np
     from tqdm import tqdm
 
-    from .console import read_pieces, tell_replacements
+    from .console import encode_read, read_for
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
     from .scorer import evaluate as evaluate_ids
 
     model = load(run or newest_run())
-    if model.vocab.level == "byte":  # there, a piece has a character for each byte
-        data = "".join(read_pieces(texts, encoding, "byte")).encode("latin-1")
-        ids, size = np.frombuffer(data, np.uint8), len(data) - 1
-    else:
-        text = "".join(read_pieces(texts, encoding))
-        if unknown == "replace":
-            tell_replacements(model.vocab.replacements(text))
-        ids = model.vocab.encode(text, unknown=unknown)
+    ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
+    size = len(ids) - 1
+    if model.vocab.level != "byte":
         size = len(model.vocab.decode(ids[1:]).encode("utf-8", "surrogatepass"))
     with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
         loss = evaluate_ids(

@@ -6,11 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
+import numpy as np
 
+from .arrays import Ids
 from .corpus import spool
 from .display import visible
 from .errors import CharlstmError
 from .textfiles import TextFiles
+from .vocab import Vocab
 
 
 def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
@@ -24,6 +27,20 @@ def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char")
         found = [kept if str(path) == "-" else path for path in paths]
         files = TextFiles.find(found, level=level, encoding=encoding)
         yield from (text for _, text in files.pieces("reading"))
+
+
+def read_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> Iterator[str]:
+    """The text of files as encode_read takes it for this vocabulary."""
+    return read_pieces(paths, encoding, "byte" if vocab.level == "byte" else "char")
+
+
+def encode_read(vocab: Vocab, text: str, unknown: str) -> Ids:
+    """The ids of text that read_for gave; says what unknown characters are read as."""
+    if vocab.level == "byte":  # there, a character stands for each byte
+        return np.frombuffer(text.encode("latin-1"), np.uint8)
+    if unknown == "replace":
+        tell_replacements(vocab.replacements(text))
+    return vocab.encode(text, unknown=unknown)
 
 
 def split_lines(pieces: Iterator[str]) -> Iterator[str]:

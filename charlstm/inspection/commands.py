@@ -215,23 +215,15 @@ def _beginning(
     unknown: str,
 ) -> tuple["Ids", bool]:
     """The ids of the beginning of files, or of a text given itself; and whether that is all."""
-    import numpy as np
+    from ..console import encode_read, read_for
 
-    from ..console import read_pieces, tell_replacements
-
-    in_bytes = vocab.level == "byte"  # there, a piece has a character for each byte
     if given is None:
-        pieces = read_pieces(texts, encoding, "byte" if in_bytes else "char")
+        pieces = read_for(vocab, texts, encoding)
     else:
-        pieces = iter(
-            [given.encode("utf-8", "surrogatepass").decode("latin-1") if in_bytes else given]
-        )
+        in_bytes = vocab.level == "byte"
+        data = given.encode("utf-8", "surrogatepass").decode("latin-1") if in_bytes else given
+        pieces = iter([data])
     text = ""
     while len(text) <= length and (piece := next(pieces, "")):
         text += piece
-    whole, text = len(text) <= length, text[:length]
-    if in_bytes:
-        return np.frombuffer(text.encode("latin-1"), np.uint8), whole
-    if unknown == "replace":
-        tell_replacements(vocab.replacements(text))
-    return vocab.encode(text, unknown=unknown), whole
+    return encode_read(vocab, text[:length], unknown), len(text) <= length
