@@ -7,8 +7,8 @@ setup(
         Extension(
             "charlstm.kernels._native",
             sources=[
-                f"charlstm/kernels/{name}.c"
-                for name in ("native", "native_avx512", "native_avx2", "native_portable")
+                f"charlstm/kernels/native{part}.c"
+                for part in ("", "_avx512", "_avx2", "_neon", "_portable")
             ],
             depends=[f"charlstm/kernels/native_{name}.h" for name in ("kernels", "generate")],
             # Neither flag changes a result: no errno, and no exception flags that anyone reads.

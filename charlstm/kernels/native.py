@@ -14,7 +14,7 @@ from ..errors import CharlstmError
 from . import reference
 
 # (name, its bit in what the library finds, floats in a vector), the best first
-_INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("portable", 0, 4))
+_INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("neon", 4, 4), ("portable", 0, 4))
 
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
