@@ -1,5 +1,7 @@
 """The native kernels, as an extension that may fail to build: then NumPy serves alone."""
 
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 setup(
@@ -10,7 +12,7 @@ setup(
                 f"charlstm/kernels/native{part}.c"
                 for part in ("", "_avx512", "_avx2", "_neon", "_portable")
             ],
-            depends=[f"charlstm/kernels/native_{name}.h" for name in ("kernels", "generate")],
+            depends=sorted(str(header) for header in Path("charlstm/kernels").glob("*.h")),
             # Neither flag changes a result: no errno, and no exception flags that anyone reads.
             extra_compile_args=["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"],
             py_limited_api=True,

@@ -122,13 +122,15 @@ class CharModel:
     ) -> Array:
         """Back-propagate the sum of the cross-entropies, each times scale, after a forward pass.
 
-        scale: one factor, or one for each target, (T * B, 1).
+        scale: one factor, or one for each target, (T * B).
 
         targets (T, B); gradients are overwritten; dstate (L, S, B, H) is the gradient that
         reaches the last state from outside, none under truncation. Uses up the activations and
         returns the gradient of the state before the window.
         """
         w = workspace
+        scales = np.empty(targets.size, self.config.dtype)
+        scales[...] = scale
         head_gradients = gradients.part("head.")
         head_backward(
             self._head,
@@ -136,7 +138,7 @@ class CharModel:
             rows(w.inputs[-1]),
             targets.reshape(-1),
             w.log_probs,
-            scale,
+            scales,
             rows(w.dout),
         )
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()

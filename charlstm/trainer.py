@@ -134,7 +134,7 @@ class Trainer:
         )
         losses = cross_entropy(workspace.log_probs, targets.reshape(-1))
         loss = losses.sum(where=own_scales != 0, dtype=np.float64)
-        self.model.backward(targets, workspace, self._gradients[k], own_scales[:, None], own_masks)
+        self.model.backward(targets, workspace, self._gradients[k], own_scales, own_masks)
         return float(loss)
 
     def _workspace(self, k: int, T: int, B: int) -> Workspace:

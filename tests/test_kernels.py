@@ -134,6 +134,33 @@ def test_products_equal_their_twins(shape):
     assert relative_error(by_transpose, dout @ W.T) < 1e-5
 
 
+@pytest.mark.parametrize(("N", "V"), [(1, 2), (3, 16), (50, 65), (7, 300)])
+def test_the_softmax_and_its_gradient_equal_their_twins(N, V):
+    rng = np.random.default_rng(N)
+    logits = rng.normal(size=(N, V), scale=3).astype(np.float32)
+    b, scales = rng.normal(size=V).astype(np.float32), rng.random(N).astype(np.float32)
+    targets = rng.integers(V, size=N)
+    mine, theirs = logits.copy(), logits.copy()
+    native.log_softmax(mine, b)
+    reference.log_softmax(theirs, b)
+    assert relative_error(mine, theirs) < 1e-6
+    native.cross_entropy_gradient(mine, targets, scales)
+    reference.cross_entropy_gradient(theirs, targets, scales)
+    assert relative_error(mine, theirs) < 1e-5
+    with pytest.raises(ValueError, match="ids must be"):
+        native.cross_entropy_gradient(mine, targets + V, scales)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 5, 64])
+def test_the_softmax_shows_what_is_not_finite(bad, place):
+    logits = np.zeros((2, 65), np.float32)
+    logits[1, place] = bad
+    native.log_softmax(logits, np.zeros(65, np.float32))
+    assert np.isfinite(logits[0]).all()
+    assert np.isnan(logits[1]).all() if bad != -np.inf else logits[1, place] == bad
+
+
 @pytest.mark.parametrize(("R", "V", "N"), [(1, 1, 1), (50, 7, 19), (300, 65, 64), (20, 400, 33)])
 def test_sums_of_rows_equal_their_twin(R, V, N):
     rng = np.random.default_rng(N)

@@ -34,6 +34,8 @@ if _FORCED != "numpy":
 
 lstm_forward, lstm_backward = _implementation.lstm_forward, _implementation.lstm_backward
 project, weight_gradient = _implementation.project, _implementation.weight_gradient
+log_softmax = _implementation.log_softmax
+cross_entropy_gradient = _implementation.cross_entropy_gradient
 sum_rows, adam_update = _implementation.sum_rows, _implementation.adam_update
 
 
@@ -47,9 +49,11 @@ __all__ = [
     "DESCRIPTION",
     "NativeGeneration",
     "adam_update",
+    "cross_entropy_gradient",
     "generates",
     "gru_backward",
     "gru_forward",
+    "log_softmax",
     "lstm_backward",
     "lstm_forward",
     "project",

@@ -17,7 +17,10 @@ class _Generation(ctypes.Structure):
         *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "top_k", "line_end")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
         *((name, ctypes.c_void_p) for name in ("embedding", "Wx", "b", "Wh", "head_W", "head_b")),
-        *((name, ctypes.c_void_p) for name in ("h", "c", "ids", "next_h", "gates", "logits")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("h", "c", "ids", "next_h", "tanh_c", "gates", "logits")
+        ),
         *((name, ctypes.c_void_p) for name in ("probabilities", "ranks")),
     )
 
@@ -69,6 +72,7 @@ class NativeGeneration:
             c=self._keep("c", state[:, 1]),
             ids=self._keep("ids", ids, np.int64),
             next_h=self._keep("next_h", np.zeros((B, H))),
+            tanh_c=self._keep("tanh_c", np.zeros((B, H))),
             gates=self._keep("gates", np.zeros((B, 4 * H))),
             logits=self._keep("logits", np.zeros((B, V))),
             probabilities=self._keep("probabilities", np.zeros(V), np.float64),

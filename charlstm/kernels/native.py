@@ -19,7 +19,8 @@ _INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("neon", 4, 4), ("portab
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-LONG_SUM = 512  # terms, from which on our products were measured to beat OpenBLAS's
+# Where our products were measured to beat OpenBLAS's: with AVX-512, and sums of so many terms.
+LONG_SUM = 512
 
 
 class UnavailableError(Exception):
@@ -161,9 +162,13 @@ def _multiply(
     )
 
 
+def _multiplies_long_sums() -> bool:
+    return instruction_set() == "avx512"
+
+
 def project(x: Array, W: Array, out: Array) -> None:
     """The twin of reference.project; BLAS is the faster one where the sums are short."""
-    if out.dtype == np.float32 and len(W) >= LONG_SUM:
+    if out.dtype == np.float32 and _multiplies_long_sums() and len(W) >= LONG_SUM:
         _multiply(x, W, out)
     else:
         reference.project(x, W, out)
@@ -171,10 +176,17 @@ def project(x: Array, W: Array, out: Array) -> None:
 
 def weight_gradient(x: Array, dout: Array, dW: Array) -> None:
     """The twin of reference.weight_gradient."""
-    if dW.dtype == np.float32:
+    if dW.dtype == np.float32 and _multiplies_long_sums():
         _multiply(x, dout, dW, transpose_A=True)
     else:
         reference.weight_gradient(x, dout, dW)
+
+
+def _checked_ids(ids: Ids, V: int) -> Ids:
+    """The same ids, contiguous and in 64 bits; C would not notice one that is too large."""
+    if len(ids) and not 0 <= ids.min() <= ids.max() < V:
+        raise ValueError(f"ids must be 0 to {V - 1}")
+    return np.ascontiguousarray(ids, np.int64)
 
 
 def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
@@ -183,11 +195,29 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
         reference.sum_rows(ids, rows, sums)
         return
     (R,), (V, N) = ids.shape, sums.shape
-    if R and not 0 <= ids.min() <= ids.max() < V:
-        raise ValueError(f"ids must be 0 to {V - 1}")
-    wide = np.ascontiguousarray(ids, np.int64)
+    checked = _checked_ids(ids, V)
     compute = _function("sum_rows", 3, 0, 3)
-    compute(R, N, V, wide.ctypes.data, _address(rows, R, N), _address(sums, V, N))
+    compute(R, N, V, checked.ctypes.data, _address(rows, R, N), _address(sums, V, N))
+
+
+def log_softmax(logits: Array, b: Array) -> None:
+    """The twin of reference.log_softmax."""
+    if logits.dtype != np.float32:
+        reference.log_softmax(logits, b)
+        return
+    N, V = logits.shape
+    _function("log_softmax", 2, 0, 2)(N, V, _address(logits, N, V), _address(b, V))
+
+
+def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
+    """The twin of reference.cross_entropy_gradient."""
+    if log_probs.dtype != np.float32:
+        reference.cross_entropy_gradient(log_probs, targets, scales)
+        return
+    N, V = log_probs.shape
+    checked = _checked_ids(targets, V)
+    compute = _function("cross_entropy_gradient", 2, 0, 3)
+    compute(N, V, checked.ctypes.data, _address(log_probs, N, V), _address(scales, N))
 
 
 def adam_update(

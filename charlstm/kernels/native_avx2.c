@@ -5,11 +5,14 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
+#include <immintrin.h>
+#define LARGER(x, y) (vec)_mm256_max_ps(x, y)
+#define SMALLER(x, y) (vec)_mm256_min_ps(x, y)
 #define SUFFIX avx2
 #define WIDTH 8
-#define MOST_ROWS 3
+#define VECTORS 2
+#define MOST_ROWS 6
 #include "native_kernels.h"
-#include "native_generate.h"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

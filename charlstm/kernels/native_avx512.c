@@ -6,11 +6,14 @@
 #else
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,prefer-vector-width=512")
 #endif
+#include <immintrin.h>
+#define LARGER(x, y) (vec)_mm512_max_ps(x, y)
+#define SMALLER(x, y) (vec)_mm512_min_ps(x, y)
 #define SUFFIX avx512
 #define WIDTH 16
+#define VECTORS 4
 #define MOST_ROWS 6
 #include "native_kernels.h"
-#include "native_generate.h"
 #ifdef __clang__
 #pragma clang attribute pop
 #endif

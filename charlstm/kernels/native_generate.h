@@ -1,8 +1,6 @@
 /* Text from an LSTM, many characters in one call: the twin of the loop in charlstm/sampler.py.
  * Included after native_kernels.h for each instruction set.
  */
-#include <math.h>
-#include <stdlib.h>
 
 #ifndef CHARLSTM_GENERATION
 #define CHARLSTM_GENERATION
@@ -21,7 +19,7 @@ typedef struct {
   const float *head_b;     /* (V) */
   float *h, *c;            /* (L, B, H): the state, in and out */
   long long *ids;          /* (B): the last symbol of each sample, in and out */
-  float *next_h;           /* (B, H) scratch */
+  float *next_h, *tanh_c;  /* (B, H) scratch */
   float *gates;            /* (B, 4H) scratch */
   float *logits;           /* (B, V) scratch */
   double *probabilities;   /* (V) scratch */
@@ -106,25 +104,22 @@ static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, c
 /* One layer, one step: s->gates holds the bias, or the gathered rows of the first layer; x (B, H)
  * is the output of the layer below, NULL for the first. */
 static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const float *x) {
-  float sums[MOST_ROWS * PANEL], from_x[MOST_ROWS * PANEL];
+  float sums[MOST_ROWS * GATES], from_x[MOST_ROWS * GATES];
   const ptrdiff_t B = s->B, H = s->H;
   float *h = s->h + layer * B * H, *c = s->c + layer * B * H;
   const int at_once = rows_at_once(B);
   for (ptrdiff_t first = 0; first < H; first += WIDTH)
     for (ptrdiff_t row = 0; row < B; row += at_once) {
       const int rows = (int)least(at_once, B - row);
-      product(rows, h + row * H, H, H, s->Wh[layer] + first * 4 * H, sums);
+      product_of_gates(rows, h + row * H, H, s->Wh[layer] + first * 4 * H, sums);
       if (x != NULL) {
-        product(rows, x + row * H, H, H, s->Wx[layer - 1] + first * 4 * H, from_x);
-        for (int k = 0; k < rows * PANEL; k += WIDTH)
+        product_of_gates(rows, x + row * H, H, s->Wx[layer - 1] + first * 4 * H, from_x);
+        for (int k = 0; k < rows * GATES; k += WIDTH)
           store(sums + k, load(sums + k) + load(from_x + k));
       }
-      for (int r = 0; r < rows; r++) {
-        const ptrdiff_t unit = (row + r) * H + first;
-        float tanh_c[WIDTH];
-        advance_units(H - first, H, sums + r * PANEL, s->gates + (row + r) * 4 * H + first,
-                      c + unit, c + unit, tanh_c, s->next_h + unit);
-      }
+      const ptrdiff_t unit = row * H + first;
+      advance_units(rows, H - first, H, sums, s->gates + row * 4 * H + first, c + unit, c + unit,
+                    s->tanh_c + unit, s->next_h + unit);
     }
   memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
 }

@@ -68,6 +68,23 @@ def weight_gradient(x: Array, dout: Array, dW: Array) -> None:
     np.matmul(x.T, dout, out=dW)
 
 
+def log_softmax(logits: Array, b: Array) -> None:
+    """logits (N, V) become log softmax(logits + b), b (V); shifted by each row's largest."""
+    logits += b
+    logits -= logits.max(axis=1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
+    """log_probs (N, V) become the gradient of the logits: softmax minus one-hot, times scales.
+
+    targets (N): the ids that came. scales (N): the factor of each one's cross-entropy.
+    """
+    np.exp(log_probs, out=log_probs)
+    log_probs[np.arange(len(targets)), targets] -= 1
+    log_probs *= scales[:, None]
+
+
 def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
     """sums[k] (V, N) = the sum of the rows (R, N) whose id (R) is k: the transpose of a gather."""
     sums[...] = 0

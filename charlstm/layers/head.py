@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import kernels
 from ..arrays import Array, Ids
 
 
@@ -20,11 +21,9 @@ def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -
 
 
 def log_probabilities(parameters: Mapping[str, Array], x: Array, out: Array) -> None:
-    """Write log softmax(x W + b) into out (N, V), for x (N, H). Shifted by the maximum."""
+    """Write log softmax(x W + b) into out (N, V), for x (N, H)."""
     np.matmul(x, parameters["W"], out=out)
-    out += parameters["b"]
-    out -= out.max(axis=1, keepdims=True)
-    out -= np.log(np.exp(out).sum(axis=1, keepdims=True))
+    kernels.log_softmax(out, parameters["b"])
 
 
 def cross_entropy(log_probs: Array, targets: Ids) -> Array:
@@ -38,18 +37,16 @@ def head_backward(
     x: Array,
     targets: Ids,
     log_probs: Array,
-    scale: float | Array,
+    scales: Array,
     dx: Array,
 ) -> None:
-    """Back-propagate the sum of the cross-entropies, each times scale: softmax minus one-hot.
+    """Back-propagate the sum of the cross-entropies, each times its scale (N).
 
-    scale: one factor, or one a row, (N, 1). x (N, H), targets (N), log_probs (N, V), which
-    becomes the gradient of the logits.
+    x (N, H), targets (N), log_probs (N, V), which becomes the gradient of the logits.
     Overwrites the head's gradients and dx (N, H).
     """
-    dlogits = np.exp(log_probs, out=log_probs)
-    dlogits[np.arange(len(targets)), targets] -= 1
-    dlogits *= scale
+    kernels.cross_entropy_gradient(log_probs, targets, scales)
+    dlogits = log_probs
     np.matmul(x.T, dlogits, out=gradients["W"])
     np.sum(dlogits, axis=0, out=gradients["b"])
     np.matmul(dlogits, parameters["W"].T, out=dx)
