@@ -18,6 +18,8 @@
 
 #include "native_vector.h"
 
+#include "native_gates.h"
+
 #include "native_product.h"
 
 #include "native_dense.h"

@@ -5,7 +5,6 @@
  * four: a panel that streams from the second-level cache is read half as often.
  */
 #define PANEL (VECTORS * WIDTH) /* columns of a panel */
-#define GATES (4 * WIDTH)       /* columns of the gates of WIDTH units */
 
 /* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
  * A[r * lda + k * step], so that A may be a transpose; the rows of sums are `stride` apart. */
@@ -62,8 +61,6 @@ INLINE int rows_at_once(ptrdiff_t B) {
   ptrdiff_t blocks = (B + MOST_ROWS - 1) / MOST_ROWS;
   return (int)((B + blocks - 1) / blocks);
 }
-
-INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 /* W (K, 4H) to panels of WIDTH units: (ceil(H / WIDTH), 4 / VECTORS, K, VECTORS gates, WIDTH). */
 void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {

@@ -3,6 +3,8 @@ typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef int ivec __attribute__((vector_size(4 * WIDTH)));
 typedef float unaligned_vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
+INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
 INLINE vec load(const float *p) { return *(const unaligned_vec *)p; }
 
 INLINE void store(float *p, vec x) { *(unaligned_vec *)p = x; }
