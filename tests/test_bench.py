@@ -56,7 +56,11 @@ def test_compares_with_pytorch(capsys):
     result = measure(capsys, "--bf16")
     train, sample, autocast = result["rows"]
     assert [row["task"] for row in result["rows"]] == ["train", "sample", "train"]
-    assert "bf16" in autocast["peer"] and "bf16" not in train["peer"]
+    assert "bf16" not in train["peer"]
+    if autocast["peer"] is None:  # oneDNN's bfloat16 wants AVX-512
+        result["rows"].remove(autocast)
+    else:
+        assert "bf16" in autocast["peer"]
     for row in result["rows"]:
         assert row["ratio"] == pytest.approx(row["peer_milliseconds"] / row["milliseconds"])
         low, high = row["spread"]
