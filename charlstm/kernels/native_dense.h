@@ -4,7 +4,7 @@
 void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
                     const float *A, const float *B, float *C, float *packed) {
   float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(M);
+  const int at_once = rows_at_once(M, MOST_ROWS);
   for (ptrdiff_t first = 0; first < N; first += PANEL) {
     const ptrdiff_t columns = least(PANEL, N - first);
     for (ptrdiff_t k = 0; k < K; k++) {

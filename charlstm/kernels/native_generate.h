@@ -87,7 +87,7 @@ void NAME(pack_columns)(ptrdiff_t K, ptrdiff_t N, const float *W, float *packed)
 static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, const float *packed,
                         const float *b, float *out) {
   float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B);
+  const int at_once = rows_at_once(B, MOST_ROWS);
   for (ptrdiff_t first = 0; first < N; first += PANEL, packed += K * PANEL)
     for (ptrdiff_t row = 0; row < B; row += at_once) {
       const int rows = (int)least(at_once, B - row);
@@ -107,7 +107,7 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
   float sums[MOST_ROWS * GATES], from_x[MOST_ROWS * GATES];
   const ptrdiff_t B = s->B, H = s->H;
   float *h = s->h + layer * B * H, *c = s->c + layer * B * H;
-  const int at_once = rows_at_once(B);
+  const int at_once = rows_at_once(B, MOST_ROWS);
   for (ptrdiff_t first = 0; first < H; first += WIDTH)
     for (ptrdiff_t row = 0; row < B; row += at_once) {
       const int rows = (int)least(at_once, B - row);

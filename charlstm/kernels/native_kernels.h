@@ -6,16 +6,6 @@
  *   MOST_ROWS        rows of a product whose sums fit into registers beside one panel row; up to 6
  *   LARGER, SMALLER  of two vectors, where the instruction set has a way of its own
  */
-#include <math.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define INLINE static inline __attribute__((always_inline))
-#define JOIN_(a, b) a##_##b
-#define JOIN(a, b) JOIN_(a, b)
-#define NAME(name) JOIN(name, SUFFIX)
-
 #include "native_vector.h"
 
 #include "native_gates.h"

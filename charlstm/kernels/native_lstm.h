@@ -17,7 +17,7 @@ static void pack_backward(ptrdiff_t H, const float *Wh, float *packed) {
 void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *h, float *c,
                         float *tanh_c, const float *Wh, float *packed) {
   float sums[MOST_ROWS * GATES];
-  const int at_once = rows_at_once(B);
+  const int at_once = rows_at_once(B, MOST_ROWS);
   NAME(pack_gates)(H, H, Wh, packed);
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += WIDTH) {
@@ -42,7 +42,7 @@ void NAME(lstm_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, fl
                          const float *dh_out, const float *c, const float *tanh_c, const float *Wh,
                          float *packed) {
   float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B);
+  const int at_once = rows_at_once(B, MOST_ROWS);
   pack_backward(H, Wh, packed);
   for (ptrdiff_t t = T - 1; t >= 0; t--) {
     for (ptrdiff_t row = 0; row < B; row++) {

@@ -56,12 +56,6 @@ static void product_of_gates(int rows, const float *x, ptrdiff_t K, const float 
     product_with(rows, x, K, 1, K, panels, sums + first, GATES);
 }
 
-/* How many rows to take at once, so that B rows fall into blocks of nearly one size. */
-INLINE int rows_at_once(ptrdiff_t B) {
-  ptrdiff_t blocks = (B + MOST_ROWS - 1) / MOST_ROWS;
-  return (int)((B + blocks - 1) / blocks);
-}
-
 /* W (K, 4H) to panels of WIDTH units: (ceil(H / WIDTH), 4 / VECTORS, K, VECTORS gates, WIDTH). */
 void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < H; first += WIDTH)

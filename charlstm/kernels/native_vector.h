@@ -1,9 +1,25 @@
 /* Vectors of WIDTH floats, in the compiler's own notation: what all other kernels are written in. */
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAME(name) JOIN(name, SUFFIX)
+
 typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef int ivec __attribute__((vector_size(4 * WIDTH)));
 typedef float unaligned_vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
 INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* How many rows to take at once, so that B rows fall into blocks of nearly one size. */
+INLINE int rows_at_once(ptrdiff_t B, ptrdiff_t most) {
+  ptrdiff_t blocks = (B + most - 1) / most;
+  return (int)((B + blocks - 1) / blocks);
+}
 
 INLINE vec load(const float *p) { return *(const unaligned_vec *)p; }
 

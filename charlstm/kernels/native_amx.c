@@ -1,0 +1,86 @@
+/* AMX: one instruction multiplies tiles of 16 by 32 and 32 by 16 numbers. */
+#if defined(__x86_64__) && !defined(CHARLSTM_EMULATED)
+#ifdef __clang__
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma,avx512bf16,amx-tile,amx-bf16"))), \
+    apply_to = function)
+#elif __GNUC__ >= 11
+#pragma GCC target( \
+    "avx512f,avx512dq,avx512vl,avx512bw,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
+#endif
+#endif
+#include "native_pairs.h"
+#if HAS_PAIRS
+#define SUFFIX amx
+#define WIDTH 16
+#define PAIR_ROWS 32 /* two tiles */
+#define BEGIN_PRODUCTS TILE_CONFIGURE(&configuration)
+#define END_PRODUCTS TILE_RELEASE() /* so that a switch between threads need not save them */
+
+/* Eight tiles of 16 rows by 64 bytes, as the instruction wants it told. */
+static const struct {
+  unsigned char palette, start_row, reserved[14];
+  unsigned short bytes_in_a_row[16];
+  unsigned char rows[16];
+} configuration __attribute__((aligned(64), unused)) = {
+    1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+
+#include "native_vector.h"
+
+#include "native_gates.h"
+
+#include "native_bfloat16.h"
+
+/* Up to 32 rows: two tiles of A and two of a panel at a time, four products of each pair of loads.
+ * The rows of the last tile that are not there have their place in A, and theirs in sums. */
+static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, const unsigned *panel,
+                             float *sums) {
+  const ptrdiff_t row_of_A = K * 2, row_of_panel = COLUMNS * 4, row_of_sums = COLUMNS * 4;
+  if (rows <= 16) {
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    for (ptrdiff_t k = 0; k < K; k += 32, panel += 16 * COLUMNS) {
+      TILE_LOAD(4, A + k, row_of_A);
+      TILE_LOAD(5, panel, row_of_panel);
+      TILE_ADD_PAIRS(0, 4, 5);
+      TILE_LOAD(6, panel + 16, row_of_panel);
+      TILE_ADD_PAIRS(1, 4, 6);
+      TILE_LOAD(7, panel + 32, row_of_panel);
+      TILE_ADD_PAIRS(2, 4, 7);
+      TILE_LOAD(5, panel + 48, row_of_panel);
+      TILE_ADD_PAIRS(3, 4, 5);
+    }
+    TILE_STORE(0, sums, row_of_sums);
+    TILE_STORE(1, sums + 16, row_of_sums);
+    TILE_STORE(2, sums + 32, row_of_sums);
+    TILE_STORE(3, sums + 48, row_of_sums);
+    return;
+  }
+  for (int half = 0; half < COLUMNS; half += 32) {
+    const unsigned *columns = panel + half;
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+    for (ptrdiff_t k = 0; k < K; k += 32, columns += 16 * COLUMNS) {
+      TILE_LOAD(4, A + k, row_of_A);
+      TILE_LOAD(6, columns, row_of_panel);
+      TILE_ADD_PAIRS(0, 4, 6);
+      TILE_LOAD(7, columns + 16, row_of_panel);
+      TILE_ADD_PAIRS(1, 4, 7);
+      TILE_LOAD(5, A + 16 * K + k, row_of_A);
+      TILE_ADD_PAIRS(2, 5, 6);
+      TILE_ADD_PAIRS(3, 5, 7);
+    }
+    TILE_STORE(0, sums + half, row_of_sums);
+    TILE_STORE(1, sums + half + 16, row_of_sums);
+    TILE_STORE(2, sums + 16 * COLUMNS + half, row_of_sums);
+    TILE_STORE(3, sums + 16 * COLUMNS + half + 16, row_of_sums);
+  }
+}
+#endif
+#if defined(__clang__) && defined(__x86_64__) && !defined(CHARLSTM_EMULATED)
+#pragma clang attribute pop
+#endif
