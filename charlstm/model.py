@@ -34,6 +34,7 @@ class Workspace:
     inputs: list[Array | Ids]  # of each layer, and of the head: masked outputs of the one before
     log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
     dout: Array  # (T, B, H): the gradient on its way down
+    precision: str  # of the operands of matrix products: see kernels.operands
 
 
 def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
@@ -78,19 +79,23 @@ class CharModel:
     def _state_shape(self, batch: int) -> tuple[int, ...]:
         return (self.config.layers, self._cell.STATE_PARTS, batch, self.config.hidden)
 
-    def workspace(self, T: int, B: int, dropout: bool = False) -> Workspace:
+    def workspace(
+        self, T: int, B: int, dropout: bool = False, precision: str = "float32"
+    ) -> Workspace:
         """Room for forward and backward over T steps and B lanes, to be used again and again.
 
         dropout: whether masks will be given; the masked outputs then need room of their own.
+        precision: "bfloat16" rounds the operands of matrix products, "float32" nothing.
         """
         L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
-        layers = [self._cell.workspace(T, B, H, dtype) for _ in range(L)]
+        layers = [self._cell.workspace(T, B, H, dtype, precision) for _ in range(L)]
         outputs = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers]
         return Workspace(
             layers=layers,
             inputs=[np.empty((T, B), np.intp), *outputs],
             log_probs=np.empty((T * B, len(self.vocab)), dtype),
             dout=np.empty((T, B, H), dtype),
+            precision=precision,
         )
 
     def forward(
@@ -108,7 +113,7 @@ class CharModel:
             new_state[k] = self._cell.forward(layer, w.inputs[k], state[k], w.layers[k])
             if masks is not None:
                 np.multiply(w.layers[k].h[1:], masks[k], out=w.inputs[k + 1])
-        log_probabilities(self._head, rows(w.inputs[-1]), w.log_probs)
+        log_probabilities(self._head, rows(w.inputs[-1]), w.log_probs, w.precision)
         return new_state
 
     def backward(
@@ -140,6 +145,7 @@ class CharModel:
             w.log_probs,
             scales,
             rows(w.dout),
+            w.precision,
         )
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
         for k in reversed(range(len(self._layers))):

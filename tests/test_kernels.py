@@ -112,7 +112,9 @@ def test_the_library_has_every_instruction_set_that_the_machine_has():
             assert hasattr(library, f"lstm_forward_{name}")
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 5, 3), (6, 64, 65), (130, 33, 17), (40, 520, 70)])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (7, 5, 3), (6, 64, 65), (130, 33, 300), (40, 520, 270)]
+)
 def test_products_equal_their_twins(shape):
     R, K, N = shape
     rng = np.random.default_rng(R)

@@ -34,6 +34,7 @@ if _FORCED != "numpy":
 
 lstm_forward, lstm_backward = _implementation.lstm_forward, _implementation.lstm_backward
 project, weight_gradient = _implementation.project, _implementation.weight_gradient
+input_gradient = _implementation.input_gradient
 log_softmax = _implementation.log_softmax
 cross_entropy_gradient = _implementation.cross_entropy_gradient
 sum_rows, adam_update = _implementation.sum_rows, _implementation.adam_update
@@ -53,6 +54,7 @@ __all__ = [
     "generates",
     "gru_backward",
     "gru_forward",
+    "input_gradient",
     "log_softmax",
     "lstm_backward",
     "lstm_forward",

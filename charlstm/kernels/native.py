@@ -19,8 +19,10 @@ _INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("neon", 4, 4), ("portab
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-# Where our products were measured to beat OpenBLAS's: with AVX-512, and sums of so many terms.
+# Where our products were measured to beat OpenBLAS's: with AVX-512, and sums of so many terms. The
+# head's few columns would leave half of a panel empty.
 LONG_SUM = 512
+WIDE = 256
 
 
 class UnavailableError(Exception):
@@ -100,11 +102,13 @@ def _function(name: str, sizes: int, flags: int, addresses: int) -> Any:
     return found
 
 
-def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> None:
+def lstm_forward(
+    gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array, precision: str = "float32"
+) -> None:
     """The twin of reference.lstm_forward, which serves float64 and short windows."""
     T, B, H = tanh_c.shape
-    if not _serves(gates, T):
-        reference.lstm_forward(gates, h, c, tanh_c, Wh)
+    if not _serves(gates, T) or precision == "bfloat16":
+        reference.lstm_forward(gates, h, c, tanh_c, Wh, precision)
         return
     _function("lstm_forward", 3, 0, 6)(
         T,
@@ -120,12 +124,20 @@ def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> 
 
 
 def lstm_backward(
-    gates: Array, dh: Array, dc: Array, dh_out: Array, h: Array, c: Array, tanh_c: Array, Wh: Array
+    gates: Array,
+    dh: Array,
+    dc: Array,
+    dh_out: Array,
+    h: Array,
+    c: Array,
+    tanh_c: Array,
+    Wh: Array,
+    precision: str = "float32",
 ) -> None:
     """The twin of reference.lstm_backward."""
     T, B, H = tanh_c.shape
-    if not _serves(gates, T):
-        reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh)
+    if not _serves(gates, T) or precision == "bfloat16":
+        reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, precision)
         return
     _function("lstm_backward", 3, 0, 8)(
         T,
@@ -162,24 +174,31 @@ def _multiply(
     )
 
 
-def _multiplies_long_sums() -> bool:
-    return instruction_set() == "avx512"
+def _beats_blas(W: Array, precision: str) -> bool:
+    """Whether our products for weights W (K, N), or their gradient, are worth their packing."""
+    wide = W.dtype == np.float32 and W.shape[1] >= WIDE
+    return wide and precision == "float32" and instruction_set() == "avx512"
 
 
-def project(x: Array, W: Array, out: Array) -> None:
+def project(x: Array, W: Array, out: Array, precision: str = "float32") -> None:
     """The twin of reference.project; BLAS is the faster one where the sums are short."""
-    if out.dtype == np.float32 and _multiplies_long_sums() and len(W) >= LONG_SUM:
+    if _beats_blas(W, precision) and len(W) >= LONG_SUM:
         _multiply(x, W, out)
     else:
-        reference.project(x, W, out)
+        reference.project(x, W, out, precision)
 
 
-def weight_gradient(x: Array, dout: Array, dW: Array) -> None:
+def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:
     """The twin of reference.weight_gradient."""
-    if dW.dtype == np.float32 and _multiplies_long_sums():
+    if _beats_blas(dW, precision):
         _multiply(x, dout, dW, transpose_A=True)
     else:
-        reference.weight_gradient(x, dout, dW)
+        reference.weight_gradient(x, dout, dW, precision)
+
+
+def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32") -> None:
+    """The twin of reference.input_gradient, which serves: BLAS is the faster one."""
+    reference.input_gradient(dout, W, dx, precision)
 
 
 def _checked_ids(ids: Ids, V: int) -> Ids:

@@ -2,6 +2,7 @@
 
 Shapes: T time steps, B lanes, H hidden units. Every array is C-contiguous and of one dtype.
 What an argument is called says what it holds; arrays named first are written, never allocated.
+precision is that of the operands of matrix products: see operands.py.
 
 The LSTM, with the gates in one block of 4H columns in the order i f o g (Gers, Schmidhuber and
 Cummins 2000, without peepholes):
@@ -15,57 +16,26 @@ Cummins 2000, without peepholes):
 import numpy as np
 
 from ..arrays import Array, Ids
+from .operands import WORTH_BLOCKING as WORTH_BLOCKING
+from .operands import ThroughRecurrentWeights, column_blocks, operand
+from .operands import round_to_bfloat16 as round_to_bfloat16
 
-# One product of a time step has few rows (the lanes of one worker). OpenBLAS runs such a product
-# half as fast again on column blocks of this width that lie contiguous in memory.
-BLOCK_COLUMNS = 64
 ADAM_BLOCK = 16_384  # elements: with their moments they stay in the cache through all operations
-WORTH_BLOCKING = 8  # steps: below that, the copy costs more than it saves
 
 
-def column_blocks(W: Array, T: int) -> Array:
-    """W (K, N) as column blocks (N / width, K, width), contiguous where T steps are worth it."""
-    K, N = W.shape
-    if T < WORTH_BLOCKING:
-        return W[None]
-    width = BLOCK_COLUMNS if N % BLOCK_COLUMNS == 0 else N
-    return np.ascontiguousarray(W.reshape(K, N // width, width).swapaxes(0, 1))
-
-
-class _ThroughRecurrentWeights:
-    """dh = da Wh^T, step after step, for da (B, G H) and Wh (H, G H).
-
-    The sum over all gates is cut into one for each gate, which OpenBLAS finds faster too.
-    """
-
-    def __init__(self, Wh: Array, B: int, T: int) -> None:
-        H, N = Wh.shape
-        gates = N // H if T >= WORTH_BLOCKING else 1
-        by_gate = Wh.reshape(H, gates, N // gates)
-        blocks = [column_blocks(by_gate[:, g].T, T) for g in range(gates)]
-        self._blocks = np.stack(blocks) if gates > 1 else blocks[0][None]
-        self._shape = (B, gates, N // gates)
-        width = self._blocks.shape[-1]
-        self._products = np.empty((gates, H // width, B, width), Wh.dtype)
-        self._sum = np.empty((H // width, B, width), Wh.dtype)
-
-    def __call__(self, da: Array) -> Array:
-        """da Wh^T as (B, blocks, width): the columns of (B, H) in their order. Overwritten next."""
-        gates_first = da.reshape(self._shape).swapaxes(0, 1)
-        np.matmul(gates_first[:, None], self._blocks, out=self._products)
-        np.add.reduce(self._products, axis=0, out=self._sum)
-        in_order: Array = self._sum.swapaxes(0, 1)
-        return in_order
-
-
-def project(x: Array, W: Array, out: Array) -> None:
+def project(x: Array, W: Array, out: Array, precision: str = "float32") -> None:
     """out (R, N) = x (R, K) W (K, N)."""
-    np.matmul(x, W, out=out)
+    np.matmul(operand(x, precision), operand(W, precision), out=out)
 
 
-def weight_gradient(x: Array, dout: Array, dW: Array) -> None:
+def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:
     """dW (K, N) = x^T dout, for x (R, K) and dout (R, N)."""
-    np.matmul(x.T, dout, out=dW)
+    np.matmul(operand(x, precision).T, operand(dout, precision), out=dW)
+
+
+def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32") -> None:
+    """dx (R, K) = dout W^T, for dout (R, N) and W (K, N)."""
+    np.matmul(operand(dout, precision), operand(W, precision).T, out=dx)
 
 
 def log_softmax(logits: Array, b: Array) -> None:
@@ -131,7 +101,9 @@ def adam_update(
         w -= scratch
 
 
-def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> None:
+def lstm_forward(
+    gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array, precision: str = "float32"
+) -> None:
     """Run the LSTM over a window.
 
     gates (T, B, 4H): on entry x Wx + b, on return the activated gates i f o g.
@@ -140,13 +112,13 @@ def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> 
     Wh (H, 4H).
     """
     T, B, H = tanh_c.shape
-    blocks = column_blocks(Wh, T)
+    blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
     recurrent = product.swapaxes(0, 1)  # (B, blocks, width): the columns in their own order
     scratch = np.empty((B, H), gates.dtype)
     for t in range(T):
         a = gates[t]
-        np.matmul(h[t], blocks, out=product)
+        np.matmul(operand(h[t], precision), blocks, out=product)
         a_in_blocks = a.reshape(recurrent.shape)
         a_in_blocks += recurrent
         # sigmoid(x) = (1 + tanh(x / 2)) / 2, so that one call of tanh serves all four gates
@@ -164,7 +136,15 @@ def lstm_forward(gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array) -> 
 
 
 def lstm_backward(
-    gates: Array, dh: Array, dc: Array, dh_out: Array, h: Array, c: Array, tanh_c: Array, Wh: Array
+    gates: Array,
+    dh: Array,
+    dc: Array,
+    dh_out: Array,
+    h: Array,
+    c: Array,
+    tanh_c: Array,
+    Wh: Array,
+    precision: str = "float32",
 ) -> None:
     """Run the LSTM's backward pass over a window.
 
@@ -183,7 +163,7 @@ def lstm_backward(
     o (1 - tanh(c)^2) = o - h tanh(c) and tanh(c) o (1 - o) = h (1 - o).
     """
     T, B, H = tanh_c.shape
-    back = _ThroughRecurrentWeights(Wh, B, T)
+    back = ThroughRecurrentWeights(Wh, B, T, precision)
     slopes = np.empty((B, 2 * H), gates.dtype)  # of i and f: s (1 - s)
     scratch = np.empty((B, H), gates.dtype)
     for t in reversed(range(T)):
@@ -218,7 +198,9 @@ def lstm_backward(
         dh.reshape(recurrent.shape)[...] = recurrent
 
 
-def gru_forward(gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array) -> None:
+def gru_forward(
+    gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array, precision: str = "float32"
+) -> None:
     """Run the GRU of charlstm/cells.py over a window, gates in the order r z n.
 
     gates (T, B, 3H): on entry x Wx + b, on return r, z and n.
@@ -227,12 +209,12 @@ def gru_forward(gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array) 
     Wh (H, 3H), bn (H).
     """
     T, B, H = candidate.shape
-    blocks = column_blocks(Wh, T)
+    blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
     recurrent = np.empty((B, 3 * H), gates.dtype)
     recurrent_in_blocks = recurrent.reshape(B, len(blocks), -1)
     for t in range(T):
-        np.matmul(h[t], blocks, out=product)
+        np.matmul(operand(h[t], precision), blocks, out=product)
         recurrent_in_blocks[...] = product.swapaxes(0, 1)
         a = gates[t]
         r, z, n = a[:, :H], a[:, H : 2 * H], a[:, 2 * H :]
@@ -254,7 +236,13 @@ def gru_forward(gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array) 
 
 
 def gru_backward(
-    gates: Array, dh: Array, dh_out: Array, h: Array, candidate: Array, Wh: Array
+    gates: Array,
+    dh: Array,
+    dh_out: Array,
+    h: Array,
+    candidate: Array,
+    Wh: Array,
+    precision: str = "float32",
 ) -> None:
     """Run the GRU's backward pass over a window.
 
@@ -268,7 +256,7 @@ def gru_backward(
     Wh (H, 3H).
     """
     T, B, H = candidate.shape
-    back = _ThroughRecurrentWeights(Wh, B, T)
+    back = ThroughRecurrentWeights(Wh, B, T, precision)
     da_h = np.empty((B, 3 * H), gates.dtype)
     scratch = np.empty((B, H), gates.dtype)
     for t in reversed(range(T)):
@@ -299,21 +287,23 @@ def gru_backward(
         dh.reshape(recurrent.shape)[...] += recurrent
 
 
-def rnn_forward(a: Array, h: Array, Wh: Array) -> None:
+def rnn_forward(a: Array, h: Array, Wh: Array, precision: str = "float32") -> None:
     """Run h_t = tanh(a_t + h_{t-1} Wh) over a window.
 
     a (T, B, H): x Wx + b; used up. h (T+1, B, H): row 0 given, rows 1..T written. Wh (H, H).
     """
     T, B, _ = a.shape
-    blocks = column_blocks(Wh, T)
+    blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), a.dtype)
     for t in range(T):
-        np.matmul(h[t], blocks, out=product)
+        np.matmul(operand(h[t], precision), blocks, out=product)
         a[t].reshape(B, len(blocks), -1)[...] += product.swapaxes(0, 1)
         np.tanh(a[t], out=h[t + 1])
 
 
-def rnn_backward(a: Array, dh: Array, dh_out: Array, h: Array, Wh: Array) -> None:
+def rnn_backward(
+    a: Array, dh: Array, dh_out: Array, h: Array, Wh: Array, precision: str = "float32"
+) -> None:
     """Run the backward pass of rnn_forward.
 
     a (T, B, H): written, the gradient of x Wx + b. dh (B, H): on entry the gradient that reaches
@@ -321,7 +311,7 @@ def rnn_backward(a: Array, dh: Array, dh_out: Array, h: Array, Wh: Array) -> Non
     h (T+1, B, H), Wh (H, H).
     """
     T, B, _ = a.shape
-    back = _ThroughRecurrentWeights(Wh, B, T)
+    back = ThroughRecurrentWeights(Wh, B, T, precision)
     for t in reversed(range(T)):
         dh += dh_out[t]
         np.multiply(h[t + 1], h[t + 1], out=a[t])

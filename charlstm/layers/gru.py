@@ -20,14 +20,16 @@ class GRUWorkspace:
     gates: Array  # (T, B, 3H): r z n; after the backward pass, the gradient of x Wx + b
     h: Array  # (T+1, B, H): row 0 is the state before the window
     candidate: Array  # (T, B, H): (h Wh)_n + bn; after the backward pass, its gradient
+    precision: str
 
 
-def workspace(T: int, B: int, H: int, dtype: str) -> GRUWorkspace:
+def workspace(T: int, B: int, H: int, dtype: str, precision: str = "float32") -> GRUWorkspace:
     """Room for a window of T steps, B lanes and H units."""
     return GRUWorkspace(
         gates=np.empty((T, B, 3 * H), dtype),
         h=np.empty((T + 1, B, H), dtype),
         candidate=np.empty((T, B, H), dtype),
+        precision=precision,
     )
 
 
@@ -49,8 +51,8 @@ def forward(
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0] = state[0]
-    projection_forward(parameters, x, w.gates)
-    kernels.gru_forward(w.gates, w.h, w.candidate, parameters["Wh"], parameters["bn"])
+    projection_forward(parameters, x, w.gates, w.precision)
+    kernels.gru_forward(w.gates, w.h, w.candidate, parameters["Wh"], parameters["bn"], w.precision)
     state_after: Array = w.h[-1:].copy()
     return state_after
 
@@ -66,11 +68,11 @@ def backward(
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
-    kernels.gru_backward(w.gates, dstate[0], dout, w.h, w.candidate, parameters["Wh"])
+    kernels.gru_backward(w.gates, dstate[0], dout, w.h, w.candidate, parameters["Wh"], w.precision)
     before, da, dm = rows(w.h[:-1]), rows(w.gates), rows(w.candidate)
     H = before.shape[1]
     # the recurrent half of the candidate has a gradient of its own: r times that of the other
-    np.matmul(before.T, da[:, : 2 * H], out=gradients["Wh"][:, : 2 * H])
-    np.matmul(before.T, dm, out=gradients["Wh"][:, 2 * H :])
+    recurrent = np.concatenate((da[:, : 2 * H], dm), axis=1)
+    kernels.weight_gradient(before, recurrent, gradients["Wh"], w.precision)
     np.sum(dm, axis=0, out=gradients["bn"])
-    projection_backward(parameters, gradients, x, w.gates, dx)
+    projection_backward(parameters, gradients, x, w.gates, dx, w.precision)

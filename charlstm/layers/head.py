@@ -20,9 +20,11 @@ def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -
     parameters["b"][...] = 0
 
 
-def log_probabilities(parameters: Mapping[str, Array], x: Array, out: Array) -> None:
+def log_probabilities(
+    parameters: Mapping[str, Array], x: Array, out: Array, precision: str = "float32"
+) -> None:
     """Write log softmax(x W + b) into out (N, V), for x (N, H)."""
-    np.matmul(x, parameters["W"], out=out)
+    kernels.project(x, parameters["W"], out, precision)
     kernels.log_softmax(out, parameters["b"])
 
 
@@ -39,6 +41,7 @@ def head_backward(
     log_probs: Array,
     scales: Array,
     dx: Array,
+    precision: str = "float32",
 ) -> None:
     """Back-propagate the sum of the cross-entropies, each times its scale (N).
 
@@ -47,6 +50,6 @@ def head_backward(
     """
     kernels.cross_entropy_gradient(log_probs, targets, scales)
     dlogits = log_probs
-    np.matmul(x.T, dlogits, out=gradients["W"])
+    kernels.weight_gradient(x, dlogits, gradients["W"], precision)
     np.sum(dlogits, axis=0, out=gradients["b"])
-    np.matmul(dlogits, parameters["W"].T, out=dx)
+    kernels.input_gradient(dlogits, parameters["W"], dx, precision)

@@ -21,15 +21,17 @@ class LSTMWorkspace:
     h: Array  # (T+1, B, H): row 0 is the state before the window
     c: Array  # (T+1, B, H)
     tanh_c: Array  # (T, B, H)
+    precision: str
 
 
-def workspace(T: int, B: int, H: int, dtype: str) -> LSTMWorkspace:
+def workspace(T: int, B: int, H: int, dtype: str, precision: str = "float32") -> LSTMWorkspace:
     """Room for a window of T steps, B lanes and H units."""
     return LSTMWorkspace(
         gates=np.empty((T, B, 4 * H), dtype),
         h=np.empty((T + 1, B, H), dtype),
         c=np.empty((T + 1, B, H), dtype),
         tanh_c=np.empty((T, B, H), dtype),
+        precision=precision,
     )
 
 
@@ -51,8 +53,8 @@ def forward(
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0], w.c[0] = state
-    projection_forward(parameters, x, w.gates)
-    kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"])
+    projection_forward(parameters, x, w.gates, w.precision)
+    kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision)
     return np.stack((w.h[-1], w.c[-1]))
 
 
@@ -68,6 +70,6 @@ def backward(
     """See RecurrentLayer.backward."""
     w = workspace
     dh, dc = dstate
-    kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, parameters["Wh"])
-    kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"])
-    projection_backward(parameters, gradients, x, w.gates, dx)
+    kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision)
+    kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"], w.precision)
+    projection_backward(parameters, gradients, x, w.gates, dx, w.precision)

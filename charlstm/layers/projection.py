@@ -13,14 +13,19 @@ from ..arrays import Array, Ids
 from .recurrent import rows
 
 
-def projection_forward(parameters: Mapping[str, Array], x: Array | Ids, out: Array) -> None:
-    """Write x Wx + b into out (T, B, N), with Wx (D, N) and b (N)."""
+def projection_forward(
+    parameters: Mapping[str, Array], x: Array | Ids, out: Array, precision: str
+) -> None:
+    """Write x Wx + b into out (T, B, N), with Wx (D, N) and b (N).
+
+    precision: of the product; a gather of rows is none and rounds nothing.
+    """
     Wx, b = parameters["Wx"], parameters["b"]
     if x.ndim == 2:
         # b is added to the D rows once instead of to the T * B gathered ones
         np.take(Wx + b, x, axis=0, out=out, mode="clip")
     else:
-        kernels.project(rows(x), Wx, rows(out))
+        kernels.project(rows(x), Wx, rows(out), precision)
         out += b
 
 
@@ -30,6 +35,7 @@ def projection_backward(
     x: Array | Ids,
     dout: Array,
     dx: Array | None,
+    precision: str,
 ) -> None:
     """Overwrite the gradients of Wx and b and, if it is given, dx (T, B, D), for dout (T, B, N)."""
     dWx, db = gradients["Wx"], gradients["b"]
@@ -37,7 +43,7 @@ def projection_backward(
         kernels.sum_rows(x.reshape(-1), rows(dout), dWx)
         np.sum(dWx, axis=0, out=db)
         return
-    kernels.weight_gradient(rows(x), rows(dout), dWx)
+    kernels.weight_gradient(rows(x), rows(dout), dWx, precision)
     np.sum(rows(dout), axis=0, out=db)
     if dx is not None:
-        np.matmul(rows(dout), parameters["Wx"].T, out=rows(dx))
+        kernels.input_gradient(rows(dout), parameters["Wx"], rows(dx), precision)

@@ -12,6 +12,7 @@ class Workspace(Protocol):
     """The activations of one layer over a window, kept for its backward pass."""
 
     h: Array  # (T+1, B, H): row 0 is the state before the window, rows 1..T are the output
+    precision: str  # of the operands of matrix products: see kernels.operands
 
 
 class RecurrentLayer(Protocol):
@@ -28,8 +29,13 @@ class RecurrentLayer(Protocol):
     def initialise(self, parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
         """Fill the parameters with fresh values."""
 
-    def workspace(self, T: int, B: int, H: int, dtype: str) -> Workspace:
-        """Room for a window: what forward and backward of the same layer take."""
+    def workspace(
+        self, T: int, B: int, H: int, dtype: str, precision: str = "float32"
+    ) -> Workspace:
+        """Room for a window: what forward and backward of the same layer take.
+
+        precision: what the operands of matrix products are rounded to, bfloat16 or not at all.
+        """
 
     def forward(
         self, parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: Any

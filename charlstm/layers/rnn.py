@@ -19,11 +19,14 @@ class RNNWorkspace:
 
     a: Array  # (T, B, H): pre-activations; after the backward pass, their gradients
     h: Array  # (T+1, B, H): row 0 is the state before the window
+    precision: str
 
 
-def workspace(T: int, B: int, H: int, dtype: str) -> RNNWorkspace:
+def workspace(T: int, B: int, H: int, dtype: str, precision: str = "float32") -> RNNWorkspace:
     """Room for a window of T steps, B lanes and H units."""
-    return RNNWorkspace(a=np.empty((T, B, H), dtype), h=np.empty((T + 1, B, H), dtype))
+    return RNNWorkspace(
+        a=np.empty((T, B, H), dtype), h=np.empty((T + 1, B, H), dtype), precision=precision
+    )
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
@@ -42,8 +45,8 @@ def forward(
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0] = state[0]
-    projection_forward(parameters, x, w.a)
-    kernels.rnn_forward(w.a, w.h, parameters["Wh"])
+    projection_forward(parameters, x, w.a, w.precision)
+    kernels.rnn_forward(w.a, w.h, parameters["Wh"], w.precision)
     state_after: Array = w.h[-1:].copy()
     return state_after
 
@@ -59,6 +62,6 @@ def backward(
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
-    kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"])
-    kernels.weight_gradient(rows(w.h[:-1]), rows(w.a), gradients["Wh"])
-    projection_backward(parameters, gradients, x, w.a, dx)
+    kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"], w.precision)
+    kernels.weight_gradient(rows(w.h[:-1]), rows(w.a), gradients["Wh"], w.precision)
+    projection_backward(parameters, gradients, x, w.a, dx, w.precision)

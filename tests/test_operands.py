@@ -1,0 +1,102 @@
+"""Rounding to bfloat16, and what each product does with operands that are rounded."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from oracles import relative_error
+
+from charlstm import kernels
+from charlstm.kernels import reference
+from charlstm.kernels.operands import round_to_bfloat16
+
+SIGNIFICANT = 8  # bits of a bfloat16's significand, the leading one included
+SMALLEST = Fraction(1, 2 ** (126 + SIGNIFICANT - 1))  # the spacing below the smallest normal one
+
+
+def nearest(x: float) -> float:
+    """The nearest bfloat16 by the definition, in exact arithmetic; ties go to the even one."""
+    if math.isnan(x) or math.isinf(x) or x == 0:
+        return x
+    exponent = math.frexp(x)[1]  # |x| is 0.5 to 1 times 2 to this
+    place = max(Fraction(2) ** (exponent - SIGNIFICANT), SMALLEST)
+    rounded = round(Fraction(x) / place) * place  # round() takes ties to even
+    if abs(rounded) >= Fraction(2) ** 128:
+        return math.copysign(math.inf, x)
+    return math.copysign(float(rounded), x)
+
+
+def from_bits(bits: object) -> np.ndarray:
+    return np.asarray(bits, np.uint32).view(np.float32)
+
+
+ONE = 0x3F800000
+PLACES = {
+    "ties to even": [ONE + 0x8000, ONE + 0x18000, 0x7F7E8000, 0x00008000, 0x00018000],
+    "beside ties": [ONE + 0x7FFF, ONE + 0x8001, ONE + 0x17FFF, ONE + 0x18001],
+    "denormals": [0x1, 0x7FFF, 0x8001, 0x10000, 0x7F8000, 0x7FFFFF],
+    "over an exponent": [0x3FFF8000, 0x3FFFFFFF, 0x007F8000],
+    "beyond the largest": [0x7F7F0000, 0x7F7F7FFF, 0x7F7F8000, 0x7F7FFFFF],
+    "zero and infinity": [0, 0x7F800000],
+    "NaN": [0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0x7F80FFFF],
+}
+
+
+@pytest.mark.parametrize("bits", PLACES.values(), ids=PLACES)
+def test_rounding_is_to_nearest_even(bits):
+    for sign in (0, 0x80000000):
+        x = from_bits(np.array(bits, np.uint32) | np.uint32(sign))
+        y = round_to_bfloat16(x)
+        expected = np.array([nearest(float(value)) for value in x], np.float32)
+        assert np.array_equal(y, expected, equal_nan=True)
+        numbers = ~np.isnan(x)
+        assert (np.signbit(y) == np.signbit(x))[numbers].all()
+        assert not (y.view(np.uint32) & 0xFFFF).any()  # what is left fits 16 bits
+
+
+def test_rounding_anything_is_as_pytorch_rounds_and_by_the_definition():
+    bits = np.random.default_rng(0).integers(2**32, size=200_000, dtype=np.uint32)
+    x = from_bits(np.concatenate((bits, bits & 0xFFFF8000)))  # the second half: many ties
+    y = round_to_bfloat16(x)
+    some = np.arange(0, len(x), 40)
+    expected = np.array([nearest(float(value)) for value in x[some]], np.float32)
+    assert np.array_equal(y[some], expected, equal_nan=True)
+    torch = pytest.importorskip("torch")
+    theirs = torch.from_numpy(x).to(torch.bfloat16).to(torch.float32).numpy()
+    assert np.array_equal(y, theirs, equal_nan=True)
+
+
+def test_rounding_leaves_its_operand_and_takes_any_memory_order():
+    x = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
+    before = x.copy()
+    assert (round_to_bfloat16(x.T[::2]) == round_to_bfloat16(x).T[::2]).all()
+    assert (x == before).all()
+    with pytest.raises(ValueError, match="only float32 is rounded to bfloat16, not float64"):
+        round_to_bfloat16(x.astype(np.float64))
+
+
+PRODUCTS = {  # the name of a product: its operands for R rows, K inputs, N outputs; the product
+    "project": (("RK", "KN"), lambda x, W: x @ W),
+    "weight_gradient": (("RK", "RN"), lambda x, dout: x.T @ dout),
+    "input_gradient": (("RN", "KN"), lambda dout, W: dout @ W.T),
+}
+
+
+@pytest.mark.parametrize("module", [kernels, reference])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_product_is_the_float32_product_of_rounded_operands(module, name):
+    operands, product = PRODUCTS[name]
+    sizes, rng = {"R": 21, "K": 40, "N": 17}, np.random.default_rng(3)
+    first, second = (
+        rng.normal(size=[sizes[letter] for letter in letters]).astype(np.float32)
+        for letters in operands
+    )
+    exact = product(first.astype(np.float64), second.astype(np.float64))
+    rounded = product(*(round_to_bfloat16(a).astype(np.float64) for a in (first, second)))
+    out = np.full(exact.shape, np.nan, np.float32)
+    getattr(module, name)(first, second, out)
+    assert relative_error(out, exact) < 1e-6
+    getattr(module, name)(first, second, out, precision="bfloat16")
+    assert relative_error(out, rounded) < 1e-6
+    assert relative_error(out, exact) > 1e-4
