@@ -9,7 +9,7 @@ from types import ModuleType
 
 from ..config import ModelConfig
 from ..errors import CharlstmError
-from . import native, reference
+from . import library, native, reference
 from .generation import NativeGeneration
 from .reference import gru_backward, gru_forward, rnn_backward, rnn_forward  # NumPy only
 
@@ -23,8 +23,8 @@ _implementation: ModuleType = reference
 
 if _FORCED != "numpy":
     try:
-        DESCRIPTION = f"native kernels ({native.instruction_set()})"
-    except native.UnavailableError as error:
+        DESCRIPTION = f"native kernels ({library.description()})"
+    except library.UnavailableError as error:
         if _FORCED == "native":
             raise CharlstmError(f"CHARLSTM_KERNELS=native: {error}") from None
         DESCRIPTION = f"NumPy kernels ({error})"

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..arrays import Array, Ids
 from ..config import ModelConfig
-from . import native
+from . import library, native
 
 
 class _Generation(ctypes.Structure):
@@ -78,7 +78,7 @@ class NativeGeneration:
             probabilities=self._keep("probabilities", np.zeros(V), np.float64),
             ranks=self._keep("ranks", np.zeros((V, 2)), np.float64),
         )
-        self._generate = native.function("generate")
+        self._generate = library.function("generate")
         self._generate.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t] + 2 * [ctypes.c_void_p]
 
     def run(self, steps: int, uniforms: Array) -> Ids:

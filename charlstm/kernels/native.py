@@ -1,21 +1,21 @@
-"""The native kernels, called through ctypes, which releases the interpreter lock meanwhile."""
+"""The native kernels, called through ctypes, which releases the interpreter lock meanwhile.
 
-import ctypes
-import importlib.util
-import os
-import threading
-from functools import cache
-from typing import Any
+Each is the twin of the function of its name in reference.py, which serves what they do not take:
+float64, windows too short to be worth packing for, and bfloat16 where no instruction multiplies it.
+"""
 
 import numpy as np
 
 from ..arrays import Array, Ids
-from ..errors import CharlstmError
 from . import reference
-
-# (name, its bit in what the library finds, floats in a vector), the best first
-_INSTRUCTION_SETS = (("avx512", 2, 16), ("avx2", 1, 8), ("neon", 4, 4), ("portable", 0, 4))
-
+from .library import (
+    address,
+    bfloat16_set,
+    float32_set,
+    scratch,
+    typed_function,
+    width,
+)
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
@@ -25,81 +25,21 @@ LONG_SUM = 512
 WIDE = 256
 
 
-class UnavailableError(Exception):
-    """There is no native library here; the message says why."""
+def _way(array: Array, precision: str, T: int = reference.WORTH_BLOCKING) -> str | None:
+    """The instruction set that takes products of this precision, or None: the reference does."""
+    if array.dtype != np.float32 or reference.WORTH_BLOCKING > T:
+        return None
+    return bfloat16_set() if precision == "bfloat16" else float32_set()
 
 
-@cache
-def _library() -> ctypes.CDLL:
-    spec = importlib.util.find_spec("charlstm.kernels._native")
-    if spec is None or spec.origin is None:
-        raise UnavailableError("the native ones were not built: no C compiler at installation?")
-    try:
-        return ctypes.CDLL(spec.origin)
-    except OSError as error:
-        raise UnavailableError(f"the native ones cannot be loaded: {error}") from error
+def _padded(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
 
 
-@cache
-def _chosen() -> tuple[str, int]:
-    """The instruction set to use and its vector width, or what CHARLSTM_ISA asks for."""
-    found = _library().instruction_sets()
-    forced = os.environ.get("CHARLSTM_ISA")
-    usable = [(name, width) for name, bit, width in _INSTRUCTION_SETS if found & bit == bit]
-    for name, width in usable:
-        if forced in (None, "", name):
-            return name, width
-    names = ", ".join(name for name, _ in usable)
-    raise CharlstmError(f"CHARLSTM_ISA={forced}: this machine has {names}")
-
-
-def instruction_set() -> str:
-    """The instruction set that the kernels run with; UnavailableError without a library."""
-    return _chosen()[0]
-
-
-class _Scratch(threading.local):
-    """Room for packed weights, kept by each thread from call to call."""
-
-    def __init__(self) -> None:
-        self._room = np.empty(0, np.float32)
-
-    def address(self, floats: int) -> int:
-        if len(self._room) < floats:
-            self._room = np.empty(floats, np.float32)
-        return self._room.ctypes.data
-
-
-_scratch = _Scratch()
-
-
-def _address(array: Array, *shape: int) -> int:
-    """The address of a contiguous float32 array of this shape; C would not notice another."""
-    if array.dtype != np.float32 or array.shape != shape or not array.flags.c_contiguous:
-        raise ValueError(f"not a contiguous float32 array of shape {shape}: {array.dtype}")
-    return array.ctypes.data
-
-
-def _serves(array: Array, T: int) -> bool:
-    """Whether the native kernels take this: float32, and enough steps to be worth packing for."""
-    return array.dtype == np.float32 and T >= reference.WORTH_BLOCKING
-
-
-def function(name: str) -> Any:
-    """The C function of this name for the instruction set in use; it returns nothing."""
-    found = _library()[f"{name}_{instruction_set()}"]  # a new object at each call
-    found.restype = None
-    return found
-
-
-@cache
-def _function(name: str, sizes: int, flags: int, addresses: int) -> Any:
-    """The C function that takes so many sizes, then flags, then addresses."""
-    found = function(name)
-    found.argtypes = (
-        sizes * [ctypes.c_ssize_t] + flags * [ctypes.c_int] + addresses * [ctypes.c_void_p]
-    )
-    return found
+def _room_for_bfloat16(rows: int, K: int, columns: int) -> int:
+    """Bytes for twice so many rows of an operand, and a panel for every 64 columns."""
+    whole_tiles = _padded(rows, 16) + 32  # what fills the last block too
+    return 2 * _padded(K, 32) * (2 * whole_tiles + _padded(columns, 64)) + 3 * 64
 
 
 def lstm_forward(
@@ -107,19 +47,23 @@ def lstm_forward(
 ) -> None:
     """The twin of reference.lstm_forward, which serves float64 and short windows."""
     T, B, H = tanh_c.shape
-    if not _serves(gates, T) or precision == "bfloat16":
+    isa = _way(gates, precision, T)
+    if isa is None:
         reference.lstm_forward(gates, h, c, tanh_c, Wh, precision)
         return
-    _function("lstm_forward", 3, 0, 6)(
+    name, room = "lstm_forward", 4 * (H + 16) * 4 * H
+    if precision == "bfloat16":
+        name, room = "lstm_forward_bfloat16", _room_for_bfloat16(B, H, 4 * _padded(H, 16))
+    typed_function(name, 3, 0, 6, isa)(
         T,
         B,
         H,
-        _address(gates, T, B, 4 * H),
-        _address(h, T + 1, B, H),
-        _address(c, T + 1, B, H),
-        _address(tanh_c, T, B, H),
-        _address(Wh, H, 4 * H),
-        _scratch.address((H + 16) * 4 * H),
+        address(gates, T, B, 4 * H),
+        address(h, T + 1, B, H),
+        address(c, T + 1, B, H),
+        address(tanh_c, T, B, H),
+        address(Wh, H, 4 * H),
+        scratch.address(room),
     )
 
 
@@ -136,69 +80,85 @@ def lstm_backward(
 ) -> None:
     """The twin of reference.lstm_backward."""
     T, B, H = tanh_c.shape
-    if not _serves(gates, T) or precision == "bfloat16":
+    isa = _way(gates, precision, T)
+    if isa is None:
         reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, precision)
         return
-    _function("lstm_backward", 3, 0, 8)(
+    name, room = "lstm_backward", 4 * (H + 64) * 4 * H
+    if precision == "bfloat16":
+        name, room = "lstm_backward_bfloat16", _room_for_bfloat16(B, 4 * H, H)
+    typed_function(name, 3, 0, 8, isa)(
         T,
         B,
         H,
-        _address(gates, T, B, 4 * H),
-        _address(dh, B, H),
-        _address(dc, B, H),
-        _address(dh_out, T, B, H),
-        _address(c, T + 1, B, H),
-        _address(tanh_c, T, B, H),
-        _address(Wh, H, 4 * H),
-        _scratch.address((H + 64) * 4 * H),
+        address(gates, T, B, 4 * H),
+        address(dh, B, H),
+        address(dc, B, H),
+        address(dh_out, T, B, H),
+        address(c, T + 1, B, H),
+        address(tanh_c, T, B, H),
+        address(Wh, H, 4 * H),
+        scratch.address(room),
     )
 
 
-def _multiply(
-    A: Array, B: Array, C: Array, *, transpose_A: bool = False, transpose_B: bool = False
+def multiply(
+    A: Array,
+    B: Array,
+    C: Array,
+    *,
+    transpose_A: bool = False,
+    transpose_B: bool = False,
+    precision: str = "float32",
 ) -> None:
     """C (M, N) = A B over K terms, either of them transposed; all contiguous float32."""
     M, N = C.shape
     K = A.shape[0] if transpose_A else A.shape[1]
-    compute = _function("multiply", 3, 2, 4)
-    compute(
+    name, room = "multiply", 4 * 64 * K
+    if precision == "bfloat16":
+        name, room = "multiply_bfloat16", _room_for_bfloat16(M, K, 64)
+    typed_function(name, 3, 2, 4, _way(C, precision))(
         M,
         N,
         K,
         transpose_A,
         transpose_B,
-        _address(A, *((K, M) if transpose_A else (M, K))),
-        _address(B, *((N, K) if transpose_B else (K, N))),
-        _address(C, M, N),
-        _scratch.address(64 * K),
+        address(A, *((K, M) if transpose_A else (M, K))),
+        address(B, *((N, K) if transpose_B else (K, N))),
+        address(C, M, N),
+        scratch.address(room),
     )
 
 
-def _beats_blas(W: Array, precision: str) -> bool:
-    """Whether our products for weights W (K, N), or their gradient, are worth their packing."""
-    wide = W.dtype == np.float32 and W.shape[1] >= WIDE
-    return wide and precision == "float32" and instruction_set() == "avx512"
+def _multiplies(W: Array, precision: str) -> bool:
+    """Whether to take our products for weights W (K, N), or their gradient, and not BLAS."""
+    if precision == "bfloat16":
+        return _way(W, precision) is not None
+    return W.shape[1] >= WIDE and _way(W, precision) == "avx512"
 
 
 def project(x: Array, W: Array, out: Array, precision: str = "float32") -> None:
     """The twin of reference.project; BLAS is the faster one where the sums are short."""
-    if _beats_blas(W, precision) and len(W) >= LONG_SUM:
-        _multiply(x, W, out)
+    if _multiplies(W, precision) and (precision == "bfloat16" or len(W) >= LONG_SUM):
+        multiply(x, W, out, precision=precision)
     else:
         reference.project(x, W, out, precision)
 
 
 def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:
     """The twin of reference.weight_gradient."""
-    if _beats_blas(dW, precision):
-        _multiply(x, dout, dW, transpose_A=True)
+    if _multiplies(dW, precision):
+        multiply(x, dout, dW, transpose_A=True, precision=precision)
     else:
         reference.weight_gradient(x, dout, dW, precision)
 
 
 def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32") -> None:
-    """The twin of reference.input_gradient, which serves: BLAS is the faster one."""
-    reference.input_gradient(dout, W, dx, precision)
+    """The twin of reference.input_gradient; in float32 BLAS is the faster one."""
+    if precision == "bfloat16" and _multiplies(W, precision):
+        multiply(dout, W, dx, transpose_B=True, precision=precision)
+    else:
+        reference.input_gradient(dout, W, dx, precision)
 
 
 def _checked_ids(ids: Ids, V: int) -> Ids:
@@ -215,8 +175,8 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
         return
     (R,), (V, N) = ids.shape, sums.shape
     checked = _checked_ids(ids, V)
-    compute = _function("sum_rows", 3, 0, 3)
-    compute(R, N, V, checked.ctypes.data, _address(rows, R, N), _address(sums, V, N))
+    compute = typed_function("sum_rows", 3, 0, 3)
+    compute(R, N, V, checked.ctypes.data, address(rows, R, N), address(sums, V, N))
 
 
 def log_softmax(logits: Array, b: Array) -> None:
@@ -225,7 +185,7 @@ def log_softmax(logits: Array, b: Array) -> None:
         reference.log_softmax(logits, b)
         return
     N, V = logits.shape
-    _function("log_softmax", 2, 0, 2)(N, V, _address(logits, N, V), _address(b, V))
+    typed_function("log_softmax", 2, 0, 2)(N, V, address(logits, N, V), address(b, V))
 
 
 def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
@@ -235,8 +195,8 @@ def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> Non
         return
     N, V = log_probs.shape
     checked = _checked_ids(targets, V)
-    compute = _function("cross_entropy_gradient", 2, 0, 3)
-    compute(N, V, checked.ctypes.data, _address(log_probs, N, V), _address(scales, N))
+    compute = typed_function("cross_entropy_gradient", 2, 0, 3)
+    compute(N, V, checked.ctypes.data, address(log_probs, N, V), address(scales, N))
 
 
 def adam_update(
@@ -248,25 +208,25 @@ def adam_update(
         return
     (n,) = weights.shape
     numbers = np.array([constants[name] for name in _ADAM_CONSTANTS], np.float32)
-    addresses = (_address(array, n) for array in (weights, gradient, mean, square))
-    _function("adam_update", 1, 0, 5)(n, *addresses, numbers.ctypes.data)
+    addresses = (address(array, n) for array in (weights, gradient, mean, square))
+    typed_function("adam_update", 1, 0, 5)(n, *addresses, numbers.ctypes.data)
 
 
 def packed(W: Array, *, gates: bool) -> Array:
     """W (K, N) in panels for the products of single steps; those of gates have N = 4H."""
     K, N = W.shape
-    width = 4 * _chosen()[1]
-    columns = -(-N // width) * width if not gates else 4 * -(-N // width) * (width // 4)
+    panel = 4 * width()
+    columns = _padded(N, panel)
     room = np.empty(K * columns, np.float32)
-    pack = _function("pack_gates" if gates else "pack_columns", 2, 0, 2)
-    pack(K, N // 4 if gates else N, _address(W, K, N), room.ctypes.data)
+    pack = typed_function("pack_gates" if gates else "pack_columns", 2, 0, 2)
+    pack(K, N // 4 if gates else N, address(W, K, N), room.ctypes.data)
     return room
 
 
 def activation(name: str, x: Array) -> Array:
     """tanh or sigmoid of a 1-D float32 array, as the kernels compute it: for the tests."""
     y = np.empty_like(x)
-    _function("activation", 1, 1, 2)(
-        len(x), name == "tanh", _address(x, len(x)), _address(y, len(x))
+    typed_function("activation", 1, 1, 2)(
+        len(x), name == "tanh", address(x, len(x)), address(y, len(x))
     )
     return y
