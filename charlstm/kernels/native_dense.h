@@ -7,16 +7,8 @@ void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int 
   const int at_once = rows_at_once(M, MOST_ROWS);
   for (ptrdiff_t first = 0; first < N; first += PANEL) {
     const ptrdiff_t columns = least(PANEL, N - first);
-    for (ptrdiff_t k = 0; k < K; k++) {
-      float *row = packed + k * PANEL;
-      if (!transpose_B && columns == PANEL) {
-        for (ptrdiff_t j = 0; j < PANEL; j += WIDTH) store(row + j, load(B + k * N + first + j));
-      } else {
-        for (ptrdiff_t j = 0; j < columns; j++)
-          row[j] = transpose_B ? B[(first + j) * K + k] : B[k * N + first + j];
-        for (ptrdiff_t j = columns; j < PANEL; j++) row[j] = 0;
-      }
-    }
+    pack_panel(transpose_B, K, columns, transpose_B ? B + first * K : B + first,
+               transpose_B ? K : N, packed);
     for (ptrdiff_t m = 0; m < M; m += at_once) {
       const int rows = (int)least(at_once, M - m);
       if (transpose_A)

@@ -75,14 +75,6 @@ static long long draw(const Generation *s, const float *logits, double uniform) 
 }
 #endif
 
-/* W (K, N) to panels of PANEL columns: (ceil(N / PANEL), K, PANEL). */
-void NAME(pack_columns)(ptrdiff_t K, ptrdiff_t N, const float *W, float *packed) {
-  for (ptrdiff_t first = 0; first < N; first += PANEL)
-    for (ptrdiff_t k = 0; k < K; k++, packed += PANEL)
-      for (ptrdiff_t j = 0; j < PANEL; j++)
-        packed[j] = first + j < N ? W[k * N + first + j] : 0;
-}
-
 /* (B, N) = x (B, K) times packed columns (K, N), plus b (N). */
 static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, const float *packed,
                         const float *b, float *out) {

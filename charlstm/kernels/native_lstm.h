@@ -1,17 +1,6 @@
 /* The LSTM recurrence over a window, fused: the twin of lstm_forward and lstm_backward in
  * reference.py. T steps, B lanes, H units.
  */
-/* Wh^T (4H, H) to panels of PANEL columns: (ceil(H / PANEL), 4H, PANEL). */
-static void pack_backward(ptrdiff_t H, const float *Wh, float *packed) {
-  for (ptrdiff_t first = 0; first < H; first += PANEL) {
-    ptrdiff_t columns = least(PANEL, H - first);
-    for (ptrdiff_t k = 0; k < 4 * H; k++, packed += PANEL) {
-      for (ptrdiff_t j = 0; j < columns; j++) packed[j] = Wh[(first + j) * 4 * H + k];
-      for (ptrdiff_t j = columns; j < PANEL; j++) packed[j] = 0;
-    }
-  }
-}
-
 /* gates (T, B, 4H): x Wx + b, becomes i f o g. h, c (T+1, B, H): row 0 given. tanh_c (T, B, H).
  * packed: room for ceil(H / WIDTH) * WIDTH * 4H floats. */
 void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *h, float *c,
@@ -43,7 +32,7 @@ void NAME(lstm_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, fl
                          float *packed) {
   float sums[MOST_ROWS * PANEL];
   const int at_once = rows_at_once(B, MOST_ROWS);
-  pack_backward(H, Wh, packed);
+  pack_transpose(H, 4 * H, Wh, packed);
   for (ptrdiff_t t = T - 1; t >= 0; t--) {
     for (ptrdiff_t row = 0; row < B; row++) {
       const ptrdiff_t lane = t * B + row;

@@ -64,3 +64,52 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
         for (ptrdiff_t j = 0; j < VECTORS; j++, packed += WIDTH)
           store(packed, load_part(W + (k * 4 + gate + j) * H + first, H - first));
 }
+
+/* One panel (K, PANEL) of so many columns, and zeros: of W (K, columns), or of the transpose of W
+ * (columns, K); the rows of W are `stride` apart. */
+INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
+                       ptrdiff_t stride, float *packed) {
+  for (ptrdiff_t k = 0; k < K; k++, packed += PANEL) {
+    if (!transposed && columns >= PANEL) {
+      for (ptrdiff_t j = 0; j < PANEL; j += WIDTH) store(packed + j, load(W + k * stride + j));
+      continue;
+    }
+    for (ptrdiff_t j = 0; j < least(PANEL, columns); j++)
+      packed[j] = transposed ? W[j * stride + k] : W[k * stride + j];
+    for (ptrdiff_t j = columns; j < PANEL; j++) packed[j] = 0;
+  }
+}
+
+/* W (K, N) to panels: (ceil(N / PANEL), K, PANEL). */
+void NAME(pack_columns)(ptrdiff_t K, ptrdiff_t N, const float *W, float *packed) {
+  for (ptrdiff_t first = 0; first < N; first += PANEL, packed += K * PANEL)
+    pack_panel(0, K, N - first, W + first, N, packed);
+}
+
+/* The transpose of W (H, N) to panels: (ceil(H / PANEL), N, PANEL). */
+static void pack_transpose(ptrdiff_t H, ptrdiff_t N, const float *W, float *packed) {
+  for (ptrdiff_t first = 0; first < H; first += PANEL, packed += N * PANEL)
+    pack_panel(1, N, H - first, W + first * N, N, packed);
+}
+
+/* As many floats as a panel has columns, or the first n of them and zeros. */
+INLINE void load_row(const float *p, ptrdiff_t n, vec *row) {
+  if (n >= PANEL)
+    for (int j = 0; j < VECTORS; j++) row[j] = load(p + j * WIDTH);
+  else
+    for (int j = 0; j < VECTORS; j++)
+      row[j] = j * WIDTH < n ? load_part(p + j * WIDTH, n - j * WIDTH) : (vec){0};
+}
+
+INLINE void store_row(float *p, const vec *row, ptrdiff_t n) {
+  if (n >= PANEL)
+    for (int j = 0; j < VECTORS; j++) store(p + j * WIDTH, row[j]);
+  else
+    for (int j = 0; j < VECTORS && j * WIDTH < n; j++)
+      store_part(p + j * WIDTH, row[j], n - j * WIDTH);
+}
+
+/* Ask for as many floats as a panel has columns, before a product, for the arithmetic after it. */
+INLINE void prefetch_row(const float *p) {
+  for (int j = 0; j < PANEL; j += 16) __builtin_prefetch(p + j, 1);
+}
