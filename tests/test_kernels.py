@@ -24,35 +24,64 @@ def _serve_short_windows(monkeypatch):
     monkeypatch.setattr(reference, "WORTH_BLOCKING", 1)
 
 
-def window(T, B, H):
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+MODULES = native, reference
+CELLS = pytest.mark.parametrize("cell", GATES)
+
+
+def window(cell, T, B, H):
+    """What the cell's forward function takes, by name; NaN stands in all that it writes."""
     rng = np.random.default_rng(T * 10_000 + B * 100 + H)
 
     def draw(*shape, scale=1.0):
         return rng.normal(0, scale, shape).astype(np.float32)
 
-    h, c = draw(T + 1, B, H, scale=0.5), draw(T + 1, B, H)
-    return draw(T, B, 4 * H), h, c, np.empty((T, B, H), np.float32), draw(H, 4 * H, scale=H**-0.5)
+    N, unwritten = GATES[cell] * H, np.full((T, B, H), np.nan, np.float32)
+    arrays = {"a" if cell == "rnn" else "gates": draw(T, B, N), "h": draw(T + 1, B, H, scale=0.5)}
+    arrays["Wh"] = draw(H, N, scale=H**-0.5)
+    if cell == "lstm":
+        arrays |= {"c": draw(T + 1, B, H), "tanh_c": unwritten}
+        arrays["c"][1:] = np.nan
+    elif cell == "gru":
+        arrays |= {"candidate": unwritten, "bn": draw(H)}
+    arrays["h"][1:] = np.nan
+    return arrays
 
 
+def window_back(cell, after):
+    """What the cell's backward function takes, by name, after its forward function."""
+    (T, B, H), rng = after["h"][1:].shape, np.random.default_rng(1)
+    arrays = {name: array for name, array in after.items() if name != "bn"}
+    if cell == "rnn":
+        arrays["a"] = np.full_like(after["a"], np.nan)
+    arrays["dh_out"] = rng.normal(size=(T, B, H)).astype(np.float32)
+    for name in ("dh", "dc") if cell == "lstm" else ("dh",):
+        arrays[name] = rng.normal(size=(B, H)).astype(np.float32)
+    return arrays
+
+
+def run(module, function, arrays, precision="float32"):
+    """The same arrays after module.function, which works on copies."""
+    copies = {name: array.copy() for name, array in arrays.items()}
+    getattr(module, function)(**copies, precision=precision)
+    return copies
+
+
+def assert_equal(mine, theirs):
+    for name in mine:
+        assert relative_error(mine[name], theirs[name]) < 1e-5, name
+
+
+@CELLS
 @pytest.mark.parametrize("shape", SHAPES)
-def test_lstm_equals_its_twin(shape):
-    T, B, H = shape
-    theirs, mine = window(*shape), window(*shape)
-    reference.lstm_forward(*theirs)
-    native.lstm_forward(*mine)
-    for name, a, b in zip(("gates", "h", "c", "tanh_c"), mine, theirs, strict=False):
-        assert relative_error(a, b) < 1e-5, name
-    rng = np.random.default_rng(1)
-    dh, dc = rng.normal(size=(2, B, H)).astype(np.float32)
-    dh_out = rng.normal(size=(T, B, H)).astype(np.float32)
-    results = []
-    for module in (native, reference):
-        gates, h, c, tanh_c, Wh = (array.copy() for array in theirs)
-        out = gates, dh.copy(), dc.copy()
-        module.lstm_backward(*out, dh_out, h, c, tanh_c, Wh)
-        results.append(out)
-    for name, a, b in zip(("gates", "dh", "dc"), *results, strict=True):
-        assert relative_error(a, b) < 1e-5, name
+def test_a_recurrence_equals_its_twin(cell, shape):
+    begun = window(cell, *shape)
+    mine, theirs = (run(module, f"{cell}_forward", begun) for module in MODULES)
+    if cell == "rnn":  # of no use any more
+        del mine["a"]
+    assert_equal(mine, theirs)
+    back = window_back(cell, theirs)
+    assert_equal(*(run(module, f"{cell}_backward", back) for module in MODULES))
 
 
 def units_in_the_last_place(y, exact):
@@ -80,27 +109,53 @@ def test_activations_are_within_four_units_in_the_last_place(name):
     assert y[-3:-1].tolist() == ([1.0, -1.0] if name == "tanh" else [1.0, 0.0])
 
 
-def test_a_nan_is_not_lost():
-    gates, h, c, tanh_c, Wh = window(3, 4, 20)
-    h[0, 1, 7] = np.nan
-    native.lstm_forward(gates, h, c, tanh_c, Wh)
+@CELLS
+def test_a_nan_is_not_lost(cell):
+    begun = window(cell, 3, 4, 20)
+    begun["h"][0, 1, 7] = np.nan
+    h = run(native, f"{cell}_forward", begun)["h"]
     assert np.isnan(h[1:, 1]).all() and np.isfinite(h[1:, [0, 2, 3]]).all()
+    begun["h"][0, 1, 7] = 0
+    back = window_back(cell, run(native, f"{cell}_forward", begun))
+    back["dh_out"][1, 2, 19] = np.nan
+    dh = run(native, f"{cell}_backward", back)["dh"]
+    assert np.isnan(dh[2]).all() and np.isfinite(dh[[0, 1, 3]]).all()
 
 
-def test_float64_takes_the_numpy_way():
-    arrays = [array.astype(np.float64) for array in window(4, 3, 5)]
-    theirs = [array.copy() for array in arrays]
-    native.lstm_forward(*arrays)
-    reference.lstm_forward(*theirs)
-    assert (arrays[1][1:] == theirs[1][1:]).all()
+@CELLS
+def test_float64_takes_the_numpy_way(cell):
+    begun = {name: array.astype(np.float64) for name, array in window(cell, 4, 3, 5).items()}
+    mine, theirs = (run(module, f"{cell}_forward", begun) for module in MODULES)
+    assert (mine["h"] == theirs["h"]).all()
+    back = {name: array.astype(np.float64) for name, array in window_back(cell, mine).items()}
+    mine, theirs = (run(module, f"{cell}_backward", back) for module in MODULES)
+    assert (mine["dh"] == theirs["dh"]).all()
 
 
-def test_what_c_would_not_notice_is_refused():
-    gates, h, c, tanh_c, Wh = window(4, 3, 5)
-    with pytest.raises(ValueError, match=r"shape \(5, 20\)"):
-        native.lstm_forward(gates, h, c, tanh_c, Wh.T.copy())
-    with pytest.raises(ValueError, match="contiguous"):
-        native.lstm_forward(gates, h[:, ::-1], c, tanh_c, Wh)
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_bfloat16_takes_the_numpy_way(cell):
+    begun = window(cell, 4, 3, 5)
+    mine, theirs = (run(module, f"{cell}_forward", begun, "bfloat16") for module in MODULES)
+    assert (mine["h"] == theirs["h"]).all()
+    back = window_back(cell, mine)
+    mine, theirs = (run(module, f"{cell}_backward", back, "bfloat16") for module in MODULES)
+    assert (mine["dh"] == theirs["dh"]).all()
+
+
+@CELLS
+def test_what_c_would_not_notice_is_refused(cell):
+    begun = window(cell, 4, 3, 5)
+    back = window_back(cell, run(native, f"{cell}_forward", begun))
+    for function, arrays in ((f"{cell}_forward", begun), (f"{cell}_backward", back)):
+        for name, array in arrays.items():
+            wrong = [array[1:], array[..., ::-1]]
+            if name not in ("a", "gates"):  # float64 in these takes the NumPy way
+                wrong.append(array.astype(np.float64))
+            if (function, name) == ("lstm_backward", "h"):  # which NumPy alone makes use of
+                wrong = []
+            for instead in wrong:
+                with pytest.raises(ValueError, match="not a contiguous float32 array of shape"):
+                    getattr(native, function)(**arrays | {name: instead})
 
 
 def test_the_library_has_every_instruction_set_that_the_machine_has():

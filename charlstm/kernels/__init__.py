@@ -11,7 +11,6 @@ from ..config import ModelConfig
 from ..errors import CharlstmError
 from . import library, native, reference
 from .generation import NativeGeneration
-from .reference import gru_backward, gru_forward, rnn_backward, rnn_forward  # NumPy only
 
 _FORCED = os.environ.get("CHARLSTM_KERNELS", "")
 if _FORCED not in ("", "numpy", "native"):
@@ -33,6 +32,8 @@ if _FORCED != "numpy":
         _implementation = native
 
 lstm_forward, lstm_backward = _implementation.lstm_forward, _implementation.lstm_backward
+gru_forward, gru_backward = _implementation.gru_forward, _implementation.gru_backward
+rnn_forward, rnn_backward = _implementation.rnn_forward, _implementation.rnn_backward
 project, weight_gradient = _implementation.project, _implementation.weight_gradient
 input_gradient = _implementation.input_gradient
 log_softmax = _implementation.log_softmax

@@ -1,7 +1,8 @@
 """The native kernels, called through ctypes, which releases the interpreter lock meanwhile.
 
 Each is the twin of the function of its name in reference.py, which serves what they do not take:
-float64, windows too short to be worth packing for, and bfloat16 where no instruction multiplies it.
+float64, windows too short to be worth packing for, bfloat16 where no instruction multiplies it, and
+the GRU's and the RNN's recurrence in bfloat16.
 """
 
 import numpy as np
@@ -99,6 +100,87 @@ def lstm_backward(
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
         scratch.address(room),
+    )
+
+
+def gru_forward(
+    gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array, precision: str = "float32"
+) -> None:
+    """The twin of reference.gru_forward."""
+    T, B, H = candidate.shape
+    if precision == "bfloat16" or _way(gates, precision, T) is None:
+        reference.gru_forward(gates, h, candidate, Wh, bn, precision)
+        return
+    typed_function("gru_forward", 3, 0, 6)(
+        T,
+        B,
+        H,
+        address(gates, T, B, 3 * H),
+        address(h, T + 1, B, H),
+        address(candidate, T, B, H),
+        address(Wh, H, 3 * H),
+        address(bn, H),
+        scratch.address(4 * (H + 64) * 3 * H),
+    )
+
+
+def gru_backward(
+    gates: Array,
+    dh: Array,
+    dh_out: Array,
+    h: Array,
+    candidate: Array,
+    Wh: Array,
+    precision: str = "float32",
+) -> None:
+    """The twin of reference.gru_backward."""
+    T, B, H = candidate.shape
+    if precision == "bfloat16" or _way(gates, precision, T) is None:
+        reference.gru_backward(gates, dh, dh_out, h, candidate, Wh, precision)
+        return
+    typed_function("gru_backward", 3, 0, 7)(
+        T,
+        B,
+        H,
+        address(gates, T, B, 3 * H),
+        address(dh, B, H),
+        address(dh_out, T, B, H),
+        address(h, T + 1, B, H),
+        address(candidate, T, B, H),
+        address(Wh, H, 3 * H),
+        scratch.address(4 * (H + 64) * 3 * H),
+    )
+
+
+def rnn_forward(a: Array, h: Array, Wh: Array, precision: str = "float32") -> None:
+    """The twin of reference.rnn_forward."""
+    T, B, H = a.shape
+    if precision == "bfloat16" or _way(a, precision, T) is None:
+        reference.rnn_forward(a, h, Wh, precision)
+        return
+    addresses = address(a, T, B, H), address(h, T + 1, B, H), address(Wh, H, H)
+    room = scratch.address(4 * (H + 64) * H)
+    typed_function("rnn_forward", 3, 0, 4)(T, B, H, *addresses, room)
+
+
+def rnn_backward(
+    a: Array, dh: Array, dh_out: Array, h: Array, Wh: Array, precision: str = "float32"
+) -> None:
+    """The twin of reference.rnn_backward."""
+    T, B, H = a.shape
+    if precision == "bfloat16" or _way(a, precision, T) is None:
+        reference.rnn_backward(a, dh, dh_out, h, Wh, precision)
+        return
+    typed_function("rnn_backward", 3, 0, 6)(
+        T,
+        B,
+        H,
+        address(a, T, B, H),
+        address(dh, B, H),
+        address(dh_out, T, B, H),
+        address(h, T + 1, B, H),
+        address(Wh, H, H),
+        scratch.address(4 * (H + 64) * H),
     )
 
 

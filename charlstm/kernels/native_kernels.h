@@ -16,4 +16,8 @@
 
 #include "native_lstm.h"
 
+#include "native_gru.h"
+
+#include "native_rnn.h"
+
 #include "native_generate.h"
