@@ -53,6 +53,7 @@ class TrainConfig:
     beta1: float = 0.9  # decay of the mean gradient (adam), or the momentum (sgd)
     beta2: float = 0.999  # decay of the mean squared gradient (adam, rmsprop)
     weight_decay: float = 0.0  # decoupled: times the rate, off every weight at each step
+    average: float = 0.0  # decay a step of the moving average of the weights; 0: none is kept
     clip: float = 5.0  # largest norm of the whole gradient; 0: no limit
     clip_value: float = 0.0  # largest absolute value of each element; 0: no limit
     dropout: float = 0.0  # of each layer's output, one mask a window
@@ -74,7 +75,7 @@ class TrainConfig:
         for name in ("epochs", "steps", "minutes", "eval_every", "keep_every", "workers"):
             value = getattr(self, name)
             _require(self, name, value is None or value > 0, "above 0")
-        for name in ("beta1", "beta2", "dropout", "reset"):
+        for name in ("beta1", "beta2", "average", "dropout", "reset"):
             _require(self, name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
         for name in ("decay", "final_lr"):
             _require(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")

@@ -32,6 +32,20 @@ def blocks(span: slice) -> Iterator[slice]:
         yield slice(start, min(start + BLOCK, span.stop))
 
 
+def average_weights(average: Array, weights: Array, span: slice, decay: float, step: int) -> None:
+    """Move average[span] towards weights[span], after step `step` (from 1).
+
+    The average is exponential (Polyak and Juditsky 1992 had the plain one). While a run is young
+    the decay is (1 + step) / (10 + step), as TensorFlow's ExponentialMovingAverage takes it when it
+    is told the step: about the last ninth of the steps counts, and not where they began.
+    """
+    kept = min(decay, (1 + step) / (10 + step))
+    for block in blocks(span):
+        change = weights[block] - average[block]
+        change *= 1 - kept
+        average[block] += change
+
+
 class Adam:
     """Kingma and Ba 2015: the mean gradient over the root of the mean squared gradient."""
 

@@ -136,6 +136,12 @@ _TRAIN_OPTIONS = (
         type=float,
         help="Taken off each weight at each step, times the rate.  [default: 0]",
     ),
+    click.option(
+        "--average",
+        type=float,
+        help="Decay, at each step, of a moving average of the weights, such as 0.998; best is then "
+        "the average, or the last weights where they are better; 0: none.  [default: 0]",
+    ),
     click.option("--clip", type=float, help="Largest norm of the gradient; 0: any.  [default: 1]"),
     click.option(
         "--clip-value", type=float, help="Largest value in the gradient; 0: any.  [default: 0]"

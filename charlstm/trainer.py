@@ -12,7 +12,7 @@ from .config import TrainConfig
 from .errors import CharlstmError
 from .layers.head import cross_entropy
 from .model import CharModel, Workspace
-from .optimizers import blocks, make_optimizer
+from .optimizers import average_weights, blocks, make_optimizer
 from .parallel import Workers, available_cores, one_blas_thread, share
 from .parameters import Parameters
 from .randomness import generator, generator_state, restore_generator
@@ -25,6 +25,8 @@ class Trainer:
 
     Each worker thread has some of the lanes; their gradients meet once a step. The number of
     workers fixes the order of that sum, hence the last bits: `config` holds it once it is known.
+
+    averaged is a model of the moving average of the weights, None without config.average.
 
     total_steps is what the schedule counts to: from config.steps or config.epochs, or set from
     outside for a run with a time budget; None while no end is known.
@@ -47,6 +49,10 @@ class Trainer:
         )
         self.workers = Workers(workers)
         self.optimizer = make_optimizer(config, model.parameters.vector)
+        self.averaged: CharModel | None = None
+        if config.average:
+            self.averaged = CharModel(model.config, model.vocab)
+            self.averaged.parameters.vector[:] = model.parameters.vector
         self.schedule = Schedule(config)
         self.total_steps = config.steps
         if config.epochs is not None:
@@ -155,22 +161,21 @@ class Trainer:
         return squares
 
     def _update(self, k: int, rate: float) -> None:
-        """Clip the gradient over span k and let the optimizer take its step there."""
-        c = self.config
-        gradient = self._gradients[0].vector
-        span = gradient[self._spans[k]]
+        """Clip the gradient over span k, let the optimizer take its step there, and average."""
+        c, span, step = self.config, self._spans[k], self.steps_done + 1
+        weights, gradient = self.model.parameters.vector, self._gradients[0].vector
+        part = gradient[span]
         if c.clip and self.gradient_norm > c.clip:
-            span *= c.clip / self.gradient_norm
+            part *= c.clip / self.gradient_norm
         if c.clip_value:
-            np.clip(span, -c.clip_value, c.clip_value, out=span)
-        self.optimizer.update(
-            self.model.parameters.vector, gradient, self._spans[k], rate, self.steps_done + 1
-        )
+            np.clip(part, -c.clip_value, c.clip_value, out=part)
+        self.optimizer.update(weights, gradient, span, rate, step)
+        if self.averaged is not None:
+            average_weights(self.averaged.parameters.vector, weights, span, c.average, step)
 
     def saved(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """All that it takes to go on bit for bit: arrays by name, and a JSON object."""
-        arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
-        return {**arrays, "state": self.state}, {
+        return self._arrays(), {
             "steps_done": self.steps_done,
             "total_steps": self.total_steps,
             "lanes": self.lanes.state(),
@@ -180,11 +185,17 @@ class Trainer:
             "pass_count": self._pass_count,
         }
 
+    def _arrays(self) -> dict[str, Array]:
+        """The arrays beside the weights that training changes, by the name they are saved under."""
+        arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
+        arrays["state"] = self.state
+        if self.averaged is not None:
+            arrays["average"] = self.averaged.parameters.vector
+        return arrays
+
     def restore(self, arrays: dict[str, Array], progress: dict[str, Any]) -> None:
         """Go on from what `saved` gave, in a trainer of the same model, text and config."""
-        own = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
-        own["state"] = self.state
-        for name, array in own.items():
+        for name, array in self._arrays().items():
             if name not in arrays or arrays[name].shape != array.shape:
                 raise CharlstmError(f"the saved {name} does not fit this run")
             array[...] = arrays[name]

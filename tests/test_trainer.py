@@ -119,6 +119,31 @@ def test_dropout_masks_are_fixed_over_a_window_and_drawn_anew_for_each():
         assert trainer.step() == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("decay", [0.3, 0.9, 0.998])
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 2e-6), ("float64", 1e-14)])
+def test_average_of_the_weights_after_each_step(decay, dtype, bound):
+    """The recurrence as published, in float64, over spans of two workers of several blocks each."""
+    trainer = make(hidden=60, dtype=dtype, average=decay, lr=0.02, clip=1.0, workers=2)
+    assert len(trainer.model.parameters.vector) > 2 * 16_384
+    weights, average = trainer.model.parameters.vector, trainer.averaged.parameters.vector
+    expected = weights.astype(np.float64)
+    for step in range(1, 26):
+        trainer.step()
+        kept = min(decay, (1 + step) / (10 + step))
+        expected = kept * expected + (1 - kept) * weights
+        assert relative_error(average, expected) < bound
+    assert relative_error(average, weights) > 1e-3
+    trainer.close()
+
+
+def test_average_leaves_the_training_as_it_is():
+    expected, without = trained(6, workers=2)
+    losses, trainer = trained(6, workers=2, average=0.9)
+    assert losses == expected and without.averaged is None
+    weights = trainer.model.parameters.vector
+    assert weights.tobytes() == without.model.parameters.vector.tobytes()
+
+
 def test_learns_a_text_that_repeats():
     text = "abcde\n" * 60
     vocab = Vocab.from_text(text)
@@ -176,6 +201,7 @@ def test_epochs_are_counted_in_steps():
 SAVING = [
     {"dropout": 0.3, "optimizer": "sgd", "beta1": 0.9},
     {"dropout": 0.3, "optimizer": "adam", "schedule": "cosine", "steps": 40, "warmup": 5},
+    {"dropout": 0.3, "reset": 0.1, "average": 0.95, "workers": 2},
     {"optimizer": "rmsprop", "weight_decay": 0.1, "schedule": "plateau", "patience": 1},
     {"dropout": 0.1, "schedule": "step", "decay_every": 1, "workers": 2},
     {"schedule": "halve-on-rise", "lr": 1.0, "optimizer": "sgd"},
@@ -208,6 +234,9 @@ def test_resume_goes_on_bit_for_bit_from_any_step(options, after):
     assert (again.epoch, again.learning_rate) == (whole.epoch, whole.learning_rate)
     for name, moments in whole.optimizer.moments.items():
         assert again.optimizer.moments[name].tobytes() == moments.tobytes()
+    if whole.averaged is not None:
+        averages = [trainer.averaged.parameters.vector.tobytes() for trainer in (again, whole)]
+        assert averages[0] == averages[1]
     whole.close()
     again.close()
 
@@ -216,6 +245,9 @@ def test_what_does_not_fit_is_not_restored():
     arrays, progress = make(optimizer="sgd").saved()
     with pytest.raises(CharlstmError, match=r"the saved moments\.mean does not fit this run"):
         make(optimizer="adam").restore(arrays, progress)
+    arrays, progress = make().saved()
+    with pytest.raises(CharlstmError, match="the saved average does not fit this run"):
+        make(average=0.9).restore(arrays, progress)
     arrays, progress = make(lanes=4).saved()
     with pytest.raises(CharlstmError, match="the saved state does not fit this run"):
         make(lanes=5).restore(arrays, progress)
