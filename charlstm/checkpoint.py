@@ -32,7 +32,8 @@ _DTYPES = {"float32": "F32", "float64": "F64"}
 class Checkpoint:
     """What a file holds.
 
-    progress: step, epoch, seconds, losses: what `charlstm info` shows, in every file.
+    progress: which weights these are, step, epoch, seconds, losses: what `charlstm info` shows, in
+        every file.
     training, arrays: what only a run that goes on needs; empty in `best`.
     """
 

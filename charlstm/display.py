@@ -131,6 +131,7 @@ class RunDisplay:
             self._say(f"step {event['step']:,}: training {training} a {self._unit}")
             return
         best = ", the best so far" if event["is_best"] else ""
+        best += " (averaged weights)" if event["weights"] == "average" else ""
         self._say(
             f"step {event['step']:,}: training {event['train_loss']:.4f}, validation "
             f"{in_nats_and_bits(event['val_loss'])} a {self._unit}{best}"

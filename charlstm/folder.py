@@ -1,9 +1,9 @@
 """The folder of a run: which files lie there, and what can be read from them.
 
 best.safetensors   the weights of the lowest validation loss (the latest, without validation)
-last.safetensors   all that it takes to go on
+last.safetensors   all that it takes to go on: its model is of the last weights
 metrics.jsonl      one event a line
-step-N.safetensors with keep_every
+step-N.safetensors with keep_every; of the average of the weights, where there is one
 stdin-N.txt        the corpus, if it came from standard input
 """
 

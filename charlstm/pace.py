@@ -12,10 +12,14 @@ MOST_EVALUATIONS, EVALUATION_PART = 10, 0.2
 
 
 class Pace:
-    """Running means of the seconds for a step and for an evaluation with its saves."""
+    """Running means of the seconds for a step and for an evaluation with its saves.
 
-    def __init__(self, characters_per_step: float) -> None:
+    models_at_end: how many models the last evaluation measures, where the others measure one.
+    """
+
+    def __init__(self, characters_per_step: float, models_at_end: int = 1) -> None:
         self._characters_per_step = characters_per_step
+        self._more_at_end = models_at_end - 1
         self._steps = 0
         self._seconds = 0.0  # of the timed steps among the first, until the speed is known
         self.seconds_per_step = 0.0
@@ -54,16 +58,17 @@ class Pace:
     def evaluations_within(self, seconds: float) -> int:
         """How many evaluations to make in a run that has so long to go."""
         affordable = EVALUATION_PART * seconds / max(self.seconds_per_evaluation, 1e-3)
-        return min(MOST_EVALUATIONS, max(1, int(affordable)))
+        return min(MOST_EVALUATIONS, max(1, int(affordable) - self._more_at_end))
 
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
         """How many steps fit with their evaluations; without eval_every, evaluations_within."""
         seconds -= EXIT_SECONDS
         if eval_every is None:
-            seconds -= self.evaluations_within(seconds) * self.seconds_per_evaluation
+            evaluations = self.evaluations_within(seconds) + self._more_at_end
+            seconds -= evaluations * self.seconds_per_evaluation
             return max(0, int(seconds / self.seconds_per_step))
         # the last evaluation comes at the end, whether its turn has come or not
-        seconds -= self.seconds_per_evaluation
+        seconds -= (1 + self._more_at_end) * self.seconds_per_evaluation
         per_step = self.seconds_per_step + self.seconds_per_evaluation / eval_every
         return max(0, int(seconds / per_step))
 

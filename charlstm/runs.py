@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from . import kernels
 from .checkpoint import Checkpoint, save_checkpoint
 from .config import config_to_json
@@ -83,7 +85,7 @@ class Run:
         # one character has nothing to be predicted from
         self.validation_ids = validation_ids[:VALIDATION_CHARACTERS]
         self.validates = len(validation_ids) > 1
-        self.pace = Pace(trainer.characters_per_step)
+        self.pace = Pace(trainer.characters_per_step, 1 if trainer.averaged is None else 2)
         self.eval_every = trainer.config.eval_every
         if trainer.total_steps is not None:
             # Known before the first step: no evaluation may depend on how fast the machine is.
@@ -154,7 +156,8 @@ class Run:
         elif not self._plan_told:
             self._plan()
         if config.keep_every and step % config.keep_every == 0:
-            self._save(f"step-{step:06d}.safetensors")
+            weights, model = next(iter(self._models().items()))
+            self._save(f"step-{step:06d}.safetensors", weights, model)
         if self.finished() or self._evaluation_is_due():
             self._evaluate()
 
@@ -189,26 +192,46 @@ class Run:
 
     def _evaluate(self) -> None:
         began = time.monotonic()
-        trainer, model = self.trainer, self.trainer.model
+        trainer = self.trainer
         train_loss = sum(self._losses) / len(self._losses)
+        self._require_finite(float(np.abs(trainer.model.parameters.vector).max()))
+        models = self._models()
+        val_losses = {}
         is_best = not self.validates
+        weights = next(iter(models))
         if self.validates:
-            self.val_loss = evaluate(
-                model, self.validation_ids, workers=trainer.workers
-            ).nats_per_character
-            self._require_finite(self.val_loss)
+            for name, model in models.items():
+                val_losses[name] = evaluate(
+                    model, self.validation_ids, workers=trainer.workers
+                ).nats_per_character
+                self._require_finite(val_losses[name])
+            weights = min(val_losses, key=val_losses.__getitem__)
+            self.val_loss = val_losses[weights]
             trainer.schedule.observe(self.val_loss)
             is_best = self.best_val_loss is None or self.val_loss < self.best_val_loss
             if is_best:
                 self.best_val_loss = self.val_loss
         self._losses, self._logged = [], 0
-        self._event("eval", train_loss=train_loss, val_loss=self.val_loss, is_best=is_best)
+        self._event("eval", train_loss=train_loss, val_loss=self.val_loss, val_losses=val_losses,
+                    weights=weights, is_best=is_best)  # fmt: skip
+        model = models[weights]
         sample = model.sample(SAMPLE_CHARACTERS, seed=trainer.steps_done)
         self.observer({"event": "sample", "text": sample})
         if is_best:
-            self._save(BEST)
+            self._save(BEST, weights, model)
         self._save_last()
-        self.pace.count_evaluation(time.monotonic() - began)
+        self.pace.count_evaluation((time.monotonic() - began) / len(models))
+
+    def _models(self) -> dict[str, CharModel]:
+        """What to evaluate: the average of the weights, and at the end the last weights as well.
+
+        Until then the rate is high and the average better; to measure both would take time off
+        the training.
+        """
+        last, average = {"last": self.trainer.model}, self.trainer.averaged
+        if average is None:
+            return last
+        return {"average": average, **(last if self.finished() else {})}
 
     def _require_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -223,8 +246,9 @@ class Run:
 
     # -- its files --------------------------------------------------------------------------
 
-    def _progress(self) -> dict[str, Any]:
+    def _progress(self, weights: str) -> dict[str, Any]:
         return {
+            "weights": weights,
             "step": self.trainer.steps_done,
             "total_steps": self.trainer.total_steps,
             "epoch": self.trainer.epoch,
@@ -234,8 +258,8 @@ class Run:
             "train_characters": self.train_characters,
         }
 
-    def _save(self, name: str) -> None:
-        save_checkpoint(self.folder / name, Checkpoint(self.trainer.model, self._progress()))
+    def _save(self, name: str, weights: str, model: CharModel) -> None:
+        save_checkpoint(self.folder / name, Checkpoint(model, self._progress(weights)))
         self._event("save", file=name)
 
     def _save_last(self) -> None:
@@ -254,7 +278,7 @@ class Run:
             "losses": self._losses,
             "logged": self._logged,
         }
-        checkpoint = Checkpoint(self.trainer.model, self._progress(), training, arrays)
+        checkpoint = Checkpoint(self.trainer.model, self._progress("last"), training, arrays)
         save_checkpoint(self.folder / LAST, checkpoint)
         self._event("save", file=LAST)
 

@@ -47,14 +47,15 @@ def _unskipped(report):
     return report
 
 
-# A run that takes a fraction of a second, and all that makes resumption hard: dropout, several
-# passes, two workers, a schedule that depends on the evaluations.
+# A run that takes a fraction of a second, and all that makes resumption hard: dropout, averaged
+# weights, several passes, two workers, a schedule that depends on the evaluations.
 SMALL = {
     "hidden": 16,
     "layers": 2,
     "lanes": 16,
     "window": 12,
     "dropout": 0.2,
+    "average": 0.9,
     "lr": 0.005,
     "steps": 60,
     "eval_every": 10,

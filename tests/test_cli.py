@@ -92,6 +92,19 @@ def test_train_says_what_it_does_on_standard_error_and_the_result_on_standard_ou
     assert "seed 5" in err and "step 4: training" in err and "the best so far" in err
     assert "nats (" in err and "bits) a character" in err
     assert f"charlstm sample -r {folder}" in err
+    assert "averaged" not in err
+
+
+def test_train_says_which_weights_were_evaluated_and_info_which_a_file_holds(
+    cli, text_file, tmp_path
+):
+    small = ("--steps", 4, "--hidden", 4, "--eval-every", 2, "--average", 0.5)
+    lines = cli("train", text_file, "-r", tmp_path / "run", *small).stderr.splitlines()
+    evaluations = [line for line in lines if line.startswith("step ")]
+    assert len(evaluations) == 2
+    assert evaluations[0].endswith(", the best so far (averaged weights)")
+    assert "average 0.5" in cli("info", tmp_path / "run").stdout
+    assert "weights last" in cli("info", tmp_path / "run" / "last.safetensors").stdout
 
 
 def test_quiet_and_json(cli, text_file, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 from charlstm.pace import EXIT_SECONDS, Pace
 
 
-def pace_of(seconds_per_step, steps=50, evaluation=0.0):
-    pace = Pace(1000)
+def pace_of(seconds_per_step, steps=50, evaluation=0.0, models_at_end=1):
+    pace = Pace(1000, models_at_end)
     for _ in range(steps):
         pace.count_step(seconds_per_step)
     pace.count_evaluation(evaluation)
@@ -61,6 +61,17 @@ def test_evaluations_take_a_fifth_of_the_time_at_most(seconds, count):
     assert pace.evaluations_within(seconds) == count
     steps = pace.steps_within(seconds + EXIT_SECONDS, None)
     assert steps == pytest.approx(max(0, 10 * (seconds - 2 * count)), abs=1)
+
+
+def test_the_last_evaluation_may_measure_two_models():
+    one, two = pace_of(0.1, evaluation=2.0), pace_of(0.1, evaluation=2.0, models_at_end=2)
+    assert one.steps_within(100, 50) - two.steps_within(100, 50) == pytest.approx(
+        2.0 / (0.1 + 2.0 / 50), abs=1
+    )
+    assert one.steps_within(300, None) - two.steps_within(300, None) == pytest.approx(20, abs=1)
+    assert one.steps_within(50, None) == two.steps_within(50, None)  # but one evaluation fewer
+    assert (one.evaluations_within(50), two.evaluations_within(50)) == (5, 4)
+    assert two.evaluations_within(3) == 1
 
 
 def test_no_time_left_is_no_step():

@@ -27,6 +27,14 @@ def arrays_of(path):
     return {name: (array.dtype, array.tobytes()) for name, array in load_file(path).items()}
 
 
+def weights_of(path):
+    return load_checkpoint(path).model.parameters.vector.tobytes()
+
+
+def average_of(path):
+    return load_checkpoint(path).arrays["average"].tobytes()
+
+
 def events_of(folder):
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     assert text.endswith("\n")
@@ -97,6 +105,7 @@ def test_the_small_run_is_hard_to_resume(whole):
         "training.moments.mean",
         "training.moments.square",
         "training.state",
+        "training.average",
     }
     config = load_checkpoint(folder / LAST).training["config"]
     assert config["workers"] == 2 and config["dropout"] == 0.2
@@ -131,13 +140,52 @@ def test_best_holds_the_weights_of_the_lowest_validation_loss(whole, hard_text):
     folder, copies = whole
     evaluations = [event for event in events_of(folder) if event["event"] == "eval"]
     best = min(evaluations, key=lambda event: event["val_loss"])
-    weights = {n: a for n, a in arrays_of(copies[best["step"]] / LAST).items() if "." in n}
-    weights = {n: a for n, a in weights.items() if not n.startswith("training.")}
-    assert arrays_of(folder / BEST) == weights
+    assert best["weights"] == "average"
+    assert weights_of(folder / BEST) == average_of(copies[best["step"]] / LAST)
+    assert load_checkpoint(folder / BEST).progress["weights"] == "average"
     model, text = charlstm.load(folder), hard_text.read_text(encoding="utf-8")
     ids = model.vocab.encode(text)[int(len(text) * 0.9) :]
     loss = charlstm.scorer.evaluate(model, ids).nats_per_character
     assert loss == pytest.approx(best["val_loss"], rel=1e-6)
+
+
+def test_averaged_weights_are_evaluated_and_at_the_end_the_last_ones_too(whole, hard_text):
+    folder, copies = whole
+    evaluations = [event for event in events_of(folder) if event["event"] == "eval"]
+    assert [set(event["val_losses"]) for event in evaluations] == 5 * [{"average"}] + [
+        {"average", "last"}
+    ]
+    for event in evaluations:
+        assert event["val_loss"] == min(event["val_losses"].values())
+        assert event["val_losses"][event["weights"]] == event["val_loss"]
+    text = hard_text.read_text(encoding="utf-8")
+    saved = load_checkpoint(copies[60] / LAST)
+    ids = saved.model.vocab.encode(text)[int(len(text) * 0.9) :]
+    for name, vector in ("last", None), ("average", saved.arrays["average"]):
+        if vector is not None:
+            saved.model.parameters.vector[:] = vector
+        loss = charlstm.scorer.evaluate(saved.model, ids).nats_per_character
+        assert loss == pytest.approx(evaluations[-1]["val_losses"][name], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("average", "steps", "lr", "better"),
+    [(0.0, 30, 0.003, "last"), (0.99, 30, 0.003, "last"), (0.99, 200, 0.03, "average")],
+)
+def test_best_is_the_better_of_the_average_and_the_last_weights(
+    text_file, tmp_path, average, steps, lr, better
+):
+    """Weights that still move fast favour the one, a rate that stays high the other."""
+    changes = {"average": average, "steps": steps, "eval_every": steps, "lr": lr, "dropout": 0.0}
+    run = charlstm.train(
+        text_file, tmp_path / "run", **{**SMALL, **changes, "schedule": "constant"}
+    )
+    event = next(event for event in events_of(run.path) if event["event"] == "eval")
+    assert event["weights"] == better and run.best_val_loss == event["val_loss"]
+    of = {"last": weights_of, "average": average_of}[better]
+    assert weights_of(run.path / BEST) == of(run.path / LAST)
+    assert load_checkpoint(run.path / BEST).progress["weights"] == better
+    assert load_checkpoint(run.path / LAST).progress["weights"] == "last"
 
 
 def test_checkpoints_do_not_fill_the_disk(whole):
@@ -145,11 +193,13 @@ def test_checkpoints_do_not_fill_the_disk(whole):
     assert {path.name for path in whole[0].iterdir()} == {BEST, LAST, "metrics.jsonl"}
 
 
-def test_keep_every_keeps_more(text_file, tmp_path):
-    run = charlstm.train(text_file, tmp_path / "run", **{**SMALL, "steps": 25, "keep_every": 10})
+def test_keep_every_keeps_more(whole, hard_text, tmp_path):
+    run = charlstm.train(hard_text, tmp_path / "run", **{**SMALL, "steps": 25, "keep_every": 10})
     kept = sorted(path.name for path in run.path.glob("step-*"))
     assert kept == ["step-000010.safetensors", "step-000020.safetensors"]
     assert charlstm.load(run.path / kept[0]).vocab == run.model.vocab
+    copies = whole[1]
+    assert weights_of(run.path / kept[0]) == average_of(copies[10] / LAST)
 
 
 def test_seed_is_stored_and_fixes_the_run(whole, hard_text, tmp_path):
@@ -445,8 +495,9 @@ def test_no_validation_part_works_and_best_is_the_latest(text_file, tmp_path):
     assert run.best_val_loss is None
     assert any("no validation text" in notice for notice in events[0]["notices"])
     assert events[0]["validation_characters"] == 0
-    weights = {n: a for n, a in arrays_of(run.path / LAST).items() if not n.startswith("training.")}
-    assert arrays_of(run.path / BEST) == weights
+    assert weights_of(run.path / BEST) == average_of(run.path / LAST)
+    plain = charlstm.train(text_file, tmp_path / "plain", val_frac=0, **{**SMALL, "average": 0.0})
+    assert weights_of(plain.path / BEST) == weights_of(plain.path / LAST)
     stop = events_of(run.path)[-1]
     assert (stop["event"], stop["best_val_loss"]) == ("stop", None)
 
