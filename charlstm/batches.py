@@ -77,11 +77,14 @@ class Lanes(Batches):
     """Windows of ids for truncated back-propagation through time.
 
     The text is read as a ring, cut into `count` lanes of equal length. Each pass starts at a new
-    random offset, so that over the passes no place is always a lane's first or a window's last.
+    random offset, so that over the passes no place is always a lane's first, a window's last, or
+    left out: a pass ends with the last whole window of a lane. Without `recut` all start at 0.
     """
 
-    def __init__(self, ids: Ids, count: int, window: int, rng: np.random.Generator) -> None:
-        self.ids = ids
+    def __init__(
+        self, ids: Ids, count: int, window: int, rng: np.random.Generator, recut: bool = True
+    ) -> None:
+        self.ids, self.recut = ids, recut
         self.count, self.window = fit_lanes(len(ids), count, window)
         self.lane_length = len(ids) // self.count
         self.windows_per_pass = self.lane_length // self.window
@@ -90,7 +93,7 @@ class Lanes(Batches):
 
     def _begin_pass(self) -> None:
         super()._begin_pass()
-        self.offset = int(self._rng.integers(len(self.ids)))
+        self.offset = int(self._rng.integers(len(self.ids))) if self.recut else 0
 
     @property
     def starts_afresh(self) -> bool:

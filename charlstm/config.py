@@ -41,6 +41,7 @@ class TrainConfig:
 
     lanes: int = 50  # parallel streams of text, or lines: the batch size
     window: int = 50  # steps of truncated back-propagation through time; the longest line
+    recut: bool = True  # each pass cuts the text into lanes at another place
     reduction: Reduction = "mean"  # of a window's losses, before the gradient
     optimizer: Optimizer = "adam"
     lr: float = 2e-3  # the peak learning rate

@@ -88,6 +88,12 @@ _TRAIN_OPTIONS = (
         "in one piece.  [default: 64; 256 with --lines]",
     ),
     click.option(
+        "--recut/--no-recut",
+        default=None,
+        help="Whether each pass cuts the text into lanes at another place, drawn at random.  "
+        "[default: recut]",
+    ),
+    click.option(
         "--reduction",
         type=click.Choice(get_args(config.Reduction)),
         help="Of a step's losses, before the gradient.  [default: mean]",

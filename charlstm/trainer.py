@@ -42,7 +42,7 @@ class Trainer:
             end = line_end(model.vocab)
             self.lanes = Lines(ids, end, config.lanes, config.window, rng)
         else:
-            self.lanes = Lanes(ids, config.lanes, config.window, rng)
+            self.lanes = Lanes(ids, config.lanes, config.window, rng, config.recut)
         workers = min(config.workers or available_cores(), self.lanes.count)
         self.config = replace(
             config, lanes=self.lanes.count, window=self.lanes.window, workers=workers

@@ -10,8 +10,9 @@ from charlstm.batches import Lanes, fit_lanes
 from charlstm.randomness import generator
 
 
-def lanes_of(length, count, window, seed=0):
-    return Lanes(np.arange(length, dtype=np.uint16), count, window, generator(seed, "lanes"))
+def lanes_of(length, count, window, seed=0, recut=True):
+    rng = generator(seed, "lanes")
+    return Lanes(np.arange(length, dtype=np.uint16), count, window, rng, recut)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,38 @@ def test_a_pass_reads_each_place_at_most_once_and_nearly_all():
     assert len(set(seen.tolist())) == len(seen) == 7 * 15 * 9
 
 
+@pytest.mark.parametrize("recut", [True, False])
+@pytest.mark.parametrize(
+    ("length", "count", "window"), [(1000, 7, 9), (840, 7, 10), (101, 1, 100), (513, 16, 31)]
+)
+def test_how_often_each_place_is_learned(length, count, window, recut):
+    """Exactly once a pass, but for the ends of the lanes: those of a pass are as counted here."""
+    lanes, passes = lanes_of(length, count, window, recut=recut), 40
+    learned = np.zeros(length, int)
+    expected = np.zeros(length, int)
+    for _ in range(passes):
+        for lane in range(count):
+            first = lanes.offset + lane * (length // count) + 1
+            whole_windows = length // count // window * window
+            expected[np.arange(first, first + whole_windows) % length] += 1
+        for _ in range(lanes.windows_per_pass):
+            np.add.at(learned, lanes.next_window()[1:], 1)
+    assert (learned == expected).all() and learned.max() <= passes
+    left_out = length * passes - learned.sum()
+    assert left_out < passes * count * (window + 1)
+    if left_out == 0:
+        assert set(learned) == {passes}
+    else:
+        assert bool(learned.min()) == recut  # without it always the same places
+
+
+def test_without_recut_each_pass_is_as_the_first():
+    lanes = lanes_of(1000, 5, 10, recut=False)
+    one, two = ([lanes.next_window() for _ in range(lanes.windows_per_pass)] for _ in range(2))
+    assert np.array_equal(one, two) and lanes.offset == 0 and lanes.passes == 2
+    assert one[0][:, 0].tolist() == list(range(11))
+
+
 def test_each_pass_is_cut_elsewhere():
     lanes = lanes_of(1000, 5, 10)
     offsets = set()
@@ -70,14 +103,15 @@ def test_seed_fixes_the_order():
     assert (first == b.next_window()).all() and (first != c.next_window()).any()
 
 
+@pytest.mark.parametrize("recut", [True, False])
 @pytest.mark.parametrize("done", [0, 1, 11, 12, 13, 40])
-def test_goes_on_from_any_saved_position(done):
-    lanes = lanes_of(500, 4, 10, 5)
+def test_goes_on_from_any_saved_position(done, recut):
+    lanes = lanes_of(500, 4, 10, 5, recut)
     for _ in range(done):
         lanes.next_window()
     saved = json.loads(json.dumps(lanes.state()))
     expected = [lanes.next_window() for _ in range(30)]
-    other = lanes_of(500, 4, 10, 99)
+    other = lanes_of(500, 4, 10, 99, recut)
     other.restore(saved)
     assert all((other.next_window() == window).all() for window in expected)
     assert (other.passes, other.offset) == (lanes.passes, lanes.offset)

@@ -204,6 +204,7 @@ SAVING = [
     {"dropout": 0.3, "reset": 0.1, "average": 0.95, "workers": 2},
     {"optimizer": "rmsprop", "weight_decay": 0.1, "schedule": "plateau", "patience": 1},
     {"dropout": 0.1, "schedule": "step", "decay_every": 1, "workers": 2},
+    {"recut": False, "average": 0.5},
     {"schedule": "halve-on-rise", "lr": 1.0, "optimizer": "sgd"},
 ]
 
