@@ -1,6 +1,7 @@
 """scripts/bench: what it counts, and what it prints."""
 
 import json
+import sys
 
 import pytest
 from load_script import load_script
@@ -8,6 +9,7 @@ from load_script import load_script
 import charlstm
 
 bench = load_script("bench")
+measuring = sys.modules["measuring"]  # which it has found beside it
 
 KEYS = (
     *("task", "backend", "precision", "layers", "hidden", "lanes", "window", "milliseconds"),
@@ -17,9 +19,11 @@ KEYS = (
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(bench, "SGEMM_SIZES", (64,))
+    monkeypatch.setattr(measuring, "SGEMM_SIZES", (64,))
+    monkeypatch.setattr(bench, "BF16_SIZE", 64)
     monkeypatch.setattr(bench, "BLOCK_SECONDS", 0.01)
     monkeypatch.setattr(bench, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(measuring, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(bench, "START_REPEATS", 1)
 
 
@@ -32,11 +36,12 @@ def measure(capsys, *arguments):
     """The machine, the rows by task and peer's precision, and the figures of processes."""
     result = json.loads(run(capsys, "--json", *arguments))
     assert set(result) == {"machine", "rows", "processes"}
-    assert set(result["machine"]) == {"cpu", "cores", "numpy", "torch", "sgemm_gflops"}
+    assert set(result["machine"]) == {
+        *("cpu", "cores", "numpy", "torch", "sgemm_gflops", "bfloat16_gflops")
+    }
     for row in result["rows"]:
         assert set(row) == set(KEYS)
         assert row["backend"] == charlstm.kernels.BACKEND
-        assert row["precision"] == "float32"
         seconds = row["milliseconds"] / 1e3
         characters = row["lanes"] * row["window"]
         assert row["characters_per_second"] == pytest.approx(characters / seconds)
@@ -54,14 +59,18 @@ def test_counts_the_operations_of_a_training_step():
 def test_compares_with_pytorch(capsys):
     pytest.importorskip("torch")
     result = measure(capsys, "--bf16")
-    train, sample, autocast = result["rows"]
-    assert [row["task"] for row in result["rows"]] == ["train", "sample", "train"]
+    rows = result["rows"]
+    assert [(row["task"], row["precision"], row["lanes"]) for row in rows] == [
+        *(("train", precision, lanes) for lanes in (50, 64) for precision in bench.PRECISIONS),
+        ("sample", "float32", 1),
+    ]
+    train, bfloat16, sample = rows[0], rows[1], rows[-1]
     assert "bf16" not in train["peer"]
-    if autocast["peer"] is None:  # oneDNN's bfloat16 wants AVX-512
-        result["rows"].remove(autocast)
-    else:
-        assert "bf16" in autocast["peer"]
-    for row in result["rows"]:
+    assert bfloat16["peer"] is None or "bf16" in bfloat16["peer"]
+    for row in (train, bfloat16, sample):
+        if row["peer"] is None:  # oneDNN's bfloat16 wants AVX-512
+            assert row is bfloat16 and row["peak_share"] is None
+            continue
         assert row["ratio"] == pytest.approx(row["peer_milliseconds"] / row["milliseconds"])
         low, high = row["spread"]
         assert 0 < low <= high
@@ -81,9 +90,9 @@ def test_gives_its_own_figures_without_pytorch(capsys, monkeypatch):
     monkeypatch.setattr(bench, "torch_steps", None)
     result = measure(capsys, "--only", "train", "--bf16")
     assert result["machine"]["torch"] is None
-    (row,) = result["rows"]
-    assert all(row[key] is None for key in ("peer", "peer_milliseconds", "ratio", "spread"))
-    assert row["peak_share"] > 0
+    for row in result["rows"]:
+        assert all(row[key] is None for key in ("peer", "peer_milliseconds", "ratio", "spread"))
+        assert (row["peak_share"] is not None) == (row["precision"] == "float32")
 
 
 def test_prints_a_table(capsys, monkeypatch):
@@ -91,7 +100,7 @@ def test_prints_a_table(capsys, monkeypatch):
     lines = run(capsys, "--only", "sample").splitlines()
     heading, rule, row = (line.split("|") for line in lines[:3])
     assert len(heading) == len(rule) == len(row)
-    assert [cell.strip() for cell in row[1:4]] == ["sample", "1×8", "1×1"]
+    assert [cell.strip() for cell in row[1:5]] == ["sample", "float32", "1×8", "1×1"]
     assert any(line.startswith("sgemm gflops ") for line in lines)
 
 
@@ -99,6 +108,7 @@ def test_chooses_the_shapes_that_were_asked_for():
     assert len(bench.chosen_shapes(None, [128, 256, 512])) == 8
     assert {shape.hidden for shape in bench.chosen_shapes(None, [128, 256])} == {128, 256}
     assert {shape.task for shape in bench.chosen_shapes("train", [512])} == {"train"}
+    assert {shape.lanes for shape in bench.chosen_shapes("train", [512], bf16=True)} == {50, 64}
 
 
 @pytest.mark.parametrize("arguments", (["--hidden", "0"], ["--hidden", "x"], ["--rounds", "0"]))
