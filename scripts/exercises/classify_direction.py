@@ -83,7 +83,8 @@ class Classifier:
         count = len(targets)
         dout = np.zeros_like(inputs[-1])  # only the last step's output reaches the loss
         head = gradients.part("head.")
-        head_backward(self.head, head, inputs[-1][-1], targets, log_probs, 1 / count, dout[-1])
+        scales = np.full(count, 1 / count, "float32")
+        head_backward(self.head, head, inputs[-1][-1], targets, log_probs, scales, dout[-1])
         for k in reversed(range(LAYERS)):
             LSTM.backward(
                 self.layers[k],
