@@ -285,10 +285,19 @@ def score(
 @run_option
 @json_option
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:
-    """Tell what a run or a checkpoint file holds.  [default: the newest run]"""
-    from .folder import describe, newest_run
+    """Tell what a run or a checkpoint file holds, and what computes here.  [default: newest run]
 
-    about = describe(path or run or newest_run())
+    Where there is no run at all, it tells the kernels and the precision of training.
+    """
+    from .folder import describe, describe_machine, newest_run
+
+    place = path or run
+    if place is None:
+        try:
+            place = newest_run()
+        except CharlstmError as error:
+            click.echo(str(error), err=True)
+    about = describe_machine() if place is None else describe(place)
     if as_json:
         click.echo(json.dumps(about))
         return

@@ -13,6 +13,7 @@ Optimizer = Literal["adam", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "step", "plateau", "halve-on-rise"]
 Reduction = Literal["mean", "sum"]
 Dtype = Literal["float32", "float64"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 # Far above what trains on a CPU; they keep a hostile file from asking for all the memory there is.
 MAX_HIDDEN = 16_384
@@ -64,6 +65,7 @@ class TrainConfig:
     minutes: float | None = None  # end after so much time
     eval_every: int | None = None  # steps between evaluations
     keep_every: int | None = None  # steps between checkpoints that are kept
+    precision: Precision = "auto"  # of products' operands; float32: as the model is
     seed: int = 0
     workers: int | None = None  # threads; None: one for each core
 

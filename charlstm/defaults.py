@@ -7,6 +7,7 @@ from typing import Any
 from .batches import fit_lanes
 from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
+from .precision import resolve_precision
 
 # (up to so many characters of training text, units of the one layer, dropout)
 SIZES = ((50_000, 64, 0.3), (300_000, 128, 0.3), (20_000_000, 256, 0.2), (None, 512, 0.1))
@@ -89,7 +90,9 @@ def choose(
         steps = chosen["steps"] = min(MOST_STEPS, max(FEWEST_STEPS, steps))
     if steps is not None:  # a short run cannot spend its first 100 steps warming up
         chosen["warmup"] = min(chosen["warmup"], steps // 10)
-    return model, TrainConfig(**{**chosen, **train_options})
+    train = TrainConfig(**{**chosen, **train_options})
+    resolve_precision(train.precision, model)  # refuses what this model cannot do
+    return model, train
 
 
 def evaluate_every(config: TrainConfig, total_steps: int) -> int:

@@ -74,7 +74,7 @@ class RunDisplay:
         batch = f"{config['lanes']} lanes, windows of {config['window']}"
         if model["lines"]:
             batch = f"{config['lanes']} lines of up to {config['window']} {unit}s at a time"
-        self._say(f"{event['kernels']}, {config['workers']} workers")
+        self._say(f"{event['kernels']}, {event['precision']}, {config['workers']} workers")
         self._say(
             f"{event['characters']:,} {unit}s, {event['vocabulary']:,} distinct: "
             f"{event['train_characters']:,} to train on, "
@@ -90,7 +90,7 @@ class RunDisplay:
             f"{config['dropout']:g}, seed {config['seed']}"
         )
         for notice in event["notices"]:
-            self._say(f"note: {notice}")
+            self._say(f"note: {visible(notice)}")
         if event["finished"]:
             self._say(f"finished already, after {event['step']:,} steps: nothing to go on with")
             return

@@ -13,9 +13,10 @@ from typing import Any
 
 from . import kernels
 from .checkpoint import load_checkpoint
-from .config import config_to_json
+from .config import ModelConfig, config_to_json
 from .errors import CharlstmError
 from .model import CharModel
+from .precision import explain_precision
 
 BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
 FILES = (BEST, LAST, METRICS, "step-*.safetensors", "stdin-*.txt")
@@ -50,12 +51,22 @@ def describe(path: Path) -> dict[str, Any]:
         "vocabulary": len(vocab),
         "symbols": "".join(vocab.symbols) if vocab.level == "char" else "all bytes",
         "progress": checkpoint.progress,
-        "kernels": kernels.DESCRIPTION,
     }
+    precision = "auto"
     if checkpoint.training:
         about["training"] = checkpoint.training.get("config")
         about["corpus"] = checkpoint.training.get("corpus")
-    return about
+        if isinstance(about["training"], dict):
+            precision = about["training"].get("precision", "float32")
+    return about | describe_machine(checkpoint.model.config, precision)
+
+
+def describe_machine(model: ModelConfig | None = None, precision: str = "auto") -> dict[str, Any]:
+    """What trains such a model here: by default one that nobody chose anything for."""
+    return {
+        "kernels": kernels.DESCRIPTION,
+        "precision": explain_precision(precision, model or ModelConfig()),
+    }
 
 
 def newest_run(root: Path = Path("runs")) -> Path:

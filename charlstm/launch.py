@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from . import kernels
 from .checkpoint import load_checkpoint
 from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .corpus import Corpus, open_corpus, spool
@@ -147,7 +148,8 @@ def resume_run(
     saved = load_checkpoint(folder / LAST)
     about = saved.training
     try:
-        config = config_from_json(TrainConfig, about["config"])
+        # runs from before there was a choice were trained in float32
+        config = config_from_json(TrainConfig, {"precision": "float32", **about["config"]})
         if options:
             config = replace(config, **{**dict.fromkeys(ENDS), **options})
         text = CorpusOptions(**about["corpus"])
@@ -172,6 +174,12 @@ def resume_run(
         )
         run.restore(about)
         run.unsaved = bool(options)
+        before = about.get("kernels", kernels.DESCRIPTION)  # which old runs do not tell
+        if before != kernels.DESCRIPTION and not run.finished():
+            run.notices.append(
+                f"begun with {before}, goes on with {kernels.DESCRIPTION}: "
+                "the last places of the numbers may differ"
+            )
     except CharlstmError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -20,6 +20,7 @@ from .layers.head import (
 )
 from .layers.recurrent import rows
 from .parameters import Parameters
+from .precision import resolve_precision
 from .randomness import generator
 from .sampler import Sampling, line_end, stream_texts
 from .scorer import Score, score_texts
@@ -85,9 +86,10 @@ class CharModel:
         """Room for forward and backward over T steps and B lanes, to be used again and again.
 
         dropout: whether masks will be given; the masked outputs then need room of their own.
-        precision: "bfloat16" rounds the operands of matrix products, "float32" nothing.
+        precision: of the operands of matrix products: see resolve_precision.
         """
         L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
+        precision = resolve_precision(precision, self.config)
         layers = [self._cell.workspace(T, B, H, dtype, precision) for _ in range(L)]
         outputs = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers]
         return Workspace(

@@ -166,6 +166,13 @@ _TRAIN_OPTIONS = (
         help="Steps between evaluations.  [default: ten in a run, at least every 1000]",
     ),
     click.option("--keep-every", type=int, help="Keep a checkpoint every so many steps."),
+    click.option(
+        "--precision",
+        type=click.Choice(get_args(config.Precision)),
+        help="Of the factors of matrix products in training; sums, states and weights stay float32."
+        "  [default: auto: bfloat16 for an LSTM of float32 where the processor has AMX, else as "
+        "--dtype]",
+    ),
     click.option("--seed", type=int, help="Seed of all that is random.  [default: 0]"),
     click.option("--workers", type=int, help="Threads.  [default: one for each core]"),
 )

@@ -20,6 +20,7 @@ from .interruption import Interruption
 from .metrics import Event, append_event, forget_events_after, last_event
 from .model import CharModel
 from .pace import Pace
+from .precision import explain_precision
 from .scorer import evaluate
 from .trainer import Trainer
 
@@ -268,6 +269,7 @@ class Run:
             "config": config_to_json(self.trainer.config),
             "corpus": asdict(self.text),
             "digest": self.corpus.digest,
+            "kernels": kernels.DESCRIPTION,
             "extended": self.extended,
             "trainer": progress,
             "eval_every": self.eval_every,
@@ -310,6 +312,7 @@ class Run:
             "total_steps": trainer.total_steps,
             "windows_per_pass": trainer.lanes.windows_per_pass,
             "kernels": kernels.DESCRIPTION,
+            "precision": explain_precision(trainer.config.precision, model.config),
             "notices": self.notices,
             "model": config_to_json(model.config),
             "config": config_to_json(trainer.config),

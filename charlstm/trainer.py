@@ -15,6 +15,7 @@ from .model import CharModel, Workspace
 from .optimizers import average_weights, blocks, make_optimizer
 from .parallel import Workers, available_cores, one_blas_thread, share
 from .parameters import Parameters
+from .precision import resolve_precision
 from .randomness import generator, generator_state, restore_generator
 from .sampler import line_end
 from .schedules import Schedule
@@ -24,7 +25,8 @@ class Trainer:
     """Trains a model on a 1-D array of ids, in memory or memory-mapped.
 
     Each worker thread has some of the lanes; their gradients meet once a step. The number of
-    workers fixes the order of that sum, hence the last bits: `config` holds it once it is known.
+    workers fixes the order of that sum, hence the last bits: `config` holds it once it is known,
+    and so it does with the precision that "auto" stands for.
 
     averaged is a model of the moving average of the weights, None without config.average.
 
@@ -34,6 +36,7 @@ class Trainer:
 
     def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
         self.model = model
+        precision = resolve_precision(config.precision, model.config)
         if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
             raise CharlstmError("ids must be a 1-D array of whole numbers")
         rng = generator(config.seed, "lanes")
@@ -45,7 +48,11 @@ class Trainer:
             self.lanes = Lanes(ids, config.lanes, config.window, rng, config.recut)
         workers = min(config.workers or available_cores(), self.lanes.count)
         self.config = replace(
-            config, lanes=self.lanes.count, window=self.lanes.window, workers=workers
+            config,
+            lanes=self.lanes.count,
+            window=self.lanes.window,
+            workers=workers,
+            precision=precision,
         )
         self.workers = Workers(workers)
         self.optimizer = make_optimizer(config, model.parameters.vector)
@@ -147,7 +154,7 @@ class Trainer:
         """Worker k's own for windows of T steps, made when it is first needed."""
         if T not in self._workspaces[k]:
             dropout = self.config.dropout > 0
-            self._workspaces[k][T] = self.model.workspace(T, B, dropout=dropout)
+            self._workspaces[k][T] = self.model.workspace(T, B, dropout, self.config.precision)
         return self._workspaces[k][T]
 
     def _sum_gradients(self, k: int) -> float:

@@ -100,3 +100,100 @@ def test_a_product_is_the_float32_product_of_rounded_operands(module, name):
     getattr(module, name)(first, second, out, precision="bfloat16")
     assert relative_error(out, rounded) < 1e-6
     assert relative_error(out, exact) > 1e-4
+
+
+# -- recurrences -----------------------------------------------------------------------------------
+# The oracle takes one step at a time in float32, with recurrent weights of 0, and adds the product
+# of rounded operands itself: what is left of the kernel is its arithmetic of gates.
+
+STEPS = [(1, 1e-5), (12, 1e-3)]  # over several, a last place can tip a rounding: hence two bounds
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+
+
+def product(a, W):
+    return round_to_bfloat16(a) @ round_to_bfloat16(W)
+
+
+def draw_window(cell, T, B=5, H=64):
+    """What the forward kernel of a cell takes: its inputs and room for its outputs."""
+    rng = np.random.default_rng(T)
+
+    def draw(*shape, scale=1.0):
+        return rng.normal(0, scale, shape).astype(np.float32)
+
+    Wh = draw(H, GATES[cell] * H, scale=H**-0.5)
+    a, h, c, room = draw(T, B, GATES[cell] * H), draw(T + 1, B, H), draw(T + 1, B, H), draw(T, B, H)
+    if cell == "lstm":
+        return [a, h, c, room, Wh]
+    return [a, h, room, Wh, draw(H)] if cell == "gru" else [a, h, Wh]
+
+
+def forward_by_steps(cell, arrays):
+    """The same as the kernel, into the same arrays."""
+    a, h = arrays[:2]
+    H = h.shape[2]
+    Wh = arrays[3] if cell == "gru" else arrays[-1]
+    for t in range(len(a)):
+        now, both = slice(t, t + 1), slice(t, t + 2)
+        recurrent, nothing = product(h[t], Wh), np.zeros_like(Wh)
+        if cell == "gru":
+            a[t, :, : 2 * H] += recurrent[:, : 2 * H]
+            bias = recurrent[:, 2 * H :] + arrays[4]
+            reference.gru_forward(a[now], h[both], arrays[2][now], nothing, bias)
+            continue
+        a[t] += recurrent
+        if cell == "lstm":
+            reference.lstm_forward(a[now], h[both], arrays[2][both], arrays[3][now], nothing)
+        else:
+            reference.rnn_forward(a[now], h[both], nothing)
+
+
+def backward_by_steps(cell, arrays, dstate, dout):
+    """The same as the kernel: gradients into arrays[0], the GRU's arrays[2], and dstate."""
+    a, h = arrays[:2]
+    H = h.shape[2]
+    Wh = arrays[3] if cell == "gru" else arrays[-1]
+    for t in reversed(range(len(a))):
+        now, both, nothing = slice(t, t + 1), slice(t, t + 2), np.zeros_like(Wh)
+        da = a[t]
+        if cell == "lstm":
+            c, tanh_c = arrays[2][both], arrays[3][now]
+            reference.lstm_backward(a[now], *dstate, dout[now], h[both], c, tanh_c, nothing)
+        elif cell == "gru":
+            m = arrays[2]
+            reference.gru_backward(a[now], dstate[0], dout[now], h[both], m[now], nothing)
+            da = np.concatenate((a[t, :, : 2 * H], m[t]), axis=1)
+        else:
+            reference.rnn_backward(a[now], dstate[0], dout[now], h[both], nothing)
+        dstate[0] += product(da, Wh.T)
+
+
+@pytest.mark.parametrize("module", [kernels, reference])
+@pytest.mark.parametrize(("steps", "bound"), STEPS)
+@pytest.mark.parametrize("cell", GATES)
+def test_a_recurrence_multiplies_rounded_operands_and_rounds_nothing_else(
+    cell, steps, bound, module
+):
+    mine, theirs = draw_window(cell, steps), draw_window(cell, steps)
+    getattr(module, f"{cell}_forward")(*mine, precision="bfloat16")
+    forward_by_steps(cell, theirs)
+    for k, (array, expected) in enumerate(zip(mine, theirs, strict=True)):
+        if (cell, k) != ("rnn", 0):  # which is used up
+            assert relative_error(array, expected) < bound, k
+    # from the same activations: states and outputs of a window are float32, not rounded
+    h = theirs[1]
+    assert (h[1:] != round_to_bfloat16(h[1:])).mean() > 0.9
+    mine = [array.copy() for array in theirs]
+    rng = np.random.default_rng(1)
+    dstate = rng.normal(size=(2, *h.shape[1:])).astype(np.float32)
+    dout = rng.normal(size=(steps, *h.shape[1:])).astype(np.float32)
+    expected_dstate = dstate.copy()
+    backward_by_steps(cell, theirs, expected_dstate, dout)
+    states = dstate if cell == "lstm" else dstate[:1]
+    bias = cell == "gru"  # the last argument, which the backward pass does not take
+    arguments = [mine[0], *states, dout, *mine[1 : len(mine) - bias]]
+    getattr(module, f"{cell}_backward")(*arguments, precision="bfloat16")
+    assert relative_error(dstate, expected_dstate) < bound
+    for k, (array, expected) in enumerate(zip(mine, theirs, strict=True)):
+        assert relative_error(array, expected) < bound, k
+    assert (mine[0] != round_to_bfloat16(mine[0])).mean() > 0.9

@@ -22,7 +22,7 @@ IDS = VOCAB.encode(TEXT)
 
 def make(ids=IDS, hidden=11, layers=2, dtype="float32", **options):
     model = CharModel(ModelConfig(hidden=hidden, layers=layers, dtype=dtype), VOCAB, seed=1)
-    options = {"lanes": 5, "window": 9, "workers": 1, "seed": 4} | options
+    options = {"lanes": 5, "window": 9, "workers": 1, "seed": 4, "precision": "float32"} | options
     return Trainer(model, ids, TrainConfig(**options))
 
 

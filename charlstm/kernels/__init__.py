@@ -46,12 +46,18 @@ def generates(config: ModelConfig) -> bool:
     return BACKEND == "native" and config.cell == "lstm" and config.dtype == "float32"
 
 
+def fast_bfloat16() -> bool:
+    """Whether products of operands in bfloat16 are faster here than those of float32."""
+    return BACKEND == "native" and library.bfloat16_set() == "amx"
+
+
 __all__ = [
     "BACKEND",
     "DESCRIPTION",
     "NativeGeneration",
     "adam_update",
     "cross_entropy_gradient",
+    "fast_bfloat16",
     "generates",
     "gru_backward",
     "gru_forward",
