@@ -62,7 +62,8 @@ class Shape(NamedTuple):
 def make_trainer(shape: Shape) -> Trainer:
     """A fresh model in training, float32 and Adam, on random characters."""
     model = CharModel(ModelConfig(hidden=shape.hidden, layers=shape.layers), VOCAB)
-    return Trainer(model, IDS, TrainConfig(lanes=shape.lanes, window=shape.window))
+    config = TrainConfig(lanes=shape.lanes, window=shape.window, precision="float32")
+    return Trainer(model, IDS, config)
 
 
 def machine() -> dict[str, str | int]:
