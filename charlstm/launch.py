@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from . import kernels
-from .checkpoint import load_checkpoint
+from .arrays import Ids
+from .checkpoint import Checkpoint, load_checkpoint
 from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .corpus import Corpus, open_corpus, spool
 from .defaults import CorpusOptions, choose, split_options
@@ -152,13 +153,7 @@ def resume_run(
         config = config_from_json(TrainConfig, {"precision": "float32", **about["config"]})
         if options:
             config = replace(config, **{**dict.fromkeys(ENDS), **options})
-        text = CorpusOptions(**about["corpus"])
-        corpus = _open(text, saved.model.vocab if about["extended"] else None, progress)
-        if corpus.digest != about["digest"]:
-            raise CharlstmError(
-                f"{folder}: cannot be resumed, as its corpus has changed since it began: "
-                f"{', '.join((*text.paths, *text.val_file))}"
-            )
+        text, corpus = _corpus_of(folder, saved, progress)
         trainer = Trainer(saved.model, split(corpus, text)[0], config)
         end = trainer.total_steps
         trainer.restore(saved.arrays, about["trainer"])
@@ -185,6 +180,38 @@ def resume_run(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CharlstmError(f"{folder / LAST}: cannot be resumed from ({error!r})") from None
     return run
+
+
+def run_texts(path: Path, progress: CorpusProgress | None = None) -> tuple[Ids, Ids]:
+    """The ids that a run was trained on and those held out, in the vocabulary of its model.
+
+    path: the run's folder, or a checkpoint in it. CharlstmError if the text is not to be had.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not (folder / LAST).exists():
+        raise CharlstmError(
+            f"{path}: the training text is not known (there is no {LAST}, which would tell it)"
+        )
+    try:
+        text, corpus = _corpus_of(folder, load_checkpoint(folder / LAST), progress)
+    except (KeyError, TypeError) as error:
+        raise CharlstmError(f"{folder / LAST}: tells no corpus ({error!r})") from None
+    return split(corpus, text)
+
+
+def _corpus_of(
+    folder: Path, saved: Checkpoint, progress: CorpusProgress | None
+) -> tuple[CorpusOptions, Corpus]:
+    """The text of the run that `last` is from, as it was when the run began."""
+    about = saved.training
+    text = CorpusOptions(**about["corpus"])
+    corpus = _open(text, saved.model.vocab if about["extended"] else None, progress)
+    if corpus.digest != about["digest"]:
+        raise CharlstmError(
+            f"{folder}: the corpus of this run has changed since it began: "
+            f"{', '.join((*text.paths, *text.val_file))}"
+        )
+    return text, corpus
 
 
 def copy_weights(source: CharModel, target: CharModel) -> None:

@@ -403,7 +403,7 @@ def test_resume_of_a_changed_or_missing_corpus_is_refused(text_file, tmp_path):
     before = {path.name: path.read_bytes() for path in run.path.iterdir()}
     with text.open("a") as file:
         file.write("the cat")
-    with pytest.raises(CharlstmError, match=r"cannot be resumed, as its corpus has changed.*text"):
+    with pytest.raises(CharlstmError, match=r"corpus of this run has changed.*text"):
         charlstm.train(run=run.path, resume=True, steps=20)
     text.unlink()
     with pytest.raises(CharlstmError, match=r"cannot read .*text\.txt: No such file"):
