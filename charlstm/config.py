@@ -1,4 +1,4 @@
-"""What a model is and how it is trained: two frozen records, validated once, kept in every file."""
+"""What a model is, how it is trained, how it follows a text: frozen records, validated once."""
 
 import math
 import typing
@@ -90,6 +90,26 @@ class TrainConfig:
             raise CharlstmError("schedule cosine needs an end: give steps, epochs or minutes")
 
 
+@dataclass(frozen=True)
+class DynamicConfig:
+    """How the weights follow a text in dynamic evaluation: see dynamic.py for the rule.
+
+    Each default is one for all models, chosen by scripts/dynamic on text held out of training.
+    """
+
+    segment: int = 20  # predictions between two steps of the weights
+    rate: float = 1e-3  # the step of a weight whose gradient has its usual size
+    decay: float = 1e-3  # the part of its way back to the trained weights that each step goes
+    epsilon: float = 0.1  # keeps weights whose usual gradient is tiny from leaping
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _require(self, "segment", self.segment >= 1, "1 or more")
+        _require(self, "rate", 0 <= self.rate <= 1, "0 to 1")
+        _require(self, "decay", 0 <= self.decay <= 1, "0 to 1")
+        _require(self, "epsilon", self.epsilon > 0, "above 0")
+
+
 Config = TypeVar("Config", ModelConfig, TrainConfig)
 
 
@@ -113,7 +133,7 @@ def _require(config: object, name: str, holds: bool, expected: str) -> None:
         raise CharlstmError(f"{name} must be {expected}, not {getattr(config, name)!r}")
 
 
-def _check_types(config: ModelConfig | TrainConfig) -> None:
+def _check_types(config: ModelConfig | TrainConfig | DynamicConfig) -> None:
     """Check each field against its annotation; a whole number also serves where a float does."""
     for name, annotation in typing.get_type_hints(type(config)).items():
         value = getattr(config, name)

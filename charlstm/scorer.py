@@ -99,7 +99,7 @@ def score_texts(model: Scorable, texts: Iterable[str], unknown: str = "error") -
     """
     remaining = iter(texts)
     while chunk := list(islice(remaining, 8 * TEXTS_AT_ONCE)):
-        encoded = [_with_start(model.vocab, text, unknown) for text in chunk]
+        encoded = [with_start(model.vocab, text, unknown) for text in chunk]
         by_length = sorted(range(len(chunk)), key=lambda k: len(encoded[k]))
         nats: dict[int, Array] = {}
         for batch in _batches(by_length, [len(ids) for ids in encoded]):
@@ -120,7 +120,7 @@ def _batches(by_length: list[int], lengths: list[int]) -> Iterator[list[int]]:
     yield batch
 
 
-def _with_start(vocab: Vocab, text: str, unknown: str) -> Ids:
+def with_start(vocab: Vocab, text: str, unknown: str) -> Ids:
     return np.concatenate((start_ids(vocab), vocab.encode(text, unknown=unknown))).astype(np.intp)
 
 

@@ -1,0 +1,244 @@
+"""Dynamic evaluation: the loss of a text under weights that follow it (Krause et al. 2018).
+
+The text is read in segments. The loss of a segment counts as the weights stand; then they take a
+step along its gradient, which does not reach back beyond the segment. With g the gradient, R its
+root mean square over training text, a number for each weight, and w0 the trained weights:
+
+    w += min(decay * R / mean(R), 1) * (w0 - w) - rate * g / (R + epsilon * mean(R))
+
+That is the paper's rule but for epsilon, here a part of mean(R) so that it means the same for
+every model.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from .arrays import Array, Ids, require_shape
+from .batches import line_spans
+from .config import DynamicConfig
+from .errors import CharlstmError
+from .layers.head import cross_entropy
+from .model import CharModel, Workspace
+from .optimizers import blocks
+from .parallel import Workers, one_blas_thread, share
+from .randomness import generator
+from .sampler import Sampling, generate, line_end, start_ids
+from .scorer import TEXTS_AT_ONCE, Loss, Score, with_start
+
+# What of a training text is enough to measure gradients on: so many places, evenly spread, and
+# so many segments in a row at each.
+PLACES, SEGMENTS_EACH = 8, 32
+
+Progress = Callable[[int], None]
+
+
+class DynamicEvaluation:
+    """Measures texts under weights that follow each of them, from the trained ones on.
+
+    rms (P,): the root mean square of each weight's gradient, in the order of the flat vector, as
+        gradient_rms measures it on segments of the same length.
+
+    The weights that move are those of copies: the model stays as it is, and threads may share it
+    and this. Where the weights move so fast that the loss is no finite number any more, it raises
+    CharlstmError.
+    """
+
+    def __init__(self, model: CharModel, rms: Array, config: DynamicConfig | None = None) -> None:
+        require_shape("rms", rms, model.parameters.vector.shape)
+        self.model, self.config = model, config or DynamicConfig()
+        c, mean = self.config, float(rms.mean(dtype=np.float64))
+        if not 0 < mean < np.inf:
+            raise CharlstmError(f"the mean of rms must be above 0 and finite, not {mean}")
+        dtype = model.config.dtype
+        self.rates: Array = (c.rate / (rms + c.epsilon * mean)).astype(dtype)
+        self.decays: Array = np.minimum(c.decay / mean * rms, 1).astype(dtype)
+
+    def evaluate(
+        self, ids: Ids, *, workers: Workers | None = None, progress: Progress | None = None
+    ) -> Loss:
+        """The loss of every id of a text but the first, read in one stream.
+
+        To a model of lines, the state starts afresh with each line; the weights go on.
+
+        progress: called with the number of predictions just counted.
+        """
+        follower = _Follower(self, workers or Workers(1))
+        total, count = 0.0, 0
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
+            for nats in follower.read(segments(self.model, ids, self.config.segment)):
+                total += float(nats.sum(dtype=np.float64))
+                count += len(nats)
+                if progress is not None:
+                    progress(len(nats))
+        if not count:
+            raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
+        return Loss(total, count)
+
+    def score_texts(
+        self, texts: Iterable[str], unknown: str = "error", *, workers: Workers | None = None
+    ) -> Iterator[Score]:
+        """Score each text by itself, as if it followed a line end, in the order given.
+
+        Each starts from the trained weights, so that none learns from another.
+        """
+        workers = workers or Workers(1)
+        followers = [_Follower(self, Workers(1)) for _ in range(workers.count)]
+        remaining = iter(texts)
+        while chunk := list(islice(remaining, TEXTS_AT_ONCE)):
+            encoded = [with_start(self.model.vocab, text, unknown) for text in chunk]
+
+            def work(k: int, encoded: list[Ids] = encoded) -> list[Array]:
+                return [followers[k].nats(ids) for ids in encoded[k :: workers.count]]
+
+            with one_blas_thread():
+                nats = workers.run(work)
+            for k, text in enumerate(chunk):
+                yield Score(text, nats[k % workers.count][k // workers.count])
+
+
+def gradient_rms(
+    model: CharModel,
+    ids: Ids,
+    segment: int = DynamicConfig.segment,
+    *,
+    workers: Workers | None = None,
+    progress: Progress | None = None,
+) -> Array:
+    """The root mean square (P,) of the gradients of segments from all over a training text.
+
+    progress: called by each worker with the number of predictions just read, of `sample_size`.
+    """
+    workers = workers or Workers(1)
+    span = SEGMENTS_EACH * segment
+    places = np.unique(np.linspace(0, max(0, len(ids) - 1 - span), PLACES, dtype=np.intp))
+
+    def work(k: int) -> tuple[Array, int]:
+        reader, count = _Reader(model), 0
+        squares = np.zeros_like(model.parameters.vector)
+        for place in places[k :: workers.count]:
+            for piece, begins in segments(model, ids[place : place + span + 1], segment):
+                reader.read(piece, begins)
+                reader.find_gradient()
+                for block in blocks(slice(0, len(squares))):
+                    squares[block] += reader.gradient[block] ** 2
+                count += 1
+                if progress is not None:
+                    progress(len(piece) - 1)
+        return squares, count
+
+    with one_blas_thread():
+        parts = workers.run(work)
+    count = sum(count for _, count in parts)
+    if not count:
+        raise CharlstmError("a text of fewer than 2 characters has no gradient")
+    squares: Array = np.sum([squares for squares, _ in parts], axis=0)
+    return np.sqrt(squares / count)
+
+
+def sample_size(segment: int = DynamicConfig.segment) -> int:
+    """How many predictions gradient_rms reads, at most."""
+    return PLACES * SEGMENTS_EACH * segment
+
+
+def own_text(model: CharModel, segment: int = DynamicConfig.segment) -> Ids:
+    """A text of the model's own, always the same, for gradient_rms where there is no other."""
+    steps = generate(model, start_ids(model.vocab), PLACES, Sampling(), generator(0, "sample"))
+    texts = np.stack(list(islice(steps, SEGMENTS_EACH * segment)), axis=1)
+    return texts.reshape(-1)
+
+
+def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
+    """A text in segments of up to `length` predictions, and whether each has a fresh state.
+
+    A segment (n + 1,) starts with the id from which its first prediction is made. To a model of
+    lines, each line is a text of its own after a line end.
+    """
+    texts: Iterable[Ids] = (ids,)
+    if model.config.lines:
+        end = line_end(model.vocab)
+        lines = zip(*line_spans(ids, end, len(ids)), strict=True)
+        texts = (np.append(end, ids[start:stop]) for start, stop in lines)
+    for text in texts:
+        yield from _cut(text, length)
+
+
+def _cut(text: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
+    for start in range(0, len(text) - 1, length):
+        yield text[start : start + length + 1].astype(np.intp), start == 0
+
+
+class _Reader:
+    """Reads a stream of segments with a model, and finds the gradient of the last one."""
+
+    def __init__(self, model: CharModel) -> None:
+        self.model = model
+        self._state = model.initial_state(1)
+        self._workspaces: dict[int, Workspace] = {}  # by predictions
+        self._gradients = model.parameters.like()
+        self.gradient = self._gradients.vector  # (P,)
+        self._targets: Ids = np.empty((0, 1), np.intp)
+
+    def read(self, segment: Ids, begins: bool) -> Array:
+        """The nats (n,) of a segment (n + 1,), which follows the one before or begins a text."""
+        if begins:
+            self._state[...] = 0
+        inputs, self._targets = segment[:-1, None], segment[1:, None]
+        workspace = self._workspace()
+        self._state = self.model.forward(inputs, self._state, workspace)
+        return cross_entropy(workspace.log_probs, segment[1:])
+
+    def find_gradient(self) -> None:
+        """Leave in `gradient` that of the mean loss of the segment just read; once for each."""
+        scale = 1 / len(self._targets)
+        self.model.backward(self._targets, self._workspace(), self._gradients, scale)
+
+    def _workspace(self) -> Workspace:
+        n = len(self._targets)
+        if n not in self._workspaces:
+            self._workspaces[n] = self.model.workspace(n, 1)
+        return self._workspaces[n]
+
+
+class _Follower:
+    """Reads texts with a copy of a model, whose weights follow each one in turn."""
+
+    def __init__(self, dynamic: DynamicEvaluation, workers: Workers) -> None:
+        self._dynamic, self._workers = dynamic, workers
+        copy = CharModel(dynamic.model.config, dynamic.model.vocab)
+        self._reader = _Reader(copy)
+        self._weights = copy.parameters.vector
+        self._trained = dynamic.model.parameters.vector
+        self._spans = [share(len(self._weights), workers.count, k) for k in range(workers.count)]
+
+    def nats(self, ids: Ids) -> Array:
+        """The nats (N,) of every id of a text but the first."""
+        parts = list(self.read(_cut(ids, self._dynamic.config.segment)))
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
+        """The nats (n,) of each segment of a text, which starts from the trained weights."""
+        np.copyto(self._weights, self._trained)
+        for number, (segment, begins) in enumerate(segments):
+            if number:  # here and not after the loss, as nothing follows the last segment
+                self._reader.find_gradient()
+                self._workers.run(self._step)
+            nats = self._reader.read(segment, begins)
+            if not np.isfinite(nats).all():
+                raise CharlstmError(
+                    "the loss is no longer a finite number, as the weights follow the text too "
+                    f"fast: try a rate below {self._dynamic.config.rate:g}"
+                )
+            yield nats
+
+    def _step(self, k: int) -> None:
+        """Move the weights of worker k's span. Uses up the gradient there."""
+        rates, decays = self._dynamic.rates, self._dynamic.decays
+        for block in blocks(self._spans[k]):
+            w, g = self._weights[block], self._reader.gradient[block]
+            g *= rates[block]
+            way_back = self._trained[block] - w
+            way_back *= decays[block]
+            way_back -= g
+            w += way_back
