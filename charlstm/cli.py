@@ -4,6 +4,8 @@ import io
 import json
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import click
 
 from . import __version__
 from .cache import cache_folder, cache_limit, cache_size, clear_cache
+from .config import DynamicConfig
 from .errors import CharlstmError
 from .inspection.commands import inspect
 from .options import (
+    dynamic_options,
     encoding_option,
     json_option,
     run_option,
@@ -193,6 +197,7 @@ def sample(
     help="Parts of the text that are read side by side; 1: one "
     "after the other, exactly.  [default: up to 32]",
 )
+@dynamic_options
 @encoding_option
 @unknown_option
 @json_option
@@ -201,6 +206,7 @@ def evaluate(
     run: Path | None,
     window: int | None,
     lanes: int | None,
+    dynamic: DynamicConfig | None,
     encoding: str,
     unknown: str,
     as_json: bool,
@@ -208,25 +214,27 @@ def evaluate(
     """Measure the loss of a model on TEXTS, joined; - is standard input."""
     from tqdm import tqdm
 
-    from .console import encode_read, read_for
+    from .console import dynamic_evaluation, encode_read, read_for
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
     from .scorer import evaluate as evaluate_ids
 
-    model = load(run or newest_run())
+    if dynamic and (window is not None or lanes is not None):
+        raise click.UsageError("--dynamic reads one stream: give no --window, no --lanes")
+    place = run or newest_run()
+    model = load(place)
     ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
     size = len(ids) - 1
     if model.vocab.level != "byte":
         size = len(model.vocab.decode(ids[1:]).encode("utf-8", "surrogatepass"))
+    workers = Workers(available_cores())
+    how: dict[str, Any] | None = None
+    measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, lanes=lanes)
+    if dynamic:
+        following, how = dynamic_evaluation(model, place, dynamic, workers)
+        measure = following.evaluate
     with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
-        loss = evaluate_ids(
-            model,
-            ids,
-            window=window,
-            lanes=lanes,
-            workers=Workers(available_cores()),
-            progress=bar.update,
-        )
+        loss = measure(ids, workers=workers, progress=bar.update)
     figures = {
         "characters": loss.characters,
         "bytes": size,
@@ -235,12 +243,16 @@ def evaluate(
         "bits_per_byte": loss.bits_per_character * loss.characters / size,
         "perplexity": loss.perplexity,
         "window": window,
+        "dynamic": how,
     }
     if as_json:
         click.echo(json.dumps(figures))
         return
+    absent = {"window": "none, state carried", "dynamic": "no"}
     for name, value in figures.items():
-        shown = f"{value:,.4f}" if isinstance(value, float) else str(value or "none, state carried")
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        shown = f"{value:,.4f}" if isinstance(value, float) else str(value or absent[name])
         click.echo(f"{name.replace('_', ' '):20} {shown}")
 
 
@@ -248,22 +260,36 @@ def evaluate(
 @click.argument("files", nargs=-1)
 @run_option
 @click.option("--per-char", is_flag=True, help="Add the bits of each character.")
+@dynamic_options
 @encoding_option
 @unknown_option
 def score(
-    files: tuple[str, ...], run: Path | None, per_char: bool, encoding: str, unknown: str
+    files: tuple[str, ...],
+    run: Path | None,
+    per_char: bool,
+    dynamic: DynamicConfig | None,
+    encoding: str,
+    unknown: str,
 ) -> None:
     """Score each line of FILES (or standard input) by itself: a JSON object a line."""
     import math
 
-    from .console import read_pieces, split_lines, tell_replacements
+    from .console import dynamic_evaluation, read_pieces, split_lines, tell_replacements
     from .folder import load, newest_run
+    from .parallel import Workers, available_cores
     from .scorer import score_texts
 
-    model = load(run or newest_run())
+    place = run or newest_run()
+    model = load(place)
+    how: dict[str, Any] | None = None
+    measure: Callable[..., Any] = partial(score_texts, model)
+    if dynamic:
+        workers = Workers(available_cores())
+        following, how = dynamic_evaluation(model, place, dynamic, workers)
+        measure = partial(following.score_texts, workers=workers)
     lines = split_lines(read_pieces(files or ("-",), encoding))
     told: set[str] = set()
-    for result in score_texts(model, lines, unknown):
+    for result in measure(lines, unknown):
         if unknown == "replace":
             replacements = model.vocab.replacements(result.text)
             tell_replacements({old: replacements[old] for old in replacements.keys() - told})
@@ -275,6 +301,8 @@ def score(
             "bits_per_character": result.bits_per_character,
             "perplexity": result.perplexity,
         }
+        if how is not None:
+            record["dynamic"] = how
         if per_char:
             record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
         click.echo(json.dumps(record))

@@ -1,6 +1,7 @@
 """The options of the command line: those that commands share, and those of the largest two."""
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +27,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 encoding_option = click.option(
     "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
 )
+
+_DYNAMIC = config.DynamicConfig()
 
 # Each is named after a field of ModelConfig, TrainConfig or CorpusOptions; those given go there.
 _TRAIN_OPTIONS = (
@@ -228,6 +231,24 @@ _SAMPLE_OPTIONS = (
 )
 
 
+_DYNAMIC_OPTIONS = (
+    click.option(
+        "--dynamic",
+        is_flag=True,
+        help="Dynamic evaluation (Krause et al. 2018): the weights follow each text as it is "
+        "read, every loss counted before they learn from it.",
+    ),
+    click.option(
+        "--dynamic-rate", type=float, help=f"How fast they follow.  [default: {_DYNAMIC.rate:g}]"
+    ),
+    click.option(
+        "--dynamic-decay",
+        type=float,
+        help=f"How strongly the trained weights draw them back.  [default: {_DYNAMIC.decay:g}]",
+    ),
+)
+
+
 def train_options(command: Command) -> Command:
     """Add to `train` what makes a run: its text, its model and how that is trained."""
     return _with(_TRAIN_OPTIONS, command)
@@ -236,6 +257,21 @@ def train_options(command: Command) -> Command:
 def sample_options(command: Command) -> Command:
     """Add to `sample` what makes a text."""
     return _with(_SAMPLE_OPTIONS, command)
+
+
+def dynamic_options(command: Command) -> Command:
+    """Add to a command what it takes as `dynamic`: a DynamicConfig, or None if not asked for."""
+
+    @wraps(command)
+    def with_dynamic(*, dynamic: bool, **options: Any) -> Any:
+        given = {name: options.pop(f"dynamic_{name}") for name in ("rate", "decay")}
+        given = {name: value for name, value in given.items() if value is not None}
+        if given and not dynamic:
+            raise click.UsageError(f"--dynamic-{next(iter(given))} goes with --dynamic")
+        settings = config.DynamicConfig(**given) if dynamic else None
+        return command(dynamic=settings, **options)
+
+    return _with(_DYNAMIC_OPTIONS, with_dynamic)
 
 
 def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:

@@ -356,6 +356,7 @@ KEYS = {
     "bits_per_byte",
     "perplexity",
     "window",
+    "dynamic",
 }
 
 
@@ -379,7 +380,7 @@ def test_eval_prints_exactly_these_figures(cli, trained, tmp_path):
     assert figures["bits_per_character"] == pytest.approx(np.mean(nats) / math.log(2), rel=1e-5)
     assert figures["bits_per_byte"] == pytest.approx(figures["bits_per_character"])
     assert figures["perplexity"] == pytest.approx(math.exp(np.mean(nats)), rel=1e-5)
-    assert figures["window"] is None
+    assert figures["window"] is None and figures["dynamic"] is None
     shown = cli("eval", tmp_path / "t.txt", "-r", trained).stdout
     assert f"{figures['bits_per_character']:.4f}" in shown and "none, state carried" in shown
 
