@@ -59,6 +59,7 @@ class TrainConfig:
     clip: float = 5.0  # largest norm of the whole gradient; 0: no limit
     clip_value: float = 0.0  # largest absolute value of each element; 0: no limit
     dropout: float = 0.0  # of each layer's output, one mask a window
+    weight_dropout: float = 0.0  # of the recurrent weights, one mask a window; in 256ths
     reset: float = 0.0  # probability that a lane starts a window from a state of zeros
     epochs: float | None = None  # end after so many passes over the text
     steps: int | None = None  # end after so many steps
@@ -78,7 +79,7 @@ class TrainConfig:
         for name in ("epochs", "steps", "minutes", "eval_every", "keep_every", "workers"):
             value = getattr(self, name)
             _require(self, name, value is None or value > 0, "above 0")
-        for name in ("beta1", "beta2", "average", "dropout", "reset"):
+        for name in ("beta1", "beta2", "average", "dropout", "weight_dropout", "reset"):
             _require(self, name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
         for name in ("decay", "final_lr"):
             _require(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")

@@ -1,6 +1,6 @@
 """CharModel: an embedding gather, a stack of recurrent layers and a softmax head."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import Array, Ids, require_shape
 from .config import ModelConfig
+from .dropout import Masks
 from .errors import CharlstmError
 from .layers import CELLS
 from .layers import Workspace as LayerWorkspace
@@ -25,6 +26,8 @@ from .randomness import generator
 from .sampler import Sampling, line_end, stream_texts
 from .scorer import Score, score_texts
 from .vocab import Vocab
+
+NOTHING_DROPPED = Masks()
 
 
 @dataclass
@@ -48,6 +51,11 @@ def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[in
     for name, shape in head_shapes(config.hidden, vocabulary).items():
         shapes[f"head.{name}"] = shape
     return shapes
+
+
+def _without_dropped(layer: Mapping[str, Array], k: int, masks: Masks) -> Mapping[str, Array]:
+    """The parameters of layer k with what is left of Wh in its place."""
+    return {**layer, "Wh": masks.recurrent[k].weights} if masks.recurrent else layer
 
 
 class CharModel:
@@ -85,7 +93,7 @@ class CharModel:
     ) -> Workspace:
         """Room for forward and backward over T steps and B lanes, to be used again and again.
 
-        dropout: whether masks will be given; the masked outputs then need room of their own.
+        dropout: whether masks of outputs will be given, which then need room of their own.
         precision: of the operands of matrix products: see resolve_precision.
         """
         L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
@@ -101,20 +109,21 @@ class CharModel:
         )
 
     def forward(
-        self, inputs: Ids, state: Array, workspace: Workspace, masks: Array | None = None
+        self, inputs: Ids, state: Array, workspace: Workspace, masks: Masks = NOTHING_DROPPED
     ) -> Array:
         """Leave log-probabilities and activations in the workspace; return the new state.
 
-        inputs (T, B) ids; state (L, S, B, H); masks (L, B, H): factors on the output of each
-        layer, the same at every step (Gal and Ghahramani 2016), for a workspace with dropout.
+        inputs (T, B) ids; state (L, S, B, H); masks: what is left out, with outputs for a
+        workspace with dropout and for no other.
         """
         w = workspace
         w.inputs[0] = inputs
         new_state = np.empty_like(state)
         for k, layer in enumerate(self._layers):
-            new_state[k] = self._cell.forward(layer, w.inputs[k], state[k], w.layers[k])
-            if masks is not None:
-                np.multiply(w.layers[k].h[1:], masks[k], out=w.inputs[k + 1])
+            left = _without_dropped(layer, k, masks)
+            new_state[k] = self._cell.forward(left, w.inputs[k], state[k], w.layers[k])
+            if masks.outputs is not None:
+                np.multiply(w.layers[k].h[1:], masks.outputs[k], out=w.inputs[k + 1])
         log_probabilities(self._head, rows(w.inputs[-1]), w.log_probs, w.precision)
         return new_state
 
@@ -124,12 +133,12 @@ class CharModel:
         workspace: Workspace,
         gradients: Parameters,
         scale: float | Array,
-        masks: Array | None = None,
+        masks: Masks = NOTHING_DROPPED,
         dstate: Array | None = None,
     ) -> Array:
         """Back-propagate the sum of the cross-entropies, each times scale, after a forward pass.
 
-        scale: one factor, or one for each target, (T * B).
+        scale: one factor, or one for each target, (T * B). masks: those of the forward pass.
 
         targets (T, B); gradients are overwritten; dstate (L, S, B, H) is the gradient that
         reaches the last state from outside, none under truncation. Uses up the activations and
@@ -151,17 +160,20 @@ class CharModel:
         )
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
         for k in reversed(range(len(self._layers))):
-            if masks is not None:
-                w.dout *= masks[k]
+            if masks.outputs is not None:
+                w.dout *= masks.outputs[k]
+            layer_gradients = gradients.part(f"layers.{k}.")
             self._cell.backward(
-                self._layers[k],
-                gradients.part(f"layers.{k}."),
+                _without_dropped(self._layers[k], k, masks),
+                layer_gradients,
                 w.inputs[k],
                 w.dout,
                 dstate[k],
                 w.layers[k],
                 w.dout if k else None,
             )
+            if masks.recurrent:
+                layer_gradients["Wh"] *= masks.recurrent[k].factors
         return dstate
 
     def losses(

@@ -108,6 +108,12 @@ _TRAIN_OPTIONS = (
         "training.  [default: by size of the corpus]",
     ),
     click.option(
+        "--weight-dropout",
+        type=float,
+        help="Part of the recurrent weights that is dropped while training (DropConnect, Merity et "
+        "al. 2018).  [default: 0]",
+    ),
+    click.option(
         "--reset",
         type=float,
         help="Probability that a lane forgets its state before a window, so that the model also "

@@ -9,6 +9,7 @@ import numpy as np
 from .arrays import Array, Ids
 from .batches import PADDING, Batches, Lanes, Lines
 from .config import TrainConfig
+from .dropout import Dropout, Masks
 from .errors import CharlstmError
 from .layers.head import cross_entropy
 from .model import CharModel, Workspace
@@ -69,6 +70,10 @@ class Trainer:
         self.gradient_norm = math.nan  # of the last step, before clipping
         self.state = model.initial_state(self.lanes.count)
         self._dropout_rng = generator(config.seed, "dropout")
+        recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
+        self._dropout = Dropout(
+            model.config, config, self.lanes.count, recurrent, self._dropout_rng
+        )
         # what each worker owns
         self._shares = [share(self.lanes.count, workers, k) for k in range(workers)]
         self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
@@ -108,7 +113,7 @@ class Trainer:
         count = int(counted.sum())
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
         scales = np.where(counted, scale, 0).astype(self.state.dtype)
-        masks = self._dropout_masks()
+        masks = self._dropout.draw()
         with one_blas_thread():
             losses = self.workers.run(lambda k: self._forward_backward(k, window, scales, masks))
             squares = self.workers.run(self._sum_gradients)
@@ -122,16 +127,7 @@ class Trainer:
             self._pass_nats, self._pass_count = 0.0, 0
         return sum(losses) / count
 
-    def _dropout_masks(self) -> Array | None:
-        """Factors (L, B, H) on each layer's output: 0, or 1 / (1 - dropout)."""
-        p = self.config.dropout
-        if p == 0:
-            return None
-        shape = (self.model.config.layers, self.lanes.count, self.model.config.hidden)
-        kept = self._dropout_rng.random(shape, np.float32) >= p
-        return kept.astype(self.model.config.dtype) / (1 - p)
-
-    def _forward_backward(self, k: int, window: Ids, scales: Array, masks: Array | None) -> float:
+    def _forward_backward(self, k: int, window: Ids, scales: Array, masks: Masks) -> float:
         """The summed loss of worker k's lanes; leaves its part of the gradient.
 
         scales (T, B): the factor of each target's loss in the whole, 0 for padding.
@@ -140,7 +136,7 @@ class Trainer:
         own_scales = scales[:, lanes].reshape(-1)
         # what follows padding does not count, so that any symbol will do in its place
         inputs, targets = window[:-1, lanes].clip(0), window[1:, lanes].clip(0)
-        own_masks = None if masks is None else masks[:, lanes]
+        own_masks = masks.of_lanes(lanes)
         workspace = self._workspace(k, *inputs.shape)
         self.state[:, :, lanes] = self.model.forward(
             inputs, self.state[:, :, lanes], workspace, own_masks
@@ -153,8 +149,9 @@ class Trainer:
     def _workspace(self, k: int, T: int, B: int) -> Workspace:
         """Worker k's own for windows of T steps, made when it is first needed."""
         if T not in self._workspaces[k]:
-            dropout = self.config.dropout > 0
-            self._workspaces[k][T] = self.model.workspace(T, B, dropout, self.config.precision)
+            self._workspaces[k][T] = self.model.workspace(
+                T, B, self._dropout.drops_outputs, self.config.precision
+            )
         return self._workspaces[k][T]
 
     def _sum_gradients(self, k: int) -> float:

@@ -56,6 +56,7 @@ SMALL = {
     "window": 12,
     "dropout": 0.2,
     "average": 0.9,
+    "weight_dropout": 0.1,
     "lr": 0.005,
     "steps": 60,
     "eval_every": 10,

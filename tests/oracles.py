@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from charlstm import CharModel
+from charlstm.dropout import Masks
 
 
 def relative_error(a: Any, b: Any) -> float:
@@ -98,3 +99,51 @@ def torch_model(model: CharModel) -> tuple[Any, Any]:
         head.weight.copy_(torch.from_numpy(model.parameters["head.W"].T.copy()))
         head.bias.copy_(torch.from_numpy(model.parameters["head.b"]))
     return torch_layers(config.cell, stack, config.dtype), head
+
+
+class TorchStack:
+    """A CharModel as modules of PyTorch, one for each layer, with masks between them."""
+
+    def __init__(self, model: CharModel, masks: Masks) -> None:
+        import torch
+
+        self._torch, self._model = torch, model
+        _, self._head = torch_model(model)
+        config, self._dtype = model.config, getattr(torch, model.config.dtype)
+        self._layers = [
+            torch_layers(config.cell, [model.parameters.part(f"layers.{k}.")], config.dtype)
+            for k in range(config.layers)
+        ]
+        self._outputs = None if masks.outputs is None else torch.from_numpy(masks.outputs)
+        self._left = [
+            torch.from_numpy(to_torch_gates(config.cell, dropped.factors))
+            for dropped in masks.recurrent
+        ]
+
+    def __call__(self, ids: Any, state: Any) -> tuple[Any, Any]:
+        """The logits (T, B, V) and the state after the window, for tensors ids and state."""
+        torch, ends = self._torch, []
+        x = torch.nn.functional.one_hot(ids, len(self._model.vocab)).to(self._dtype)
+        for k, layer in enumerate(self._layers):
+            weights = dict(layer.named_parameters())
+            if self._left:
+                weights["weight_hh_l0"] = weights["weight_hh_l0"] * self._left[k]
+            before = state[k, :, None]
+            before = tuple(before) if len(before) == 2 else before[0]
+            x, end = torch.func.functional_call(layer, weights, (x, before))
+            ends.append(torch.cat(end if isinstance(end, tuple) else (end,)))
+            if self._outputs is not None:
+                x = x * self._outputs[k]
+        return self._head(x), torch.stack(ends)
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """After a backward pass, by the names of the model's parameters."""
+        cell, H = self._model.config.cell, self._model.config.hidden
+        found = {"head.W": self._head.weight.grad.numpy().T, "head.b": self._head.bias.grad.numpy()}
+        for k, layer in enumerate(self._layers):
+            for ours, name in (("Wx", "weight_ih"), ("Wh", "weight_hh"), ("b", "bias_ih")):
+                gradient = getattr(layer, f"{name}_l0").grad.numpy()
+                found[f"layers.{k}.{ours}"] = from_torch_gates(cell, gradient)
+            if cell == "gru":
+                found[f"layers.{k}.bn"] = layer.bias_hh_l0.grad.numpy()[2 * H :]
+        return found

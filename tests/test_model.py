@@ -7,6 +7,7 @@ import pytest
 from oracles import numeric_gradient, relative_error, to_torch_gates, torch_model
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab
+from charlstm.dropout import DroppedWeights, Masks
 
 # (layers, H, V, T, B): one step, one lane, one unit, no multiples of anything
 SHAPES = [
@@ -97,12 +98,21 @@ def test_two_windows_with_carried_state_equal_one_of_twice_the_length(dtype, bou
     assert relative_error(end, end_of_whole) < bound
 
 
-def test_dropout_masks_have_the_gradient_of_the_masked_network():
-    model, inputs, targets, state = make(2, 5, 4, 6, 3)
-    masks = np.random.default_rng(1).choice([0.0, 2.0], (2, 3, 5))
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 6, 3), (1, 3, 2, 1, 1), (3, 4, 6, 11, 2)])
+def test_dropout_has_the_gradient_of_what_is_left(shape, cell):
+    model, inputs, targets, state = make(*shape, cell=cell)
+    L, H, _, _, B = shape
+    rng = np.random.default_rng(1)
+    outputs = rng.choice([0.0, 2.0], (L, B, H))
+    left = rng.choice([0.0, 1.25], (L, *model.parameters["layers.0.Wh"].shape))
     workspace = model.workspace(*inputs.shape, dropout=True)
+    recurrent = tuple(DroppedWeights(factors, np.empty_like(factors)) for factors in left)
+    masks = Masks(outputs, recurrent)
 
     def loss():
+        for k, dropped in enumerate(masks.recurrent):
+            dropped.weights[...] = model.parameters[f"layers.{k}.Wh"] * dropped.factors
         model.forward(inputs, state, workspace, masks)
         rows = workspace.log_probs[np.arange(inputs.size), targets.reshape(-1)]
         return -rows.mean()
@@ -114,7 +124,8 @@ def test_dropout_masks_have_the_gradient_of_the_masked_network():
     for name, array in model.parameters.items():
         assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
     # a unit that is masked in every lane teaches the head nothing
-    masks[1, :, 2] = 0
+    outputs[-1, :, 2] = 0
+    outputs[-1, :, 1] = 1
     model.forward(inputs, state, workspace, masks)
     again = model.parameters.like()
     model.backward(targets, workspace, again, 1.0, masks)

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Trainer, Vocab
 from charlstm.batches import Lanes
+from charlstm.dropout import Dropout, Masks
 from charlstm.randomness import generator
 
 TEXT = make_text(60)
@@ -37,7 +38,8 @@ def trained(steps, **options):
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-10)])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_losses_do_not_depend_on_the_number_of_workers(dtype, bound, optimizer):
-    options = {"dtype": dtype, "optimizer": optimizer, "dropout": 0.3, "clip": 0.5, "lr": 0.01}
+    options = {"dtype": dtype, "optimizer": optimizer, "clip": 0.5, "lr": 0.01}
+    options |= {"dropout": 0.3, "weight_dropout": 0.2}
     expected, one = trained(5, **options)
     for workers in (2, 3, 5):
         losses, many = trained(5, workers=workers, **options)
@@ -114,7 +116,7 @@ def test_dropout_masks_are_fixed_over_a_window_and_drawn_anew_for_each():
     for _ in range(3):
         window = lanes.next_window()
         masks = (rng.random((2, 5, 11), np.float32) >= p) / (1 - p)
-        state = model.forward(window[:-1], state, workspace, masks)
+        state = model.forward(window[:-1], state, workspace, Masks(masks))
         expected = -workspace.log_probs[np.arange(45), window[1:].ravel()].mean()
         assert trainer.step() == pytest.approx(expected, rel=1e-12)
 
@@ -142,6 +144,27 @@ def test_average_leaves_the_training_as_it_is():
     assert losses == expected and without.averaged is None
     weights = trainer.model.parameters.vector
     assert weights.tobytes() == without.model.parameters.vector.tobytes()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_step_with_weight_dropout_is_the_gradient_of_the_weights_that_are_left(workers):
+    options = {"optimizer": "sgd", "beta1": 0.0, "lr": 0.7, "clip": 0.0, "weight_dropout": 0.4}
+    trainer = make(dtype="float64", workers=workers, **options)
+    model, before = trainer.model, trainer.model.parameters.vector.copy()
+    left = [model.parameters[f"layers.{k}.Wh"] for k in range(2)]
+    dropout = Dropout(model.config, trainer.config, 5, left, generator(4, "dropout"))
+    masks = dropout.draw()
+    assert all(0.3 < (dropped.factors == 0).mean() < 0.5 for dropped in masks.recurrent)
+    for Wh, dropped in zip(left, masks.recurrent, strict=True):
+        Wh *= dropped.factors
+    loss, gradients, _ = model.loss_and_gradients(*first_window())
+    for k, dropped in enumerate(masks.recurrent):
+        gradients[f"layers.{k}.Wh"] *= dropped.factors
+    gradient = np.concatenate([array.ravel() for array in gradients.values()])
+    model.parameters.vector[...] = before
+    assert trainer.step() == pytest.approx(loss, rel=1e-12)
+    assert relative_error(model.parameters.vector, before - 0.7 * gradient) < 1e-14
+    trainer.close()
 
 
 def test_learns_a_text_that_repeats():
@@ -205,6 +228,7 @@ SAVING = [
     {"optimizer": "rmsprop", "weight_decay": 0.1, "schedule": "plateau", "patience": 1},
     {"dropout": 0.1, "schedule": "step", "decay_every": 1, "workers": 2},
     {"recut": False, "average": 0.5},
+    {"dropout": 0.1, "weight_dropout": 0.4, "reset": 0.3, "workers": 2},
     {"schedule": "halve-on-rise", "lr": 1.0, "optimizer": "sgd"},
 ]
 

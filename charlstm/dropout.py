@@ -1,0 +1,93 @@
+"""Dropout: what a step of training leaves out of a network, the same at all steps of its window."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .arrays import Array
+from .config import ModelConfig, TrainConfig
+
+LEVELS = 256  # of a random byte: the probability to drop a weight is rounded to one of these
+
+
+@dataclass
+class DroppedWeights:
+    """A weight matrix with some of its weights left out (DropConnect, Wan et al. 2013).
+
+    factors: 0, or 1 / (1 - p), for each weight: what its gradient is to be multiplied by.
+    weights: the matrix times these.
+    """
+
+    factors: Array
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Masks:
+    """What is left out over one window.
+
+    outputs (L, B, H): factors on the output of each of L layers (Gal and Ghahramani 2016), for B
+        lanes; None: all stays as it is.
+    recurrent: Wh of each layer, the same for all lanes (Merity et al. 2018); none: all of it.
+    """
+
+    outputs: Array | None = None
+    recurrent: tuple[DroppedWeights, ...] = ()
+
+    def of_lanes(self, lanes: slice) -> "Masks":
+        """The masks of some of the lanes."""
+        return self if self.outputs is None else replace(self, outputs=self.outputs[:, lanes])
+
+
+class Dropout:
+    """Draws the masks of training steps.
+
+    recurrent: Wh of each layer, which may change between steps.
+    rng: what is drawn from; its state is all that has to be saved to go on bit for bit.
+    """
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        config: TrainConfig,
+        lanes: int,
+        recurrent: Sequence[Array],
+        rng: np.random.Generator,
+    ) -> None:
+        self._shape = (model.layers, lanes, model.hidden)
+        self._dtype = model.dtype
+        self._p = config.dropout
+        # at least one level is kept, so that the factor of what is kept stays finite
+        self._dropped_levels = min(round(LEVELS * config.weight_dropout), LEVELS - 1)
+        self._sources = recurrent if self._dropped_levels else ()
+        self._recurrent = tuple(
+            DroppedWeights(np.empty_like(Wh), np.empty_like(Wh)) for Wh in self._sources
+        )
+        self._rng = rng
+
+    @property
+    def drops_outputs(self) -> bool:
+        """Whether the masks have factors on the layers' outputs."""
+        return self._p > 0
+
+    def draw(self) -> Masks:
+        """The masks of the next step; those of the step before are overwritten."""
+        outputs = None
+        if self.drops_outputs:
+            kept = self._rng.random(self._shape, np.float32) >= self._p
+            outputs = kept.astype(self._dtype) / (1 - self._p)
+        for Wh, dropped in zip(self._sources, self._recurrent, strict=True):
+            self._drop(Wh, dropped)
+        return Masks(outputs, self._recurrent)
+
+    def _drop(self, weights: Array, dropped: DroppedWeights) -> None:
+        """Draw what is left of the weights."""
+        # a byte for each weight: floats would take five times as long
+        words = self._rng.bit_generator.random_raw(-(-weights.size // 8))
+        numbers = words.view(np.uint8)[: weights.size].reshape(weights.shape)
+        kept = np.greater_equal(numbers, self._dropped_levels, out=numbers.view(np.bool_))
+        scale = weights.dtype.type(LEVELS / (LEVELS - self._dropped_levels))
+        np.multiply(kept, scale, out=dropped.factors)
+        with np.errstate(over="ignore", invalid="ignore"):  # which the loss will show
+            np.multiply(weights, dropped.factors, out=dropped.weights)
