@@ -308,7 +308,7 @@ def _notices(asked: TrainConfig, trainer: Trainer, run: Run) -> list[str]:
             f"the text has room for only {got.lanes} lanes of windows of {got.window} "
             f"(asked for: {asked.lanes} of {asked.window})"
         )
-    if not run.validates:
+    if not run.validation.possible:
         notices.append("no validation text: best.safetensors holds the latest weights")
     if run.corpus.vocab.level == "char" and len(run.corpus.vocab) > 5_000:
         notices.append(

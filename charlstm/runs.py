@@ -21,10 +21,9 @@ from .metrics import Event, append_event, forget_events_after, last_event
 from .model import CharModel
 from .pace import Pace
 from .precision import explain_precision
-from .scorer import evaluate
 from .trainer import Trainer
+from .validation import Evaluation, Validation
 
-VALIDATION_CHARACTERS = 1_000_000  # at most so many are evaluated during training
 SAMPLE_CHARACTERS = 150
 LOGS_PER_EVALUATION = 20
 LOG_EVERY = 50  # steps, until the number of all steps is known
@@ -83,9 +82,7 @@ class Run:
         self.observer: Observer = lambda event: None
         train_ids, validation_ids = split(corpus, text)
         self.train_characters = len(train_ids)
-        # one character has nothing to be predicted from
-        self.validation_ids = validation_ids[:VALIDATION_CHARACTERS]
-        self.validates = len(validation_ids) > 1
+        self.validation = Validation(validation_ids)
         self.pace = Pace(trainer.characters_per_step, 1 if trainer.averaged is None else 2)
         self.eval_every = trainer.config.eval_every
         if trainer.total_steps is not None:
@@ -93,8 +90,6 @@ class Run:
             self.eval_every = evaluate_every(trainer.config, trainer.total_steps)
         self.unsaved = True  # whether `last` does not yet hold all that it takes to go on
         self._plan_told = False
-        self.best_val_loss: float | None = None
-        self.val_loss: float | None = None
         self._losses: list[float] = []  # since the last evaluation
         self._logged = 0  # how many of them are in the metrics
 
@@ -119,7 +114,7 @@ class Run:
             # not written: the metrics go on ending with `stop`
             self.observer(self._timed("start", self._description()))
             if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before it
-                self._event("stop", reason="finished", best_val_loss=self.best_val_loss)
+                self._event("stop", reason="finished", best_val_loss=self.validation.best_val_loss)
             return self._result("finished")
         self._event("start", **self._description())
         with Interruption() as interruption:
@@ -133,7 +128,7 @@ class Run:
                     self._evaluate()
                 else:
                     self._save_last()
-            self._event("stop", reason=reason, best_val_loss=self.best_val_loss)
+            self._event("stop", reason=reason, best_val_loss=self.validation.best_val_loss)
         return self._result(reason)
 
     def _step(self) -> None:
@@ -178,7 +173,7 @@ class Run:
             return
         if config.minutes is not None:
             remaining = config.minutes * 60 - self.elapsed
-            self.pace.guess_evaluation(len(self.validation_ids))
+            self.pace.guess_evaluation(len(self.validation.ids))
             steps = self.pace.steps_within(remaining, self.eval_every)
             trainer.total_steps = trainer.steps_done + steps
             if self.eval_every is None:
@@ -197,24 +192,17 @@ class Run:
         train_loss = sum(self._losses) / len(self._losses)
         self._require_finite(float(np.abs(trainer.model.parameters.vector).max()))
         models = self._models()
-        val_losses = {}
-        is_best = not self.validates
-        weights = next(iter(models))
-        if self.validates:
-            for name, model in models.items():
-                val_losses[name] = evaluate(
-                    model, self.validation_ids, workers=trainer.workers
-                ).nats_per_character
-                self._require_finite(val_losses[name])
+        val_losses = self.validation.measure(models, trainer.workers)
+        self._require_finite(sum(val_losses.values()))
+        weights, is_best = next(iter(models)), True  # the latest, without validation
+        if val_losses:
             weights = min(val_losses, key=val_losses.__getitem__)
-            self.val_loss = val_losses[weights]
-            trainer.schedule.observe(self.val_loss)
-            is_best = self.best_val_loss is None or self.val_loss < self.best_val_loss
-            if is_best:
-                self.best_val_loss = self.val_loss
+            val_loss = val_losses[weights]
+            trainer.schedule.observe(val_loss)
+            is_best = self.validation.add(Evaluation(trainer.steps_done, train_loss, val_loss))
         self._losses, self._logged = [], 0
-        self._event("eval", train_loss=train_loss, val_loss=self.val_loss, val_losses=val_losses,
-                    weights=weights, is_best=is_best)  # fmt: skip
+        self._event("eval", train_loss=train_loss, val_loss=val_losses.get(weights),
+                    val_losses=val_losses, weights=weights, is_best=is_best)  # fmt: skip
         model = models[weights]
         sample = model.sample(SAMPLE_CHARACTERS, seed=trainer.steps_done)
         self.observer({"event": "sample", "text": sample})
@@ -243,7 +231,9 @@ class Run:
             )
 
     def _result(self, reason: str) -> TrainedRun:
-        return TrainedRun(self.folder, self.best_val_loss, self.trainer.steps_done, reason)
+        return TrainedRun(
+            self.folder, self.validation.best_val_loss, self.trainer.steps_done, reason
+        )
 
     # -- its files --------------------------------------------------------------------------
 
@@ -254,8 +244,8 @@ class Run:
             "total_steps": self.trainer.total_steps,
             "epoch": self.trainer.epoch,
             "seconds": round(self.elapsed, 3),
-            "val_loss": self.val_loss,
-            "best_val_loss": self.best_val_loss,
+            "val_loss": self.validation.val_loss,
+            "best_val_loss": self.validation.best_val_loss,
             "train_characters": self.train_characters,
         }
 
@@ -273,8 +263,7 @@ class Run:
             "extended": self.extended,
             "trainer": progress,
             "eval_every": self.eval_every,
-            "best_val_loss": self.best_val_loss,
-            "val_loss": self.val_loss,
+            "validation": self.validation.saved(),
             "seconds": self.elapsed,
             "pace": self.pace.saved(),
             "losses": self._losses,
@@ -288,7 +277,7 @@ class Run:
         """Go on from the `training` record of a `last` checkpoint."""
         self.unsaved = False
         self.eval_every = training["eval_every"]
-        self.best_val_loss, self.val_loss = training["best_val_loss"], training["val_loss"]
+        self.validation.restore(training["validation"])
         self.pace.restore(training["pace"])
         self._losses = [float(loss) for loss in training["losses"]]
         self._logged = int(training["logged"])
@@ -316,7 +305,7 @@ class Run:
             "notices": self.notices,
             "model": config_to_json(model.config),
             "config": config_to_json(trainer.config),
-            "best_val_loss": self.best_val_loss,
+            "best_val_loss": self.validation.best_val_loss,
         }
 
     def _log(self, rate: float) -> None:

@@ -1,0 +1,82 @@
+"""What a run has measured on its validation text: which evaluation is the best, how long ago."""
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from .arrays import Ids
+from .model import CharModel
+from .parallel import Workers
+from .scorer import evaluate
+
+MOST_CHARACTERS = 1_000_000  # are evaluated during training
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Losses in nats a character after `step` steps.
+
+    train_loss: the mean over the steps since the evaluation before, each under its dropout and
+        with the weights of its time. val_loss: of the weights that were best just then.
+    """
+
+    step: int
+    train_loss: float
+    val_loss: float
+
+
+class Validation:
+    """The validation text of a run and all evaluations on it; waited: since the best of them.
+
+    A text of one character has nothing to predict: then `possible` is False, and `best` stays None.
+    """
+
+    def __init__(self, ids: Ids) -> None:
+        self.possible = len(ids) > 1
+        self.ids = ids[:MOST_CHARACTERS]
+        self.evaluations: list[Evaluation] = []
+        self.waited = 0
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The evaluation of the lowest validation loss, the first of several."""
+        return min(self.evaluations, key=lambda e: e.val_loss, default=None)
+
+    @property
+    def best_val_loss(self) -> float | None:
+        """The lowest validation loss so far."""
+        return None if self.best is None else self.best.val_loss
+
+    @property
+    def val_loss(self) -> float | None:
+        """The newest validation loss."""
+        return self.evaluations[-1].val_loss if self.evaluations else None
+
+    def measure(self, models: Mapping[str, CharModel], workers: Workers) -> dict[str, float]:
+        """The loss of each model, by its name; of none where there is nothing to predict."""
+        if not self.possible:
+            return {}
+        return {
+            name: evaluate(model, self.ids, workers=workers).nats_per_character
+            for name, model in models.items()
+        }
+
+    def add(self, evaluation: Evaluation) -> bool:
+        """Take note of an evaluation; whether it is the best so far."""
+        best = self.best
+        is_best = best is None or evaluation.val_loss < best.val_loss
+        self.waited = 0 if is_best else self.waited + 1
+        self.evaluations.append(evaluation)
+        return is_best
+
+    def saved(self) -> dict[str, Any]:
+        """What `restore` takes, as a JSON object."""
+        return {"evaluations": [astuple(e) for e in self.evaluations], "waited": self.waited}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Go on from what `saved` gave."""
+        self.evaluations = [
+            Evaluation(int(step), float(train_loss), float(val_loss))
+            for step, train_loss, val_loss in saved["evaluations"]
+        ]
+        self.waited = int(saved["waited"])
