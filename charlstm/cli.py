@@ -110,6 +110,7 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
                     "best_val_loss": loss,
                     "steps": result.steps,
                     "reason": result.reason,
+                    "warnings": result.warnings,
                 }
             )
         )

@@ -64,6 +64,7 @@ class TrainConfig:
     epochs: float | None = None  # end after so many passes over the text
     steps: int | None = None  # end after so many steps
     minutes: float | None = None  # end after so much time
+    stop_after: int = 0  # end after so many evaluations in a row without a new best; 0: never
     eval_every: int | None = None  # steps between evaluations
     keep_every: int | None = None  # steps between checkpoints that are kept
     precision: Precision = "auto"  # of products' operands; float32: as the model is
@@ -74,7 +75,7 @@ class TrainConfig:
         _check_types(self)
         for name in ("lanes", "window", "decay_every", "patience"):
             _require(self, name, getattr(self, name) >= 1, "1 or more")
-        for name in ("warmup", "weight_decay", "clip", "clip_value", "seed"):
+        for name in ("warmup", "weight_decay", "clip", "clip_value", "stop_after", "seed"):
             _require(self, name, getattr(self, name) >= 0, "0 or more")
         for name in ("epochs", "steps", "minutes", "eval_every", "keep_every", "workers"):
             value = getattr(self, name)

@@ -142,3 +142,7 @@ class RunDisplay:
 
     def _on_stop(self, event: Event) -> None:
         self.close()
+        if event["reason"] == "stopped early":
+            self._say(f"stopped early: nothing was better than step {event['best_step']:,}")
+        for warning in event["warnings"]:
+            self._say(f"note: {warning}")

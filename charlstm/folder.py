@@ -8,6 +8,7 @@ stdin-N.txt        the corpus, if it came from standard input
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,28 @@ from .precision import explain_precision
 
 BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
 FILES = (BEST, LAST, METRICS, "step-*.safetensors", "stdin-*.txt")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What training leaves.
+
+    path: the run's folder. best_val_loss: the lowest validation loss in nats a character, None
+    without validation text. reason: "finished", "stopped early" (config.stop_after), or the name
+    of the signal that interrupted it. warnings: that the model over- or underfits, with what to
+    change.
+    """
+
+    path: Path
+    best_val_loss: float | None
+    steps: int
+    reason: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> CharModel:
+        """The best model."""
+        return load(self.path)
 
 
 def load(path: str | Path) -> CharModel:

@@ -16,9 +16,9 @@ from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .corpus import Corpus, open_corpus, spool
 from .defaults import CorpusOptions, choose, split_options
 from .errors import CharlstmError
-from .folder import BEST, LAST, load, newest_run
+from .folder import BEST, LAST, TrainedRun, load, newest_run
 from .model import CharModel
-from .runs import Observer, Run, TrainedRun, split
+from .runs import Observer, Run, split
 from .trainer import Trainer
 from .vocab import Vocab
 
@@ -168,7 +168,9 @@ def resume_run(
             extended=about["extended"],
         )
         run.restore(about)
-        run.unsaved = bool(options)
+        if options:
+            run.validation.waited = 0  # who moves the end wants it to go on
+            run.unsaved = True
         before = about.get("kernels", kernels.DESCRIPTION)  # which old runs do not tell
         if before != kernels.DESCRIPTION and not run.finished():
             run.notices.append(

@@ -170,6 +170,13 @@ _TRAIN_OPTIONS = (
         "without any end: by size of the corpus, and it says how long it will take]",
     ),
     click.option(
+        "--stop-after",
+        type=int,
+        help="End early, after so many evaluations in a row without a new best; 0: never. With "
+        "schedule cosine the loss falls most towards the end, as the rate comes down: where the "
+        "model overfits before that, rather train for fewer steps.  [default: 0]",
+    ),
+    click.option(
         "--eval-every",
         type=int,
         help="Steps between evaluations.  [default: ten in a run, at least every 1000]",

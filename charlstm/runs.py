@@ -3,19 +3,20 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import kernels
+from .advice import find_warnings
 from .checkpoint import Checkpoint, save_checkpoint
 from .config import config_to_json
 from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
 from .errors import CharlstmError
-from .folder import BEST, LAST, METRICS, clear_folder, load, remove_unfinished
+from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
 from .interruption import Interruption
 from .metrics import Event, append_event, forget_events_after, last_event
 from .model import CharModel
@@ -29,25 +30,6 @@ LOGS_PER_EVALUATION = 20
 LOG_EVERY = 50  # steps, until the number of all steps is known
 
 Observer = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """What training leaves.
-
-    path: the run's folder. best_val_loss: the lowest validation loss in nats a character, None
-    without validation text. reason: "finished", or the name of the signal that ended it early.
-    """
-
-    path: Path
-    best_val_loss: float | None
-    steps: int
-    reason: str
-
-    @property
-    def model(self) -> CharModel:
-        """The best model."""
-        return load(self.path)
 
 
 def split(corpus: Corpus, text: CorpusOptions) -> tuple[Any, Any]:
@@ -101,6 +83,10 @@ class Run:
         return time.monotonic() - self.started
 
     def finished(self) -> bool:
+        """Whether its last step is done, or it stops early, as config.stop_after asks."""
+        return self._at_end() or 0 < self.trainer.config.stop_after <= self.validation.waited
+
+    def _at_end(self) -> bool:
         total = self.trainer.total_steps
         return total is not None and self.trainer.steps_done >= total
 
@@ -113,23 +99,24 @@ class Run:
         if self.finished() and not self._losses:
             # not written: the metrics go on ending with `stop`
             self.observer(self._timed("start", self._description()))
+            result = self._result()
             if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before it
-                self._event("stop", reason="finished", best_val_loss=self.validation.best_val_loss)
-            return self._result("finished")
+                self._tell_stop(result)
+            return result
         self._event("start", **self._description())
         with Interruption() as interruption:
             if self.unsaved:
                 self._save_last()
             while not (self.finished() or interruption.signal_name):
                 self._step()
-            reason = "finished" if self.finished() else interruption.signal_name
             if self._losses:  # steps that no evaluation has followed yet
                 if self.finished():  # the end was moved back to here
                     self._evaluate()
                 else:
                     self._save_last()
-            self._event("stop", reason=reason, best_val_loss=self.validation.best_val_loss)
-        return self._result(reason)
+            result = self._result(interruption.signal_name)
+            self._tell_stop(result)
+        return result
 
     def _step(self) -> None:
         trainer, config = self.trainer, self.trainer.config
@@ -230,10 +217,13 @@ class Run:
                 f"--lr than {self.trainer.config.lr:g}"
             )
 
-    def _result(self, reason: str) -> TrainedRun:
-        return TrainedRun(
-            self.folder, self.validation.best_val_loss, self.trainer.steps_done, reason
-        )
+    def _result(self, signal_name: str = "") -> TrainedRun:
+        reason, found = signal_name, []
+        if self.finished():
+            reason = "finished" if self._at_end() else "stopped early"
+            found = find_warnings(self.validation.evaluations, self.trainer.config)
+        loss, steps = self.validation.best_val_loss, self.trainer.steps_done
+        return TrainedRun(self.folder, loss, steps, reason, tuple(found))
 
     # -- its files --------------------------------------------------------------------------
 
@@ -307,6 +297,11 @@ class Run:
             "config": config_to_json(trainer.config),
             "best_val_loss": self.validation.best_val_loss,
         }
+
+    def _tell_stop(self, result: TrainedRun) -> None:
+        best = self.validation.best
+        self._event("stop", reason=result.reason, best_val_loss=result.best_val_loss,
+                    best_step=best and best.step, warnings=result.warnings)  # fmt: skip
 
     def _log(self, rate: float) -> None:
         recent = self._losses[self._logged :]

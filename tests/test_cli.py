@@ -113,7 +113,7 @@ def test_quiet_and_json(cli, text_file, tmp_path):
     result = cli("train", text_file, "-r", folder, *small, "--quiet", "--json")
     assert result.stderr == ""
     record = json.loads(result.stdout)
-    assert set(record) == {"path", "best_val_loss", "steps", "reason"}
+    assert set(record) == {"path", "best_val_loss", "steps", "reason", "warnings"}
     assert (record["path"], record["steps"], record["reason"]) == (str(folder), 3, "finished")
 
 

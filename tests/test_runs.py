@@ -61,10 +61,8 @@ def hard_text(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def whole(hard_text, tmp_path_factory):
-    """The run that was never interrupted, and copies of its folder at each save of `last`."""
-    root = tmp_path_factory.mktemp("whole")
+def copied_at_each_save(text, root, **options):
+    """The folder of a run, and copies of it at each save of `last`, by step."""
     folder, copies = root / "run", {}
 
     def observe(event):
@@ -72,8 +70,16 @@ def whole(hard_text, tmp_path_factory):
             copies[event["step"]] = root / f"copy-{event['step']}"
             shutil.copytree(folder, copies[event["step"]])
 
-    result = charlstm.train(hard_text, folder, observer=observe, **SMALL)
-    assert result.reason == "finished" and result.steps == 60
+    charlstm.train(text, folder, observer=observe, **{**SMALL, **options})
+    return folder, copies
+
+
+@pytest.fixture(scope="module")
+def whole(hard_text, tmp_path_factory):
+    """The run that was never interrupted, and copies of its folder at each save of `last`."""
+    folder, copies = copied_at_each_save(hard_text, tmp_path_factory.mktemp("whole"))
+    stop = events_of(folder)[-1]
+    assert (stop["reason"], stop["step"], stop["warnings"]) == ("finished", 60, [])
     return folder, copies
 
 
@@ -120,7 +126,7 @@ def test_metrics_are_as_documented(whole):
     measured = {
         "train": {"train_loss", "learning_rate", "gradient_norm", "characters_per_second"},
         "eval": {"train_loss", "val_loss"},
-        "stop": {"reason", "best_val_loss"},
+        "stop": {"reason", "best_val_loss", "best_step", "warnings"},
     }
     for event in events:
         assert common | measured.get(event["event"], set()) <= set(event)
@@ -367,6 +373,60 @@ def test_the_end_of_a_run_can_be_moved(whole, tmp_path):
     assert [e["step"] for e in history(folder) if e["event"] == "eval"][-2:] == [70, 80]
     # and it is the run's from then on
     assert load_checkpoint(folder / LAST).training["config"]["steps"] == 80
+
+
+@pytest.fixture(scope="module")
+def stopping(hard_text, tmp_path_factory):
+    """A run that stops early, and copies of its folder at each save of `last`."""
+    return copied_at_each_save(hard_text, tmp_path_factory.mktemp("stopping"), stop_after=2)
+
+
+def test_a_run_stops_early_where_further_evaluations_are_no_better(stopping, cli):
+    folder, copies = stopping
+    evaluations = [event for event in events_of(folder) if event["event"] == "eval"]
+    best = min(evaluations, key=lambda event: event["val_loss"])
+    assert len(evaluations) < 6 and evaluations.index(best) == len(evaluations) - 3
+    stop = events_of(folder)[-1]
+    assert (stop["reason"], stop["best_step"]) == ("stopped early", best["step"])
+    assert stop["step"] == evaluations[-1]["step"] == max(copies) == best["step"] + 20
+    assert load_checkpoint(folder / BEST).progress["step"] == best["step"]
+    result = cli("train", "-r", folder, "--resume", "--json")
+    assert "finished already" in result.stderr
+    assert json.loads(result.stdout)["reason"] == "stopped early"
+
+
+def test_resume_of_a_run_that_stops_early_is_bit_for_bit(stopping, tmp_path):
+    folder, copies = stopping
+    for step in sorted(copies)[:-1]:
+        shutil.copytree(copies[step], tmp_path / f"{step}")
+        assert charlstm.train(run=tmp_path / f"{step}", resume=True).reason == "stopped early"
+        assert arrays_of(tmp_path / f"{step}" / LAST) == arrays_of(folder / LAST)
+        assert history(tmp_path / f"{step}") == history(folder)
+
+
+def test_a_run_that_stopped_early_goes_on_where_its_end_is_moved(stopping, tmp_path):
+    shutil.copytree(stopping[0], tmp_path / "run")
+    stopped = events_of(tmp_path / "run")[-1]["step"]
+    result = charlstm.train(run=tmp_path / "run", resume=True, steps=80)
+    assert (result.steps, result.reason) == (stopped + 20, "stopped early")
+    result = charlstm.train(run=tmp_path / "run", resume=True, steps=stopped + 25)
+    assert (result.steps, result.reason) == (stopped + 25, "finished")
+
+
+def test_stopping_early_is_told_in_one_line(hard_text, tmp_path, cli):
+    given = options(stop_after=1, eval_every=10)
+    result = cli("train", hard_text, "-r", tmp_path / "run", *given)
+    stop = events_of(tmp_path / "run")[-1]
+    assert f"stopped early: nothing was better than step {stop['best_step']}\n" in result.stderr
+    assert (
+        f"{stop['step']} steps, best validation loss {stop['best_val_loss']:.4f}" in result.stdout
+    )
+
+
+def test_without_validation_text_no_run_stops_early(text_file, tmp_path):
+    small = {**SMALL, "stop_after": 1, "eval_every": 5, "steps": 15}
+    run = charlstm.train(text_file, tmp_path / "run", val_frac=0, **small)
+    assert (run.steps, run.reason) == (15, "finished")
 
 
 def test_a_moved_end_is_kept_before_the_next_evaluation(whole, tmp_path):

@@ -1,0 +1,46 @@
+"""What a run remembers of its evaluations."""
+
+import json
+
+import numpy as np
+import pytest
+
+from charlstm.validation import Evaluation, Validation
+
+
+def filled(*losses):
+    validation = Validation(np.zeros(10, np.uint8))
+    return validation, [
+        validation.add(Evaluation(10 * k, 2.0, loss)) for k, loss in enumerate(losses, 1)
+    ]
+
+
+def test_knows_the_best_and_how_long_ago_it_was():
+    validation, bests = filled(3.0, 2.0, 2.5, 2.0, 1.5, 1.6)
+    assert bests == [True, True, False, False, True, False]
+    assert validation.waited == 1
+    assert validation.best == Evaluation(50, 2.0, 1.5)
+    assert (validation.val_loss, validation.best_val_loss) == (1.6, 1.5)
+
+
+@pytest.mark.parametrize("losses", [(), (3.0, 2.0, 2.5, 2.7)])
+def test_goes_on_from_what_was_saved(losses):
+    validation, _ = filled(*losses)
+    other, _ = filled(9.0)
+    other.restore(json.loads(json.dumps(validation.saved())))
+    assert other.evaluations == validation.evaluations
+    assert other.waited == validation.waited == max(0, len(losses) - 2)
+    assert other.best_val_loss == (2.0 if losses else None)
+
+
+@pytest.mark.parametrize(("length", "possible"), [(0, False), (1, False), (2, True)])
+def test_a_text_of_one_character_has_nothing_to_predict(length, possible):
+    validation = Validation(np.zeros(length, np.uint8))
+    assert validation.possible == possible
+    assert (validation.best, validation.val_loss, validation.best_val_loss) == (None, None, None)
+    if not possible:
+        assert validation.measure({}, None) == {}
+
+
+def test_of_a_long_text_a_million_characters_are_evaluated():
+    assert len(Validation(np.zeros(3_000_000, np.uint8)).ids) == 1_000_000
