@@ -20,6 +20,7 @@ from .options import (
     dynamic_options,
     encoding_option,
     json_option,
+    novelty_option,
     run_option,
     sample_options,
     train_options,
@@ -130,6 +131,7 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
 @run_option
 @sample_options
 @unknown_option
+@novelty_option
 def sample(
     run: Path | None,
     prime_file: Path | None,
@@ -140,19 +142,25 @@ def sample(
     stop: tuple[str, ...],
     prime: str,
     unknown: str,
+    novelty: bool,
     **sampling: Any,
 ) -> None:
     """Write text from a model, each character as it comes."""
     import secrets
 
+    from .comparison import Comparison
     from .console import read_pieces, tell_replacements, writer
     from .folder import load, newest_run
     from .sampler import Sampling, stream_texts
 
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
+    if novelty and length == 0:
+        raise click.UsageError("--novelty is told at the end: give a --length")
     options = Sampling(**sampling)
-    model = load(run or newest_run())
+    run = run or newest_run()
+    model = load(run)
+    comparison = Comparison(run, model) if novelty else None
     if prime_file:
         prime = "".join(read_pieces([prime_file], "utf-8"))
     if seed is None:
@@ -172,15 +180,17 @@ def sample(
     )
     write = writer()
     shown_prime = "" if hide_prime else prime
-    texts = [shown_prime] * count
+    texts = [""] * count
     write(shown_prime)
     for step in pieces:
         write(step[0])  # the first sample as it grows, the others when it is done
-        for k in range(1, count):
+        for k in range(0 if novelty else 1, count):
             texts[k] += step[k]
     for text in texts[1:]:
-        write("\n\n" + text)
+        write("\n\n" + shown_prime + text)
     write("\n")
+    if comparison is not None:
+        click.echo(comparison.told([model.vocab.encode(text) for text in texts]), err=True)
 
 
 @main.command(name="eval")
@@ -201,6 +211,7 @@ def sample(
 @dynamic_options
 @encoding_option
 @unknown_option
+@novelty_option
 @json_option
 def evaluate(
     texts: tuple[str, ...],
@@ -210,11 +221,13 @@ def evaluate(
     dynamic: DynamicConfig | None,
     encoding: str,
     unknown: str,
+    novelty: bool,
     as_json: bool,
 ) -> None:
     """Measure the loss of a model on TEXTS, joined; - is standard input."""
     from tqdm import tqdm
 
+    from .comparison import Comparison
     from .console import dynamic_evaluation, encode_read, read_for
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
@@ -224,6 +237,7 @@ def evaluate(
         raise click.UsageError("--dynamic reads one stream: give no --window, no --lanes")
     place = run or newest_run()
     model = load(place)
+    comparison = Comparison(place, model) if novelty else None
     ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
     size = len(ids) - 1
     if model.vocab.level != "byte":
@@ -236,7 +250,7 @@ def evaluate(
         measure = following.evaluate
     with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
         loss = measure(ids, workers=workers, progress=bar.update)
-    figures = {
+    figures: dict[str, Any] = {
         "characters": loss.characters,
         "bytes": size,
         "nats_per_character": loss.nats_per_character,
@@ -247,6 +261,8 @@ def evaluate(
         "dynamic": how,
     }
     if as_json:
+        if comparison is not None:
+            figures["novelty"] = comparison.as_json([ids])
         click.echo(json.dumps(figures))
         return
     absent = {"window": "none, state carried", "dynamic": "no"}
@@ -255,6 +271,8 @@ def evaluate(
             value = ", ".join(f"{key} {item}" for key, item in value.items())
         shown = f"{value:,.4f}" if isinstance(value, float) else str(value or absent[name])
         click.echo(f"{name.replace('_', ' '):20} {shown}")
+    if comparison is not None:
+        click.echo(comparison.told([ids]))
 
 
 @main.command()

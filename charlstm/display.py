@@ -27,15 +27,16 @@ def in_nats_and_bits(loss: float) -> str:
 
 
 class CorpusDisplay:
-    """A bar for each pass over the files that takes longer than a second."""
+    """A bar for each pass over the files, or other texts, that takes longer than a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "B") -> None:
+        self._unit = unit
         self._bar: tqdm | None = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
         if self._bar is None or self._bar.desc != f"{what}: ":
             self.close()
-            self._bar = tqdm(total=total, desc=what, unit="B", unit_scale=True, delay=1)
+            self._bar = tqdm(total=total, desc=what, unit=self._unit, unit_scale=True, delay=1)
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()

@@ -187,6 +187,8 @@ def resume_run(
 def run_texts(path: Path, progress: CorpusProgress | None = None) -> tuple[Ids, Ids]:
     """The ids that a run was trained on and those held out, in the vocabulary of its model.
 
+    Not those of a run that it started from.
+
     path: the run's folder, or a checkpoint in it. CharlstmError if the text is not to be had.
     """
     folder = path if path.is_dir() else path.parent

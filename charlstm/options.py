@@ -27,6 +27,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON
 encoding_option = click.option(
     "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
 )
+novelty_option = click.option(
+    "--novelty",
+    is_flag=True,
+    help="Then tell what the text (not a prime) shares with the training text, beside what "
+    "held-out text does: the longest stretches, and how much of it is in long ones.",
+)
 
 _DYNAMIC = config.DynamicConfig()
 
