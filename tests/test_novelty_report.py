@@ -87,10 +87,12 @@ def test_control_characters_are_made_visible(cli, tmp_path):
     (tmp_path / "t.txt").write_text(text, newline="")
     charlstm.train(tmp_path / "t.txt", tmp_path / "run", **TINY)
     passage = text[text.index("the \x1b") :][:30]
+    plain = cli("eval", "-", "-r", tmp_path / "run", input=passage)
     result = cli("eval", "-", "-r", tmp_path / "run", "--novelty", input=passage)
     assert r'"the \x1b[2Jcat \u202e sees\x07 a\r\nlo' in result.stdout
     assert not {"\x1b", "\u202e", "\x07", "\r"} & set(result.stdout)
-    assert result.stdout.count("\n") == 7 + 5 + 1 + 1
+    report = result.stdout.removeprefix(plain.stdout)
+    assert report.count("\n") == 5 + 1 + 1  # the table, the pieces, the one stretch
 
 
 def test_levels_byte_and_word(cli, byte_run, tmp_path):
