@@ -15,6 +15,8 @@ from .arrays import Ids
 Wide = npt.NDArray[np.int64]
 
 CHUNK = 1 << 23  # symbols of the other text that are read before the next ones
+# Symbols of a lane: about as many as the longest match may have, because a lane goes on past its
+# end by a match, and with repetitive texts all of them do.
 SHORTEST_LANE, LONGEST_LANE = 1024, 4096
 PIECE = 1 << 16  # ids that become symbols at a time
 BLOCK = 64  # symbols of each lane that are brought side by side at a time
