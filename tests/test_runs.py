@@ -378,7 +378,9 @@ def test_the_end_of_a_run_can_be_moved(whole, tmp_path):
 @pytest.fixture(scope="module")
 def stopping(hard_text, tmp_path_factory):
     """A run that stops early, and copies of its folder at each save of `last`."""
-    return copied_at_each_save(hard_text, tmp_path_factory.mktemp("stopping"), stop_after=2)
+    return copied_at_each_save(
+        hard_text, tmp_path_factory.mktemp("stopping"), stop_after=2, lr=0.01
+    )
 
 
 def test_a_run_stops_early_where_further_evaluations_are_no_better(stopping, cli):
