@@ -96,7 +96,7 @@ class TrainConfig:
 class DynamicConfig:
     """How the weights follow a text in dynamic evaluation: see dynamic.py for the rule.
 
-    Each default is one for all models, chosen by scripts/dynamic on text held out of training.
+    One default serves all models: scripts/dynamic_settings tells on which text it was chosen.
     """
 
     segment: int = 20  # predictions between two steps of the weights
