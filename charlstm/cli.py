@@ -4,8 +4,6 @@ import io
 import json
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,10 @@ import click
 
 from . import __version__
 from .cache import cache_folder, cache_limit, cache_size, clear_cache
-from .config import DynamicConfig
 from .errors import CharlstmError
 from .inspection.commands import inspect
+from .measures import evaluate, score
 from .options import (
-    dynamic_options,
-    encoding_option,
     json_option,
     novelty_option,
     run_option,
@@ -65,7 +61,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-main.add_command(inspect)
+for command in (evaluate, score, inspect):
+    main.add_command(command)
 
 
 @main.command()
@@ -191,140 +188,6 @@ def sample(
     write("\n")
     if comparison is not None:
         click.echo(comparison.told([model.vocab.encode(text) for text in texts]), err=True)
-
-
-@main.command(name="eval")
-@click.argument("texts", nargs=-1, required=True)
-@run_option
-@click.option(
-    "--window",
-    type=int,
-    help="Cold windows of so many characters, as nanoGPT counts "
-    "them.  [default: state carried through the text]",
-)
-@click.option(
-    "--lanes",
-    type=int,
-    help="Parts of the text that are read side by side; 1: one "
-    "after the other, exactly.  [default: up to 32]",
-)
-@dynamic_options
-@encoding_option
-@unknown_option
-@novelty_option
-@json_option
-def evaluate(
-    texts: tuple[str, ...],
-    run: Path | None,
-    window: int | None,
-    lanes: int | None,
-    dynamic: DynamicConfig | None,
-    encoding: str,
-    unknown: str,
-    novelty: bool,
-    as_json: bool,
-) -> None:
-    """Measure the loss of a model on TEXTS, joined; - is standard input."""
-    from tqdm import tqdm
-
-    from .comparison import Comparison
-    from .console import dynamic_evaluation, encode_read, read_for
-    from .folder import load, newest_run
-    from .parallel import Workers, available_cores
-    from .scorer import evaluate as evaluate_ids
-
-    if dynamic and (window is not None or lanes is not None):
-        raise click.UsageError("--dynamic reads one stream: give no --window, no --lanes")
-    place = run or newest_run()
-    model = load(place)
-    comparison = Comparison(place, model) if novelty else None
-    ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
-    size = len(ids) - 1
-    if model.vocab.level != "byte":
-        size = len(model.vocab.decode(ids[1:]).encode("utf-8", "surrogatepass"))
-    workers = Workers(available_cores())
-    how: dict[str, Any] | None = None
-    measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, lanes=lanes)
-    if dynamic:
-        following, how = dynamic_evaluation(model, place, dynamic, workers)
-        measure = following.evaluate
-    with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
-        loss = measure(ids, workers=workers, progress=bar.update)
-    figures: dict[str, Any] = {
-        "characters": loss.characters,
-        "bytes": size,
-        "nats_per_character": loss.nats_per_character,
-        "bits_per_character": loss.bits_per_character,
-        "bits_per_byte": loss.bits_per_character * loss.characters / size,
-        "perplexity": loss.perplexity,
-        "window": window,
-        "dynamic": how,
-    }
-    if as_json:
-        if comparison is not None:
-            figures["novelty"] = comparison.as_json([ids])
-        click.echo(json.dumps(figures))
-        return
-    absent = {"window": "none, state carried", "dynamic": "no"}
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {item}" for key, item in value.items())
-        shown = f"{value:,.4f}" if isinstance(value, float) else str(value or absent[name])
-        click.echo(f"{name.replace('_', ' '):20} {shown}")
-    if comparison is not None:
-        click.echo(comparison.told([ids]))
-
-
-@main.command()
-@click.argument("files", nargs=-1)
-@run_option
-@click.option("--per-char", is_flag=True, help="Add the bits of each character.")
-@dynamic_options
-@encoding_option
-@unknown_option
-def score(
-    files: tuple[str, ...],
-    run: Path | None,
-    per_char: bool,
-    dynamic: DynamicConfig | None,
-    encoding: str,
-    unknown: str,
-) -> None:
-    """Score each line of FILES (or standard input) by itself: a JSON object a line."""
-    import math
-
-    from .console import dynamic_evaluation, read_pieces, split_lines, tell_replacements
-    from .folder import load, newest_run
-    from .parallel import Workers, available_cores
-    from .scorer import score_texts
-
-    place = run or newest_run()
-    model = load(place)
-    how: dict[str, Any] | None = None
-    measure: Callable[..., Any] = partial(score_texts, model)
-    if dynamic:
-        workers = Workers(available_cores())
-        following, how = dynamic_evaluation(model, place, dynamic, workers)
-        measure = partial(following.score_texts, workers=workers)
-    lines = split_lines(read_pieces(files or ("-",), encoding))
-    told: set[str] = set()
-    for result in measure(lines, unknown):
-        if unknown == "replace":
-            replacements = model.vocab.replacements(result.text)
-            tell_replacements({old: replacements[old] for old in replacements.keys() - told})
-            told |= replacements.keys()
-        record: dict[str, Any] = {
-            "text": result.text,
-            "characters": result.characters,
-            "nats": result.loss.nats,
-            "bits_per_character": result.bits_per_character,
-            "perplexity": result.perplexity,
-        }
-        if how is not None:
-            record["dynamic"] = how
-        if per_char:
-            record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
-        click.echo(json.dumps(record))
 
 
 @main.command()

@@ -2,28 +2,18 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-from tqdm import tqdm
 
 from .arrays import Ids
-from .config import DynamicConfig
 from .corpus import spool
-from .display import CorpusDisplay, visible
+from .display import visible
 from .errors import CharlstmError
 from .textfiles import TextFiles
 from .vocab import Vocab
-
-if TYPE_CHECKING:
-    from .dynamic import DynamicEvaluation
-    from .model import CharModel
-    from .parallel import Workers
 
 
 def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
@@ -70,31 +60,6 @@ def tell_replacements(replacements: dict[str, str]) -> None:
             f"{old!r} is unknown to the model: {f'read as {new!r}' if new else 'left out'}",
             err=True,
         )
-
-
-def dynamic_evaluation(
-    model: "CharModel", place: Path, config: DynamicConfig, workers: "Workers"
-) -> tuple["DynamicEvaluation", dict[str, Any]]:
-    """Dynamic evaluation for the model of a run or a file, and how it is done, as a JSON object.
-
-    The gradients to scale by are those on the training text; where that is not to be had, it says
-    so, and they are those on a text that the model writes.
-    """
-    from .dynamic import DynamicEvaluation, gradient_rms, own_text, sample_size
-    from .launch import run_texts
-
-    source = "training text"
-    try:
-        with closing(CorpusDisplay()) as display:
-            ids, _ = run_texts(place, display)
-    except CharlstmError as error:
-        source = "text of the model"
-        click.echo(f"note: {visible(str(error))}: gradients measured on a {source}", err=True)
-        ids = own_text(model, config.segment)
-    size = sample_size(config.segment)
-    with tqdm(total=size, desc="measuring gradients", unit="character", delay=1) as bar:
-        rms = gradient_rms(model, ids, config.segment, workers=workers, progress=bar.update)
-    return DynamicEvaluation(model, rms, config), {**asdict(config), "gradients": source}
 
 
 def writer() -> Callable[[str], None]:
