@@ -58,7 +58,8 @@ class TrainConfig:
     average: float = 0.0  # decay a step of the moving average of the weights; 0: none is kept
     clip: float = 5.0  # largest norm of the whole gradient; 0: no limit
     clip_value: float = 0.0  # largest absolute value of each element; 0: no limit
-    dropout: float = 0.0  # of each layer's output, one mask a window
+    dropout: float = 0.0  # of what the head sees, one mask a window
+    dropout_between: float | None = None  # of what each layer gives to the next; None: as dropout
     weight_dropout: float = 0.0  # of the recurrent weights, one mask a window; in 256ths
     reset: float = 0.0  # probability that a lane starts a window from a state of zeros
     epochs: float | None = None  # end after so many passes over the text
@@ -84,6 +85,9 @@ class TrainConfig:
             _require(self, name, 0 <= getattr(self, name) < 1, "0 or more and below 1")
         for name in ("decay", "final_lr"):
             _require(self, name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        between = self.dropout_between
+        holds = between is None or 0 <= between < 1
+        _require(self, "dropout_between", holds, "0 or more and below 1")
         _require(self, "lr", self.lr > 0, "above 0")
         ends = [n for n in ("epochs", "steps", "minutes") if getattr(self, n) is not None]
         if len(ends) > 1:

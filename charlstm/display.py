@@ -86,9 +86,13 @@ class RunDisplay:
             f"{model['cell'].upper()} units, {event['parameters']:,} parameters, {ratio:.2f} for "
             f"each {unit} of training text"
         )
+        dropout = f"dropout {config['dropout']:g}"
+        if config["dropout_between"] is not None:
+            dropout += f" ({config['dropout_between']:g} between layers)"
+        if config["weight_dropout"]:
+            dropout += f", weight dropout {config['weight_dropout']:g}"
         self._say(
-            f"{batch}, {config['optimizer']} at {config['lr']:g}, dropout "
-            f"{config['dropout']:g}, seed {config['seed']}"
+            f"{batch}, {config['optimizer']} at {config['lr']:g}, {dropout}, seed {config['seed']}"
         )
         for notice in event["notices"]:
             self._say(f"note: {visible(notice)}")

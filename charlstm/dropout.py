@@ -55,9 +55,11 @@ class Dropout:
         recurrent: Sequence[Array],
         rng: np.random.Generator,
     ) -> None:
+        between = config.dropout if config.dropout_between is None else config.dropout_between
+        parts = (model.layers - 1) * [between] + [config.dropout]
         self._shape = (model.layers, lanes, model.hidden)
-        self._dtype = model.dtype
-        self._p = config.dropout
+        self._dropped = np.array(parts, np.float32)[:, None, None]
+        self._kept = np.array([1 - p for p in parts], model.dtype)[:, None, None]
         # at least one level is kept, so that the factor of what is kept stays finite
         self._dropped_levels = min(round(LEVELS * config.weight_dropout), LEVELS - 1)
         self._sources = recurrent if self._dropped_levels else ()
@@ -69,14 +71,15 @@ class Dropout:
     @property
     def drops_outputs(self) -> bool:
         """Whether the masks have factors on the layers' outputs."""
-        return self._p > 0
+        return bool(self._dropped.any())
 
     def draw(self) -> Masks:
         """The masks of the next step; those of the step before are overwritten."""
         outputs = None
         if self.drops_outputs:
-            kept = self._rng.random(self._shape, np.float32) >= self._p
-            outputs = kept.astype(self._dtype) / (1 - self._p)
+            kept = self._rng.random(self._shape, np.float32) >= self._dropped
+            outputs = kept.astype(self._kept.dtype)
+            outputs /= self._kept
         for Wh, dropped in zip(self._sources, self._recurrent, strict=True):
             self._drop(Wh, dropped)
         return Masks(outputs, self._recurrent)

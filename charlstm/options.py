@@ -114,6 +114,12 @@ _TRAIN_OPTIONS = (
         "training.  [default: by size of the corpus]",
     ),
     click.option(
+        "--dropout-between",
+        type=float,
+        help="The same for what a layer gives to the next one, if that is to differ.  "
+        "[default: as --dropout]",
+    ),
+    click.option(
         "--weight-dropout",
         type=float,
         help="Part of the recurrent weights that is dropped while training (DropConnect, Merity et "

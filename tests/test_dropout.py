@@ -53,7 +53,27 @@ def test_lanes_share_dropped_weights_and_have_their_own_units():
     assert part.recurrent is masks.recurrent
 
 
-@pytest.mark.parametrize("name", ["dropout", "weight_dropout"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("out", "between"), [(0.4, 0.1), (0.4, 0.0), (0.0, 0.3), (0.25, None)])
+def test_what_the_head_sees_and_what_is_between_layers_have_dropout_of_their_own(
+    out, between, dtype
+):
+    options = {"dropout": out, "dropout_between": between}
+    dropout, _ = make(hidden=50, layers=3, lanes=40, dtype=dtype, **options)
+    assert dropout.drops_outputs
+    outputs = dropout.draw().outputs
+    assert outputs.shape == (3, 40, 50) and outputs.dtype == dtype
+    parts = (out if between is None else between,) * 2 + (out,)
+    for factors, p in zip(outputs, parts, strict=True):
+        assert np.allclose(factors[factors != 0], 1 / (1 - p), rtol=1e-6)
+        assert abs((factors == 0).mean() - p) <= 4 * (p * (1 - p) / factors.size) ** 0.5
+
+
+def test_one_layer_has_nothing_between():
+    assert make(layers=1, dropout_between=0.5)[0].draw() == Masks()
+
+
+@pytest.mark.parametrize("name", ["dropout", "dropout_between", "weight_dropout"])
 @pytest.mark.parametrize("bad", [1.0, -0.1])
 def test_bad_probabilities_are_refused(name, bad):
     with pytest.raises(CharlstmError, match=f"{name} must be 0 or more and below 1"):

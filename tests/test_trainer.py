@@ -228,7 +228,7 @@ SAVING = [
     {"optimizer": "rmsprop", "weight_decay": 0.1, "schedule": "plateau", "patience": 1},
     {"dropout": 0.1, "schedule": "step", "decay_every": 1, "workers": 2},
     {"recut": False, "average": 0.5},
-    {"dropout": 0.1, "weight_dropout": 0.4, "reset": 0.3, "workers": 2},
+    {"dropout": 0.1, "dropout_between": 0.0, "weight_dropout": 0.4, "reset": 0.3, "workers": 2},
     {"schedule": "halve-on-rise", "lr": 1.0, "optimizer": "sgd"},
 ]
 
