@@ -1,7 +1,8 @@
 """What training spends its time in: the one place that knows which implementation runs.
 
 The native kernels serve where they were built, NumPy elsewhere. CHARLSTM_KERNELS=numpy or native
-forces one; CHARLSTM_ISA=avx512, avx2, neon or portable an instruction set of the native ones.
+forces one; CHARLSTM_ISA=amx, avx512bf16, avx512, avx2, neon or portable an instruction set of the
+native ones.
 """
 
 import os
