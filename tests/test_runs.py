@@ -837,18 +837,24 @@ def test_bad_options_are_refused_and_leave_nothing(text_file, tmp_path, options,
     assert list(tmp_path.iterdir()) == []
 
 
-def test_import_is_quick_and_takes_no_more_than_it_needs():
+def test_import_is_quick_and_takes_no_more_than_it_needs(tmp_path):
     code = (
         # the time of the processor, as others may be using this one too
-        "import time, sys; t = time.process_time(); import charlstm;"
-        "print(time.process_time() - t, *sorted({'click', 'tqdm', 'torch'} & set(sys.modules)))"
+        "import time, sys; t = time.process_time(); import {}; u = time.process_time();"
+        "print(u - t, *sorted({{'click', 'tqdm', 'torch'}} & set(sys.modules)))"
     )
-    results = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(5)
-    ]
-    assert min(float(r.stdout.split()[0]) for r in results) < 0.25
-    assert results[0].stdout.split()[1:] == []
+    # as an installed program: the first run leaves bytecode to the others
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    def run(module):
+        command = [sys.executable, "-c", code.format(module)]
+        return subprocess.check_output(command, text=True, env=environment).split()
+
+    numpy, own = ([run(module) for _ in range(5)] for module in ("numpy", "charlstm"))
+    seconds_of_numpy, seconds = (min(float(r[0]) for r in results) for results in (numpy, own))
+    assert seconds < max(0.25, 2.5 * seconds_of_numpy)  # the latter on a slow machine
+    assert own[0][1:] == []
 
 
 def test_cache_of_the_tests_is_their_own():
