@@ -29,11 +29,17 @@ class ModelConfig:
     layers: int = 2
     dtype: Dtype = "float32"
     lines: bool = False  # each line is a text of its own, without a state from the one before
+    skip: bool = False  # every layer sees the symbol itself, the head every layer (Graves 2013)
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require(self, "hidden", 1 <= self.hidden <= MAX_HIDDEN, f"1 to {MAX_HIDDEN}")
         _require(self, "layers", 1 <= self.layers <= MAX_LAYERS, f"1 to {MAX_LAYERS}")
+
+    @property
+    def layers_seen(self) -> int:
+        """The layers that the head sees, counted from the last."""
+        return self.layers if self.skip else 1
 
 
 @dataclass(frozen=True)

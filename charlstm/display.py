@@ -72,6 +72,7 @@ class RunDisplay:
         model, config, unit = event["model"], event["config"], event["unit"]
         self._unit = unit
         ratio = event["parameters"] / max(1, event["train_characters"])
+        skips = " with skip connections" * model["skip"]
         batch = f"{config['lanes']} lanes, windows of {config['window']}"
         if model["lines"]:
             batch = f"{config['lanes']} lines of up to {config['window']} {unit}s at a time"
@@ -83,8 +84,8 @@ class RunDisplay:
         )
         self._say(
             f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} "
-            f"{model['cell'].upper()} units, {event['parameters']:,} parameters, {ratio:.2f} for "
-            f"each {unit} of training text"
+            f"{model['cell'].upper()} units{skips}, {event['parameters']:,} parameters, "
+            f"{ratio:.2f} for each {unit} of training text"
         )
         dropout = f"dropout {config['dropout']:g}"
         if config["dropout_between"] is not None:

@@ -27,17 +27,21 @@ class DroppedWeights:
 class Masks:
     """What is left out over one window.
 
-    outputs (L, B, H): factors on the output of each of L layers (Gal and Ghahramani 2016), for B
-        lanes; None: all stays as it is.
+    between (L - 1, B, H): factors on what each of L layers gives to the next, for B lanes.
+    seen (layers_seen, B, H): factors on what the head sees of each layer that it sees. Both are
+        the same at every step (Gal and Ghahramani 2016); None, of both: all stays as it is.
     recurrent: Wh of each layer, the same for all lanes (Merity et al. 2018); none: all of it.
     """
 
-    outputs: Array | None = None
+    between: Array | None = None
+    seen: Array | None = None
     recurrent: tuple[DroppedWeights, ...] = ()
 
     def of_lanes(self, lanes: slice) -> "Masks":
         """The masks of some of the lanes."""
-        return self if self.outputs is None else replace(self, outputs=self.outputs[:, lanes])
+        if self.between is None or self.seen is None:
+            return self
+        return replace(self, between=self.between[:, lanes], seen=self.seen[:, lanes])
 
 
 class Dropout:
@@ -56,8 +60,9 @@ class Dropout:
         rng: np.random.Generator,
     ) -> None:
         between = config.dropout if config.dropout_between is None else config.dropout_between
-        parts = (model.layers - 1) * [between] + [config.dropout]
-        self._shape = (model.layers, lanes, model.hidden)
+        self._between = model.layers - 1
+        parts = self._between * [between] + model.layers_seen * [config.dropout]
+        self._shape = (len(parts), lanes, model.hidden)
         self._dropped = np.array(parts, np.float32)[:, None, None]
         self._kept = np.array([1 - p for p in parts], model.dtype)[:, None, None]
         # at least one level is kept, so that the factor of what is kept stays finite
@@ -70,19 +75,20 @@ class Dropout:
 
     @property
     def drops_outputs(self) -> bool:
-        """Whether the masks have factors on the layers' outputs."""
+        """Whether the masks have factors on what layers give to each other and to the head."""
         return bool(self._dropped.any())
 
     def draw(self) -> Masks:
         """The masks of the next step; those of the step before are overwritten."""
-        outputs = None
+        between = seen = None
         if self.drops_outputs:
             kept = self._rng.random(self._shape, np.float32) >= self._dropped
-            outputs = kept.astype(self._kept.dtype)
-            outputs /= self._kept
+            factors = kept.astype(self._kept.dtype)
+            factors /= self._kept
+            between, seen = factors[: self._between], factors[self._between :]
         for Wh, dropped in zip(self._sources, self._recurrent, strict=True):
             self._drop(Wh, dropped)
-        return Masks(outputs, self._recurrent)
+        return Masks(between, seen, self._recurrent)
 
     def _drop(self, weights: Array, dropped: DroppedWeights) -> None:
         """Draw what is left of the weights."""

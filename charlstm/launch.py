@@ -228,7 +228,7 @@ def copy_weights(source: CharModel, target: CharModel) -> None:
     common = sorted(old.keys() & new.keys())
     from_ids, to_ids = [old[s] for s in common], [new[s] for s in common]
     for name, array in source.parameters.items():
-        if name == "layers.0.Wx":
+        if name == "layers.0.Wx" or name.endswith(".Wi"):
             target.parameters[name][to_ids] = array[from_ids]
         elif name.startswith("head."):
             target.parameters[name][..., to_ids] = array[..., from_ids]

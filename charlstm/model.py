@@ -19,7 +19,6 @@ from .layers.head import (
     head_shapes,
     log_probabilities,
 )
-from .layers.recurrent import rows
 from .parameters import Parameters
 from .precision import resolve_precision
 from .randomness import generator
@@ -35,8 +34,10 @@ class Workspace:
     """The activations of the whole model over a window of T steps and B lanes."""
 
     layers: list[LayerWorkspace]
-    inputs: list[Array | Ids]  # of each layer, and of the head: masked outputs of the one before
+    inputs: list[Array | Ids]  # of each layer: the symbols, then masked outputs of the one below
+    seen: Array  # (T, B, layers_seen, H): what the head sees, masked outputs of the last layers
     log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
+    dseen: Array  # as seen: its gradient
     dout: Array  # (T, B, H): the gradient on its way down
     precision: str  # of the operands of matrix products: see kernels.operands
 
@@ -46,11 +47,20 @@ def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[in
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(config.layers):
         D = config.hidden if k else vocabulary
-        for name, shape in CELLS[config.cell].shapes(D, config.hidden).items():
+        layer = CELLS[config.cell].shapes(D, config.hidden)
+        if config.skip and k:
+            layer["Wi"] = (vocabulary, layer["Wx"][1])
+        for name, shape in layer.items():
             shapes[f"layers.{k}.{name}"] = shape
-    for name, shape in head_shapes(config.hidden, vocabulary).items():
+    for name, shape in head_shapes(config.layers_seen * config.hidden, vocabulary).items():
         shapes[f"head.{name}"] = shape
     return shapes
+
+
+def _by_step(seen: Array) -> Array:
+    """(T, B, layers, H) as (T * B, layers * H), a view."""
+    T, B, layers, H = seen.shape
+    return seen.reshape(T * B, layers * H)
 
 
 def _without_dropped(layer: Mapping[str, Array], k: int, masks: Masks) -> Mapping[str, Array]:
@@ -93,18 +103,26 @@ class CharModel:
     ) -> Workspace:
         """Room for forward and backward over T steps and B lanes, to be used again and again.
 
-        dropout: whether masks of outputs will be given, which then need room of their own.
+        dropout: whether outputs will be masked, which then need room of their own.
         precision: of the operands of matrix products: see resolve_precision.
         """
         L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
         precision = resolve_precision(precision, self.config)
         layers = [self._cell.workspace(T, B, H, dtype, precision) for _ in range(L)]
-        outputs = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers]
+        handed = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers[:-1]]
+        dout = np.empty((T, B, H), dtype)
+        if (count := self.config.layers_seen) > 1:
+            seen, dseen = np.empty((2, T, B, count, H), dtype)
+        else:
+            dseen = dout[:, :, None]
+            seen = np.empty_like(dseen) if dropout else layers[-1].h[1:, :, None]
         return Workspace(
             layers=layers,
-            inputs=[np.empty((T, B), np.intp), *outputs],
+            inputs=[np.empty((T, B), np.intp), *handed],
+            seen=seen,
             log_probs=np.empty((T * B, len(self.vocab)), dtype),
-            dout=np.empty((T, B, H), dtype),
+            dseen=dseen,
+            dout=dout,
             precision=precision,
         )
 
@@ -113,19 +131,30 @@ class CharModel:
     ) -> Array:
         """Leave log-probabilities and activations in the workspace; return the new state.
 
-        inputs (T, B) ids; state (L, S, B, H); masks: what is left out, with outputs for a
-        workspace with dropout and for no other.
+        inputs (T, B) ids; state (L, S, B, H); masks: what is left out, outputs for a workspace
+        with dropout and for no other.
         """
         w = workspace
         w.inputs[0] = inputs
         new_state = np.empty_like(state)
         for k, layer in enumerate(self._layers):
             left = _without_dropped(layer, k, masks)
-            new_state[k] = self._cell.forward(left, w.inputs[k], state[k], w.layers[k])
-            if masks.outputs is not None:
-                np.multiply(w.layers[k].h[1:], masks.outputs[k], out=w.inputs[k + 1])
-        log_probabilities(self._head, rows(w.inputs[-1]), w.log_probs, w.precision)
+            symbols = inputs if self.config.skip and k else None
+            new_state[k] = self._cell.forward(left, w.inputs[k], state[k], w.layers[k], symbols)
+            if masks.between is not None and k < len(masks.between):
+                np.multiply(w.layers[k].h[1:], masks.between[k], out=w.inputs[k + 1])
+        self._gather_seen(w, masks)
+        log_probabilities(self._head, _by_step(w.seen), w.log_probs, w.precision)
         return new_state
+
+    def _gather_seen(self, workspace: Workspace, masks: Masks) -> None:
+        """Write what the head sees into the workspace, where it is not the last layer's output."""
+        count = self.config.layers_seen
+        for k, layer in enumerate(workspace.layers[-count:]):
+            if masks.seen is not None:
+                np.multiply(layer.h[1:], masks.seen[k], out=workspace.seen[:, :, k])
+            elif count > 1:
+                workspace.seen[:, :, k] = layer.h[1:]
 
     def backward(
         self,
@@ -151,17 +180,20 @@ class CharModel:
         head_backward(
             self._head,
             head_gradients,
-            rows(w.inputs[-1]),
+            _by_step(w.seen),
             targets.reshape(-1),
             w.log_probs,
             scales,
-            rows(w.dout),
+            _by_step(w.dseen),
             w.precision,
         )
+        if masks.seen is not None:
+            w.dseen *= masks.seen.swapaxes(0, 1)
+        several_seen = self.config.layers_seen > 1  # else dout is dseen
+        if several_seen:
+            w.dout[...] = w.dseen[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
         for k in reversed(range(len(self._layers))):
-            if masks.outputs is not None:
-                w.dout *= masks.outputs[k]
             layer_gradients = gradients.part(f"layers.{k}.")
             self._cell.backward(
                 _without_dropped(self._layers[k], k, masks),
@@ -171,9 +203,14 @@ class CharModel:
                 dstate[k],
                 w.layers[k],
                 w.dout if k else None,
+                w.inputs[0] if self.config.skip and k else None,
             )
             if masks.recurrent:
                 layer_gradients["Wh"] *= masks.recurrent[k].factors
+            if k and masks.between is not None:
+                w.dout *= masks.between[k - 1]
+            if k and several_seen:
+                w.dout += w.dseen[:, :, k - 1]
         return dstate
 
     def losses(

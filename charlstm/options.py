@@ -48,6 +48,12 @@ _TRAIN_OPTIONS = (
     ),
     click.option("--layers", type=int, help="Layers of the stack.  [default: 1]"),
     click.option(
+        "--skip/--no-skip",
+        default=None,
+        help="Skip connections: every layer also sees the character itself, and all layers are "
+        "seen where the next character is predicted (Graves 2013).  [default: no]",
+    ),
+    click.option(
         "--dtype",
         type=click.Choice(get_args(config.Dtype)),
         help="Type of all numbers.  [default: float32]",

@@ -94,15 +94,19 @@ def torch_model(model: CharModel) -> tuple[Any, Any]:
 
     config, V = model.config, len(model.vocab)
     stack = [model.parameters.part(f"layers.{k}.") for k in range(config.layers)]
-    head = torch.nn.Linear(config.hidden, V, dtype=getattr(torch, config.dtype))
+    head = torch.nn.Linear(len(model.parameters["head.W"]), V, dtype=getattr(torch, config.dtype))
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(model.parameters["head.W"].T.copy()))
         head.bias.copy_(torch.from_numpy(model.parameters["head.b"]))
-    return torch_layers(config.cell, stack, config.dtype), head
+    layers = None if config.skip else torch_layers(config.cell, stack, config.dtype)
+    return layers, head
 
 
 class TorchStack:
-    """A CharModel as modules of PyTorch, one for each layer, with masks between them."""
+    """A CharModel as modules of PyTorch, one for each layer, with masks between them.
+
+    With skip connections a layer's input is what comes from below, then the one-hot character.
+    """
 
     def __init__(self, model: CharModel, masks: Masks) -> None:
         import torch
@@ -110,11 +114,15 @@ class TorchStack:
         self._torch, self._model = torch, model
         _, self._head = torch_model(model)
         config, self._dtype = model.config, getattr(torch, model.config.dtype)
-        self._layers = [
-            torch_layers(config.cell, [model.parameters.part(f"layers.{k}.")], config.dtype)
-            for k in range(config.layers)
-        ]
-        self._outputs = None if masks.outputs is None else torch.from_numpy(masks.outputs)
+        self._layers = []
+        for k in range(config.layers):
+            weights = dict(model.parameters.part(f"layers.{k}."))
+            if "Wi" in weights:
+                weights["Wx"] = np.concatenate((weights["Wx"], weights["Wi"]))
+            self._layers.append(torch_layers(config.cell, [weights], config.dtype))
+        drops = masks.seen is not None
+        self._between = torch.from_numpy(masks.between) if drops else None
+        self._seen = torch.from_numpy(masks.seen) if drops else None
         self._left = [
             torch.from_numpy(to_torch_gates(config.cell, dropped.factors))
             for dropped in masks.recurrent
@@ -122,19 +130,25 @@ class TorchStack:
 
     def __call__(self, ids: Any, state: Any) -> tuple[Any, Any]:
         """The logits (T, B, V) and the state after the window, for tensors ids and state."""
-        torch, ends = self._torch, []
-        x = torch.nn.functional.one_hot(ids, len(self._model.vocab)).to(self._dtype)
+        torch, ends, outputs = self._torch, [], []
+        x = one_hot = torch.nn.functional.one_hot(ids, len(self._model.vocab)).to(self._dtype)
         for k, layer in enumerate(self._layers):
             weights = dict(layer.named_parameters())
             if self._left:
                 weights["weight_hh_l0"] = weights["weight_hh_l0"] * self._left[k]
             before = state[k, :, None]
             before = tuple(before) if len(before) == 2 else before[0]
+            if k and self._model.config.skip:
+                x = torch.cat((x, one_hot), -1)
             x, end = torch.func.functional_call(layer, weights, (x, before))
             ends.append(torch.cat(end if isinstance(end, tuple) else (end,)))
-            if self._outputs is not None:
-                x = x * self._outputs[k]
-        return self._head(x), torch.stack(ends)
+            outputs.append(x)
+            if self._between is not None and k < len(self._between):
+                x = x * self._between[k]
+        seen = outputs if self._model.config.skip else outputs[-1:]
+        if self._seen is not None:
+            seen = [output * mask for output, mask in zip(seen, self._seen, strict=True)]
+        return self._head(torch.cat(seen, -1)), torch.stack(ends)
 
     def gradients(self) -> dict[str, np.ndarray]:
         """After a backward pass, by the names of the model's parameters."""
@@ -144,6 +158,9 @@ class TorchStack:
             for ours, name in (("Wx", "weight_ih"), ("Wh", "weight_hh"), ("b", "bias_ih")):
                 gradient = getattr(layer, f"{name}_l0").grad.numpy()
                 found[f"layers.{k}.{ours}"] = from_torch_gates(cell, gradient)
+            if k and self._model.config.skip:
+                Wx = found[f"layers.{k}.Wx"]
+                found[f"layers.{k}.Wx"], found[f"layers.{k}.Wi"] = Wx[:H], Wx[H:]
             if cell == "gru":
                 found[f"layers.{k}.bn"] = layer.bias_hh_l0.grad.numpy()[2 * H :]
         return found

@@ -10,8 +10,8 @@ from charlstm import CharlstmError, TrainConfig
 from charlstm.dropout import Dropout, DroppedWeights, Masks
 
 
-def make(hidden=5, layers=2, lanes=3, dtype="float32", cell="lstm", seed=1, **options):
-    model, *_ = make_model(layers, hidden, 4, 1, 1, dtype, cell=cell)
+def make(hidden=5, layers=2, lanes=3, dtype="float32", cell="lstm", skip=False, seed=1, **options):
+    model, *_ = make_model(layers, hidden, 4, 1, 1, dtype, cell=cell, skip=skip)
     recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(layers)]
     rng = np.random.default_rng(seed)
     return Dropout(model.config, TrainConfig(**options), lanes, recurrent, rng), recurrent
@@ -22,7 +22,7 @@ def make(hidden=5, layers=2, lanes=3, dtype="float32", cell="lstm", seed=1, **op
 def test_weights_are_dropped_at_random_and_the_others_scaled(p, rounded, dtype):
     dropout, recurrent = make(hidden=83, dtype=dtype, weight_dropout=p)
     masks = dropout.draw()
-    assert masks.outputs is None and len(masks.recurrent) == 2
+    assert masks.between is None and masks.seen is None and len(masks.recurrent) == 2
     for Wh, dropped in zip(recurrent, masks.recurrent, strict=True):
         assert dropped.factors.dtype == dropped.weights.dtype == dtype
         assert np.allclose(np.unique(dropped.factors), [0, 1 / (1 - rounded)], rtol=1e-6)
@@ -49,22 +49,26 @@ def test_what_is_not_dropped_costs_nothing():
 def test_lanes_share_dropped_weights_and_have_their_own_units():
     masks = make(dropout=0.4, weight_dropout=0.4)[0].draw()
     part = masks.of_lanes(slice(1, 3))
-    assert (part.outputs == masks.outputs[:, 1:]).all() and part.outputs.shape == (2, 2, 5)
+    assert (part.between == masks.between[:, 1:]).all() and part.between.shape == (1, 2, 5)
+    assert (part.seen == masks.seen[:, 1:]).all() and part.seen.shape == (1, 2, 5)
     assert part.recurrent is masks.recurrent
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("out", "between"), [(0.4, 0.1), (0.4, 0.0), (0.0, 0.3), (0.25, None)])
+@pytest.mark.parametrize("skip", [False, True])
 def test_what_the_head_sees_and_what_is_between_layers_have_dropout_of_their_own(
-    out, between, dtype
+    skip, out, between, dtype
 ):
     options = {"dropout": out, "dropout_between": between}
-    dropout, _ = make(hidden=50, layers=3, lanes=40, dtype=dtype, **options)
+    dropout, _ = make(hidden=50, layers=3, lanes=40, dtype=dtype, skip=skip, **options)
     assert dropout.drops_outputs
-    outputs = dropout.draw().outputs
-    assert outputs.shape == (3, 40, 50) and outputs.dtype == dtype
-    parts = (out if between is None else between,) * 2 + (out,)
-    for factors, p in zip(outputs, parts, strict=True):
+    masks = dropout.draw()
+    seen = 3 if skip else 1
+    assert masks.between.shape == (2, 40, 50) and masks.between.dtype == dtype
+    assert masks.seen.shape == (seen, 40, 50) and masks.seen.dtype == dtype
+    parts = (out if between is None else between,) * 2 + (out,) * seen
+    for factors, p in zip((*masks.between, *masks.seen), parts, strict=True):
         assert np.allclose(factors[factors != 0], 1 / (1 - p), rtol=1e-6)
         assert abs((factors == 0).mean() - p) <= 4 * (p * (1 - p) / factors.size) ** 0.5
 
@@ -80,23 +84,25 @@ def test_bad_probabilities_are_refused(name, bad):
         TrainConfig(**{name: bad})
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 33, 17, 20, 5)])
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell):
+def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, skip):
     torch = pytest.importorskip("torch")
-    model, inputs, targets, state = make_model(*shape, dtype=dtype, cell=cell)
+    model, inputs, targets, state = make_model(*shape, dtype=dtype, cell=cell, skip=skip)
     for array in model.parameters.values():
         array /= max(1.0, len(array) ** 0.5 / 2)  # no wider than a real initialisation
     (T, B), (L, _, _, H) = inputs.shape, state.shape
     rng = np.random.default_rng(2)
-    outputs = rng.choice([0, 1.25], (L, B, H)).astype(dtype)
+    between = rng.choice([0, 1.25], (L - 1, B, H)).astype(dtype)
+    seen = rng.choice([0, 1.25], (model.config.layers_seen, B, H)).astype(dtype)
     recurrent = []
     for k in range(L):
         Wh = model.parameters[f"layers.{k}.Wh"]
         factors = rng.choice([0, 2], Wh.shape).astype(dtype)
         recurrent.append(DroppedWeights(factors, Wh * factors))
-    masks = Masks(outputs, tuple(recurrent))
+    masks = Masks(between, seen, tuple(recurrent))
     workspace = model.workspace(T, B, dropout=True)
     end = model.forward(inputs, state, workspace, masks)
     log_probs = workspace.log_probs.copy()

@@ -13,8 +13,9 @@ if kernels.BACKEND != "native":
 VOCAB = Vocab.from_text("\n abcdefghijklmnopqrstuvwxyz.,'")
 
 
-def make(hidden=24, layers=2, lines=False, seed=1):
-    model = CharModel(ModelConfig(hidden=hidden, layers=layers, lines=lines), VOCAB, seed=seed)
+def make(hidden=24, layers=2, lines=False, skip=False, seed=1):
+    config = ModelConfig(hidden=hidden, layers=layers, lines=lines, skip=skip)
+    model = CharModel(config, VOCAB, seed=seed)
     model.parameters["head.W"] *= 4  # as sure of itself as a trained one
     model.parameters["head.b"] = np.random.default_rng(seed).normal(size=len(VOCAB))
     return model
@@ -48,9 +49,10 @@ def test_texts_equal_those_of_the_numpy_loop(monkeypatch, sampling, count):
         assert len(set(native)) == (1 if sampling.temperature == 0 else count)
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (16, 3), (33, 2), (130, 1)])
-def test_odd_sizes(monkeypatch, hidden, layers):
-    model = make(hidden, layers)
+def test_odd_sizes(monkeypatch, hidden, layers, skip):
+    model = make(hidden, layers, skip=skip)
     for count in (1, 4):
         options = {"length": 150, "count": count, "seed": 5, "prime": "the "}
         native = texts(model, monkeypatch, True, **options)
@@ -66,9 +68,10 @@ def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch):
     assert native[0].count("\n") > 20
 
 
-def test_logits_along_a_text():
+@pytest.mark.parametrize("skip", [False, True])
+def test_logits_along_a_text(skip):
     """The state and the last logits after 300 symbols, to 1e-5 of the NumPy step's."""
-    model = make(hidden=40)
+    model = make(hidden=40, skip=skip)
     rng = np.random.default_rng(0)
     state = rng.normal(0, 0.3, model.initial_state(2).shape).astype(np.float32)
     ids = np.array([3, 4])

@@ -20,12 +20,11 @@ SHAPES = [
 ]
 
 
-def make(layers, H, V, T, B, dtype="float64", seed=0, cell="lstm"):
+def make(layers, H, V, T, B, dtype="float64", seed=0, cell="lstm", skip=False):
     rng = np.random.default_rng(seed)
     vocab = Vocab.from_text("".join(chr(97 + k) for k in range(V)))
-    model = CharModel(
-        ModelConfig(cell=cell, hidden=H, layers=layers, dtype=dtype), vocab, seed=seed
-    )
+    config = ModelConfig(cell=cell, hidden=H, layers=layers, dtype=dtype, skip=skip)
+    model = CharModel(config, vocab, seed=seed)
     for array in model.parameters.values():
         array[...] = rng.normal(0, 0.5, array.shape)
     inputs, targets = rng.integers(V, size=(2, T, B))
@@ -33,10 +32,11 @@ def make(layers, H, V, T, B, dtype="float64", seed=0, cell="lstm"):
     return model, inputs, targets, state
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_equal_finite_differences(shape, cell):
-    model, inputs, targets, state = make(*shape, cell=cell)
+def test_gradients_equal_finite_differences(shape, cell, skip):
+    model, inputs, targets, state = make(*shape, cell=cell, skip=skip)
     _, gradients, _ = model.loss_and_gradients(inputs, targets, state)
 
     def loss():
@@ -98,17 +98,19 @@ def test_two_windows_with_carried_state_equal_one_of_twice_the_length(dtype, bou
     assert relative_error(end, end_of_whole) < bound
 
 
+@pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", [(2, 5, 4, 6, 3), (1, 3, 2, 1, 1), (3, 4, 6, 11, 2)])
-def test_dropout_has_the_gradient_of_what_is_left(shape, cell):
-    model, inputs, targets, state = make(*shape, cell=cell)
+def test_dropout_has_the_gradient_of_what_is_left(shape, cell, skip):
+    model, inputs, targets, state = make(*shape, cell=cell, skip=skip)
     L, H, _, _, B = shape
     rng = np.random.default_rng(1)
-    outputs = rng.choice([0.0, 2.0], (L, B, H))
+    between = rng.choice([0.0, 2.0], (L - 1, B, H))
+    seen = rng.choice([0.0, 2.0], (model.config.layers_seen, B, H))
     left = rng.choice([0.0, 1.25], (L, *model.parameters["layers.0.Wh"].shape))
     workspace = model.workspace(*inputs.shape, dropout=True)
     recurrent = tuple(DroppedWeights(factors, np.empty_like(factors)) for factors in left)
-    masks = Masks(outputs, recurrent)
+    masks = Masks(between, seen, recurrent)
 
     def loss():
         for k, dropped in enumerate(masks.recurrent):
@@ -124,8 +126,8 @@ def test_dropout_has_the_gradient_of_what_is_left(shape, cell):
     for name, array in model.parameters.items():
         assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
     # a unit that is masked in every lane teaches the head nothing
-    outputs[-1, :, 2] = 0
-    outputs[-1, :, 1] = 1
+    seen[0, :, 2] = 0
+    seen[0, :, 1] = 1
     model.forward(inputs, state, workspace, masks)
     again = model.parameters.like()
     model.backward(targets, workspace, again, 1.0, masks)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 import charlstm
 from charlstm import CharlstmError, runs
 from charlstm.checkpoint import load_checkpoint
-from charlstm.launch import begin_run
+from charlstm.launch import begin_run, copy_weights
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 
@@ -635,6 +635,18 @@ def test_fine_tuning_on_new_text_maps_by_character_and_extends_the_vocabulary(tr
     fresh = [new.vocab.symbols.index(symbol) for symbol in "012ö!"]
     assert q["layers.0.Wx"][fresh].std() > 0 and not q["head.b"][fresh].any()
     assert run.steps == 3
+
+
+def test_copied_weights_of_skip_connections_go_by_the_symbol():
+    config = charlstm.ModelConfig(hidden=3, layers=2, skip=True)
+    old = charlstm.CharModel(config, charlstm.Vocab.from_text("abd"), seed=1)
+    new = charlstm.CharModel(config, charlstm.Vocab.from_text("abcd"), seed=2)
+    fresh = new.parameters["layers.1.Wi"][2].copy()
+    copy_weights(old, new)
+    assert (new.parameters["layers.1.Wi"][[0, 1, 3]] == old.parameters["layers.1.Wi"]).all()
+    assert (new.parameters["layers.1.Wi"][2] == fresh).all()
+    assert (new.parameters["layers.1.Wx"] == old.parameters["layers.1.Wx"]).all()
+    assert (new.parameters["head.W"][:, [0, 1, 3]] == old.parameters["head.W"]).all()
 
 
 def test_fine_tuning_starts_where_the_other_run_ended(trained, text_file, tmp_path):

@@ -21,8 +21,9 @@ VOCAB = Vocab.from_text(TEXT)
 IDS = VOCAB.encode(TEXT)
 
 
-def make(ids=IDS, hidden=11, layers=2, dtype="float32", **options):
-    model = CharModel(ModelConfig(hidden=hidden, layers=layers, dtype=dtype), VOCAB, seed=1)
+def make(ids=IDS, hidden=11, layers=2, dtype="float32", skip=False, **options):
+    config = ModelConfig(hidden=hidden, layers=layers, dtype=dtype, skip=skip)
+    model = CharModel(config, VOCAB, seed=1)
     options = {"lanes": 5, "window": 9, "workers": 1, "seed": 4, "precision": "float32"} | options
     return Trainer(model, ids, TrainConfig(**options))
 
@@ -116,7 +117,7 @@ def test_dropout_masks_are_fixed_over_a_window_and_drawn_anew_for_each():
     for _ in range(3):
         window = lanes.next_window()
         masks = (rng.random((2, 5, 11), np.float32) >= p) / (1 - p)
-        state = model.forward(window[:-1], state, workspace, Masks(masks))
+        state = model.forward(window[:-1], state, workspace, Masks(masks[:1], masks[1:]))
         expected = -workspace.log_probs[np.arange(45), window[1:].ravel()].mean()
         assert trainer.step() == pytest.approx(expected, rel=1e-12)
 
@@ -228,6 +229,7 @@ SAVING = [
     {"optimizer": "rmsprop", "weight_decay": 0.1, "schedule": "plateau", "patience": 1},
     {"dropout": 0.1, "schedule": "step", "decay_every": 1, "workers": 2},
     {"recut": False, "average": 0.5},
+    {"skip": True, "dropout": 0.2, "average": 0.9},
     {"dropout": 0.1, "dropout_between": 0.0, "weight_dropout": 0.4, "reset": 0.3, "workers": 2},
     {"schedule": "halve-on-rise", "lr": 1.0, "optimizer": "sgd"},
 ]

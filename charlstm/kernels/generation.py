@@ -14,14 +14,11 @@ class _Generation(ctypes.Structure):
     """The struct of native_generate.h, field by field."""
 
     _fields_ = (
-        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "top_k", "line_end")),
+        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "seen", "top_k", "line_end")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
-        *((name, ctypes.c_void_p) for name in ("embedding", "Wx", "b", "Wh", "head_W", "head_b")),
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("h", "c", "ids", "next_h", "tanh_c", "gates", "logits")
-        ),
-        *((name, ctypes.c_void_p) for name in ("probabilities", "ranks")),
+        *((name, ctypes.c_void_p) for name in ("by_symbol", "b", "Wx", "Wh", "head_W", "head_b")),
+        *((name, ctypes.c_void_p) for name in ("h", "c", "ids", "next_h", "tanh_c", "gates")),
+        *((name, ctypes.c_void_p) for name in ("head_x", "logits", "probabilities", "ranks")),
     )
 
 
@@ -46,26 +43,25 @@ class NativeGeneration:
         top_p: float,
         min_p: float,
     ) -> None:
-        L, (B,), H = config.layers, ids.shape, config.hidden
+        L, (B,), H, seen = config.layers, ids.shape, config.hidden, config.layers_seen
         V = len(parameters["head.b"])
         self._count, self._kept = B, dict[str, Array]()
-        upper = range(1, L)
+        layers = [f"layers.{k}." for k in range(L)]
         self._struct = _Generation(
             L=L,
             B=B,
             H=H,
             V=V,
+            seen=seen,
             top_k=top_k,
             line_end=line_end,
             temperature=temperature,
             top_p=top_p,
             min_p=min_p,
-            embedding=self._keep("embedding", parameters["layers.0.Wx"] + parameters["layers.0.b"]),
-            Wx=self._pointers("Wx", [self._packed(parameters, f"layers.{k}.Wx") for k in upper]),
-            b=self._pointers(
-                "b", [self._keep(f"b{k}", parameters[f"layers.{k}.b"]) for k in upper]
-            ),
-            Wh=self._pointers("Wh", [self._packed(parameters, f"layers.{k}.Wh") for k in range(L)]),
+            by_symbol=self._pointers("rows", [self._by_symbol(parameters, k) for k in range(L)]),
+            b=self._pointers("b", [self._keep(f"{k}b", parameters[f"{k}b"]) for k in layers]),
+            Wx=self._pointers("Wx", [self._packed(parameters, f"{k}Wx") for k in layers[1:]]),
+            Wh=self._pointers("Wh", [self._packed(parameters, f"{k}Wh") for k in layers]),
             head_W=self._packed(parameters, "head.W"),
             head_b=self._keep("head_b", parameters["head.b"]),
             h=self._keep("h", state[:, 0]),
@@ -74,6 +70,7 @@ class NativeGeneration:
             next_h=self._keep("next_h", np.zeros((B, H))),
             tanh_c=self._keep("tanh_c", np.zeros((B, H))),
             gates=self._keep("gates", np.zeros((B, 4 * H))),
+            head_x=self._keep("head_x", np.zeros((B, seen * H))),
             logits=self._keep("logits", np.zeros((B, V))),
             probabilities=self._keep("probabilities", np.zeros(V), np.float64),
             ranks=self._keep("ranks", np.zeros((V, 2)), np.float64),
@@ -93,6 +90,13 @@ class NativeGeneration:
         """The address of a contiguous copy that lives as long as this object."""
         self._kept[name] = np.array(array, dtype, order="C")
         return self._kept[name].ctypes.data
+
+    def _by_symbol(self, parameters: Mapping[str, Array], k: int) -> int:
+        """The address of what a symbol adds to layer k's gates; 0 if it sees no symbols."""
+        rows = parameters.get(f"layers.{k}.Wi" if k else "layers.0.Wx")
+        if rows is None:
+            return 0
+        return self._keep(f"rows {k}", rows + parameters[f"layers.{k}.b"])
 
     def _pointers(self, name: str, addresses: list[int]) -> int:
         """The address of an array of pointers."""

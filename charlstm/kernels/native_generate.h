@@ -9,18 +9,23 @@
 struct Rank;
 
 typedef struct {
-  ptrdiff_t L, B, H, V, top_k, line_end; /* line_end: the id that clears the state, or -1 */
+  ptrdiff_t L, B, H, V;
+  ptrdiff_t seen;          /* how many layers the head sees, counted from the last */
+  ptrdiff_t top_k;
+  ptrdiff_t line_end;      /* the id that clears the state, or -1 */
   double temperature, top_p, min_p;
-  const float *embedding;  /* (V, 4H): the rows of the first layer's Wx, with b added */
+  const float **by_symbol; /* of each layer: (V, 4H), what a symbol adds to its gates, rows of the
+                              first layer's Wx or of Wi, with b; NULL where it sees no symbols */
+  const float **b;         /* of each layer: (4H) */
   const float **Wx;        /* of the layers above the first: (H, 4H), packed by pack_gates */
-  const float **b;         /* of the layers above the first: (4H) */
   const float **Wh;        /* of each layer: (H, 4H), packed by pack_gates */
-  const float *head_W;     /* (H, V), packed by pack_columns */
+  const float *head_W;     /* (seen * H, V), packed by pack_columns */
   const float *head_b;     /* (V) */
   float *h, *c;            /* (L, B, H): the state, in and out */
   long long *ids;          /* (B): the last symbol of each sample, in and out */
   float *next_h, *tanh_c;  /* (B, H) scratch */
   float *gates;            /* (B, 4H) scratch */
+  float *head_x;           /* (B, seen * H) scratch */
   float *logits;           /* (B, V) scratch */
   double *probabilities;   /* (V) scratch */
   struct Rank *ranks;      /* (V) scratch */
@@ -93,8 +98,8 @@ static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, c
     }
 }
 
-/* One layer, one step: s->gates holds the bias, or the gathered rows of the first layer; x (B, H)
- * is the output of the layer below, NULL for the first. */
+/* One layer, one step: s->gates holds what the symbols add, or the bias; x (B, H) is the output of
+ * the layer below, NULL for the first. */
 static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const float *x) {
   float sums[MOST_ROWS * GATES], from_x[MOST_ROWS * GATES];
   const ptrdiff_t B = s->B, H = s->H;
@@ -118,7 +123,7 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
 
 /* `steps` symbols of each sample into out (steps, B), one uniform number of (steps, B) for each. */
 void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms, long long *out) {
-  const ptrdiff_t B = s->B, H = s->H;
+  const ptrdiff_t B = s->B, H = s->H, K = s->seen * H;
   const size_t row = (size_t)(4 * H) * sizeof(float);
   for (ptrdiff_t step = 0; step < steps; step++) {
     for (ptrdiff_t b = 0; b < B; b++)
@@ -128,12 +133,16 @@ void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms
           memset(s->c + (layer * B + b) * H, 0, (size_t)H * sizeof(float));
         }
     for (ptrdiff_t layer = 0; layer < s->L; layer++) {
+      const float *by_symbol = s->by_symbol[layer];
       for (ptrdiff_t b = 0; b < B; b++)
-        memcpy(s->gates + b * 4 * H,
-               layer ? s->b[layer - 1] : s->embedding + s->ids[b] * 4 * H, row);
+        memcpy(s->gates + b * 4 * H, by_symbol ? by_symbol + s->ids[b] * 4 * H : s->b[layer], row);
       NAME(advance_layer)(s, layer, layer ? s->h + (layer - 1) * B * H : NULL);
     }
-    NAME(dense)(B, H, s->V, s->h + (s->L - 1) * B * H, s->head_W, s->head_b, s->logits);
+    for (ptrdiff_t k = 0; k < s->seen; k++)
+      for (ptrdiff_t b = 0; b < B; b++)
+        memcpy(s->head_x + b * K + k * H, s->h + ((s->L - s->seen + k) * B + b) * H,
+               (size_t)H * sizeof(float));
+    NAME(dense)(B, K, s->V, s->head_x, s->head_W, s->head_b, s->logits);
     for (ptrdiff_t b = 0; b < B; b++)
       s->ids[b] = out[step * B + b] =
           draw(s, s->logits + b * s->V, uniforms[step * B + b]);

@@ -46,12 +46,16 @@ def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> Non
 
 
 def forward(
-    parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: GRUWorkspace
+    parameters: Mapping[str, Array],
+    x: Array | Ids,
+    state: Array,
+    workspace: GRUWorkspace,
+    symbols: Ids | None = None,
 ) -> Array:
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0] = state[0]
-    projection_forward(parameters, x, w.gates, w.precision)
+    projection_forward(parameters, x, w.gates, w.precision, symbols)
     kernels.gru_forward(w.gates, w.h, w.candidate, parameters["Wh"], parameters["bn"], w.precision)
     state_after: Array = w.h[-1:].copy()
     return state_after
@@ -65,6 +69,7 @@ def backward(
     dstate: Array,
     workspace: GRUWorkspace,
     dx: Array | None,
+    symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
@@ -75,4 +80,4 @@ def backward(
     recurrent = np.concatenate((da[:, : 2 * H], dm), axis=1)
     kernels.weight_gradient(before, recurrent, gradients["Wh"], w.precision)
     np.sum(dm, axis=0, out=gradients["bn"])
-    projection_backward(parameters, gradients, x, w.gates, dx, w.precision)
+    projection_backward(parameters, gradients, x, w.gates, dx, w.precision, symbols)

@@ -8,13 +8,13 @@ from .. import kernels
 from ..arrays import Array, Ids
 
 
-def head_shapes(H: int, V: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of a head from H units to V symbols."""
-    return {"W": (H, V), "b": (V,)}
+def head_shapes(K: int, V: int) -> dict[str, tuple[int, ...]]:
+    """The parameters of a head from K units to V symbols."""
+    return {"W": (K, V), "b": (V,)}
 
 
 def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H), biases 0."""
+    """Weights from N(0, 1/K), biases 0."""
     W = parameters["W"]
     W[...] = rng.normal(0.0, len(W) ** -0.5, W.shape)
     parameters["b"][...] = 0
@@ -23,7 +23,7 @@ def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -
 def log_probabilities(
     parameters: Mapping[str, Array], x: Array, out: Array, precision: str = "float32"
 ) -> None:
-    """Write log softmax(x W + b) into out (N, V), for x (N, H)."""
+    """Write log softmax(x W + b) into out (N, V), for x (N, K)."""
     kernels.project(x, parameters["W"], out, precision)
     kernels.log_softmax(out, parameters["b"])
 
@@ -45,8 +45,8 @@ def head_backward(
 ) -> None:
     """Back-propagate the sum of the cross-entropies, each times its scale (N).
 
-    x (N, H), targets (N), log_probs (N, V), which becomes the gradient of the logits.
-    Overwrites the head's gradients and dx (N, H).
+    x (N, K), targets (N), log_probs (N, V), which becomes the gradient of the logits.
+    Overwrites the head's gradients and dx (N, K).
     """
     kernels.cross_entropy_gradient(log_probs, targets, scales)
     dlogits = log_probs

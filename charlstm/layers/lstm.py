@@ -48,12 +48,16 @@ def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> Non
 
 
 def forward(
-    parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: LSTMWorkspace
+    parameters: Mapping[str, Array],
+    x: Array | Ids,
+    state: Array,
+    workspace: LSTMWorkspace,
+    symbols: Ids | None = None,
 ) -> Array:
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0], w.c[0] = state
-    projection_forward(parameters, x, w.gates, w.precision)
+    projection_forward(parameters, x, w.gates, w.precision, symbols)
     kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision)
     return np.stack((w.h[-1], w.c[-1]))
 
@@ -66,10 +70,11 @@ def backward(
     dstate: Array,
     workspace: LSTMWorkspace,
     dx: Array | None,
+    symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
     dh, dc = dstate
     kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision)
     kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"], w.precision)
-    projection_backward(parameters, gradients, x, w.gates, dx, w.precision)
+    projection_backward(parameters, gradients, x, w.gates, dx, w.precision, symbols)

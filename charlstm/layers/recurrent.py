@@ -18,7 +18,8 @@ class Workspace(Protocol):
 class RecurrentLayer(Protocol):
     """A layer of H units over a window of T steps and B lanes; x is (T, B, D) or ids (T, B).
 
-    A state is (S, B, H), with S = STATE_PARTS: the hidden state first.
+    A state is (S, B, H), with S = STATE_PARTS: the hidden state first. Symbols (T, B) are ids that
+    a layer with parameters Wi (V, N) sees beside a dense x, for Wx (D, N).
     """
 
     STATE_PARTS: int
@@ -38,7 +39,12 @@ class RecurrentLayer(Protocol):
         """
 
     def forward(
-        self, parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: Any
+        self,
+        parameters: Mapping[str, Array],
+        x: Array | Ids,
+        state: Array,
+        workspace: Any,
+        symbols: Ids | None = None,
     ) -> Array:
         """Leave the activations in the workspace; return the state after the window."""
 
@@ -51,6 +57,7 @@ class RecurrentLayer(Protocol):
         dstate: Array,
         workspace: Any,
         dx: Array | None,
+        symbols: Ids | None = None,
     ) -> None:
         """Back-propagate dout (T, B, H) and dstate (S, B, H), which comes from after the window.
 
@@ -60,7 +67,7 @@ class RecurrentLayer(Protocol):
 
 
 def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Wx and Wh from N(0, 1/H), biases 0."""
+    """Weights from N(0, 1/H), biases 0."""
     H = len(parameters["Wh"])
     for name, array in parameters.items():
         array[...] = rng.normal(0.0, H**-0.5, array.shape) if name.startswith("W") else 0

@@ -40,12 +40,16 @@ def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> Non
 
 
 def forward(
-    parameters: Mapping[str, Array], x: Array | Ids, state: Array, workspace: RNNWorkspace
+    parameters: Mapping[str, Array],
+    x: Array | Ids,
+    state: Array,
+    workspace: RNNWorkspace,
+    symbols: Ids | None = None,
 ) -> Array:
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0] = state[0]
-    projection_forward(parameters, x, w.a, w.precision)
+    projection_forward(parameters, x, w.a, w.precision, symbols)
     kernels.rnn_forward(w.a, w.h, parameters["Wh"], w.precision)
     state_after: Array = w.h[-1:].copy()
     return state_after
@@ -59,9 +63,10 @@ def backward(
     dstate: Array,
     workspace: RNNWorkspace,
     dx: Array | None,
+    symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
     kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"], w.precision)
     kernels.weight_gradient(rows(w.h[:-1]), rows(w.a), gradients["Wh"], w.precision)
-    projection_backward(parameters, gradients, x, w.a, dx, w.precision)
+    projection_backward(parameters, gradients, x, w.a, dx, w.precision, symbols)
