@@ -1,7 +1,11 @@
-"""What `charlstm train` chooses where the user does not say: sizes and rates from the corpus."""
+"""What `charlstm train` chooses where the user does not say: size, rate and regularisation.
 
+The rule was fitted on runs of several texts and budgets: `scripts/recipe sweep` prints them.
+"""
+
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .batches import fit_lanes
@@ -9,12 +13,18 @@ from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
 from .precision import resolve_precision
 
-# (up to so many characters of training text, units of the one layer, dropout)
-SIZES = ((50_000, 64, 0.3), (300_000, 128, 0.3), (20_000_000, 256, 0.2), (None, 512, 0.1))
+# Units of the one layer: as many as leave time for FEWEST_STEPS within the budget, and as have at
+# most MOST_WEIGHTS for each character of training text.
+SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024)
+FEWEST_STEPS = 2_500
+MOST_WEIGHTS = 1.5
 
-# Without a budget: passes over the text, but within these bounds of steps.
-PASSES = 12
-FEWEST_STEPS, MOST_STEPS = 1_000, 8_000
+# Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
+OPERATIONS = 20e12
+MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
+
+DROPOUT_PER_DOUBLING = 0.1  # of the passes over the text: those seen once need none
+MOST_DROPOUT = 0.5
 
 LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
 
@@ -52,26 +62,42 @@ def split_options(options: Mapping[str, Any], *kinds: type) -> list[dict[str, An
     return parts
 
 
+def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
+    """Of a training step's matrix products: two for each multiply-add, forward and backward.
+
+    The gathered input of the first layer counts as nothing.
+    """
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[model.cell]
+    recurrent, between = model.layers, model.layers - 1
+    products = (recurrent + between) * gates * model.hidden**2
+    return 6 * (products + model.layers_seen * model.hidden * symbols)
+
+
 def choose(
-    characters: int, model_options: Mapping[str, Any], train_options: Mapping[str, Any]
+    characters: int,
+    model_options: Mapping[str, Any],
+    train_options: Mapping[str, Any],
+    *,
+    symbols: int = 100,
+    operations: float = OPERATIONS,
 ) -> tuple[ModelConfig, TrainConfig]:
-    """Complete the options for a training text of so many characters."""
-    hidden, dropout = next(
-        (hidden, dropout) for most, hidden, dropout in SIZES if most is None or characters <= most
-    )
-    model = ModelConfig(**{"hidden": hidden, "layers": 1, **model_options})
+    """Complete the options for a training text of so many characters, of `symbols` kinds.
+
+    operations: what there is time for.
+    """
+    model = ModelConfig(**{"hidden": SIZES[0], "layers": 1, **model_options})
     # tells a bad option before it is calculated with; an end is chosen below, if cosine needs one
     TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
         "lanes": 32,
         "window": LONGEST_LINE if model.lines else 64,
-        "lr": 2e-3 if model.cell == "rnn" else 1e-2,  # at 1e-2 a plain network explodes
+        "lr": {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}[model.cell],  # above it they explode
         "beta2": 0.99,
         "clip": 1.0,
         "schedule": "cosine",
         "warmup": 100,
-        "dropout": dropout,
         "reset": 0.01,
+        "average": 0.998,
     }
     if train_options.get("optimizer", "adam") != "adam":
         del chosen["lr"], chosen["beta2"]  # those are Adam's
@@ -80,19 +106,37 @@ def choose(
         train_options.get("lanes", chosen["lanes"]),
         train_options.get("window", chosen["window"]),
     )
-    if model.lines:
-        window = TYPICAL_LINE
+    per_step = lanes * (TYPICAL_LINE if model.lines else window)
+    affordable = operations / per_step  # operations a symbol of a run of one step
+    if "hidden" not in model_options:
+        model = _largest(model, characters, symbols, affordable / FEWEST_STEPS)
     steps = train_options.get("steps")
     if "epochs" in train_options:
-        steps = int(train_options["epochs"] * characters / (lanes * window))
-    elif steps is None and "minutes" not in train_options:
-        steps = PASSES * characters // (lanes * window)
-        steps = chosen["steps"] = min(MOST_STEPS, max(FEWEST_STEPS, steps))
-    if steps is not None:  # a short run cannot spend its first 100 steps warming up
-        chosen["warmup"] = min(chosen["warmup"], steps // 10)
+        steps = int(train_options["epochs"] * characters / per_step)
+    elif steps is None:
+        steps = max(1, int(affordable / operations_per_symbol(model, symbols)))
+        if "minutes" not in train_options:
+            most = max(1_000, MOST_PASSES * characters // per_step)
+            steps = chosen["steps"] = min(steps, most)
+    chosen["warmup"] = min(chosen["warmup"], steps // 10)
+    passes = steps * per_step / characters
+    dropout = DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))
+    chosen["dropout"] = chosen["weight_dropout"] = round(min(MOST_DROPOUT, dropout), 2)
     train = TrainConfig(**{**chosen, **train_options})
     resolve_precision(train.precision, model)  # refuses what this model cannot do
     return model, train
+
+
+def _largest(model: ModelConfig, characters: int, symbols: int, most: float) -> ModelConfig:
+    """The model with the largest of SIZES that takes at most so many operations a symbol."""
+    for hidden in SIZES[1:]:
+        larger = replace(model, hidden=hidden)
+        operations = operations_per_symbol(larger, symbols)
+        # a weight is used for two operations forward and four backward
+        if operations > most or operations / 6 > MOST_WEIGHTS * characters:
+            break
+        model = larger
+    return model
 
 
 def evaluate_every(config: TrainConfig, total_steps: int) -> int:

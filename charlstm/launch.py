@@ -14,15 +14,17 @@ from .arrays import Ids
 from .checkpoint import Checkpoint, load_checkpoint
 from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .corpus import Corpus, open_corpus, spool
-from .defaults import CorpusOptions, choose, split_options
+from .defaults import OPERATIONS, CorpusOptions, choose, split_options
 from .errors import CharlstmError
 from .folder import BEST, LAST, TrainedRun, load, newest_run
 from .model import CharModel
 from .runs import Observer, Run, split
+from .speed import operations_per_second
 from .trainer import Trainer
 from .vocab import Vocab
 
 ENDS = ("epochs", "steps", "minutes")
+TRAINING_PART = 0.93  # of a time budget: the rest goes to evaluations and saves
 
 CorpusProgress = Callable[[int, int, str], None]
 
@@ -110,7 +112,8 @@ def begin_run(
     model_options, train_options, text_options = split_options(
         options, ModelConfig, TrainConfig, CorpusOptions
     )
-    choose(1_000_000, model_options, train_options)  # tells a bad option before reading the corpus
+    # tells a bad option before reading the corpus
+    any_size = choose(1_000_000, model_options, train_options)
     if base is not None:
         text_options.setdefault("level", base.vocab.level)
         _require_same(base, model_options)
@@ -123,7 +126,17 @@ def begin_run(
         text = CorpusOptions(_absolute(files), _absolute(validation), **text_options)
         corpus = _open(text, None if base is None else base.vocab, progress)
         train_ids, _ = split(corpus, text)
-        model_config, train_config = choose(len(train_ids), model_options, train_options)
+        operations = OPERATIONS
+        if (minutes := train_options.get("minutes")) is not None:
+            seconds = minutes * 60 - (time.monotonic() - started)
+            operations = TRAINING_PART * seconds * operations_per_second(*any_size)
+        model_config, train_config = choose(
+            len(train_ids),
+            model_options,
+            train_options,
+            symbols=len(corpus.vocab),
+            operations=max(1.0, operations),
+        )
         model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
         if base is not None:
             copy_weights(base, model)

@@ -44,7 +44,9 @@ _TRAIN_OPTIONS = (
         help="Kind of the recurrent layers.  [default: lstm]",
     ),
     click.option(
-        "--hidden", type=int, help="Units of each layer.  [default: by size of the corpus]"
+        "--hidden",
+        type=int,
+        help="Units of each layer.  [default: by the size of the corpus and the time there is]",
     ),
     click.option("--layers", type=int, help="Layers of the stack.  [default: 1]"),
     click.option(
@@ -116,8 +118,8 @@ _TRAIN_OPTIONS = (
     click.option(
         "--dropout",
         type=float,
-        help="Part of each layer's outputs that is dropped while "
-        "training.  [default: by size of the corpus]",
+        help="Part of each layer's outputs that is dropped while training.  [default: by the "
+        "number of passes over the text]",
     ),
     click.option(
         "--dropout-between",
@@ -129,7 +131,7 @@ _TRAIN_OPTIONS = (
         "--weight-dropout",
         type=float,
         help="Part of the recurrent weights that is dropped while training (DropConnect, Merity et "
-        "al. 2018).  [default: 0]",
+        "al. 2018).  [default: by the number of passes]",
     ),
     click.option(
         "--reset",
@@ -143,7 +145,9 @@ _TRAIN_OPTIONS = (
         help="How gradients become steps.  [default: adam]",
     ),
     click.option(
-        "--lr", type=float, help="Peak learning rate.  [default: 0.01 for adam, else 0.002]"
+        "--lr",
+        type=float,
+        help="Peak learning rate.  [default: 0.02; gru 0.01; rnn, sgd and rmsprop 0.002]",
     ),
     click.option(
         "--schedule",
@@ -173,7 +177,7 @@ _TRAIN_OPTIONS = (
         "--average",
         type=float,
         help="Decay, at each step, of a moving average of the weights, such as 0.998; best is then "
-        "the average, or the last weights where they are better; 0: none.  [default: 0]",
+        "the average, or the last weights where they are better; 0: none.  [default: 0.998]",
     ),
     click.option("--clip", type=float, help="Largest norm of the gradient; 0: any.  [default: 1]"),
     click.option(
@@ -184,8 +188,8 @@ _TRAIN_OPTIONS = (
     click.option(
         "--minutes",
         type=float,
-        help="End after so many minutes, all included.  [default "
-        "without any end: by size of the corpus, and it says how long it will take]",
+        help="End after so many minutes, all included.  [default without any end: some three "
+        "minutes on two cores, fewer for a small corpus; it says how long it will take]",
     ),
     click.option(
         "--stop-after",

@@ -8,7 +8,7 @@ RECENT = 0.1  # weight of the newest step in the running mean
 EXIT_SECONDS = 0.3  # from the last save to the end of the process
 
 # Of a time budget, at most so many evaluations in so large a part of it (but at least one).
-MOST_EVALUATIONS, EVALUATION_PART = 10, 0.2
+MOST_EVALUATIONS, EVALUATION_PART = 10, 0.08
 
 
 class Pace:

@@ -80,7 +80,8 @@ def test_train_says_what_it_does_on_standard_error_and_the_result_on_standard_ou
     cli, text_file, tmp_path
 ):
     folder = tmp_path / "run"
-    result = cli("train", text_file, "-r", folder, "--steps", 40, "--hidden", 8, "--seed", 5)
+    options = ("--steps", 40, "--hidden", 8, "--seed", 5, "--average", 0)
+    result = cli("train", text_file, "-r", folder, *options)
     assert result.stdout.startswith(f"{folder}: 40 steps, best validation loss ")
     assert result.stdout.count("\n") == 1
     err = result.stderr

@@ -1,35 +1,62 @@
-"""What `charlstm train` chooses by the size of the corpus."""
+"""What `charlstm train` chooses by the size of the corpus and what there is time for."""
 
 import pytest
 
 from charlstm import CharlstmError, ModelConfig, TrainConfig
-from charlstm.defaults import CorpusOptions, choose, evaluate_every, split_options
+from charlstm.defaults import (
+    CorpusOptions,
+    choose,
+    evaluate_every,
+    operations_per_symbol,
+    split_options,
+)
 
 
 @pytest.mark.parametrize(
-    ("characters", "hidden", "steps"),
+    ("characters", "tera", "hidden", "steps", "dropout"),
     [
-        (100_000, 128, 1_000),  # 12 passes would be 586 steps
-        (1_000_000, 256, 5_859),
-        (1_000_000_000, 512, 8_000),
+        (3_000, 20, 64, 1_000, 0.5),  # 40 passes would be 58 steps
+        (900_000, 20, 384, 2_622, 0.26),  # 6 passes
+        (900_000, 6, 192, 2_998, 0.28),
+        (900_000, 100, 512, 7_469, 0.41),  # more units would be too many for so short a text
+        (10_000_000, 100, 768, 3_361, 0.0),
+        (10_000_000_000, 20, 384, 2_622, 0.0),
     ],
 )
-def test_sizes_and_steps_grow_with_the_corpus_and_stay_sensible(characters, hidden, steps):
-    model, train = choose(characters, {}, {})
-    assert (model.hidden, train.steps) == (hidden, steps)
+def test_size_and_regularisation_follow_text_and_budget(characters, tera, hidden, steps, dropout):
+    model, train = choose(characters, {}, {}, symbols=80, operations=tera * 1e12)
+    assert (model.hidden, model.layers, train.steps) == (hidden, 1, steps)
+    assert (train.dropout, train.weight_dropout) == (dropout, dropout)
     assert train.schedule == "cosine" and train.warmup == 100
+
+
+def test_operations_are_those_of_the_products():
+    config = ModelConfig(hidden=10, layers=3, cell="gru", skip=True)
+    recurrent, between, head = 3 * 10 * 30, 2 * 10 * 30, 30 * 7
+    assert operations_per_symbol(config, 7) == 6 * (recurrent + between + head)
+    assert operations_per_symbol(ModelConfig(hidden=10, layers=1), 7) == 6 * (400 + 70)
+
+
+def test_a_time_budget_leaves_the_end_to_the_clock():
+    model, train = choose(900_000, {}, {"minutes": 2.0}, symbols=80, operations=20e12)
+    assert (model.hidden, train.steps, train.minutes, train.dropout) == (384, None, 2.0, 0.26)
+    short = choose(900_000, {}, {"minutes": 0.01}, symbols=80, operations=5e10)[1]
+    assert short.warmup == 18  # of 185 steps of the smallest model that there is time for
 
 
 def test_what_is_given_is_kept():
     model, train = choose(1_000_000, {"hidden": 7}, {"lr": 0.5, "epochs": 2.0, "dropout": 0.0})
     assert model == ModelConfig(hidden=7, layers=1)
     assert (train.lr, train.epochs, train.dropout, train.steps) == (0.5, 2.0, 0.0, None)
+    assert train.weight_dropout == 0.1  # for two passes
+    assert choose(1_000_000, {"layers": 2, "skip": True}, {})[0].skip
 
 
 def test_rate_and_beta2_of_other_optimizers_are_their_own():
     _, train = choose(1_000_000, {}, {"optimizer": "sgd"})
     assert (train.lr, train.beta2) == (TrainConfig.lr, TrainConfig.beta2)
-    assert choose(1_000_000, {}, {})[1].lr == 1e-2
+    assert choose(1_000_000, {}, {})[1].lr == 2e-2
+    assert choose(1_000_000, {"cell": "rnn"}, {})[1].lr == 2e-3
 
 
 def test_a_short_run_warms_up_over_a_tenth_of_it():

@@ -1,0 +1,38 @@
+"""How fast this machine trains: measured before a run with a time budget chooses its size."""
+
+import time
+from contextlib import closing
+from dataclasses import replace
+from statistics import median
+
+import numpy as np
+
+from .config import ModelConfig, TrainConfig
+from .defaults import operations_per_symbol
+from .model import CharModel
+from .trainer import Trainer
+from .vocab import Vocab
+
+HIDDEN, SYMBOLS = 256, 64  # middling: larger models are up to a third faster, smaller ones slower
+WARM_UP_STEPS, TIMED_STEPS = 2, 7
+
+
+def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
+    """Of a training step's matrix products, by a few steps of a model of one layer of such cells.
+
+    It takes a quarter of a second where a step makes 100 GFLOP/s.
+    """
+    small = CharModel(
+        replace(model, hidden=HIDDEN, layers=1, lines=False),
+        Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS))),
+    )
+    config = replace(config, schedule="constant", minutes=None, lanes=32, window=64)
+    ids = np.random.default_rng(0).integers(SYMBOLS, size=64_000, dtype=np.uint8)
+    times = []
+    with closing(Trainer(small, ids, config)) as trainer:
+        for _ in range(WARM_UP_STEPS + TIMED_STEPS):
+            began = time.perf_counter()
+            trainer.step()
+            times.append(time.perf_counter() - began)
+        operations = trainer.characters_per_step * operations_per_symbol(small.config, SYMBOLS)
+    return operations / median(times[WARM_UP_STEPS:])

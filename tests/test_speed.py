@@ -1,0 +1,44 @@
+"""The speed of the machine, and what a time budget makes of it."""
+
+import time
+
+import pytest
+from conftest import make_text
+
+from charlstm import ModelConfig, TrainConfig, launch, speed
+from charlstm.defaults import operations_per_symbol
+
+
+def test_operations_per_second_are_those_of_its_steps(monkeypatch):
+    """A step that sleeps: 2,048 characters in 10 ms and what it takes itself."""
+    took = []
+
+    def step(self):
+        began = time.perf_counter()
+        time.sleep(0.01)
+        took.append(time.perf_counter() - began)
+
+    monkeypatch.setattr(speed.Trainer, "step", step)
+    config = TrainConfig(schedule="cosine", minutes=3.0, lanes=5, window=7)
+    rate = speed.operations_per_second(ModelConfig(hidden=512, layers=3, lines=True), config)
+    step_operations = 2048 * operations_per_symbol(ModelConfig(hidden=256, layers=1), 64)
+    assert rate == pytest.approx(step_operations / sorted(took[2:])[3], rel=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"cell": "gru"}, {"dtype": "float64"}])
+def test_every_kind_of_model_has_a_speed(options):
+    assert 1e8 < speed.operations_per_second(ModelConfig(**options), TrainConfig()) < 1e14
+
+
+@pytest.mark.parametrize(("rate", "hidden"), [(2e9, 64), (1e11, 192), (1e12, 512)])
+def test_with_a_time_budget_a_faster_machine_gets_a_larger_model(
+    rate, hidden, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(launch, "operations_per_second", lambda model, config: rate)
+    text = tmp_path / "text.txt"
+    text.write_text(make_text(30_000), encoding="utf-8")
+    options = {"minutes": 2.0}
+    started = time.monotonic() - 60  # of which half are gone
+    run = launch.begin_run(tmp_path / "run", [text], None, options, started, None)
+    assert run.trainer.model.config.hidden == hidden
+    run.trainer.close()
