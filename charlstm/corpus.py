@@ -106,10 +106,12 @@ def open_corpus(
     options = [FORMAT, digest, vocab_size, None if extra is None else extra.to_json()]
     key = hashlib.sha256(json.dumps(options).encode()).hexdigest()
     root = cache_folder() if cache is None else cache
+    was_there = (root / key).exists()
     try:
         return _load(root / key, digest, texts)
     except Exception:  # not there, or damaged in whatever way: it is made anew
-        discard(root / key)
+        if was_there:  # else it is whole, by a process that has made it meanwhile
+            discard(root / key)
         _make(root, key, texts, vocab_size, extra, progress)
     try:
         return _load(root / key, digest, texts)

@@ -100,7 +100,7 @@ def newest_run(root: Path = Path("runs")) -> Path:
     return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent
 
 
-def clear_folder(folder: Path, keep: Sequence[str]) -> None:
+def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
     """Remove the files of a run but for those to keep; what else lies there stays."""
     kept = {Path(path).resolve() for path in keep}
     _remove(path for name in FILES for path in folder.glob(name) if path.resolve() not in kept)

@@ -144,7 +144,6 @@ def begin_run(
         run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
         run.notices = _notices(train_config, trainer, run)
         _make_folder(folder)
-        run.clear()
     return run
 
 
@@ -183,7 +182,6 @@ def resume_run(
         run.restore(about)
         if options:
             run.validation.waited = 0  # who moves the end wants it to go on
-            run.unsaved = True
         before = about.get("kernels", kernels.DESCRIPTION)  # which old runs do not tell
         if before != kernels.DESCRIPTION and not run.finished():
             run.notices.append(

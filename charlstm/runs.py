@@ -18,7 +18,7 @@ from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
 from .errors import CharlstmError
 from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
 from .interruption import Interruption
-from .metrics import Event, append_event, forget_events_after, last_event
+from .metrics import Event, append_event, flush_events, forget_events_after, last_event
 from .model import CharModel
 from .pace import Pace
 from .precision import explain_precision
@@ -70,7 +70,6 @@ class Run:
         if trainer.total_steps is not None:
             # Known before the first step: no evaluation may depend on how fast the machine is.
             self.eval_every = evaluate_every(trainer.config, trainer.total_steps)
-        self.unsaved = True  # whether `last` does not yet hold all that it takes to go on
         self._plan_told = False
         self._losses: list[float] = []  # since the last evaluation
         self._logged = 0  # how many of them are in the metrics
@@ -90,10 +89,6 @@ class Run:
         total = self.trainer.total_steps
         return total is not None and self.trainer.steps_done >= total
 
-    def clear(self) -> None:
-        """Remove what another run left in the folder, but for the text of this one."""
-        clear_folder(self.folder, keep=(*self.text.paths, *self.text.val_file))
-
     def go(self) -> TrainedRun:
         """Train to the end; a signal ends the current step, saves and returns early."""
         if self.finished() and not self._losses:
@@ -103,10 +98,8 @@ class Run:
             if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before it
                 self._tell_stop(result)
             return result
-        self._event("start", **self._description())
         with Interruption() as interruption:
-            if self.unsaved:
-                self._save_last()
+            self._begin()
             while not (self.finished() or interruption.signal_name):
                 self._step()
             if self._losses:  # steps that no evaluation has followed yet
@@ -117,6 +110,18 @@ class Run:
             result = self._result(interruption.signal_name)
             self._tell_stop(result)
         return result
+
+    def _begin(self) -> None:
+        """Save before the first step, which also shows that it can be done.
+
+        Whatever another run left in the folder goes only then, so that there is always a `last` to
+        resume from; a run that was killed before it was all gone removes the rest when it resumes.
+        """
+        self._write_last()
+        if self.trainer.steps_done == 0:
+            clear_folder(self.folder, (self.folder / LAST, *self.text.paths, *self.text.val_file))
+        self._event("start", **self._description())
+        self._event("save", file=LAST)
 
     def _step(self) -> None:
         trainer, config = self.trainer, self.trainer.config
@@ -244,6 +249,11 @@ class Run:
         self._event("save", file=name)
 
     def _save_last(self) -> None:
+        flush_events(self.folder / METRICS)  # they are not to be behind `last` after a power cut
+        self._write_last()
+        self._event("save", file=LAST)
+
+    def _write_last(self) -> None:
         arrays, progress = self.trainer.saved()
         training = {
             "config": config_to_json(self.trainer.config),
@@ -261,11 +271,9 @@ class Run:
         }
         checkpoint = Checkpoint(self.trainer.model, self._progress("last"), training, arrays)
         save_checkpoint(self.folder / LAST, checkpoint)
-        self._event("save", file=LAST)
 
     def restore(self, training: dict[str, Any]) -> None:
         """Go on from the `training` record of a `last` checkpoint."""
-        self.unsaved = False
         self.eval_every = training["eval_every"]
         self.validation.restore(training["validation"])
         self.pace.restore(training["pace"])

@@ -334,6 +334,35 @@ def test_a_torn_last_line_of_the_metrics_survives_resumption(whole, tmp_path):
     assert_as_whole(folder, whole)
 
 
+def test_another_run_is_kept_until_the_one_that_overwrites_it_is_saved(
+    whole, hard_text, tmp_path, monkeypatch
+):
+    folder, real = tmp_path / "run", runs.save_checkpoint
+    old = charlstm.train(hard_text, folder, **{**SMALL, "seed": 9, "steps": 15, "keep_every": 5})
+    before = {path.name: path.read_bytes() for path in old.path.iterdir()}
+
+    def dying(path, checkpoint):
+        raise Killed
+
+    monkeypatch.setattr(runs, "save_checkpoint", dying)
+    with pytest.raises(Killed):
+        charlstm.train(hard_text, folder, overwrite=True, **SMALL)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    def saved_and_dead(path, checkpoint):
+        real(path, checkpoint)
+        raise Killed
+
+    monkeypatch.setattr(runs, "save_checkpoint", saved_and_dead)
+    with pytest.raises(Killed):
+        charlstm.train(hard_text, folder, overwrite=True, **SMALL)
+    assert (folder / BEST).read_bytes() == before[BEST]  # the old one's, not yet removed
+    monkeypatch.undo()
+    charlstm.train(run=folder, resume=True)
+    assert_as_whole(folder, whole)
+    assert [event["event"] for event in events_of(folder)].count("start") == 1
+
+
 def test_what_a_killed_process_was_writing_is_removed(whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole[1][30], folder)
