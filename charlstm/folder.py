@@ -5,6 +5,9 @@ last.safetensors   all that it takes to go on: its model is of the last weights
 metrics.jsonl      one event a line
 step-N.safetensors with keep_every; of the average of the weights, where there is one
 stdin-N.txt        the corpus, if it came from standard input
+lock               while a process trains there: which one (see lock.py)
+
+While a file is written it lies beside as NAME.PID.tmp.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,6 +23,7 @@ from .model import CharModel
 from .precision import explain_precision
 
 BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
+LOCK = "lock"
 FILES = (BEST, LAST, METRICS, "step-*.safetensors", "stdin-*.txt")
 
 
@@ -58,6 +62,11 @@ def checkpoint_path(path: Path) -> Path:
         if (path / name).exists():
             return path / name
     raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a run has been saved in a folder."""
+    return (folder / LAST).exists() or (folder / BEST).exists()
 
 
 def describe(path: Path) -> dict[str, Any]:

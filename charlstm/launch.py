@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,8 @@ from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .corpus import Corpus, open_corpus, spool
 from .defaults import OPERATIONS, CorpusOptions, choose, split_options
 from .errors import CharlstmError
-from .folder import BEST, LAST, TrainedRun, load, newest_run
+from .folder import LAST, TrainedRun, load, newest_run
+from .lock import locked, new_folder
 from .model import CharModel
 from .runs import Observer, Run, split
 from .speed import operations_per_second
@@ -59,22 +60,30 @@ def train(
     started = time.monotonic() if started is None else started
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    with ExitStack() as displays:
+    with ExitStack() as resources:
         progress = None
         if not quiet:
             from .display import CorpusDisplay, RunDisplay  # tqdm takes a while to import
 
-            progress = displays.enter_context(closing(CorpusDisplay()))
-            observer = observer or displays.enter_context(closing(RunDisplay()))
+            progress = resources.enter_context(closing(CorpusDisplay()))
+            observer = observer or resources.enter_context(closing(RunDisplay()))
         if resume:
             if paths or init_from or overwrite:
                 raise CharlstmError(
                     "--resume takes the corpus and the weights from the run: give none"
                 )
             folder = Path(run) if run else newest_run()
+            if not (folder / LAST).exists():
+                raise CharlstmError(f"{folder}: nothing to resume (it has no {LAST})")
+            resources.enter_context(locked(folder))
             the_run = resume_run(folder, given, started, progress)
         else:
-            folder = _folder_for(paths, run, overwrite)
+            if not paths:
+                raise CharlstmError(
+                    "no corpus: name a text file, a folder, or - for standard input; "
+                    "--resume goes on with a run"
+                )
+            folder = resources.enter_context(new_folder(paths[0], run or None, overwrite))
             base = None if init_from is None else load(init_from)
             the_run = begin_run(folder, paths, base, given, started, progress)
         if observer is not None:
@@ -85,21 +94,6 @@ def train(
             the_run.trainer.close()
 
 
-def _folder_for(paths: Sequence[str | Path], run: str | Path | None, overwrite: bool) -> Path:
-    """Where a new run of this corpus may go."""
-    if not paths:
-        raise CharlstmError(
-            "no corpus: name a text file, a folder, or - for standard input; "
-            "--resume goes on with a run"
-        )
-    folder = Path(run) if run else _free_folder(paths[0])
-    if not overwrite and ((folder / LAST).exists() or (folder / BEST).exists()):
-        raise CharlstmError(
-            f"{folder} holds a run already: --resume goes on with it, --overwrite replaces it"
-        )
-    return folder
-
-
 def begin_run(
     folder: Path,
     paths: Sequence[str | Path],
@@ -108,7 +102,7 @@ def begin_run(
     started: float,
     progress: CorpusProgress | None,
 ) -> Run:
-    """A new run in `folder`, from the weights of `base` if it is given."""
+    """A new run in `folder`, which is there, from the weights of `base` if it is given."""
     model_options, train_options, text_options = split_options(
         options, ModelConfig, TrainConfig, CorpusOptions
     )
@@ -143,7 +137,6 @@ def begin_run(
         trainer = Trainer(model, train_ids, train_config)
         run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
         run.notices = _notices(train_config, trainer, run)
-        _make_folder(folder)
     return run
 
 
@@ -151,8 +144,6 @@ def resume_run(
     folder: Path, options: dict[str, Any], started: float, progress: CorpusProgress | None
 ) -> Run:
     """The run of a folder, as it was when `last` was saved; `options` may move its end."""
-    if not (folder / LAST).exists():
-        raise CharlstmError(f"{folder}: nothing to resume (it has no {LAST})")
     if others := sorted(set(options) - set(ENDS)):
         raise CharlstmError(
             f"{others[0]} comes from the run that is resumed: "
@@ -255,22 +246,8 @@ def _require_same(base: CharModel, model_options: dict[str, Any]) -> None:
             )
 
 
-def _free_folder(first: str | Path) -> Path:
-    """runs/NAME after the first file of the corpus, or runs/NAME-2 and so on if that is taken."""
-    name = "stdin" if str(first) == "-" else Path(first).resolve().name.split(".")[0]
-    names = (Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run") for n in count(1))
-    return next(folder for folder in names if not (folder / LAST).exists())
-
-
 def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
     return tuple(str(Path(path).absolute()) for path in paths)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
 @contextmanager
@@ -287,17 +264,12 @@ def _stdin_kept(folder: Path, paths: Sequence[str | Path]) -> Iterator[list[str 
         raise CharlstmError("standard input (-) can be given only once")
     if sys.stdin is None:  # a process that was started without one
         raise CharlstmError("there is no standard input to read (-)")
-    was_there = folder.exists()
-    _make_folder(folder)
     kept = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
     try:
         spool(sys.stdin.buffer, kept)
         yield [kept if k in places else path for k, path in enumerate(paths)]
     except BaseException:
         kept.unlink(missing_ok=True)
-        if not was_there:
-            with suppress(OSError):
-                folder.rmdir()
         raise
 
 

@@ -536,6 +536,7 @@ def test_resume_of_no_run_and_of_a_bare_model_is_refused(whole, tmp_path):
 def test_nan_is_never_saved_and_the_last_good_state_goes_on(whole, hard_text, tmp_path, step):
     """In the middle of steps, and in the last step before an evaluation."""
     folder = tmp_path / "run"
+    folder.mkdir()
     run = begin_run(folder, [hard_text], None, dict(SMALL), time.monotonic(), None)
 
     def poison(event):
