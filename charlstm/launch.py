@@ -17,6 +17,7 @@ from .corpus import Corpus, open_corpus, spool
 from .defaults import OPERATIONS, CorpusOptions, choose, split_options
 from .errors import CharlstmError
 from .folder import LAST, TrainedRun, load, newest_run
+from .interruption import cleaned_up_when_terminated
 from .lock import locked, new_folder
 from .model import CharModel
 from .runs import Observer, Run, split
@@ -61,6 +62,7 @@ def train(
     paths = [corpus] if isinstance(corpus, str | Path) else list(corpus)
     given = {name: value for name, value in options.items() if value not in (None, ())}
     with ExitStack() as resources:
+        resources.enter_context(cleaned_up_when_terminated())
         progress = None
         if not quiet:
             from .display import CorpusDisplay, RunDisplay  # tqdm takes a while to import

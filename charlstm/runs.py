@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
 from .errors import CharlstmError
 from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
-from .interruption import Interruption
+from .interruption import Interrupted, Interruption
 from .metrics import Event, append_event, flush_events, forget_events_after, last_event
 from .model import CharModel
 from .pace import Pace
@@ -70,6 +71,7 @@ class Run:
         if trainer.total_steps is not None:
             # Known before the first step: no evaluation may depend on how fast the machine is.
             self.eval_every = evaluate_every(trainer.config, trainer.total_steps)
+        self.interruption = Interruption()
         self._plan_told = False
         self._losses: list[float] = []  # since the last evaluation
         self._logged = 0  # how many of them are in the metrics
@@ -98,16 +100,19 @@ class Run:
             if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before it
                 self._tell_stop(result)
             return result
-        with Interruption() as interruption:
+        with self.interruption:
             self._begin()
-            while not (self.finished() or interruption.signal_name):
-                self._step()
+            with suppress(Interrupted):
+                while not self.interruption.signal_name:
+                    if self._losses and (self.finished() or self._evaluation_is_due()):
+                        self._evaluate()
+                    elif self.finished():
+                        break
+                    else:
+                        self._step()
             if self._losses:  # steps that no evaluation has followed yet
-                if self.finished():  # the end was moved back to here
-                    self._evaluate()
-                else:
-                    self._save_last()
-            result = self._result(interruption.signal_name)
+                self._save_last()
+            result = self._result()
             self._tell_stop(result)
         return result
 
@@ -146,10 +151,9 @@ class Run:
         if config.keep_every and step % config.keep_every == 0:
             weights, model = next(iter(self._models().items()))
             self._save(f"step-{step:06d}.safetensors", weights, model)
-        if self.finished() or self._evaluation_is_due():
-            self._evaluate()
 
     def _evaluation_is_due(self) -> bool:
+        """Whether one follows the last step: also if a signal came before or during it."""
         config, trainer = self.trainer.config, self.trainer
         if not self.eval_every or trainer.steps_done % self.eval_every:
             return False
@@ -184,7 +188,7 @@ class Run:
         train_loss = sum(self._losses) / len(self._losses)
         self._require_finite(float(np.abs(trainer.model.parameters.vector).max()))
         models = self._models()
-        val_losses = self.validation.measure(models, trainer.workers)
+        val_losses = self.validation.measure(models, trainer.workers, self.interruption.check)
         self._require_finite(sum(val_losses.values()))
         weights, is_best = next(iter(models)), True  # the latest, without validation
         if val_losses:
@@ -222,9 +226,9 @@ class Run:
                 f"--lr than {self.trainer.config.lr:g}"
             )
 
-    def _result(self, signal_name: str = "") -> TrainedRun:
-        reason, found = signal_name, []
-        if self.finished():
+    def _result(self) -> TrainedRun:
+        reason, found = self.interruption.signal_name, []
+        if self.finished() and not self._losses:
             reason = "finished" if self._at_end() else "stopped early"
             found = find_warnings(self.validation.evaluations, self.trainer.config)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done

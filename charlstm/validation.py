@@ -1,6 +1,6 @@
 """What a run has measured on its validation text: which evaluation is the best, how long ago."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -52,12 +52,19 @@ class Validation:
         """The newest validation loss."""
         return self.evaluations[-1].val_loss if self.evaluations else None
 
-    def measure(self, models: Mapping[str, CharModel], workers: Workers) -> dict[str, float]:
-        """The loss of each model, by its name; of none where there is nothing to predict."""
+    def measure(
+        self, models: Mapping[str, CharModel], workers: Workers, check: Callable[[], None]
+    ) -> dict[str, float]:
+        """The loss of each model, by its name; of none where there is nothing to predict.
+
+        check: called again and again, and may raise an exception to end it.
+        """
         if not self.possible:
             return {}
         return {
-            name: evaluate(model, self.ids, workers=workers).nats_per_character
+            name: evaluate(
+                model, self.ids, workers=workers, progress=lambda _: check()
+            ).nats_per_character
             for name, model in models.items()
         }
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.register_assert_rewrite("run_files")
+
 REQUIRE_ALL = os.environ.get("CHARLSTM_REQUIRE_ALL") == "1"  # a skipped test is then a failure
 
 SUBJECTS = "the cat", "a dog", "our king", "my lord", "the old queen"
@@ -83,6 +85,27 @@ def trained(text_file, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "run"
     charlstm.train(text_file, folder, hidden=32, lanes=8, window=24, steps=250, lr=0.02, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def hard_text(tmp_path_factory):
+    """A text whose last part, for validation, is nonsense: its loss falls, then rises."""
+    text = make_text(110)
+    nonsense = np.random.default_rng(0).permutation(list(text))[: len(text) // 9]
+    path = tmp_path_factory.mktemp("text") / "small.txt"
+    path.write_text(text + "".join(nonsense))
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(hard_text, tmp_path_factory):
+    """The run that was never interrupted, and copies of its folder at each save of `last`."""
+    from run_files import copied_at_each_save, events_of
+
+    folder, copies = copied_at_each_save(hard_text, tmp_path_factory.mktemp("whole"))
+    stop = events_of(folder)[-1]
+    assert (stop["reason"], stop["step"], stop["warnings"]) == ("finished", 60, [])
+    return folder, copies
 
 
 @pytest.fixture(scope="session")

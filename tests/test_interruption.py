@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from charlstm.interruption import Interruption
+from charlstm.interruption import Interrupted, Interruption, cleaned_up_when_terminated
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
@@ -13,8 +13,11 @@ def test_the_first_signal_is_noted_and_handlers_are_put_back(name):
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with Interruption() as interruption:
         assert interruption.signal_name == ""
+        interruption.check()
         signal.raise_signal(getattr(signal, name))
         assert interruption.signal_name == name
+        with pytest.raises(Interrupted):
+            interruption.check()
         assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
     for number, handler in before.items():
         assert signal.getsignal(number) == handler
@@ -38,3 +41,21 @@ def test_other_threads_leave_the_handlers_alone():
     thread.start()
     thread.join()
     assert seen == [("", signal.default_int_handler)]
+
+
+def test_termination_raises_so_that_all_is_cleaned_up():
+    with pytest.raises(SystemExit) as caught, cleaned_up_when_terminated():
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_handler_that_somebody_has_set_stays():
+    seen = []
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with cleaned_up_when_terminated():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert seen == [signal.SIGTERM]

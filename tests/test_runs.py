@@ -12,88 +12,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import SMALL, make_text
+from run_files import (
+    BEST,
+    LAST,
+    Killed,
+    arrays_of,
+    assert_as_whole,
+    average_of,
+    copied_at_each_save,
+    events_of,
+    history,
+    weights_of,
+)
 from safetensors.numpy import load_file
 
 import charlstm
 from charlstm import CharlstmError, runs
 from charlstm.checkpoint import load_checkpoint
 from charlstm.launch import begin_run, copy_weights
-
-BEST, LAST = "best.safetensors", "last.safetensors"
-
-
-def arrays_of(path):
-    """Name -> bytes, of weights, optimizer moments and recurrent state."""
-    return {name: (array.dtype, array.tobytes()) for name, array in load_file(path).items()}
-
-
-def weights_of(path):
-    return load_checkpoint(path).model.parameters.vector.tobytes()
-
-
-def average_of(path):
-    return load_checkpoint(path).arrays["average"].tobytes()
-
-
-def events_of(folder):
-    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-    assert text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def history(folder):
-    """All that is measured, without the clock and without saves, starts and stops."""
-    untimed = ("seconds", "characters_per_second")
-    return [
-        {name: value for name, value in event.items() if name not in untimed}
-        for event in events_of(folder)
-        if event["event"] in ("train", "eval")
-    ]
-
-
-@pytest.fixture(scope="module")
-def hard_text(tmp_path_factory):
-    """A text whose last part, for validation, is nonsense: its loss falls, then rises."""
-    text = make_text(110)
-    nonsense = np.random.default_rng(0).permutation(list(text))[: len(text) // 9]
-    path = tmp_path_factory.mktemp("text") / "small.txt"
-    path.write_text(text + "".join(nonsense))
-    return path
-
-
-def copied_at_each_save(text, root, **options):
-    """The folder of a run, and copies of it at each save of `last`, by step."""
-    folder, copies = root / "run", {}
-
-    def observe(event):
-        if event["event"] == "save" and event["file"] == LAST:
-            copies[event["step"]] = root / f"copy-{event['step']}"
-            shutil.copytree(folder, copies[event["step"]])
-
-    charlstm.train(text, folder, observer=observe, **{**SMALL, **options})
-    return folder, copies
-
-
-@pytest.fixture(scope="module")
-def whole(hard_text, tmp_path_factory):
-    """The run that was never interrupted, and copies of its folder at each save of `last`."""
-    folder, copies = copied_at_each_save(hard_text, tmp_path_factory.mktemp("whole"))
-    stop = events_of(folder)[-1]
-    assert (stop["reason"], stop["step"], stop["warnings"]) == ("finished", 60, [])
-    return folder, copies
-
-
-def assert_as_whole(folder, whole):
-    expected, _ = whole
-    for name in (BEST, LAST):
-        assert arrays_of(folder / name) == arrays_of(expected / name), name
-    assert history(folder) == history(expected)
-    last = events_of(folder)[-1]
-    assert (last["event"], last["reason"]) == ("stop", "finished")
-    assert last["best_val_loss"] == events_of(expected)[-1]["best_val_loss"]
-    names = {BEST, LAST, "metrics.jsonl"}
-    assert {path.name for path in folder.iterdir()} == names
-
 
 # -- what a run leaves ---------------------------------------------------------------------------
 
@@ -227,10 +163,6 @@ def test_resume_from_every_save_is_bit_for_bit(whole, step, tmp_path):
     shutil.copytree(whole[1][step], folder)
     assert charlstm.train(run=folder, resume=True).reason == "finished"
     assert_as_whole(folder, whole)
-
-
-class Killed(BaseException):
-    """The process ends here, for all that the run can do about it."""
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
