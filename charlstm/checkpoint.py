@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from .arrays import Array
 from .config import ModelConfig, config_from_json, config_to_json
-from .errors import CharlstmError
+from .errors import CharlstmError, UnwritableError
 from .files import written_whole
 from .model import CharModel, parameter_shapes
 from .vocab import Vocab
@@ -63,7 +63,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         with written_whole(path) as file:
             file.write(content)
     except OSError as error:
-        raise CharlstmError(
+        raise UnwritableError(
             f"{path}: cannot write {len(content):,} bytes: {error.strerror or error}"
         ) from error
 

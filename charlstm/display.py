@@ -146,6 +146,9 @@ class RunDisplay:
     def _on_sample(self, event: Event) -> None:
         self._say(f"    {visible(event['text'])}")
 
+    def _on_notice(self, event: Event) -> None:
+        self._say(f"note: {visible(event['text'])}")
+
     def _on_stop(self, event: Event) -> None:
         self.close()
         if event["reason"] == "stopped early":

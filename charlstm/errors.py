@@ -1,4 +1,4 @@
-"""The one exception that charlstm raises for what it refuses."""
+"""What charlstm raises for what it refuses: always a CharlstmError."""
 
 
 class CharlstmError(ValueError):
@@ -7,3 +7,7 @@ class CharlstmError(ValueError):
     The message is one line for the person at the keyboard: it names the file, the character
     or the option, and says what to do. The command line prints it and exits with 1.
     """
+
+
+class UnwritableError(CharlstmError):
+    """A file that cannot be written now: the disk is full, or the folder not to be written to."""

@@ -3,31 +3,78 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from .errors import CharlstmError
+from .errors import CharlstmError, UnwritableError
 
 Event = dict[str, Any]
 
 
-def append_event(path: Path, event: Event) -> None:
-    """Add a line. The file is opened for each, so that it may be moved or read at any time."""
-    line = json.dumps(event).encode() + b"\n"
+class Metrics:
+    """Adds lines to a file; those that cannot be written now wait for the next one.
+
+    The file is opened for each, so that it may be moved or read at any time.
+
+    problem: why lines wait; empty if none does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.waiting: list[Event] = []
+        self.problem = ""
+
+    def append(self, event: Event) -> None:
+        """Add a line, after those that wait."""
+        self.waiting.append(event)
+        self._write(to_disk=False)
+
+    def flush(self) -> None:
+        """Bring all lines to the disk itself, where a power cut leaves them."""
+        if self.waiting or self.path.exists():
+            self._write(to_disk=True)
+
+    def _write(self, to_disk: bool) -> None:
+        lines = b"".join(json.dumps(event).encode() + b"\n" for event in self.waiting)
+        try:
+            with self.path.open("ab+", buffering=0) as file:
+                _write_whole(file, lines)
+                if to_disk:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            reason = error.strerror or error
+            self.problem = f"{self.path}: cannot write {len(lines):,} bytes: {reason}"
+        else:
+            self.waiting, self.problem = [], ""
+
+    def forget_after(self, step: int) -> None:
+        """Drop the events of later steps."""
+        self.waiting = [event for event in self.waiting if event["step"] <= step]
+        forget_events_after(self.path, step)
+
+
+def _write_whole(file: FileIO, lines: bytes) -> None:
+    """Add lines to a file, or leave it as it was."""
+    size = file.seek(0, os.SEEK_END)
+    if lines and not _ends_a_line(file, size):
+        lines = b"\n" + lines
     try:
-        with path.open("ab+") as file:
-            if not _ends_a_line(file):
-                line = b"\n" + line
-            file.write(line)
-    except OSError as error:
-        raise CharlstmError(f"{path}: cannot be written: {error.strerror}") from error
+        while lines:
+            lines = lines[file.write(lines) :]
+    except OSError:
+        with suppress(OSError):
+            file.truncate(size)
+        raise
 
 
-def flush_events(path: Path) -> None:
-    """Bring the lines to the disk itself, where a power cut leaves them."""
-    if path.exists():
-        with path.open("ab") as file:
-            os.fsync(file.fileno())
+def _ends_a_line(file: FileIO, size: int) -> bool:
+    """Whether a line that is added now begins at the start of one: else a crash tore the last."""
+    if size == 0:
+        return True
+    file.seek(size - 1)
+    return file.read(1) == b"\n"
 
 
 def read_events(path: Path) -> Iterator[tuple[Event, int]]:
@@ -35,11 +82,14 @@ def read_events(path: Path) -> Iterator[tuple[Event, int]]:
     end = 0
     if not path.exists():
         return
-    with path.open("rb") as file:
-        for line in file:
-            end += len(line)
-            if event := _event(line):
-                yield event, end
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                end += len(line)
+                if event := _event(line):
+                    yield event, end
+    except OSError as error:
+        raise CharlstmError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def forget_events_after(path: Path, step: int) -> None:
@@ -56,7 +106,7 @@ def forget_events_after(path: Path, step: int) -> None:
         if path.exists() and kept < path.stat().st_size:
             os.truncate(path, kept)
     except OSError as error:
-        raise CharlstmError(f"{path}: cannot be shortened: {error.strerror}") from error
+        raise UnwritableError(f"{path}: cannot be shortened: {error.strerror}") from error
 
 
 def last_event(path: Path) -> Event:
@@ -65,14 +115,6 @@ def last_event(path: Path) -> Event:
     for event, _ in read_events(path):
         newest = event
     return newest
-
-
-def _ends_a_line(file: Any) -> bool:
-    """Whether a line that is added now begins at the start of one: else a crash tore the last."""
-    if file.seek(0, os.SEEK_END) == 0:
-        return True
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) == b"\n")
 
 
 def _event(line: bytes) -> Event:

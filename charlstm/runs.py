@@ -4,25 +4,23 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import kernels
 from .advice import find_warnings
-from .checkpoint import Checkpoint, save_checkpoint
-from .config import config_to_json
+from .checkpoint import Checkpoint
 from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
-from .errors import CharlstmError
+from .errors import CharlstmError, UnwritableError
 from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
 from .interruption import Interrupted, Interruption
-from .metrics import Event, append_event, flush_events, forget_events_after, last_event
+from .metrics import Event, last_event
 from .model import CharModel
 from .pace import Pace
-from .precision import explain_precision
+from .record import description, last_checkpoint, progress
+from .saver import Saver
 from .trainer import Trainer
 from .validation import Evaluation, Validation
 
@@ -71,10 +69,11 @@ class Run:
         if trainer.total_steps is not None:
             # Known before the first step: no evaluation may depend on how fast the machine is.
             self.eval_every = evaluate_every(trainer.config, trainer.total_steps)
+        self.saver = Saver(folder)
         self.interruption = Interruption()
         self._plan_told = False
-        self._losses: list[float] = []  # since the last evaluation
-        self._logged = 0  # how many of them are in the metrics
+        self.losses: list[float] = []  # of the steps since the last evaluation
+        self.logged = 0  # how many of them are in the metrics
 
     # -- its life ---------------------------------------------------------------------------
 
@@ -93,27 +92,30 @@ class Run:
 
     def go(self) -> TrainedRun:
         """Train to the end; a signal ends the current step, saves and returns early."""
-        if self.finished() and not self._losses:
+        if self.finished() and not self.losses:
             # not written: the metrics go on ending with `stop`
-            self.observer(self._timed("start", self._description()))
+            self.observer(self._timed("start", description(self)))
             result = self._result()
             if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before it
                 self._tell_stop(result)
+                self.saver.require_all_written()
             return result
         with self.interruption:
             self._begin()
             with suppress(Interrupted):
                 while not self.interruption.signal_name:
-                    if self._losses and (self.finished() or self._evaluation_is_due()):
+                    if self.losses and (self.finished() or self._evaluation_is_due()):
                         self._evaluate()
                     elif self.finished():
                         break
                     else:
                         self._step()
-            if self._losses:  # steps that no evaluation has followed yet
+            if self.losses or self.saver.problem:  # steps since the last save
                 self._save_last()
             result = self._result()
-            self._tell_stop(result)
+            if not self.saver.problem:
+                self._tell_stop(result)
+            self.saver.require_all_written()
         return result
 
     def _begin(self) -> None:
@@ -122,11 +124,13 @@ class Run:
         Whatever another run left in the folder goes only then, so that there is always a `last` to
         resume from; a run that was killed before it was all gone removes the rest when it resumes.
         """
-        self._write_last()
+        self.saver.save_first(last_checkpoint(self))
         if self.trainer.steps_done == 0:
             clear_folder(self.folder, (self.folder / LAST, *self.text.paths, *self.text.val_file))
-        self._event("start", **self._description())
+        self._event("start", **description(self))
         self._event("save", file=LAST)
+        if self.saver.metrics.problem:
+            raise UnwritableError(self.saver.metrics.problem)
 
     def _step(self) -> None:
         trainer, config = self.trainer, self.trainer.config
@@ -135,7 +139,7 @@ class Run:
         loss = trainer.step()
         self.pace.count_step(time.monotonic() - began)
         self._require_finite(loss + trainer.gradient_norm)
-        self._losses.append(loss)
+        self.losses.append(loss)
         step = trainer.steps_done
         self.observer({"event": "step", "step": step, "train_loss": loss,
                        "total_steps": trainer.total_steps,
@@ -185,7 +189,7 @@ class Run:
     def _evaluate(self) -> None:
         began = time.monotonic()
         trainer = self.trainer
-        train_loss = sum(self._losses) / len(self._losses)
+        train_loss = sum(self.losses) / len(self.losses)
         self._require_finite(float(np.abs(trainer.model.parameters.vector).max()))
         models = self._models()
         val_losses = self.validation.measure(models, trainer.workers, self.interruption.check)
@@ -196,7 +200,7 @@ class Run:
             val_loss = val_losses[weights]
             trainer.schedule.observe(val_loss)
             is_best = self.validation.add(Evaluation(trainer.steps_done, train_loss, val_loss))
-        self._losses, self._logged = [], 0
+        self.losses, self.logged = [], 0
         self._event("eval", train_loss=train_loss, val_loss=val_losses.get(weights),
                     val_losses=val_losses, weights=weights, is_best=is_best)  # fmt: skip
         model = models[weights]
@@ -228,7 +232,7 @@ class Run:
 
     def _result(self) -> TrainedRun:
         reason, found = self.interruption.signal_name, []
-        if self.finished() and not self._losses:
+        if self.finished() and not self.losses:
             reason = "finished" if self._at_end() else "stopped early"
             found = find_warnings(self.validation.evaluations, self.trainer.config)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done
@@ -236,79 +240,34 @@ class Run:
 
     # -- its files --------------------------------------------------------------------------
 
-    def _progress(self, weights: str) -> dict[str, Any]:
-        return {
-            "weights": weights,
-            "step": self.trainer.steps_done,
-            "total_steps": self.trainer.total_steps,
-            "epoch": self.trainer.epoch,
-            "seconds": round(self.elapsed, 3),
-            "val_loss": self.validation.val_loss,
-            "best_val_loss": self.validation.best_val_loss,
-            "train_characters": self.train_characters,
-        }
-
     def _save(self, name: str, weights: str, model: CharModel) -> None:
-        save_checkpoint(self.folder / name, Checkpoint(model, self._progress(weights)))
-        self._event("save", file=name)
+        self._write(name, Checkpoint(model, progress(self, weights)))
 
     def _save_last(self) -> None:
-        flush_events(self.folder / METRICS)  # they are not to be behind `last` after a power cut
-        self._write_last()
-        self._event("save", file=LAST)
+        self._write(LAST, last_checkpoint(self))
 
-    def _write_last(self) -> None:
-        arrays, progress = self.trainer.saved()
-        training = {
-            "config": config_to_json(self.trainer.config),
-            "corpus": asdict(self.text),
-            "digest": self.corpus.digest,
-            "kernels": kernels.DESCRIPTION,
-            "extended": self.extended,
-            "trainer": progress,
-            "eval_every": self.eval_every,
-            "validation": self.validation.saved(),
-            "seconds": self.elapsed,
-            "pace": self.pace.saved(),
-            "losses": self._losses,
-            "logged": self._logged,
-        }
-        checkpoint = Checkpoint(self.trainer.model, self._progress("last"), training, arrays)
-        save_checkpoint(self.folder / LAST, checkpoint)
+    def _write(self, name: str, checkpoint: Checkpoint) -> None:
+        """Save; where that cannot be now, say so once, and again when it is done."""
+        saver = self.saver
+        was_behind = bool(saver.problem)
+        for file in saver.save(name, checkpoint):
+            self._event("save", file=file)
+        if saver.problem and not was_behind:
+            self._notice(f"{saver.problem}; training goes on, and tries again when it saves next")
+        elif was_behind and not saver.problem:
+            self._notice(f"{self.folder}: all is saved again, up to step {saver.saved_step:,}")
 
     def restore(self, training: dict[str, Any]) -> None:
         """Go on from the `training` record of a `last` checkpoint."""
         self.eval_every = training["eval_every"]
         self.validation.restore(training["validation"])
         self.pace.restore(training["pace"])
-        self._losses = [float(loss) for loss in training["losses"]]
-        self._logged = int(training["logged"])
+        self.losses = [float(loss) for loss in training["losses"]]
+        self.logged = int(training["logged"])
         remove_unfinished(self.folder)
-        forget_events_after(self.folder / METRICS, self.trainer.steps_done)
+        self.saver.metrics.forget_after(self.trainer.steps_done)
 
     # -- what it tells ----------------------------------------------------------------------
-
-    def _description(self) -> dict[str, Any]:
-        model, trainer = self.trainer.model, self.trainer
-        return {
-            "run": str(self.folder),
-            "resumed": trainer.steps_done > 0,
-            "finished": self.finished(),
-            "characters": self.corpus.characters,
-            "unit": self.corpus.vocab.unit,
-            "vocabulary": len(self.corpus.vocab),
-            "train_characters": self.train_characters,
-            "validation_characters": self.corpus.characters - self.train_characters,
-            "parameters": len(model.parameters.vector),
-            "total_steps": trainer.total_steps,
-            "windows_per_pass": trainer.lanes.windows_per_pass,
-            "kernels": kernels.DESCRIPTION,
-            "precision": explain_precision(trainer.config.precision, model.config),
-            "notices": self.notices,
-            "model": config_to_json(model.config),
-            "config": config_to_json(trainer.config),
-            "best_val_loss": self.validation.best_val_loss,
-        }
 
     def _tell_stop(self, result: TrainedRun) -> None:
         best = self.validation.best
@@ -316,8 +275,8 @@ class Run:
                     best_step=best and best.step, warnings=result.warnings)  # fmt: skip
 
     def _log(self, rate: float) -> None:
-        recent = self._losses[self._logged :]
-        self._logged = len(self._losses)
+        recent = self.losses[self.logged :]
+        self.logged = len(self.losses)
         self._event(
             "train",
             train_loss=sum(recent) / len(recent),
@@ -338,5 +297,11 @@ class Run:
 
     def _event(self, kind: str, **about: Any) -> None:
         event = self._timed(kind, about)
-        append_event(self.folder / METRICS, event)
+        was_behind = bool(self.saver.metrics.problem)
+        self.saver.metrics.append(event)
         self.observer(event)
+        if self.saver.metrics.problem and not was_behind:
+            self._notice(f"{self.saver.metrics.problem}; training goes on, its lines wait")
+
+    def _notice(self, text: str) -> None:
+        self._event("notice", text=text)

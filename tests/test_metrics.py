@@ -2,11 +2,12 @@
 
 import json
 import os
+import resource
 
 import pytest
 
 from charlstm import CharlstmError
-from charlstm.metrics import append_event, flush_events, forget_events_after, last_event
+from charlstm.metrics import Metrics, forget_events_after, last_event
 
 EVENTS = [{"event": "train", "step": step, "train_loss": 1 / (step + 1)} for step in range(6)]
 
@@ -15,7 +16,7 @@ EVENTS = [{"event": "train", "step": step, "train_loss": 1 / (step + 1)} for ste
 def metrics(tmp_path):
     path = tmp_path / "metrics.jsonl"
     for event in EVENTS:
-        append_event(path, event)
+        Metrics(path).append(event)
     return path
 
 
@@ -24,7 +25,7 @@ def lines_of(path):
 
 
 def test_events_are_one_json_object_a_line(metrics):
-    flush_events(metrics)
+    Metrics(metrics).flush()
     assert [json.loads(line) for line in lines_of(metrics)] == EVENTS
     assert last_event(metrics) == EVENTS[-1]
 
@@ -33,17 +34,17 @@ def test_events_are_one_json_object_a_line(metrics):
 def test_an_event_after_a_torn_line_stays_whole(metrics, left):
     torn = lines_of(metrics)[-1][:left]
     os.truncate(metrics, metrics.stat().st_size - len(lines_of(metrics)[-1]) - 1 + left)
-    append_event(metrics, {"event": "stop", "step": 6})
+    Metrics(metrics).append({"event": "stop", "step": 6})
     assert lines_of(metrics)[-2:] == [torn, b'{"event": "stop", "step": 6}']
     assert last_event(metrics) == {"event": "stop", "step": 6}
-    append_event(metrics, {"event": "start", "step": 6})
+    Metrics(metrics).append({"event": "start", "step": 6})
     assert len(lines_of(metrics)) == 8
 
 
 def test_an_event_whose_line_end_alone_is_lost_counts(metrics):
     os.truncate(metrics, metrics.stat().st_size - 1)
     forget_events_after(metrics, 5)
-    append_event(metrics, {"event": "stop", "step": 6})
+    Metrics(metrics).append({"event": "stop", "step": 6})
     assert [json.loads(line) for line in lines_of(metrics)] == [
         *EVENTS,
         {"event": "stop", "step": 6},
@@ -64,11 +65,38 @@ def test_events_of_later_steps_and_a_torn_end_are_cut_off(metrics, step, torn):
 
 def test_without_a_file_there_is_nothing_to_forget(tmp_path):
     forget_events_after(tmp_path / "none", 3)
-    flush_events(tmp_path / "none")
+    Metrics(tmp_path / "none").flush()
     assert last_event(tmp_path / "none") == {}
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(CharlstmError, match="cannot be written: Is a directory"):
-        append_event(tmp_path, EVENTS[0])
+def test_what_cannot_be_written_now_is_written_later(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.mkdir()
+    metrics = Metrics(path)
+    for event in EVENTS[:4]:
+        metrics.append(event)
+        assert "metrics.jsonl: cannot write" in metrics.problem
+        assert metrics.problem.endswith(" bytes: Is a directory")
+    with pytest.raises(CharlstmError, match="cannot be read: Is a directory"):
+        metrics.forget_after(1)
+    assert metrics.waiting == EVENTS[:2]
+    path.rmdir()
+    metrics.append(EVENTS[2])
+    assert (metrics.waiting, metrics.problem) == ([], "")
+    assert [json.loads(line) for line in lines_of(path)] == EVENTS[:3]
+
+
+def test_a_line_that_fits_only_in_part_leaves_the_file_as_it_was(metrics):
+    before, metrics = metrics.read_bytes(), Metrics(metrics)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
+    try:
+        metrics.append({"event": "train", "step": 6, "train_loss": 0.25})
+        assert metrics.path.read_bytes() == before
+        assert metrics.problem.endswith("cannot write 50 bytes: File too large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    metrics.flush()
+    line = b'{"event": "train", "step": 6, "train_loss": 0.25}'
+    assert metrics.path.read_bytes() == before + line + b"\n"

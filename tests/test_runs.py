@@ -27,7 +27,7 @@ from run_files import (
 from safetensors.numpy import load_file
 
 import charlstm
-from charlstm import CharlstmError, runs
+from charlstm import CharlstmError, saver
 from charlstm.checkpoint import load_checkpoint
 from charlstm.launch import begin_run, copy_weights
 
@@ -171,7 +171,7 @@ def test_resume_after_death_around_any_save_is_bit_for_bit(
     whole, hard_text, tmp_path, monkeypatch, save, when
 ):
     """Also between `best` and `last`, where the one is newer than the other."""
-    folder, saves, real = tmp_path / "run", [], runs.save_checkpoint
+    folder, saves, real = tmp_path / "run", [], saver.save_checkpoint
 
     def dying(path, checkpoint):
         saves.append(path.name)
@@ -181,7 +181,7 @@ def test_resume_after_death_around_any_save_is_bit_for_bit(
         if len(saves) == save + 1:
             raise Killed
 
-    monkeypatch.setattr(runs, "save_checkpoint", dying)
+    monkeypatch.setattr(saver, "save_checkpoint", dying)
     with pytest.raises(Killed):
         charlstm.train(hard_text, folder, **SMALL)
     monkeypatch.undo()
@@ -269,14 +269,14 @@ def test_a_torn_last_line_of_the_metrics_survives_resumption(whole, tmp_path):
 def test_another_run_is_kept_until_the_one_that_overwrites_it_is_saved(
     whole, hard_text, tmp_path, monkeypatch
 ):
-    folder, real = tmp_path / "run", runs.save_checkpoint
+    folder, real = tmp_path / "run", saver.save_checkpoint
     old = charlstm.train(hard_text, folder, **{**SMALL, "seed": 9, "steps": 15, "keep_every": 5})
     before = {path.name: path.read_bytes() for path in old.path.iterdir()}
 
     def dying(path, checkpoint):
         raise Killed
 
-    monkeypatch.setattr(runs, "save_checkpoint", dying)
+    monkeypatch.setattr(saver, "save_checkpoint", dying)
     with pytest.raises(Killed):
         charlstm.train(hard_text, folder, overwrite=True, **SMALL)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
@@ -285,7 +285,7 @@ def test_another_run_is_kept_until_the_one_that_overwrites_it_is_saved(
         real(path, checkpoint)
         raise Killed
 
-    monkeypatch.setattr(runs, "save_checkpoint", saved_and_dead)
+    monkeypatch.setattr(saver, "save_checkpoint", saved_and_dead)
     with pytest.raises(Killed):
         charlstm.train(hard_text, folder, overwrite=True, **SMALL)
     assert (folder / BEST).read_bytes() == before[BEST]  # the old one's, not yet removed
