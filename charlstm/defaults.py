@@ -13,11 +13,12 @@ from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
 from .precision import resolve_precision
 
-# Units of the one layer: as many as leave time for FEWEST_STEPS within the budget, and as have at
-# most MOST_WEIGHTS for each character of training text.
-SIZES = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024)
-FEWEST_STEPS = 2_500
-MOST_WEIGHTS = 1.5
+# Models from the smallest to the largest: (layers, units of each); two layers have skip
+# connections. A model is worth its time if there is enough of it to read so many characters:
+SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
+SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
+CHARACTERS_TO_READ = {1: 5_000_000, 2: 10_000_000}
+MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
 
 # Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
 OPERATIONS = 20e12
@@ -28,6 +29,7 @@ MOST_DROPOUT = 0.5
 
 LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
 
+STOP_AFTER = 5  # evaluations in a row without a new best
 EVALUATIONS = 10  # over a run, and at least one every so many steps:
 EVALUATE_AT_LEAST = 1_000
 
@@ -85,11 +87,11 @@ def choose(
 
     operations: what there is time for.
     """
-    model = ModelConfig(**{"hidden": SIZES[0], "layers": 1, **model_options})
+    model = ModelConfig(**{"hidden": SIZES[0][1], "layers": 1, **model_options})
     # tells a bad option before it is calculated with; an end is chosen below, if cosine needs one
     TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
-        "lanes": 32,
+        "lanes": 16,
         "window": LONGEST_LINE if model.lines else 64,
         "lr": {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}[model.cell],  # above it they explode
         "beta2": 0.99,
@@ -107,14 +109,15 @@ def choose(
         train_options.get("window", chosen["window"]),
     )
     per_step = lanes * (TYPICAL_LINE if model.lines else window)
-    affordable = operations / per_step  # operations a symbol of a run of one step
     if "hidden" not in model_options:
-        model = _largest(model, characters, symbols, affordable / FEWEST_STEPS)
+        model = _largest(model, model_options, characters, symbols, operations)
     steps = train_options.get("steps")
+    if steps is None and "epochs" not in train_options:  # who counts them wants to have them all
+        chosen["stop_after"] = STOP_AFTER
     if "epochs" in train_options:
         steps = int(train_options["epochs"] * characters / per_step)
     elif steps is None:
-        steps = max(1, int(affordable / operations_per_symbol(model, symbols)))
+        steps = max(1, int(operations / (per_step * operations_per_symbol(model, symbols))))
         if "minutes" not in train_options:
             most = max(1_000, MOST_PASSES * characters // per_step)
             steps = chosen["steps"] = min(steps, most)
@@ -122,20 +125,28 @@ def choose(
     passes = steps * per_step / characters
     dropout = DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(MOST_DROPOUT, dropout), 2)
+    chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)
     train = TrainConfig(**{**chosen, **train_options})
     resolve_precision(train.precision, model)  # refuses what this model cannot do
     return model, train
 
 
-def _largest(model: ModelConfig, characters: int, symbols: int, most: float) -> ModelConfig:
-    """The model with the largest of SIZES that takes at most so many operations a symbol."""
-    for hidden in SIZES[1:]:
-        larger = replace(model, hidden=hidden)
-        operations = operations_per_symbol(larger, symbols)
-        # a weight is used for two operations forward and four backward
-        if operations > most or operations / 6 > MOST_WEIGHTS * characters:
-            break
-        model = larger
+def _largest(
+    model: ModelConfig,
+    given: Mapping[str, Any],
+    characters: int,
+    symbols: int,
+    operations: float,
+) -> ModelConfig:
+    """The largest of SIZES that fits the options given, the time and the text."""
+    for layers, hidden in SIZES:
+        shape = {"layers": layers, "hidden": hidden, "skip": layers > 1, **given}
+        larger = replace(model, **shape)
+        per_symbol = operations_per_symbol(larger, symbols)
+        weights = per_symbol / 6  # each serves for a multiply-add forward and two backward
+        read = operations / per_symbol
+        if read >= CHARACTERS_TO_READ[layers] and weights <= MOST_WEIGHTS * characters:
+            model = larger
     return model
 
 

@@ -13,20 +13,24 @@ from charlstm.defaults import (
 
 
 @pytest.mark.parametrize(
-    ("characters", "tera", "hidden", "steps", "dropout"),
+    ("characters", "tera", "layers", "hidden", "steps", "dropout"),
     [
-        (3_000, 20, 64, 1_000, 0.5),  # 40 passes would be 58 steps
-        (900_000, 20, 384, 2_622, 0.26),  # 6 passes
-        (900_000, 6, 192, 2_998, 0.28),
-        (900_000, 100, 512, 7_469, 0.41),  # more units would be too many for so short a text
-        (10_000_000, 100, 768, 3_361, 0.0),
-        (10_000_000_000, 20, 384, 2_622, 0.0),
+        (3_000, 20, 1, 64, 1_000, 0.5),  # 40 passes would be 117 steps
+        (900_000, 20, 1, 384, 5_245, 0.26),  # 6 passes
+        (900_000, 6, 1, 192, 5_997, 0.28),
+        (900_000, 60, 1, 512, 8_963, 0.34),
+        (900_000, 1_000, 2, 512, 35_156, 0.5),  # more units would be too many for so short a text
+        (10_000_000, 1_000, 2, 1_024, 12_768, 0.04),
+        (10_000_000_000, 20, 1, 384, 5_245, 0.0),
     ],
 )
-def test_size_and_regularisation_follow_text_and_budget(characters, tera, hidden, steps, dropout):
+def test_size_and_regularisation_follow_text_and_budget(
+    characters, tera, layers, hidden, steps, dropout
+):
     model, train = choose(characters, {}, {}, symbols=80, operations=tera * 1e12)
-    assert (model.hidden, model.layers, train.steps) == (hidden, 1, steps)
-    assert (train.dropout, train.weight_dropout) == (dropout, dropout)
+    assert (model.layers, model.hidden, model.skip) == (layers, hidden, layers > 1)
+    assert (train.steps, train.dropout, train.weight_dropout) == (steps, dropout, dropout)
+    assert train.dropout_between == pytest.approx(dropout / 2, abs=0.006)
     assert train.schedule == "cosine" and train.warmup == 100
 
 
@@ -41,7 +45,7 @@ def test_a_time_budget_leaves_the_end_to_the_clock():
     model, train = choose(900_000, {}, {"minutes": 2.0}, symbols=80, operations=20e12)
     assert (model.hidden, train.steps, train.minutes, train.dropout) == (384, None, 2.0, 0.26)
     short = choose(900_000, {}, {"minutes": 0.01}, symbols=80, operations=5e10)[1]
-    assert short.warmup == 18  # of 185 steps of the smallest model that there is time for
+    assert short.warmup == 37  # of 370 steps of the smallest model that there is time for
 
 
 def test_what_is_given_is_kept():
@@ -59,9 +63,16 @@ def test_rate_and_beta2_of_other_optimizers_are_their_own():
     assert choose(1_000_000, {"cell": "rnn"}, {})[1].lr == 2e-3
 
 
+def test_only_runs_of_no_stated_length_stop_early():
+    assert choose(1_000_000, {}, {})[1].stop_after == 5
+    assert choose(1_000_000, {}, {"minutes": 3.0})[1].stop_after == 5
+    assert choose(1_000_000, {}, {"steps": 2_000})[1].stop_after == 0
+    assert choose(1_000_000, {}, {"epochs": 2.0})[1].stop_after == 0
+
+
 def test_a_short_run_warms_up_over_a_tenth_of_it():
     assert choose(1_000_000, {}, {"steps": 50})[1].warmup == 5
-    assert choose(100_000, {}, {"epochs": 1.0})[1].warmup == 4  # of 48 steps
+    assert choose(100_000, {}, {"epochs": 1.0})[1].warmup == 9  # of 97 steps
     assert choose(1_000_000, {}, {"steps": 50, "warmup": 30})[1].warmup == 30
 
 
