@@ -44,10 +44,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; weights that are not finite are refused."""
+    """Write a checkpoint, whole or not at all; numbers that are not finite are refused."""
     model = checkpoint.model
-    if not np.isfinite(model.parameters.vector).all():
-        raise CharlstmError(f"{path}: not written, as some weights are not finite numbers")
+    for array in (model.parameters.vector, *checkpoint.arrays.values()):
+        if not np.isfinite(array).all():
+            raise CharlstmError(f"{path}: not written, as some weights are not finite numbers")
     about = {
         "format": FORMAT,
         "model": config_to_json(model.config),

@@ -146,6 +146,15 @@ class RunDisplay:
     def _on_sample(self, event: Event) -> None:
         self._say(f"    {visible(event['text'])}")
 
+    def _on_recovery(self, event: Event) -> None:
+        self._say(
+            f"{event['what']}: back to step {event['step']:,}, from there on with "
+            f"{event['rate_factor']:g} of the learning rate"
+        )
+        self._smoothed = None
+        if self._bar is not None:
+            self._bar.n = event["step"]
+
     def _on_notice(self, event: Event) -> None:
         self._say(f"note: {visible(event['text'])}")
 

@@ -2,6 +2,8 @@
 
 best.safetensors   the weights of the lowest validation loss (the latest, without validation)
 last.safetensors   all that it takes to go on: its model is of the last weights
+good.safetensors   what last was at the last evaluation, where it is of a step after that: what to
+                   go back to if the numbers go wrong
 metrics.jsonl      one event a line
 step-N.safetensors with keep_every; of the average of the weights, where there is one
 stdin-N.txt        the corpus, if it came from standard input
@@ -22,9 +24,10 @@ from .errors import CharlstmError
 from .model import CharModel
 from .precision import explain_precision
 
-BEST, LAST, METRICS = "best.safetensors", "last.safetensors", "metrics.jsonl"
+BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
+METRICS = "metrics.jsonl"
 LOCK = "lock"
-FILES = (BEST, LAST, METRICS, "step-*.safetensors", "stdin-*.txt")
+FILES = (BEST, LAST, GOOD, METRICS, "step-*.safetensors", "stdin-*.txt")
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,31 @@
 """One run in its folder: train to the end, evaluate, save, keep metrics."""
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .advice import find_warnings
 from .checkpoint import Checkpoint
 from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
-from .errors import CharlstmError, UnwritableError
+from .errors import UnwritableError
 from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
 from .interruption import Interrupted, Interruption
 from .metrics import Event, last_event
 from .model import CharModel
 from .pace import Pace
 from .record import description, last_checkpoint, progress
+from .recovery import (
+    RECENT,
+    RECOVERIES,
+    Diverged,
+    check_losses,
+    check_state,
+    check_step,
+    go_back,
+)
 from .saver import Saver
 from .trainer import Trainer
 from .validation import Evaluation, Validation
@@ -102,16 +108,12 @@ class Run:
             return result
         with self.interruption:
             self._begin()
-            with suppress(Interrupted):
-                while not self.interruption.signal_name:
-                    if self.losses and (self.finished() or self._evaluation_is_due()):
-                        self._evaluate()
-                    elif self.finished():
-                        break
-                    else:
-                        self._step()
-            if self.losses or self.saver.problem:  # steps since the last save
-                self._save_last()
+            while True:
+                try:
+                    self._train()
+                    break
+                except Diverged as what:
+                    self._recover(what)
             result = self._result()
             if not self.saver.problem:
                 self._tell_stop(result)
@@ -132,15 +134,38 @@ class Run:
         if self.saver.metrics.problem:
             raise UnwritableError(self.saver.metrics.problem)
 
+    def _train(self) -> None:
+        """Until the end, or a signal; then all is saved."""
+        with suppress(Interrupted):
+            while not self.interruption.signal_name:
+                if self.losses and (self.finished() or self._evaluation_is_due()):
+                    self._evaluate()
+                elif self.finished():
+                    break
+                else:
+                    self._step()
+        if self.losses or self.saver.problem:  # steps since the last save
+            self._save_last()
+
+    def _recover(self, what: Diverged) -> None:
+        trainer, failed = self.trainer, self.trainer.steps_done
+        self._restore_evaluations(go_back(trainer, self.saver, what))
+        self._event("recovery", what=str(what), failed_step=failed,
+                    rate_factor=0.5**trainer.halvings,
+                    recoveries_left=RECOVERIES - trainer.halvings)  # fmt: skip
+        self._save_last()
+
     def _step(self) -> None:
         trainer, config = self.trainer, self.trainer.config
         rate = trainer.learning_rate
         began = time.monotonic()
         loss = trainer.step()
         self.pace.count_step(time.monotonic() - began)
-        self._require_finite(loss + trainer.gradient_norm)
-        self.losses.append(loss)
         step = trainer.steps_done
+        check_step(step, loss, trainer.gradient_norm)
+        self.losses.append(loss)
+        if len(self.losses) >= RECENT:
+            check_losses(step, self.losses, len(self.corpus.vocab))
         self.observer({"event": "step", "step": step, "train_loss": loss,
                        "total_steps": trainer.total_steps,
                        "characters": trainer.characters_per_step})  # fmt: skip
@@ -153,6 +178,7 @@ class Run:
         elif not self._plan_told:
             self._plan()
         if config.keep_every and step % config.keep_every == 0:
+            self._require_good()
             weights, model = next(iter(self._models().items()))
             self._save(f"step-{step:06d}.safetensors", weights, model)
 
@@ -190,10 +216,11 @@ class Run:
         began = time.monotonic()
         trainer = self.trainer
         train_loss = sum(self.losses) / len(self.losses)
-        self._require_finite(float(np.abs(trainer.model.parameters.vector).max()))
+        self._require_good()
         models = self._models()
         val_losses = self.validation.measure(models, trainer.workers, self.interruption.check)
-        self._require_finite(sum(val_losses.values()))
+        for val_loss in val_losses.values():
+            check_step(trainer.steps_done, val_loss, 0.0)
         weights, is_best = next(iter(models)), True  # the latest, without validation
         if val_losses:
             weights = min(val_losses, key=val_losses.__getitem__)
@@ -222,13 +249,10 @@ class Run:
             return last
         return {"average": average, **(last if self.finished() else {})}
 
-    def _require_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise CharlstmError(
-                f"{self.folder}: the loss of step {self.trainer.steps_done} is not a finite "
-                "number; the last good state is kept. Begin anew with --overwrite and a lower "
-                f"--lr than {self.trainer.config.lr:g}"
-            )
+    def _require_good(self) -> None:
+        """Raise Diverged where the state is none to go back to."""
+        check_state(self.trainer)
+        check_losses(self.trainer.steps_done, self.losses, len(self.corpus.vocab))
 
     def _result(self) -> TrainedRun:
         reason, found = self.interruption.signal_name, []
@@ -244,6 +268,7 @@ class Run:
         self._write(name, Checkpoint(model, progress(self, weights)))
 
     def _save_last(self) -> None:
+        check_state(self.trainer)
         self._write(LAST, last_checkpoint(self))
 
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
@@ -259,13 +284,16 @@ class Run:
 
     def restore(self, training: dict[str, Any]) -> None:
         """Go on from the `training` record of a `last` checkpoint."""
+        self._restore_evaluations(training)
         self.eval_every = training["eval_every"]
-        self.validation.restore(training["validation"])
         self.pace.restore(training["pace"])
-        self.losses = [float(loss) for loss in training["losses"]]
-        self.logged = int(training["logged"])
         remove_unfinished(self.folder)
         self.saver.metrics.forget_after(self.trainer.steps_done)
+
+    def _restore_evaluations(self, training: dict[str, Any]) -> None:
+        self.validation.restore(training["validation"])
+        self.losses = [float(loss) for loss in training["losses"]]
+        self.logged = int(training["logged"])
 
     # -- what it tells ----------------------------------------------------------------------
 

@@ -1,11 +1,15 @@
 """Writes the files of a run; what cannot be written now waits in memory for the next time."""
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from .checkpoint import Checkpoint, save_checkpoint
-from .errors import UnwritableError
-from .folder import BEST, LAST, METRICS
+from .errors import CharlstmError, UnwritableError
+from .files import written_whole
+from .folder import BEST, GOOD, LAST, METRICS
 from .metrics import Metrics
 from .model import CharModel
 
@@ -56,12 +60,47 @@ class Saver:
         """Write `last` as it stands before the first step: where that cannot be, raise."""
         self._write(LAST, checkpoint)
 
+    @property
+    def good(self) -> Path:
+        """The state of the last evaluation, which does not depend on when a run was interrupted."""
+        good = self.folder / GOOD
+        return good if good.exists() else self.folder / LAST
+
+    def go_back(self, step: int) -> None:
+        """Forget what came after a step."""
+        self._waiting.clear()
+        with suppress(CharlstmError):  # then the metrics tell more than what counts
+            self.metrics.forget_after(step)
+
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
-        if name == LAST:
-            self.metrics.flush()
+        if name != LAST:
+            save_checkpoint(self.folder / name, checkpoint)
+            return
+        self.metrics.flush()
+        follows_evaluation = not checkpoint.training["losses"]
+        if not follows_evaluation:
+            self._keep_good()
         save_checkpoint(self.folder / name, checkpoint)
-        if name == LAST:
-            self.problem, self.saved_step = "", int(checkpoint.progress["step"])
+        if follows_evaluation:
+            with suppress(OSError):
+                (self.folder / GOOD).unlink()
+        self.problem, self.saved_step = "", int(checkpoint.progress["step"])
+
+    def _keep_good(self) -> None:
+        """Keep what `last` is now, which is the state of an evaluation while there is no `good`."""
+        last, good = self.folder / LAST, self.folder / GOOD
+        if good.exists():
+            return
+        try:
+            try:
+                os.link(last, good)  # takes no room
+            except OSError:  # not on every file system
+                with written_whole(good) as file, last.open("rb") as source:
+                    shutil.copyfileobj(source, file)
+        except OSError as error:
+            raise UnwritableError(
+                f"{good}: cannot be written: {error.strerror or error}"
+            ) from error
 
     def _give_up(self) -> None:
         names = [name for name in self._waiting if name != BEST]

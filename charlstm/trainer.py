@@ -31,6 +31,8 @@ class Trainer:
 
     averaged is a model of the moving average of the weights, None without config.average.
 
+    halvings is how often the rate of the schedule has been halved, as a run does that went wrong.
+
     total_steps is what the schedule counts to: from config.steps or config.epochs, or set from
     outside for a run with a time budget; None while no end is known.
     """
@@ -67,6 +69,7 @@ class Trainer:
             self.total_steps = max(1, round(config.epochs * self.lanes.windows_per_pass))
         self._pass_nats, self._pass_count = 0.0, 0  # of the pass so far
         self.steps_done = 0
+        self.halvings = 0
         self.gradient_norm = math.nan  # of the last step, before clipping
         self.state = model.initial_state(self.lanes.count)
         self._dropout_rng = generator(config.seed, "dropout")
@@ -88,7 +91,8 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The rate of the next step."""
-        return self.schedule.rate(self.steps_done, self.epoch, self.total_steps)
+        rate = self.schedule.rate(self.steps_done, self.epoch, self.total_steps)
+        return rate * 0.5**self.halvings
 
     @property
     def characters_per_step(self) -> float:
@@ -181,6 +185,7 @@ class Trainer:
         """All that it takes to go on bit for bit: arrays by name, and a JSON object."""
         return self._arrays(), {
             "steps_done": self.steps_done,
+            "halvings": self.halvings,
             "total_steps": self.total_steps,
             "lanes": self.lanes.state(),
             "dropout": generator_state(self._dropout_rng),
@@ -197,6 +202,11 @@ class Trainer:
             arrays["average"] = self.averaged.parameters.vector
         return arrays
 
+    def is_finite(self) -> bool:
+        """Whether all that a step has changed are finite numbers."""
+        changed = (self.model.parameters.vector, *self._arrays().values())
+        return all(bool(np.isfinite(array).all()) for array in changed)
+
     def restore(self, arrays: dict[str, Array], progress: dict[str, Any]) -> None:
         """Go on from what `saved` gave, in a trainer of the same model, text and config."""
         for name, array in self._arrays().items():
@@ -204,6 +214,7 @@ class Trainer:
                 raise CharlstmError(f"the saved {name} does not fit this run")
             array[...] = arrays[name]
         self.steps_done = int(progress["steps_done"])
+        self.halvings = int(progress.get("halvings", 0))  # which old files do not tell
         total = progress["total_steps"]
         self.total_steps = None if total is None else int(total)
         self.lanes.restore(progress["lanes"])

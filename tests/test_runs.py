@@ -461,37 +461,6 @@ def test_resume_of_no_run_and_of_a_bare_model_is_refused(whole, tmp_path):
         charlstm.train(run=tmp_path, resume=True)
 
 
-# -- NaN -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("step", [25, 30])
-def test_nan_is_never_saved_and_the_last_good_state_goes_on(whole, hard_text, tmp_path, step):
-    """In the middle of steps, and in the last step before an evaluation."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    run = begin_run(folder, [hard_text], None, dict(SMALL), time.monotonic(), None)
-
-    def poison(event):
-        if event["event"] == "step" and event["step"] == step:
-            run.trainer.model.parameters["layers.1.Wh"][3, 3] = np.nan
-
-    run.observer = poison
-    with pytest.raises(CharlstmError, match=r"loss of step \d+ is not a finite number; the last g"):
-        run.go()
-    run.trainer.close()
-    assert load_checkpoint(folder / LAST).progress["step"] == 20
-    assert arrays_of(folder / LAST) == arrays_of(whole[1][20] / LAST)
-    charlstm.train(run=folder, resume=True)
-    assert_as_whole(folder, whole)
-
-
-@pytest.mark.parametrize("options", [{"lr": 1e38}, {"lr": 1e38, "optimizer": "sgd", "clip": 0.0}])
-def test_nan_of_a_rate_far_too_high_is_one_clear_error(text_file, tmp_path, options):
-    with pytest.raises(CharlstmError, match=r"not a finite number.*lower --lr than 1e\+38"):
-        charlstm.train(text_file, tmp_path / "run", **{**SMALL, **options})
-    assert np.isfinite(charlstm.load(tmp_path / "run").parameters.vector).all()
-
-
 # -- texts of all kinds --------------------------------------------------------------------------
 
 
