@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import recovery
 from .advice import find_warnings
 from .checkpoint import Checkpoint
 from .corpus import Corpus
@@ -17,15 +18,7 @@ from .metrics import Event, last_event
 from .model import CharModel
 from .pace import Pace
 from .record import description, last_checkpoint, progress
-from .recovery import (
-    RECENT,
-    RECOVERIES,
-    Diverged,
-    check_losses,
-    check_state,
-    check_step,
-    go_back,
-)
+from .recovery import Diverged
 from .saver import Saver
 from .trainer import Trainer
 from .validation import Evaluation, Validation
@@ -149,10 +142,10 @@ class Run:
 
     def _recover(self, what: Diverged) -> None:
         trainer, failed = self.trainer, self.trainer.steps_done
-        self._restore_evaluations(go_back(trainer, self.saver, what))
+        self._restore_evaluations(recovery.go_back(trainer, self.saver, what))
         self._event("recovery", what=str(what), failed_step=failed,
                     rate_factor=0.5**trainer.halvings,
-                    recoveries_left=RECOVERIES - trainer.halvings)  # fmt: skip
+                    recoveries_left=recovery.RECOVERIES - trainer.halvings)  # fmt: skip
         self._save_last()
 
     def _step(self) -> None:
@@ -162,10 +155,10 @@ class Run:
         loss = trainer.step()
         self.pace.count_step(time.monotonic() - began)
         step = trainer.steps_done
-        check_step(step, loss, trainer.gradient_norm)
+        recovery.check_step(step, loss, trainer.gradient_norm)
         self.losses.append(loss)
-        if len(self.losses) >= RECENT:
-            check_losses(step, self.losses, len(self.corpus.vocab))
+        if len(self.losses) >= recovery.RECENT:
+            recovery.check_losses(step, self.losses, len(self.corpus.vocab))
         self.observer({"event": "step", "step": step, "train_loss": loss,
                        "total_steps": trainer.total_steps,
                        "characters": trainer.characters_per_step})  # fmt: skip
@@ -220,7 +213,7 @@ class Run:
         models = self._models()
         val_losses = self.validation.measure(models, trainer.workers, self.interruption.check)
         for val_loss in val_losses.values():
-            check_step(trainer.steps_done, val_loss, 0.0)
+            recovery.check_step(trainer.steps_done, val_loss, 0.0)
         weights, is_best = next(iter(models)), True  # the latest, without validation
         if val_losses:
             weights = min(val_losses, key=val_losses.__getitem__)
@@ -251,8 +244,8 @@ class Run:
 
     def _require_good(self) -> None:
         """Raise Diverged where the state is none to go back to."""
-        check_state(self.trainer)
-        check_losses(self.trainer.steps_done, self.losses, len(self.corpus.vocab))
+        recovery.check_state(self.trainer)
+        recovery.check_losses(self.trainer.steps_done, self.losses, len(self.corpus.vocab))
 
     def _result(self) -> TrainedRun:
         reason, found = self.interruption.signal_name, []
@@ -268,7 +261,7 @@ class Run:
         self._write(name, Checkpoint(model, progress(self, weights)))
 
     def _save_last(self) -> None:
-        check_state(self.trainer)
+        recovery.check_state(self.trainer)
         self._write(LAST, last_checkpoint(self))
 
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
@@ -330,6 +323,8 @@ class Run:
         self.observer(event)
         if self.saver.metrics.problem and not was_behind:
             self._notice(f"{self.saver.metrics.problem}; training goes on, its lines wait")
+        elif was_behind and not self.saver.metrics.problem:
+            self._notice(f"{self.saver.metrics.path}: all its lines are written again")
 
     def _notice(self, text: str) -> None:
         self._event("notice", text=text)

@@ -152,6 +152,30 @@ def test_metrics_that_are_lost_at_the_end_are_an_error_but_the_model_is_saved(
     assert weights_of(folder / BEST) == weights_of(whole[0] / BEST)
 
 
+def test_metrics_that_cannot_be_written_for_a_while_are_told_once_and_again(
+    whole, hard_text, tmp_path
+):
+    folder, events = tmp_path / "run", []
+
+    def observe(event):
+        events.append(event)
+        metrics, moved = folder / "metrics.jsonl", tmp_path / "moved"
+        if event["event"] == "step" and event["step"] == 22:
+            metrics.rename(moved)
+            metrics.mkdir()
+        if event["event"] == "step" and event["step"] == 37:
+            metrics.rmdir()
+            moved.rename(metrics)
+
+    charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    failed, done = texts_of(events)
+    assert "metrics.jsonl: cannot write" in failed and failed.endswith(
+        " bytes: Is a directory; training goes on, its lines wait"
+    )
+    assert done == f"{folder}/metrics.jsonl: all its lines are written again"
+    assert_as_whole(folder, whole)
+
+
 def test_kept_checkpoints_wait_too_until_they_are_too_many(hard_text, tmp_path, monkeypatch):
     options = {**SMALL, "keep_every": 3, "eval_every": 20}
     expected = charlstm.train(hard_text, tmp_path / "expected", **options).path
