@@ -27,3 +27,9 @@ def require_float(name: str, array: Array) -> None:
     dtype = np.asarray(array).dtype
     if not np.issubdtype(dtype, np.floating):
         raise CharlstmError(f"{name} must hold floating-point numbers, not {dtype}")
+
+
+def all_finite(array: Array) -> bool:
+    """Whether no number in an array is infinite or NaN; without an array of answers beside it."""
+    # a NaN becomes both the smallest and the largest
+    return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

@@ -12,6 +12,7 @@ import numpy as np
 from .arrays import Ids
 from .errors import CharlstmError
 from .randomness import generator_state, restore_generator
+from .records import whole
 
 PADDING = -1
 
@@ -59,6 +60,10 @@ class Batches(ABC):
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a position that `state` gave."""
+
+    def _restore_position(self, state: dict[str, Any]) -> None:
+        self.passes = whole(state, "passes")
+        self.windows_done = whole(state, "windows_done", most=self.windows_per_pass - 1)
 
 
 def fit_lanes(length: int, lanes: int, window: int) -> tuple[int, int]:
@@ -118,9 +123,8 @@ class Lanes(Batches):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a position that `state` gave."""
-        self.passes = int(state["passes"])
-        self.offset = int(state["offset"])
-        self.windows_done = int(state["windows_done"])
+        self._restore_position(state)
+        self.offset = whole(state, "offset", most=len(self.ids) - 1)
         restore_generator(self._rng, state["generator"])
 
 
@@ -200,5 +204,4 @@ class Lines(Batches):
         """Go on from a position that `state` gave."""
         restore_generator(self._rng, state["generator"])
         self._begin_pass()
-        self.passes = int(state["passes"])
-        self.windows_done = int(state["windows_done"])
+        self._restore_position(state)

@@ -1,31 +1,39 @@
 """One self-contained file for a model and, in `last`, for all that it takes to train on.
 
 The format is safetensors (https://huggingface.co/docs/safetensors): arrays by name, no code. The
-metadata has one entry, `charlstm`: a JSON object with format, model, vocab, progress and training.
-Arrays of the training state have names that begin with `training.`.
+metadata has one entry, `charlstm`: a JSON object with checksum, format, model, vocab, progress and
+training. Arrays of the training state have names that begin with `training.`.
+
+A file may come from anyone: nothing is made from it before all names, types and shapes have been
+compared with what its config asks for, and the sizes of the arrays with that of the file.
 """
 
 import json
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .arrays import Array
-from .config import ModelConfig, config_from_json, config_to_json
+from .arrays import Array, all_finite
+from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .errors import CharlstmError, UnwritableError
 from .files import written_whole
 from .model import CharModel, parameter_shapes
+from .tensorfile import NO_CHECKSUM, TensorFile, checksummed, strict_json
+from .trainer import saved_shapes
 from .vocab import Vocab
 
 FORMAT = 1
 # RecursionError: JSON of a thousand brackets
-UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError)
+UNREADABLE = (OSError, KeyError, TypeError, ValueError, RecursionError)
 _TRAINING = "training."
 _DTYPES = {"float32": "F32", "float64": "F64"}
+_ENTRIES = {"format", "model", "vocab", "progress", "training"}
+LONGEST_REASON = 300  # characters: a file may have names of megabytes
+MAX_TEXT = 100  # characters of an entry of progress
 
 
 @dataclass
@@ -46,70 +54,109 @@ class Checkpoint:
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint, whole or not at all; numbers that are not finite are refused."""
     model = checkpoint.model
-    for array in (model.parameters.vector, *checkpoint.arrays.values()):
-        if not np.isfinite(array).all():
-            raise CharlstmError(f"{path}: not written, as some weights are not finite numbers")
+    arrays: dict[str, Array] = dict(model.parameters)
+    arrays |= {_TRAINING + name: array for name, array in checkpoint.arrays.items()}
+    if not all(map(all_finite, arrays.values())):
+        raise CharlstmError(f"{path}: not written, as some weights are not finite numbers")
     about = {
+        "checksum": NO_CHECKSUM,
         "format": FORMAT,
         "model": config_to_json(model.config),
         "vocab": model.vocab.to_json(),
         "progress": checkpoint.progress,
         "training": checkpoint.training,
     }
-    arrays: dict[str, Array] = dict(model.parameters)
-    arrays |= {_TRAINING + name: array for name, array in checkpoint.arrays.items()}
-    # one metadata entry, because the library writes several in no fixed order
-    content = save(arrays, {"charlstm": json.dumps(about, sort_keys=True)})
+    try:
+        # one metadata entry, because the library writes several in no fixed order
+        metadata = {"charlstm": json.dumps(about, sort_keys=True, allow_nan=False)}
+        header, rest = checksummed(save(arrays, metadata))
+    except ValueError as error:
+        raise CharlstmError(f"{path}: not written: {error}") from None
     try:
         with written_whole(path) as file:
-            file.write(content)
+            file.write(header)
+            file.write(rest)
     except OSError as error:
         raise UnwritableError(
-            f"{path}: cannot write {len(content):,} bytes: {error.strerror or error}"
+            f"{path}: cannot write {len(header) + len(rest):,} bytes: {error.strerror or error}"
         ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint. Names, shapes and types are checked before any array is read."""
+    """Read a checkpoint; CharlstmError for a file that is not one, or is damaged."""
     try:
-        with safe_open(path, framework="numpy") as file:
-            return _read(file)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CharlstmError("not a file")  # to open a pipe would wait for its writer
+        with path.open("rb") as file:
+            return _read(TensorFile(file))
     except FileNotFoundError:
         raise CharlstmError(f"{path}: no such file") from None
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error)[:LONGEST_REASON].split())
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None
 
 
-def _read(file: Any) -> Checkpoint:
-    metadata = file.metadata() or {}
-    if "charlstm" not in metadata:
+def train_config(training: dict[str, Any]) -> TrainConfig:
+    """How a run was trained, from the training record of its `last`."""
+    # runs from before there was a choice were trained in float32
+    return config_from_json(TrainConfig, {"precision": "float32", **training["config"]})
+
+
+def _read(file: TensorFile) -> Checkpoint:
+    if "charlstm" not in file.metadata:
         raise CharlstmError("safetensors of another program")
-    about = json.loads(metadata["charlstm"])
+    about = strict_json(file.metadata.pop("charlstm"))
     if about["format"] != FORMAT:
         raise CharlstmError(f"format {about['format']}, this program reads format {FORMAT}")
+    # files of before there were checksums have none
+    if unknown := sorted(about.keys() - _ENTRIES - {"checksum"}):
+        raise CharlstmError(f"unknown entry {unknown[0]!r} in the metadata")
+    checksum = about.get("checksum")
+    if checksum is not None and not (isinstance(checksum, str) and len(checksum) == 64):
+        raise CharlstmError("its checksum is none")
     config = config_from_json(ModelConfig, about["model"])
     vocab = Vocab.from_json(about["vocab"])
-    names = set(file.keys())
+    progress, training = _flat(about["progress"]), _object(about["training"])
     shapes = parameter_shapes(config, len(vocab))
+    parameters = set(shapes)
+    if training:
+        saved = saved_shapes(config, shapes, train_config(training))
+        shapes |= {_TRAINING + name: shape for name, shape in saved.items()}
     for name, shape in shapes.items():
-        if name not in names:
+        if name not in file.places:
             raise CharlstmError(f"{name} is missing")
-        part = file.get_slice(name)
-        found = tuple(part.get_shape()), part.get_dtype()
-        if found != (shape, _DTYPES[config.dtype]):
-            raise CharlstmError(f"{name} is {found[1]} {found[0]}, expected {shape}")
-    training_names = {name for name in names if name.startswith(_TRAINING)}
-    if unknown := sorted(names - set(shapes) - training_names):
+        found = file.places[name]
+        if (found.dtype, found.shape) != (_DTYPES[config.dtype], shape):
+            raise CharlstmError(f"{name} is {found.dtype} {found.shape}, expected {shape}")
+    if unknown := sorted(file.places.keys() - shapes.keys()):
         raise CharlstmError(f"unknown array {unknown[0]!r}")
-    model = CharModel(config, vocab)
-    for name in shapes:
-        model.parameters[name] = file.get_tensor(name)
-    if not np.isfinite(model.parameters.vector).all():
+    # the shapes fit the places, and the places the file: so all of this is no larger than the file
+    model = CharModel(config, vocab, seed=None)
+    arrays = {
+        name: np.empty(shape, config.dtype)
+        for name, shape in shapes.items()
+        if name not in parameters
+    }
+    file.read({**model.parameters, **arrays}, checksum)
+    if not all(map(all_finite, (model.parameters.vector, *arrays.values()))):
         raise CharlstmError("some weights are not finite numbers")
     return Checkpoint(
         model=model,
-        progress=dict(about["progress"]),
-        training=dict(about["training"]),
-        arrays={name[len(_TRAINING) :]: file.get_tensor(name) for name in sorted(training_names)},
+        progress=progress,
+        training=training,
+        arrays={name[len(_TRAINING) :]: array for name, array in arrays.items()},
     )
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise CharlstmError("progress and training must be JSON objects")
+    return value
+
+
+def _flat(value: object) -> dict[str, Any]:
+    """The progress: numbers and short texts by name, as `charlstm info` prints them."""
+    for name, item in _object(value).items():
+        if isinstance(item, dict | list) or len(name) + len(str(item)) > MAX_TEXT:
+            raise CharlstmError(f"progress: {name[:MAX_TEXT]!r} is no number or short text")
+    return _object(value)

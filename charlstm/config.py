@@ -142,7 +142,7 @@ def config_from_json(kind: type[Config], data: object) -> Config:
 
 def _require(config: object, name: str, holds: bool, expected: str) -> None:
     if not holds:
-        raise CharlstmError(f"{name} must be {expected}, not {getattr(config, name)!r}")
+        raise CharlstmError(f"{name} must be {expected}, not {getattr(config, name)!r:.60}")
 
 
 def _check_types(config: ModelConfig | TrainConfig | DynamicConfig) -> None:
@@ -152,12 +152,14 @@ def _check_types(config: ModelConfig | TrainConfig | DynamicConfig) -> None:
         if typing.get_origin(annotation) is Literal:
             choices = typing.get_args(annotation)
             if value not in choices:
-                raise CharlstmError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+                raise CharlstmError(
+                    f"{name} must be one of {', '.join(choices)}, not {value!r:.60}"
+                )
             continue
         kinds = typing.get_args(annotation) or (annotation,)
         allowed = (*kinds, int) if float in kinds else kinds
         if isinstance(value, bool) != (bool in kinds) or not isinstance(value, allowed):
             wanted = " or ".join("none" if k is type(None) else k.__name__ for k in kinds)
-            raise CharlstmError(f"{name} must be {wanted}, not {value!r}")
+            raise CharlstmError(f"{name} must be {wanted}, not {value!r:.60}")
         if isinstance(value, float) and not math.isfinite(value):
-            raise CharlstmError(f"{name} must be a finite number, not {value!r}")
+            raise CharlstmError(f"{name} must be a finite number, not {value!r:.60}")

@@ -11,8 +11,8 @@ from typing import Any
 
 from . import kernels
 from .arrays import Ids
-from .checkpoint import Checkpoint, load_checkpoint
-from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
+from .checkpoint import Checkpoint, load_checkpoint, train_config
+from .config import ModelConfig, TrainConfig, config_to_json
 from .corpus import Corpus, open_corpus, spool
 from .defaults import OPERATIONS, CorpusOptions, choose, split_options
 from .errors import CharlstmError
@@ -20,6 +20,7 @@ from .folder import LAST, TrainedRun, load, newest_run
 from .interruption import cleaned_up_when_terminated
 from .lock import locked, new_folder
 from .model import CharModel
+from .records import MOST, number
 from .runs import Observer, Run, split
 from .speed import operations_per_second
 from .trainer import Trainer
@@ -27,6 +28,8 @@ from .vocab import Vocab
 
 ENDS = ("epochs", "steps", "minutes")
 TRAINING_PART = 0.93  # of a time budget: the rest goes to evaluations and saves
+# What comes of a training record in which anything may stand.
+HOSTILE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 CorpusProgress = Callable[[int, int, str], None]
 
@@ -154,8 +157,7 @@ def resume_run(
     saved = load_checkpoint(folder / LAST)
     about = saved.training
     try:
-        # runs from before there was a choice were trained in float32
-        config = config_from_json(TrainConfig, {"precision": "float32", **about["config"]})
+        config = train_config(about)
         if options:
             config = replace(config, **{**dict.fromkeys(ENDS), **options})
         text, corpus = _corpus_of(folder, saved, progress)
@@ -169,13 +171,13 @@ def resume_run(
             text,
             corpus,
             trainer,
-            started=started - float(about["seconds"]),
-            extended=about["extended"],
+            started=started - number(about, "seconds", least=0, most=MOST),
+            extended=bool(about["extended"]),
         )
         run.restore(about)
         if options:
             run.validation.waited = 0  # who moves the end wants it to go on
-        before = about.get("kernels", kernels.DESCRIPTION)  # which old runs do not tell
+        before = str(about.get("kernels", kernels.DESCRIPTION))  # which old runs do not tell
         if before != kernels.DESCRIPTION and not run.finished():
             run.notices.append(
                 f"begun with {before}, goes on with {kernels.DESCRIPTION}: "
@@ -183,7 +185,7 @@ def resume_run(
             )
     except CharlstmError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except HOSTILE as error:
         raise CharlstmError(f"{folder / LAST}: cannot be resumed from ({error!r})") from None
     return run
 
@@ -202,7 +204,9 @@ def run_texts(path: Path, progress: CorpusProgress | None = None) -> tuple[Ids, 
         )
     try:
         text, corpus = _corpus_of(folder, load_checkpoint(folder / LAST), progress)
-    except (KeyError, TypeError) as error:
+    except CharlstmError:
+        raise
+    except HOSTILE as error:
         raise CharlstmError(f"{folder / LAST}: tells no corpus ({error!r})") from None
     return split(corpus, text)
 

@@ -77,7 +77,8 @@ class CharModel:
     State: (L, S, B, H) for L layers and B lanes; S = 2 for the LSTM (h, then c), else 1.
     """
 
-    def __init__(self, config: ModelConfig, vocab: Vocab, seed: int = 0) -> None:
+    def __init__(self, config: ModelConfig, vocab: Vocab, seed: int | None = 0) -> None:
+        """Make a model of fresh weights; seed None leaves all zero, for who fills them."""
         if len(vocab) < 2:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
         self.config = config
@@ -86,6 +87,8 @@ class CharModel:
         self.parameters = Parameters(parameter_shapes(config, len(vocab)), config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
+        if seed is None:
+            return
         rng = generator(seed, "weights")
         for layer in self._layers:
             self._cell.initialise(layer, rng)

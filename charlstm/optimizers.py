@@ -116,6 +116,8 @@ class SGD:
             w -= rate * velocity
 
 
+# What each keeps beside the weights, as its moments: vectors of their length.
+MOMENTS = {"adam": ("mean", "square"), "rmsprop": ("square",), "sgd": ("velocity",)}
 _OPTIMIZERS: dict[str, Callable[[TrainConfig, Array], Optimizer]] = {
     "adam": Adam,
     "rmsprop": RMSprop,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .records import number, whole
+
 UNTIMED_STEPS = 2  # the first ones also touch fresh memory
 STEPS_TO_KNOW, SECONDS_TO_KNOW = 5, 1.0
 RECENT = 0.1  # weight of the newest step in the running mean
@@ -63,13 +65,14 @@ class Pace:
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
         """How many steps fit with their evaluations; without eval_every, evaluations_within."""
         seconds -= EXIT_SECONDS
+        seconds_per_step = max(self.seconds_per_step, 1e-9)
         if eval_every is None:
             evaluations = self.evaluations_within(seconds) + self._more_at_end
             seconds -= evaluations * self.seconds_per_evaluation
-            return max(0, int(seconds / self.seconds_per_step))
+            return max(0, int(seconds / seconds_per_step))
         # the last evaluation comes at the end, whether its turn has come or not
         seconds -= (1 + self._more_at_end) * self.seconds_per_evaluation
-        per_step = self.seconds_per_step + self.seconds_per_evaluation / eval_every
+        per_step = seconds_per_step + self.seconds_per_evaluation / eval_every
         return max(0, int(seconds / per_step))
 
     def saved(self) -> dict[str, Any]:
@@ -83,6 +86,6 @@ class Pace:
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on from what `saved` gave."""
-        self._steps, self._seconds = int(saved["steps"]), float(saved["seconds"])
-        self.seconds_per_step = float(saved["seconds_per_step"])
-        self.seconds_per_evaluation = float(saved["seconds_per_evaluation"])
+        self._steps, self._seconds = whole(saved, "steps"), number(saved, "seconds", least=0)
+        self.seconds_per_step = number(saved, "seconds_per_step", least=0)
+        self.seconds_per_evaluation = number(saved, "seconds_per_evaluation", least=0)

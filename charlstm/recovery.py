@@ -51,7 +51,7 @@ def go_back(trainer: Trainer, saver: Saver, what: Diverged) -> dict[str, Any]:
 
     Returns its `training` record; CharlstmError where that has been done often enough.
     """
-    if trainer.halvings == RECOVERIES:
+    if trainer.halvings >= RECOVERIES:
         raise CharlstmError(
             f"{saver.folder}: {what}, also at {0.5**RECOVERIES:g} of the learning rate; the last "
             "good state is kept. Begin anew with --overwrite and a lower --lr than "

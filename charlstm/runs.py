@@ -18,6 +18,7 @@ from .metrics import Event, last_event
 from .model import CharModel
 from .pace import Pace
 from .record import description, last_checkpoint, progress
+from .records import checked_number, whole
 from .recovery import Diverged
 from .saver import Saver
 from .trainer import Trainer
@@ -278,15 +279,16 @@ class Run:
     def restore(self, training: dict[str, Any]) -> None:
         """Go on from the `training` record of a `last` checkpoint."""
         self._restore_evaluations(training)
-        self.eval_every = training["eval_every"]
+        if training["eval_every"] is not None:
+            self.eval_every = whole(training, "eval_every", least=1)
         self.pace.restore(training["pace"])
         remove_unfinished(self.folder)
         self.saver.metrics.forget_after(self.trainer.steps_done)
 
     def _restore_evaluations(self, training: dict[str, Any]) -> None:
         self.validation.restore(training["validation"])
-        self.losses = [float(loss) for loss in training["losses"]]
-        self.logged = int(training["logged"])
+        self.losses = [checked_number("losses", loss) for loss in training["losses"]]
+        self.logged = whole(training, "logged", most=len(self.losses))
 
     # -- what it tells ----------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from .config import TrainConfig
+from .records import number, whole
 
 
 class Schedule:
@@ -65,8 +66,8 @@ class Schedule:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        self.scale = float(state["scale"])
-        self.best = math.inf if state["best"] is None else float(state["best"])
-        self.waited = int(state["waited"])
-        last = state["last_pass"]
-        self.last_pass = math.inf if last is None else float(last)
+        self.scale = number(state, "scale", least=0, most=1)
+        self.best = math.inf if state["best"] is None else number(state, "best")
+        self.waited = whole(state, "waited")
+        known = state["last_pass"] is not None
+        self.last_pass = number(state, "last_pass") if known else math.inf

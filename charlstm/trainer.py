@@ -8,18 +8,38 @@ import numpy as np
 
 from .arrays import Array, Ids
 from .batches import PADDING, Batches, Lanes, Lines
-from .config import TrainConfig
+from .config import ModelConfig, TrainConfig
 from .dropout import Dropout, Masks
 from .errors import CharlstmError
+from .layers import CELLS
 from .layers.head import cross_entropy
 from .model import CharModel, Workspace
-from .optimizers import average_weights, blocks, make_optimizer
+from .optimizers import MOMENTS, average_weights, blocks, make_optimizer
 from .parallel import Workers, available_cores, one_blas_thread, share
-from .parameters import Parameters
+from .parameters import Parameters, Shapes
 from .precision import resolve_precision
 from .randomness import generator, generator_state, restore_generator
+from .records import number, whole
 from .sampler import line_end
 from .schedules import Schedule
+
+
+def saved_shapes(
+    model: ModelConfig, parameters: Shapes, config: TrainConfig
+) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the arrays that Trainer.saved gives, and restore takes.
+
+    parameters: those of the model. config: as a trainer has completed it.
+    """
+    total = sum(math.prod(shape) for shape in parameters.values())
+    shapes: dict[str, tuple[int, ...]] = {
+        f"moments.{name}": (total,) for name in MOMENTS[config.optimizer]
+    }
+    parts = CELLS[model.cell].STATE_PARTS
+    shapes["state"] = (model.layers, parts, config.lanes, model.hidden)
+    if config.average:
+        shapes["average"] = (total,)
+    return shapes
 
 
 class Trainer:
@@ -213,15 +233,16 @@ class Trainer:
             if name not in arrays or arrays[name].shape != array.shape:
                 raise CharlstmError(f"the saved {name} does not fit this run")
             array[...] = arrays[name]
-        self.steps_done = int(progress["steps_done"])
-        self.halvings = int(progress.get("halvings", 0))  # which old files do not tell
-        total = progress["total_steps"]
-        self.total_steps = None if total is None else int(total)
+        self.steps_done = whole(progress, "steps_done")
+        # which old files do not tell
+        self.halvings = whole({"halvings": 0, **progress}, "halvings", most=1_000)
+        ends = progress["total_steps"] is not None
+        self.total_steps = whole(progress, "total_steps") if ends else None
         self.lanes.restore(progress["lanes"])
         restore_generator(self._dropout_rng, progress["dropout"])
         self.schedule.restore(progress["schedule"])
-        self._pass_nats = float(progress["pass_nats"])
-        self._pass_count = int(progress["pass_count"])
+        self._pass_nats = number(progress, "pass_nats")
+        self._pass_count = whole(progress, "pass_count")
 
     def close(self) -> None:
         """End the worker threads."""

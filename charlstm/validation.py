@@ -7,6 +7,7 @@ from typing import Any
 from .arrays import Ids
 from .model import CharModel
 from .parallel import Workers
+from .records import checked_number, whole
 from .scorer import evaluate
 
 MOST_CHARACTERS = 1_000_000  # are evaluated during training
@@ -83,7 +84,11 @@ class Validation:
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `saved` gave."""
         self.evaluations = [
-            Evaluation(int(step), float(train_loss), float(val_loss))
+            Evaluation(
+                whole({"step": step}, "step"),
+                checked_number("train_loss", train_loss),
+                checked_number("val_loss", val_loss),
+            )
             for step, train_loss, val_loss in saved["evaluations"]
         ]
-        self.waited = int(saved["waited"])
+        self.waited = whole(saved, "waited")

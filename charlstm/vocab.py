@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from operator import lt
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ LEVELS = ("char", "byte", "word")
 UNKNOWN = ("error", "skip", "replace")  # what to do with a character that has no id
 
 MAX_WORD = 1 << 20  # characters
+MAX_SYMBOLS = 0x110000  # as many as there are characters
 
 # Shown for each byte: itself where it is ASCII, else its escape, such as \xe9.
 BYTE_SYMBOLS = tuple(chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
@@ -79,7 +80,7 @@ class Vocab:
         if self.level == "word":
             self._check_words()
             return
-        if not all(isinstance(symbol, str) and len(symbol) == 1 for symbol in self.symbols):
+        if self._lengths() - {1}:
             raise CharlstmError("vocabulary: each symbol must be a single character")
         if len(self.symbols) < 2:
             raise CharlstmError(
@@ -87,7 +88,7 @@ class Vocab:
                 "at least 2 are needed"
             )
         # Strictly ascending code points also bound the length at 0x110000.
-        if not (np.diff(self._codes) > 0).all():
+        if not all(map(lt, self.symbols, self.symbols[1:])):
             raise CharlstmError("vocabulary: characters must be in strict code-point order")
 
     @classmethod
@@ -117,12 +118,24 @@ class Vocab:
         return cls("word", tuple(sorted({*words, LINE_END, UNKNOWN_WORD})))
 
     def _check_words(self) -> None:
-        if not all(isinstance(word, str) and 0 < len(word) <= MAX_WORD for word in self.symbols):
+        if len(self) > MAX_SYMBOLS:
+            raise CharlstmError(
+                f"vocabulary: {len(self):,} words, at most {MAX_SYMBOLS:,} are kept"
+            )
+        lengths = self._lengths()
+        if not lengths or min(lengths) < 1 or max(lengths) > MAX_WORD:
             raise CharlstmError(f"vocabulary: each word must have 1 to {MAX_WORD} characters")
-        if any(a >= b for a, b in pairwise(self.symbols)):
+        if not all(map(lt, self.symbols, self.symbols[1:])):
             raise CharlstmError("vocabulary: words must be in strict order")
-        if not {LINE_END, UNKNOWN_WORD} <= self._ids.keys():
+        if LINE_END not in self.symbols or UNKNOWN_WORD not in self.symbols:
             raise CharlstmError("vocabulary: the line end or the unknown word is missing")
+
+    def _lengths(self) -> set[int]:
+        """The lengths that symbols have."""
+        # without a loop in Python: a file may have a million
+        if set(map(type, self.symbols)) - {str}:
+            raise CharlstmError("vocabulary: each symbol must be a text")
+        return set(map(len, self.symbols))
 
     @property
     def unit(self) -> str:
@@ -156,7 +169,7 @@ class Vocab:
     @cached_property
     def _codes(self) -> npt.NDArray[np.int32]:
         """(V,) the code point of each id."""
-        return np.array([ord(symbol) for symbol in self.symbols], np.int32)
+        return code_points("".join(self.symbols)).astype(np.int32)
 
     @cached_property
     def _table(self) -> npt.NDArray[np.int32]:

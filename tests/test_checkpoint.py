@@ -1,17 +1,21 @@
 """Checkpoint files: round trip, and every odd file refused in one line that names it."""
 
+import hashlib
 import json
+import os
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
 from charlstm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlstm.tensorfile import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, checksummed
 
 VOCAB = Vocab.from_text("ab\n\u00fc\U0001f389")
 
@@ -28,7 +32,10 @@ def parts(path):
 
 
 def write(path, about, arrays):
-    save_file(arrays, path, {"charlstm": about if isinstance(about, str) else json.dumps(about)})
+    """Write a file whose checksum is right, whatever else is not."""
+    content = save(arrays, {"charlstm": json.dumps({**about, "checksum": NO_CHECKSUM})})
+    header, rest = checksummed(content)
+    path.write_bytes(header + rest)
 
 
 @pytest.fixture
@@ -42,8 +49,11 @@ def good(tmp_path):
 @pytest.mark.parametrize("vocab", [VOCAB, Vocab.bytes(), Vocab.from_text("\ud800\udc00ab")])
 def test_round_trip_to_the_bit(tmp_path, dtype, vocab):
     model = make(dtype, vocab=vocab)
-    arrays = {"moments.mean": np.arange(4, dtype=dtype), "state": np.ones((2, 2, 1, 5), dtype)}
-    training = {"seed": 2**127, "rate": 0.1, "text": "\u00fc"}
+    like = np.arange(len(model.parameters.vector), dtype=dtype)
+    arrays = {"moments.mean": like, "moments.square": like + 1, "average": like / 3}
+    arrays["state"] = np.ones((2, 2, 3, 5), dtype)
+    config = {"lanes": 3, "average": 0.5}
+    training = {"config": config, "seed": 2**127, "rate": 0.1, "text": "\u00fc"}
     path = tmp_path / "x"
     save_checkpoint(path, Checkpoint(model, {"step": 3, "loss": None}, training, arrays))
     got = load_checkpoint(path)
@@ -184,7 +194,7 @@ def test_metadata_that_is_missing_is_refused(good, key):
         ("head.W", None, "head.W is missing"),
         ("head.W", np.zeros((5, 4), np.float32), "head.W is F32 (5, 4), expected (5, 5)"),
         ("head.b", np.zeros(5), "head.b is F64 (5,)"),
-        ("head.b", np.zeros(5, np.int32), "head.b is I32 (5,)"),
+        ("head.b", np.zeros(5, np.int32), "head.b is 'I32', not F32 or F64"),
         ("head.b", np.full(5, np.nan, np.float32), "some weights are not finite"),
         ("head.c", np.zeros(5, np.float32), "unknown array 'head.c'"),
     ],
@@ -210,3 +220,127 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
     with pytest.raises(CharlstmError, match=r"x: cannot write .* No space left on device"):
         save_checkpoint(path, Checkpoint(make(), {}))
     assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_holds_the_checksum_of_itself(good):
+    content = good.read_bytes()
+    about, _ = parts(good)
+    without = content.replace(about["checksum"].encode(), b"0" * 64)
+    assert about["checksum"] == hashlib.sha256(without).hexdigest()
+    about.pop("checksum")
+    assert list(about) == ["format", "model", "progress", "training", "vocab"]
+
+
+def test_damage_that_leaves_all_in_its_form_is_found(good):
+    content = bytearray(good.read_bytes())
+    content[-2] ^= 1  # a weight
+    good.write_bytes(content)
+    refused(good, "damaged: its checksum differs")
+    content[-2] ^= 1
+    good.write_bytes(bytes(content).replace(b"step", b"stop"))
+    refused(good, "damaged: its checksum differs")
+
+
+def test_a_file_of_before_there_were_checksums_is_read(good):
+    about, arrays = parts(good)
+    del about["checksum"]
+    good.write_bytes(save(arrays, {"charlstm": json.dumps(about)}))
+    assert load_checkpoint(good).progress == {"step": 3}
+    good.write_bytes(save(arrays, {"charlstm": json.dumps({**about, "chEcksum": "0" * 64})}))
+    refused(good, "unknown entry 'chEcksum'")
+
+
+def packed(header, rest=b""):
+    data = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(data)) + data + rest
+
+
+def one(**changes):
+    return {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
+
+
+HOSTILE_HEADERS = {
+    "another length": (packed(ONE, bytes(5)), "bytes, but the header tells of"),
+    "a gap": (packed(one(data_offsets=[1, 5]), bytes(5)), "is not where the array before it"),
+    "overlap": (packed({**one(), "b": one()["a"]}, bytes(4)), "is not where the array before it"),
+    "size": (packed(one(shape=[2]), bytes(4)), "'a' has another size than its shape"),
+    "a product beyond 64 bits": (packed(one(shape=[2**32, 2**32]), bytes(4)), "another size"),
+    "negative": (packed(one(shape=[-1]), bytes(4)), "no shape or place"),
+    "backwards": (packed(one(data_offsets=[4, 0]), bytes(4)), "another size"),
+    "float": (packed(one(shape=[1.0]), bytes(4)), "no shape or place"),
+    "bool": (packed(one(shape=[True]), bytes(4)), "no shape or place"),
+    "dimensions": (packed(one(shape=[1] * 40), bytes(4)), "no shape or place"),
+    "dtype": (packed(one(dtype=["F32"]), bytes(4)), "a is ['F32'], not F32 or F64"),
+    "no entry": (packed({"a": 3}, bytes(4)), "'a' is not described as an array"),
+    "more in it": (packed(one(code="x"), bytes(4)), "'a' is not described as an array"),
+    "twice": (packed(b'{"a":{},"a":{}}'), "a name stands twice"),
+    "digits": (packed(b'{"a":' + b"1" * 5000 + b"}"), "too many digits"),
+    "infinite": (packed(b'{"a":1e999}'), "a number that is not finite"),
+    "NaN": (packed(b'{"a":NaN}'), "a number that is not finite"),
+    "not ASCII": (packed('{"ä":1}'.encode()), "not of ASCII"),
+    "a list": (packed(b"[1]"), "no JSON object"),
+    "nested": (packed(b"[" * 100_000), "not a checkpoint"),
+    "metadata": (packed({"__metadata__": {"charlstm": 3}}), "not texts by name"),
+    "many arrays": (packed({str(n): {} for n in range(1001)}), "1,001 arrays, at most 1,000"),
+    "many values": (packed(b"[" + b"1," * MAX_VALUES + b"1]"), "too many values"),
+    "long": (packed(b" " * (MAX_HEADER + 1)), "a header of 33,554,433 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_HEADERS)
+def test_a_hostile_header_is_refused(tmp_path, name):
+    content, message = HOSTILE_HEADERS[name]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    refused(path, message)
+
+
+def test_nothing_is_made_for_a_config_that_the_file_has_no_arrays_for(good):
+    about, arrays = parts(good)
+    arrays["layers.0.Wx"] = arrays["layers.0.Wx"][:, :0]
+    write(good, {**about, "model": {"hidden": 16_384, "layers": 64}}, arrays)
+    tracemalloc.start()
+    refused(good, "layers.0.Wx is F32 (5, 0), expected (5, 65536)")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("moments.mean", None, "training.moments.mean is missing"),
+        ("moments.mean", (3,), "training.moments.mean is F32 (3,), expected (470,)"),
+        ("moments.extra", (3,), "unknown array 'training.moments.extra'"),
+        ("average", (470,), "unknown array 'training.average'"),
+        ("state", (2, 2, 4, 5), "training.state is F32 (2, 2, 4, 5), expected (2, 2, 3, 5)"),
+        ("state", np.inf, "not finite"),
+    ],
+)
+def test_arrays_of_the_training_must_fit_its_config(tmp_path, name, value, message):
+    path, model = tmp_path / "last.safetensors", make()
+    like = np.zeros_like(model.parameters.vector)
+    arrays = {"moments.mean": like, "moments.square": like}
+    arrays["state"] = np.zeros((2, 2, 3, 5), np.float32)
+    save_checkpoint(path, Checkpoint(model, {}, {"config": {"lanes": 3}}, arrays))
+    about, arrays = parts(path)
+    if value is None:
+        del arrays["training." + name]
+    elif value == np.inf:
+        arrays["training." + name][0, 0, 0, 0] = value
+    else:
+        arrays["training." + name] = np.zeros(value, np.float32)
+    write(path, about, arrays)
+    refused(path, message)
+
+
+@pytest.mark.parametrize("value", [{"a": {}}, {"a": [1]}, {"a": "x" * 101}, {"x" * 101: 1}])
+def test_progress_is_numbers_and_short_texts(good, value):
+    about, arrays = parts(good)
+    write(good, {**about, "progress": value}, arrays)
+    refused(good, "is no number or short text")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "not a file")
