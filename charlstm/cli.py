@@ -1,6 +1,5 @@
 """The command line: each command parses, makes one library call and prints."""
 
-import io
 import json
 import sys
 import time
@@ -22,6 +21,7 @@ from .options import (
     train_options,
     unknown_option,
 )
+from .terminal import protect_terminal, visible
 
 STARTED = time.monotonic()  # the time budget of `train` counts from here
 SIGNAL_EXITS = {"SIGINT": 130, "SIGTERM": 143}
@@ -43,8 +43,6 @@ class CommandGroup(click.Group):
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(130)
-        from .display import visible
-
         click.echo(f"charlstm: {visible(message)}", err=True)
         ctx.exit(1)
 
@@ -56,9 +54,7 @@ class CommandGroup(click.Group):
 @click.version_option(__version__, prog_name="charlstm")
 def main() -> None:
     """Train character-level language models on your own text, and use them."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every character
-            stream.reconfigure(errors="backslashreplace")
+    protect_terminal()
 
 
 for command in (evaluate, score, inspect):
@@ -118,10 +114,11 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
             found = f"best validation loss {in_nats_and_bits(loss)}"
         click.echo(f"{result.path}: {result.steps:,} steps, {found}")
     if result.reason in SIGNAL_EXITS:
-        click.echo(f"interrupted and saved: charlstm train -r {result.path} --resume", err=True)
+        again = f"charlstm train -r {visible(str(result.path))} --resume"
+        click.echo(f"interrupted and saved: {again}", err=True)
         sys.exit(SIGNAL_EXITS[result.reason])
     if not quiet:
-        click.echo(f"charlstm sample -r {result.path}", err=True)
+        click.echo(f"charlstm sample -r {visible(str(result.path))}", err=True)
 
 
 @main.command()
@@ -206,13 +203,11 @@ def info(path: Path | None, run: Path | None, as_json: bool) -> None:
         try:
             place = newest_run()
         except CharlstmError as error:
-            click.echo(str(error), err=True)
+            click.echo(visible(str(error)), err=True)
     about = describe_machine() if place is None else describe(place)
     if as_json:
         click.echo(json.dumps(about))
         return
-    from .display import visible
-
     for name, value in about.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)

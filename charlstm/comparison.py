@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .arrays import Ids
-from .display import CorpusDisplay, visible
+from .display import CorpusDisplay
 from .errors import CharlstmError
 from .novelty import Novelty, Stretch, measure
 from .sampler import line_end
+from .terminal import visible
 
 if TYPE_CHECKING:
     from .model import CharModel

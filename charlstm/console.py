@@ -10,7 +10,6 @@ import numpy as np
 
 from .arrays import Ids
 from .corpus import spool
-from .display import visible
 from .errors import CharlstmError
 from .textfiles import TextFiles
 from .vocab import Vocab
@@ -63,12 +62,9 @@ def tell_replacements(replacements: dict[str, str]) -> None:
 
 
 def writer() -> Callable[[str], None]:
-    """What writes at once; on a terminal, control characters but \\n and \\t are made visible."""
-    terminal = sys.stdout.isatty()
+    """What writes to standard output at once."""
 
     def write(text: str) -> None:
-        if terminal:
-            text = "".join(c if c in "\n\t" else visible(c) for c in text)
         sys.stdout.write(text)
         sys.stdout.flush()
 

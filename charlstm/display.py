@@ -6,11 +6,7 @@ import sys
 from tqdm import tqdm
 
 from .metrics import Event
-
-
-def visible(text: str) -> str:
-    """The text with control characters escaped, so that it cannot move the terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+from .terminal import visible
 
 
 def duration(seconds: float) -> str:

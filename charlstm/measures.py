@@ -171,9 +171,10 @@ def _dynamic_evaluation(
     """
     from tqdm import tqdm
 
-    from .display import CorpusDisplay, visible
+    from .display import CorpusDisplay
     from .dynamic import DynamicEvaluation, gradient_rms, own_text, sample_size
     from .launch import run_texts
+    from .terminal import visible
 
     source = "training text"
     try:

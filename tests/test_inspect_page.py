@@ -151,6 +151,20 @@ def test_browser_takes_hostile_text_for_text(tmp_path):
     assert document.one("text")["text"] == shown
 
 
+def test_no_text_or_name_ends_the_element_that_holds_the_data():
+    symbols = ["</script>", "<!--<script>", "]]>", "\0", "\ud800", "'\"`&", "\x1b[2J", "\u202e"]
+    model = make_model(vocab=Vocab.from_words(symbols), hidden=2)
+    activity = measure(model, model.vocab.encode_words(symbols))
+    page = render(model, activity, "</title><script>alert(1)</script>\0\x1b\ud800")
+    assert page.count("<script") == page.count("</script") == 2
+    assert not set(page) & set("\0\x1b\ud800\u202e")
+    page.encode()  # no half of a surrogate pair is left
+    data = embedded(page)
+    assert data["run"] == "</title><script>alert(1)</script>\\x00\\x1b\\ud800"
+    shown = {text for text, _ in data["symbols"]}
+    assert {"</script>", "<!--<script>", "\\x00", "\\ud800", "\\x1b[2J", "\\u202e"} <= shown
+
+
 def test_browser_takes_a_word_of_markup_for_text(tmp_path):
     word = "<img/src=x>&amp;"  # no text yields such a word, but a checkpoint's vocabulary may
     model = make_model(vocab=Vocab.from_words([word]), hidden=2)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..display import visible
 from ..errors import CharlstmError
 from ..files import written_whole
 from ..model import CharModel
+from ..terminal import visible
 from ..vocab import Vocab
 from .gates import GATES, Activity, reactions, text_features
 
