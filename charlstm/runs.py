@@ -20,6 +20,7 @@ from .pace import Pace
 from .record import description, last_checkpoint, progress
 from .records import checked_number, whole
 from .recovery import Diverged
+from .sampler import line_end
 from .saver import Saver
 from .trainer import Trainer
 from .validation import Evaluation, Validation
@@ -63,7 +64,9 @@ class Run:
         self.observer: Observer = lambda event: None
         train_ids, validation_ids = split(corpus, text)
         self.train_characters = len(train_ids)
-        self.validation = Validation(validation_ids)
+        model = trainer.model
+        end = line_end(model.vocab) if model.config.lines else None
+        self.validation = Validation(validation_ids, end)
         self.pace = Pace(trainer.characters_per_step, 1 if trainer.averaged is None else 2)
         self.eval_every = trainer.config.eval_every
         if trainer.total_steps is not None:

@@ -29,12 +29,17 @@ class Evaluation:
 class Validation:
     """The validation text of a run and all evaluations on it; waited: since the best of them.
 
-    A text of one character has nothing to predict: then `possible` is False, and `best` stays None.
+    A text of one character has nothing to predict, nor has one of empty lines for a model of lines:
+    then `possible` is False, and `best` stays None.
+
+    line_end: its id, for a model of lines.
     """
 
-    def __init__(self, ids: Ids) -> None:
-        self.possible = len(ids) > 1
+    def __init__(self, ids: Ids, line_end: int | None = None) -> None:
         self.ids = ids[:MOST_CHARACTERS]
+        self.possible = len(ids) > 1
+        if line_end is not None:
+            self.possible = bool((self.ids != line_end).any())
         self.evaluations: list[Evaluation] = []
         self.waited = 0
 

@@ -44,3 +44,11 @@ def test_a_text_of_one_character_has_nothing_to_predict(length, possible):
 
 def test_of_a_long_text_a_million_characters_are_evaluated():
     assert len(Validation(np.zeros(3_000_000, np.uint8)).ids) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("ids", "line_end", "possible"),
+    [([5], None, False), ([0, 0], None, True), ([0, 0], 0, False), ([5], 0, True), ([], 0, False)],
+)
+def test_what_there_is_to_predict(ids, line_end, possible):
+    assert Validation(np.array(ids, np.uint8), line_end).possible == possible
