@@ -19,7 +19,8 @@ from .errors import CharlstmError
 from .folder import LAST, TrainedRun, load, newest_run
 from .interruption import cleaned_up_when_terminated
 from .lock import locked, new_folder
-from .model import CharModel
+from .memory import require_memory_to_train
+from .model import CharModel, parameter_shapes
 from .records import MOST, number
 from .runs import Observer, Run, split
 from .speed import operations_per_second
@@ -136,6 +137,7 @@ def begin_run(
             symbols=len(corpus.vocab),
             operations=max(1.0, operations),
         )
+        _require_memory(train_ids, corpus.vocab, model_config, train_config)
         model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
         if base is not None:
             copy_weights(base, model)
@@ -161,7 +163,9 @@ def resume_run(
         if options:
             config = replace(config, **{**dict.fromkeys(ENDS), **options})
         text, corpus = _corpus_of(folder, saved, progress)
-        trainer = Trainer(saved.model, split(corpus, text)[0], config)
+        train_ids, _ = split(corpus, text)
+        _require_memory(train_ids, corpus.vocab, saved.model.config, config)
+        trainer = Trainer(saved.model, train_ids, config)
         end = trainer.total_steps
         trainer.restore(saved.arrays, about["trainer"])
         if options:
@@ -188,6 +192,11 @@ def resume_run(
     except HOSTILE as error:
         raise CharlstmError(f"{folder / LAST}: cannot be resumed from ({error!r})") from None
     return run
+
+
+def _require_memory(ids: Ids, vocab: Vocab, model: ModelConfig, config: TrainConfig) -> None:
+    shapes = parameter_shapes(model, len(vocab))
+    require_memory_to_train(len(ids), len(vocab), shapes, model, config)
 
 
 def run_texts(path: Path, progress: CorpusProgress | None = None) -> tuple[Ids, Ids]:

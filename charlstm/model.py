@@ -19,6 +19,7 @@ from .layers.head import (
     head_shapes,
     log_probabilities,
 )
+from .memory import require_memory_for
 from .parameters import Parameters
 from .precision import resolve_precision
 from .randomness import generator
@@ -84,7 +85,9 @@ class CharModel:
         self.config = config
         self.vocab = vocab
         self._cell = CELLS[config.cell]
-        self.parameters = Parameters(parameter_shapes(config, len(vocab)), config.dtype)
+        shapes = parameter_shapes(config, len(vocab))
+        require_memory_for(shapes, config)
+        self.parameters = Parameters(shapes, config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
         if seed is None:

@@ -10,6 +10,7 @@ from . import kernels
 from .arrays import Array, Ids
 from .config import ModelConfig
 from .errors import CharlstmError
+from .memory import require_memory
 from .parallel import Workers, available_cores, share
 from .parameters import Parameters
 from .randomness import generator
@@ -212,6 +213,8 @@ def stream_texts(
         raise CharlstmError(f"count must be 1 or more, not {count}")
     if "" in stops:
         raise CharlstmError("a stop string must not be empty")
+    state = model.initial_state(1).nbytes
+    require_memory(count * (2 * state + 8 * len(model.vocab)), f"--count {count}", "take fewer")
     prime_ids = model.vocab.encode(prime, unknown=unknown)
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)

@@ -12,6 +12,7 @@ from .arrays import Array, Ids
 from .batches import line_spans
 from .config import ModelConfig
 from .errors import CharlstmError
+from .memory import require_memory
 from .parallel import Workers, one_blas_thread
 from .sampler import line_end, start_ids
 from .vocab import Vocab
@@ -177,9 +178,16 @@ def evaluate(
         warm_up = WARM_UP if lanes > 1 else 0
         groups = np.array_split(np.arange(lanes) * span, min(lanes, workers.count))
     else:
-        span, warm_up = window, 0
-        starts = np.arange(0, predictions, window)
+        span, warm_up = min(window, predictions), 0
+        starts = np.arange(0, predictions, span)
         groups = np.array_split(starts, -(-len(starts) // (lanes or LANES)))
+
+    side_by_side = max(map(len, groups))
+    require_memory(
+        4 * STEPS_AT_ONCE * side_by_side * (len(model.vocab) + model.config.hidden),
+        f"{side_by_side:,} parts of the text side by side",
+        "take fewer --lanes",
+    )
 
     def work(k: int) -> float:
         return sum(

@@ -11,6 +11,7 @@ explodes, clipping the norm of the gradient tames (Pascanu et al. 2013); what va
 The measurement runs the layers and kernels that train, in windows of one step.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -25,7 +26,8 @@ from ..errors import CharlstmError
 from ..files import written_whole
 from ..folder import load
 from ..layers.lstm import LSTMWorkspace
-from ..model import CharModel
+from ..memory import require_memory, require_memory_for
+from ..model import CharModel, parameter_shapes
 from ..randomness import generator
 from ..trainer import Trainer
 from ..vocab import Vocab
@@ -83,6 +85,8 @@ def measure(model: CharModel, ids: Ids, lags: int = LAGS, lanes: int = LANES) ->
             f"a text of {len(ids)} symbols is too short for --lags {lags}: "
             f"it takes {steps + 1} or more"
         )
+    state_size = math.prod(model.initial_state(lanes).shape)
+    require_memory(8 * steps * state_size, f"--lags {lags}", "take fewer")
     model = _in_float64(model)
     starts = np.unique(np.linspace(0, len(ids) - steps - 1, lanes, dtype=np.intp))
     window = ids[starts + np.arange(steps + 1)[:, None]].astype(np.intp)  # (steps + 1, B)
@@ -180,6 +184,8 @@ def fresh_model(
     """
     if forget_bias is not None and config.cell == "rnn":
         raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
+    # it is measured in a copy of float64, beside a gradient, and trained for a step
+    require_memory_for(parameter_shapes(config, len(vocab)), replace(config, dtype="float64"), 3)
     model = CharModel(config, vocab, seed)
     for k in range(config.layers):
         layer = model.parameters.part(f"layers.{k}.")
@@ -241,6 +247,7 @@ def models_to_measure(
 def random_ids(vocab: Vocab, lags: int = LAGS, seed: int = 0) -> Ids:
     """A text of ids that are all equally likely, as long as `measure` wants it."""
     size = LANES * (WARM_UP + max(lags, TRAINING_WINDOW) + 1)
+    require_memory(8 * size, f"--lags {lags}", "take fewer")
     ids: Ids = generator(seed, "sample").integers(len(vocab), size=size)
     return ids
 

@@ -1,0 +1,73 @@
+"""What cannot fit into memory is refused before it is taken."""
+
+import pytest
+
+import charlstm
+from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, memory
+from charlstm.memory import machine_memory, require_memory, require_memory_to_train
+from charlstm.model import parameter_shapes
+
+
+def test_this_machine_has_some_gigabytes():
+    found = machine_memory()
+    assert found is None or 10**8 < found < 10**15
+
+
+@pytest.fixture
+def four_gigabytes(monkeypatch):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 4 * 10**9)
+
+
+def test_more_than_there_is_is_refused_in_gigabytes(four_gigabytes, monkeypatch):
+    require_memory(4 * 10**9, "this", "do that")
+    with pytest.raises(CharlstmError) as caught:
+        require_memory(12_600_000_000, "this", "do that")
+    assert str(caught.value) == "this takes at least 13 GB, this machine has 4 GB: do that"
+    with pytest.raises(CharlstmError):
+        require_memory(10**400, "this", "do that")
+    monkeypatch.setattr(memory, "machine_memory", lambda: None)
+    require_memory(10**400, "this", "do that")
+
+
+def test_a_model_is_refused_before_it_is_made(four_gigabytes):
+    config = ModelConfig(hidden=16_384, layers=64)
+    with pytest.raises(CharlstmError, match="a model of 64 x 16384 units takes at least 546 GB"):
+        CharModel(config, Vocab.bytes())
+
+
+# weights (65 + 256 + 1) * 1024 + 256 * 65 + 65, in gradients of two workers, moments, themselves
+PARAMETERS = (65 + 256 + 1) * 1024 + 256 * 65 + 65
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines", "numbers"),
+    [
+        ({}, False, 5 * PARAMETERS + 50 * 50 * (65 + 7 * 256)),
+        ({"optimizer": "sgd", "average": 0.9}, False, 5 * PARAMETERS + 2500 * (65 + 7 * 256)),
+        ({"lanes": 10**9, "window": 100}, False, 5 * PARAMETERS + 10_000 * (65 + 7 * 256)),
+        ({"window": 10**9}, False, 4 * PARAMETERS + 9_999 * (65 + 7 * 256)),
+        ({"window": 10**9}, True, 5 * PARAMETERS + 50 * 16 * (65 + 7 * 256)),
+    ],
+)
+def test_what_training_takes_at_least(monkeypatch, settings, lines, numbers):
+    found = []
+    monkeypatch.setattr(memory, "require_memory", lambda needed, *_: found.append(needed))
+    model = ModelConfig(hidden=256, layers=1, lines=lines)
+    config = TrainConfig(workers=2, **settings)
+    require_memory_to_train(10_000, 65, parameter_shapes(model, 65), model, config)
+    assert found == [4 * numbers]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"hidden": 16_384, "layers": 64}, {"window": 10**9, "lanes": 1, "hidden": 16_384}],
+)
+def test_a_run_that_cannot_fit_leaves_nothing(tmp_path, text_file, four_gigabytes, options):
+    with pytest.raises(CharlstmError, match=r"takes at least [\d,]+ GB, this machine has 4 GB"):
+        charlstm.train(text_file, tmp_path / "run", steps=1, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_of_too_many_texts_is_refused(trained, cli):
+    error = cli("sample", "-r", trained, "--count", 10**12, code=1).stderr
+    assert error.startswith("seed ") and "--count 1000000000000 takes at least" in error
