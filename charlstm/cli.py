@@ -35,11 +35,18 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except CharlstmError as error:
             message = " ".join(str(error).split())
+        except click.UsageError as error:
+            told = error.format_message()  # which quotes what it was given
+            if told.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise click.UsageError(visible(told), error.ctx) from None
         except MemoryError:
             message = "not enough memory: try a smaller --hidden, --lanes or --window"
         except BrokenPipeError:  # the reader of our output has gone, as `head` does
             sys.stdout = None  # or Python would flush it at exit
             ctx.exit(0)
+        except OSError as error:  # that nobody expected: a full disk behind standard output
+            message = f"{error.filename or 'failed'}: {error.strerror or error}"
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(130)

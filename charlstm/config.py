@@ -18,6 +18,8 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # Far above what trains on a CPU; they keep a hostile file from asking for all the memory there is.
 MAX_HIDDEN = 16_384
 MAX_LAYERS = 64
+# Of some other numbers; what is calculated with them is to stay finite, and to fit into 64 bits.
+LARGEST = {"seed": 2**128 - 1, "workers": 1024, "minutes": 1e7, "epochs": 1e9}
 
 
 @dataclass(frozen=True)
@@ -163,3 +165,6 @@ def _check_types(config: ModelConfig | TrainConfig | DynamicConfig) -> None:
             raise CharlstmError(f"{name} must be {wanted}, not {value!r:.60}")
         if isinstance(value, float) and not math.isfinite(value):
             raise CharlstmError(f"{name} must be a finite number, not {value!r:.60}")
+        most = LARGEST.get(name, 1e300 if isinstance(value, float) else 2**53)
+        if isinstance(value, int | float) and abs(value) > most:
+            raise CharlstmError(f"{name} must be {most:.3g} at most, not {value!r:.60}")

@@ -59,11 +59,14 @@ def load(path: str | Path) -> CharModel:
 
 def checkpoint_path(path: Path) -> Path:
     """The file to read for a run's folder: best, or last before there is a best."""
-    if not path.is_dir():
-        return path
-    for name in (BEST, LAST):
-        if (path / name).exists():
-            return path / name
+    try:
+        if not path.is_dir():
+            return path
+        for name in (BEST, LAST):
+            if (path / name).exists():
+                return path / name
+    except OSError as error:  # such as a name that is too long
+        raise CharlstmError(f"{path}: {error.strerror}") from error
     raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
 
 

@@ -108,3 +108,21 @@ def test_json_round_trip(config):
 def test_foreign_json_is_refused(data, message):
     with pytest.raises(CharlstmError, match=message):
         config_from_json(ModelConfig, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"warmup": 10**40}, "warmup must be 9.01e+15 at most, not 1000"),
+        ({"lr": 1e301}, "lr must be 1e+300 at most, not 1e+301"),
+        ({"workers": 1025}, "workers must be 1.02e+03 at most"),
+        ({"seed": 2**128}, "seed must be 3.4e+38 at most"),
+        ({"minutes": 1e8}, "minutes must be 1e+07 at most"),
+        ({"epochs": 1e10}, "epochs must be 1e+09 at most"),
+    ],
+)
+def test_numbers_beyond_all_use_are_refused(options, message):
+    with pytest.raises(CharlstmError) as caught:
+        TrainConfig(**options)
+    assert str(caught.value).startswith(message) and len(str(caught.value)) < 120
+    assert TrainConfig(seed=2**128 - 1, lr=1e38).seed == 2**128 - 1

@@ -32,8 +32,9 @@ def write_page(path: Path, model: CharModel, activity: Activity, run: str) -> in
     try:
         with written_whole(path) as file:
             file.write(page)
-    except OSError as error:
-        raise CharlstmError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a folder without a name, such as .
+        told = getattr(error, "strerror", None) or error
+        raise CharlstmError(f"{path}: cannot be written: {told}") from error
     return len(page)
 
 
