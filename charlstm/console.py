@@ -14,6 +14,8 @@ from .errors import CharlstmError
 from .textfiles import TextFiles
 from .vocab import Vocab
 
+LONGEST_LINE = 1 << 22  # characters that `score` takes for a line
+
 
 def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
     """The text of files and folders, piece by piece; - is standard input."""
@@ -43,12 +45,26 @@ def encode_read(vocab: Vocab, text: str, unknown: str) -> Ids:
 
 
 def split_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, without their ends."""
-    rest = ""
+    """The lines of a text that comes in pieces, without their ends.
+
+    Raises CharlstmError for one that is too long for a line.
+    """
+    begun: list[str] = []  # the pieces of a line: to add each to one text would take their square
+    size = 0
     for piece in pieces:
-        *whole, rest = (rest + piece).split("\n")
-        yield from (line.removesuffix("\r") for line in whole)
-    if rest:
+        first, *others = piece.split("\n")
+        begun.append(first)
+        size += len(first)
+        if size > LONGEST_LINE:
+            raise CharlstmError(
+                f"a line of more than {LONGEST_LINE:,} characters: charlstm eval takes long texts"
+            )
+        if others:
+            yield "".join(begun).removesuffix("\r")
+            *whole, last = others
+            yield from (line.removesuffix("\r") for line in whole)
+            begun, size = [last], len(last)
+    if rest := "".join(begun):
         yield rest
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,10 +24,11 @@ from .cache import (
 from .errors import CharlstmError
 from .files import written_whole
 from .textfiles import CHUNK, Progress, TextFiles
-from .vocab import Vocab, code_points
-from .words import LINE_END, UNKNOWN_WORD, split_pieces
+from .vocab import MAX_SYMBOLS, Vocab, code_points
+from .words import LINE_END, UNKNOWN_WORD, WordCounts, split_pieces
 
 FORMAT = 1  # of the cache: raised whenever the same text would be stored otherwise
+MAX_CHARACTERS_OF_WORDS = 1 << 22  # of a vocabulary: in a checkpoint they may take seven times that
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,10 @@ def open_corpus(
         newlines=newlines,
         chunk_bytes=chunk_bytes,
     )
-    if vocab_size is not None and (level != "word" or vocab_size < 3):
-        raise CharlstmError("--vocab-size takes a number above 2, and goes with --level word")
+    if vocab_size is not None and (level != "word" or not 2 < vocab_size <= MAX_SYMBOLS):
+        raise CharlstmError(
+            f"--vocab-size takes a number from 3 to {MAX_SYMBOLS}, and goes with --level word"
+        )
     if extra is not None and extra.level != level:
         raise CharlstmError(
             f"the vocabulary to be extended is of level {extra.level}, the text of level {level}: "
@@ -228,19 +230,29 @@ def _scan_words(
     texts: TextFiles, vocab_size: int | None, extra: Vocab | None, progress: Progress | None
 ) -> tuple[Vocab, int, int, int]:
     """What _scan returns, in words; the vocabulary holds `extra` and the most frequent words."""
-    frequencies: Counter[str] = Counter()
+    found = WordCounts()
     counts = [0, 0]
     for held_out, words in _words(texts, "scanning", progress):
         counts[held_out] += len(words)
-        frequencies.update(words)
+        found.add(words)
+        if vocab_size is None and (found.forgotten or len(found.counts) > MAX_SYMBOLS):
+            raise CharlstmError(
+                f"{texts.files[0]}: more distinct words than a vocabulary may have "
+                f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
+            )
     train, validation = counts
     _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
-    size = sum(len(w.encode("utf-8", "surrogatepass")) * n for w, n in frequencies.items())
+    found.finish()
     for always_there in (LINE_END, UNKNOWN_WORD):
-        del frequencies[always_there]
-    by_frequency = sorted(frequencies, key=lambda word: (-frequencies[word], word))
-    vocab = Vocab.from_words(by_frequency[: None if vocab_size is None else vocab_size - 2])
-    return vocab if extra is None else vocab.union(extra), train, validation, size
+        del found.counts[always_there]
+    chosen = found.most_frequent(None if vocab_size is None else vocab_size - 2)
+    if (characters := sum(map(len, chosen))) > MAX_CHARACTERS_OF_WORDS:
+        raise CharlstmError(
+            f"{texts.files[0]}: distinct words of {characters:,} characters together, at most "
+            f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer with --vocab-size"
+        )
+    vocab = Vocab.from_words(chosen)
+    return vocab if extra is None else vocab.union(extra), train, validation, found.bytes
 
 
 def _words(

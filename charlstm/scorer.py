@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ WARM_UP = 1_000  # characters that a lane reads before the first one it counts
 STEPS_AT_ONCE = 50
 LANES = 32
 TEXTS_AT_ONCE = 64
+CHARACTERS_AT_ONCE = 1 << 20
 
 
 class Scorable(Protocol):
@@ -98,8 +98,7 @@ def score_texts(model: Scorable, texts: Iterable[str], unknown: str = "error") -
 
     Texts of like length share a batch; a shorter one is padded, and its padding not looked at.
     """
-    remaining = iter(texts)
-    while chunk := list(islice(remaining, 8 * TEXTS_AT_ONCE)):
+    for chunk in _chunks(texts):
         encoded = [with_start(model.vocab, text, unknown) for text in chunk]
         by_length = sorted(range(len(chunk)), key=lambda k: len(encoded[k]))
         nats: dict[int, Array] = {}
@@ -107,6 +106,20 @@ def score_texts(model: Scorable, texts: Iterable[str], unknown: str = "error") -
             losses = _batch_losses(model, [encoded[k] for k in batch])
             nats.update(zip(batch, losses, strict=True))
         yield from (Score(text, nats[k]) for k, text in enumerate(chunk))
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """So many texts at a time that they fit into memory, however long they are."""
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        chunk.append(text)
+        size += len(text)
+        if len(chunk) == 8 * TEXTS_AT_ONCE or size > CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def _batches(by_length: list[int], lengths: list[int]) -> Iterator[list[int]]:
