@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .arrays import Ids
+from .bounds import whole
 from .errors import CharlstmError
 from .randomness import generator_state, restore_generator
-from .records import whole
 
 PADDING = -1
 

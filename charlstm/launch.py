@@ -11,6 +11,7 @@ from typing import Any
 
 from . import kernels
 from .arrays import Ids
+from .bounds import MOST, number
 from .checkpoint import Checkpoint, load_checkpoint, train_config
 from .config import ModelConfig, TrainConfig, config_to_json
 from .corpus import Corpus, open_corpus, spool
@@ -21,7 +22,6 @@ from .interruption import cleaned_up_when_terminated
 from .lock import locked, new_folder
 from .memory import require_memory_to_train
 from .model import CharModel, parameter_shapes
-from .records import MOST, number
 from .runs import Observer, Run, split
 from .speed import operations_per_second
 from .trainer import Trainer

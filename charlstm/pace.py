@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from .records import number, whole
+from .bounds import number, whole
 
 UNTIMED_STEPS = 2  # the first ones also touch fresh memory
 STEPS_TO_KNOW, SECONDS_TO_KNOW = 5, 1.0

@@ -8,6 +8,7 @@ from typing import Any
 
 from . import recovery
 from .advice import find_warnings
+from .bounds import checked_number, whole
 from .checkpoint import Checkpoint
 from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
@@ -18,7 +19,6 @@ from .metrics import Event, last_event
 from .model import CharModel
 from .pace import Pace
 from .record import description, last_checkpoint, progress
-from .records import checked_number, whole
 from .recovery import Diverged
 from .sampler import line_end
 from .saver import Saver

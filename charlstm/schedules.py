@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
+from .bounds import number, whole
 from .config import TrainConfig
-from .records import number, whole
 
 
 class Schedule:

@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import Array, Ids
 from .batches import PADDING, Batches, Lanes, Lines
+from .bounds import number, whole
 from .config import ModelConfig, TrainConfig
 from .dropout import Dropout, Masks
 from .errors import CharlstmError
@@ -19,7 +20,6 @@ from .parallel import Workers, available_cores, one_blas_thread, share
 from .parameters import Parameters, Shapes
 from .precision import resolve_precision
 from .randomness import generator, generator_state, restore_generator
-from .records import number, whole
 from .sampler import line_end
 from .schedules import Schedule
 

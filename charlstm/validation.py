@@ -5,9 +5,9 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from .arrays import Ids
+from .bounds import checked_number, whole
 from .model import CharModel
 from .parallel import Workers
-from .records import checked_number, whole
 from .scorer import evaluate
 
 MOST_CHARACTERS = 1_000_000  # are evaluated during training
