@@ -14,10 +14,12 @@ from .errors import CharlstmError
 from .precision import resolve_precision
 
 # Models from the smallest to the largest: (layers, units of each); two layers have skip
-# connections. A model is worth its time if there is enough of it to read so many characters:
+# connections.
 SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
-CHARACTERS_TO_READ = {1: 5_000_000, 2: 10_000_000}
+# A model is not too large for a budget in which it can read so many characters: times the cube root
+# of the budget in tera-operations. With ten times the budget both model and text should be larger.
+CHARACTERS_TO_READ = 1_900_000
 MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
 
 # Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
@@ -125,7 +127,8 @@ def choose(
     passes = steps * per_step / characters
     dropout = DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(MOST_DROPOUT, dropout), 2)
-    chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)
+    if model.layers > 1:
+        chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)
     train = TrainConfig(**{**chosen, **train_options})
     resolve_precision(train.precision, model)  # refuses what this model cannot do
     return model, train
@@ -139,13 +142,13 @@ def _largest(
     operations: float,
 ) -> ModelConfig:
     """The largest of SIZES that fits the options given, the time and the text."""
+    to_read = CHARACTERS_TO_READ * (operations / 1e12) ** (1 / 3)
     for layers, hidden in SIZES:
         shape = {"layers": layers, "hidden": hidden, "skip": layers > 1, **given}
         larger = replace(model, **shape)
         per_symbol = operations_per_symbol(larger, symbols)
         weights = per_symbol / 6  # each serves for a multiply-add forward and two backward
-        read = operations / per_symbol
-        if read >= CHARACTERS_TO_READ[layers] and weights <= MOST_WEIGHTS * characters:
+        if operations / per_symbol >= to_read and weights <= MOST_WEIGHTS * characters:
             model = larger
     return model
 
