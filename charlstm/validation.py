@@ -59,7 +59,10 @@ class Validation:
         return self.evaluations[-1].val_loss if self.evaluations else None
 
     def measure(
-        self, models: Mapping[str, CharModel], workers: Workers, check: Callable[[], None]
+        self,
+        models: Mapping[str, CharModel],
+        workers: Workers,
+        check: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
         """The loss of each model, by its name; of none where there is nothing to predict.
 

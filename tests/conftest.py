@@ -57,6 +57,7 @@ SMALL = {
     "lanes": 16,
     "window": 12,
     "dropout": 0.2,
+    "dropout_between": 0.1,
     "average": 0.9,
     "weight_dropout": 0.1,
     "lr": 0.005,
