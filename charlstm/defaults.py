@@ -93,7 +93,7 @@ def choose(
     # tells a bad option before it is calculated with; an end is chosen below, if cosine needs one
     TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
-        "lanes": 16,
+        "lanes": 24,  # a multiple of what the kernels take at once, for 1, 2 and 4 workers
         "window": LONGEST_LINE if model.lines else 64,
         "lr": {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}[model.cell],  # above it they explode
         "beta2": 0.99,

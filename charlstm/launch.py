@@ -28,7 +28,7 @@ from .trainer import Trainer
 from .vocab import Vocab
 
 ENDS = ("epochs", "steps", "minutes")
-TRAINING_PART = 0.93  # of a time budget: the rest goes to evaluations and saves
+TRAINING_PART = 0.9  # of a time budget: the rest goes to evaluations and saves
 # What comes of a training record in which anything may stand.
 HOSTILE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 

@@ -96,7 +96,7 @@ _TRAIN_OPTIONS = (
         help="Validation text of its own; may be given several times.",
     ),
     click.option(
-        "--lanes", type=int, help="Parallel streams of text, or lines (batch size).  [default: 16]"
+        "--lanes", type=int, help="Parallel streams of text, or lines (batch size).  [default: 24]"
     ),
     click.option(
         "--window",

@@ -15,13 +15,13 @@ from charlstm.defaults import (
 @pytest.mark.parametrize(
     ("characters", "tera", "layers", "hidden", "steps", "dropout"),
     [
-        (3_000, 20, 1, 64, 1_000, 0.5),  # 40 passes would be 117 steps
-        (900_000, 20, 1, 384, 5_245, 0.26),  # 6 passes
-        (900_000, 6, 1, 256, 3_455, 0.2),
-        (900_000, 60, 1, 512, 8_963, 0.34),
-        (900_000, 1_000, 2, 512, 35_156, 0.5),  # more units would be too many for so short a text
-        (10_000_000, 1_000, 2, 768, 22_603, 0.12),
-        (10_000_000_000, 20, 1, 384, 5_245, 0.0),
+        (3_000, 20, 1, 64, 1_000, 0.5),  # 40 passes would be 78 steps
+        (900_000, 20, 1, 384, 3_497, 0.26),  # 6 passes
+        (900_000, 6, 1, 256, 2_303, 0.2),
+        (900_000, 60, 1, 512, 5_975, 0.34),
+        (900_000, 1_000, 2, 512, 23_437, 0.5),  # more units would be too many for so short a text
+        (10_000_000, 1_000, 2, 768, 15_068, 0.12),
+        (10_000_000_000, 20, 1, 384, 3_497, 0.0),
     ],
 )
 def test_size_and_regularisation_follow_text_and_budget(
@@ -48,7 +48,7 @@ def test_a_time_budget_leaves_the_end_to_the_clock():
     model, train = choose(900_000, {}, {"minutes": 2.0}, symbols=80, operations=20e12)
     assert (model.hidden, train.steps, train.minutes, train.dropout) == (384, None, 2.0, 0.26)
     short = choose(900_000, {}, {"minutes": 0.01}, symbols=80, operations=5e10)[1]
-    assert short.warmup == 37  # of 370 steps of the smallest model that there is time for
+    assert short.warmup == 25  # of 250 steps of the smallest model that there is time for
 
 
 def test_what_is_given_is_kept():
@@ -75,7 +75,7 @@ def test_only_runs_of_no_stated_length_stop_early():
 
 def test_a_short_run_warms_up_over_a_tenth_of_it():
     assert choose(1_000_000, {}, {"steps": 50})[1].warmup == 5
-    assert choose(100_000, {}, {"epochs": 1.0})[1].warmup == 9  # of 97 steps
+    assert choose(100_000, {}, {"epochs": 1.0})[1].warmup == 6  # of 65 steps
     assert choose(1_000_000, {}, {"steps": 50, "warmup": 30})[1].warmup == 30
 
 
