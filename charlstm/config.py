@@ -18,8 +18,9 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # Far above what trains on a CPU; they keep a hostile file from asking for all the memory there is.
 MAX_HIDDEN = 16_384
 MAX_LAYERS = 64
-# Of some other numbers; what is calculated with them is to stay finite, and to fit into 64 bits.
-LARGEST = {"seed": 2**128 - 1, "workers": 1024, "minutes": 1e7, "epochs": 1e9}
+# Of some other numbers: what is calculated with them is to stay finite, to fit into 64 bits, and a
+# rate into float32.
+LARGEST = {"lr": 1e38, "seed": 2**128 - 1, "workers": 1024, "minutes": 1e7, "epochs": 1e9}
 
 
 @dataclass(frozen=True)

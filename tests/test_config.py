@@ -114,7 +114,8 @@ def test_foreign_json_is_refused(data, message):
     ("options", "message"),
     [
         ({"warmup": 10**40}, "warmup must be 9.01e+15 at most, not 1000"),
-        ({"lr": 1e301}, "lr must be 1e+300 at most, not 1e+301"),
+        ({"lr": 1e40}, "lr must be 1e+38 at most, not 1e+40"),
+        ({"weight_decay": 1e301}, "weight_decay must be 1e+300 at most, not 1e+301"),
         ({"workers": 1025}, "workers must be 1.02e+03 at most"),
         ({"seed": 2**128}, "seed must be 3.4e+38 at most"),
         ({"minutes": 1e8}, "minutes must be 1e+07 at most"),
