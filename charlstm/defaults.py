@@ -114,11 +114,10 @@ def choose(
     if "hidden" not in model_options:
         model = _largest(model, model_options, characters, symbols, operations)
     steps = train_options.get("steps")
-    if steps is None and "epochs" not in train_options:  # who counts them wants to have them all
-        chosen["stop_after"] = STOP_AFTER
     if "epochs" in train_options:
         steps = int(train_options["epochs"] * characters / per_step)
     elif steps is None:
+        chosen["stop_after"] = STOP_AFTER  # who counts steps or epochs wants to have them all
         steps = max(1, int(operations / (per_step * operations_per_symbol(model, symbols))))
         if "minutes" not in train_options:
             most = max(1_000, MOST_PASSES * characters // per_step)
