@@ -138,7 +138,7 @@ def _read(file: TensorFile) -> Checkpoint:
         if name not in parameters
     }
     file.read({**model.parameters, **arrays}, checksum)
-    if not all(map(all_finite, (model.parameters.vector, *arrays.values()))):
+    if not all(map(all_finite, (*model.parameters.values(), *arrays.values()))):
         raise CharlstmError("some weights are not finite numbers")
     return Checkpoint(
         model=model,

@@ -18,9 +18,11 @@ Precision = Literal["auto", "float32", "bfloat16"]
 # Far above what trains on a CPU; they keep a hostile file from asking for all the memory there is.
 MAX_HIDDEN = 16_384
 MAX_LAYERS = 64
+MAX_NGRAMS = 16
+MAX_NGRAM_SLOTS = 2**24
 # Of some other numbers: what is calculated with them is to stay finite, to fit into 64 bits, and a
 # rate into float32.
-LARGEST = {"lr": 1e38, "seed": 2**128 - 1, "workers": 1024, "minutes": 1e7, "epochs": 1e9}
+LARGEST = {"lr": 1e38, "ngram_lr": 1e38, "seed": 2**128 - 1, "workers": 1024, "minutes": 1e7, "epochs": 1e9}
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,18 @@ class ModelConfig:
     dtype: Dtype = "float32"
     lines: bool = False  # each line is a text of its own, without a state from the one before
     skip: bool = False  # every layer sees the symbol itself, the head every layer (Graves 2013)
+    # The last 2 to `ngrams` symbols each add a row of a table to the logits: see layers/ngrams.py
+    ngrams: int = 0  # 0: no such table
+    ngram_slots: int = 65_536  # rows of the table
 
     def __post_init__(self) -> None:
         _check_types(self)
         _require(self, "hidden", 1 <= self.hidden <= MAX_HIDDEN, f"1 to {MAX_HIDDEN}")
         _require(self, "layers", 1 <= self.layers <= MAX_LAYERS, f"1 to {MAX_LAYERS}")
+        among = self.ngrams == 0 or 2 <= self.ngrams <= MAX_NGRAMS
+        _require(self, "ngrams", among, f"0, or 2 to {MAX_NGRAMS}")
+        slots = f"1 to {MAX_NGRAM_SLOTS:,}"
+        _require(self, "ngram_slots", 1 <= self.ngram_slots <= MAX_NGRAM_SLOTS, slots)
 
     @property
     def layers_seen(self) -> int:
@@ -63,6 +72,7 @@ class TrainConfig:
     patience: int = 3  # evaluations without a new best before a decay (schedule plateau)
     beta1: float = 0.9  # decay of the mean gradient (adam), or the momentum (sgd)
     beta2: float = 0.999  # decay of the mean squared gradient (adam, rmsprop)
+    ngram_lr: float = 0.25  # the first step of a row of the table of n-grams, in nats
     weight_decay: float = 0.0  # decoupled: times the rate, off every weight at each step
     average: float = 0.0  # decay a step of the moving average of the weights; 0: none is kept
     clip: float = 5.0  # largest norm of the whole gradient; 0: no limit
@@ -98,6 +108,7 @@ class TrainConfig:
         holds = between is None or 0 <= between < 1
         _require(self, "dropout_between", holds, "0 or more and below 1")
         _require(self, "lr", self.lr > 0, "above 0")
+        _require(self, "ngram_lr", self.ngram_lr >= 0, "0 or more")
         ends = [n for n in ("epochs", "steps", "minutes") if getattr(self, n) is not None]
         if len(ends) > 1:
             raise CharlstmError(f"{' and '.join(ends)} contradict each other: give one of them")

@@ -176,7 +176,7 @@ class _Reader:
         self.model = model
         self._state = model.initial_state(1)
         self._workspaces: dict[int, Workspace] = {}  # by predictions
-        self._gradients = model.parameters.like()
+        self._gradients = model.parameters.like_vector()
         self.gradient = self._gradients.vector  # (P,)
         self._targets: Ids = np.empty((0, 1), np.intp)
 
@@ -208,6 +208,7 @@ class _Follower:
         self._dynamic, self._workers = dynamic, workers
         copy = CharModel(dynamic.model.config, dynamic.model.vocab)
         self._reader = _Reader(copy)
+        copy.parameters.share_table(dynamic.model.parameters)
         self._weights = copy.parameters.vector
         self._trained = dynamic.model.parameters.vector
         self._spans = [share(len(self._weights), workers.count, k) for k in range(workers.count)]

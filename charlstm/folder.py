@@ -84,7 +84,7 @@ def describe(path: Path) -> dict[str, Any]:
         "path": str(path),
         "bytes": file.stat().st_size,
         "model": config_to_json(checkpoint.model.config),
-        "parameters": len(checkpoint.model.parameters.vector),
+        "parameters": checkpoint.model.parameters.count,
         "level": vocab.level,
         "vocabulary": len(vocab),
         "symbols": "".join(vocab.symbols) if vocab.level == "char" else "all bytes",

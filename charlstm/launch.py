@@ -22,6 +22,7 @@ from .interruption import cleaned_up_when_terminated
 from .lock import locked, new_folder
 from .memory import require_memory_to_train
 from .model import CharModel, parameter_shapes
+from .parameters import TABLE
 from .runs import Observer, Run, split
 from .speed import operations_per_second
 from .trainer import Trainer
@@ -247,7 +248,7 @@ def copy_weights(source: CharModel, target: CharModel) -> None:
     for name, array in source.parameters.items():
         if name == "layers.0.Wx" or name.endswith(".Wi"):
             target.parameters[name][to_ids] = array[from_ids]
-        elif name.startswith("head."):
+        elif name.startswith("head.") or name == TABLE:
             target.parameters[name][..., to_ids] = array[..., from_ids]
         else:
             target.parameters[name] = array

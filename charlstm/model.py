@@ -20,7 +20,15 @@ from .layers.head import (
     log_probabilities,
 )
 from .memory import require_memory_for
-from .parameters import Parameters
+from .layers.ngrams import (
+    layers_of_recent,
+    ngram_rows,
+    ngrams_backward,
+    read_recent,
+    symbol_codes,
+    write_recent,
+)
+from .parameters import TABLE, Parameters
 from .precision import resolve_precision
 from .randomness import generator
 from .sampler import Sampling, line_end, stream_texts
@@ -41,6 +49,7 @@ class Workspace:
     dseen: Array  # as seen: its gradient
     dout: Array  # (T, B, H): the gradient on its way down
     precision: str  # of the operands of matrix products: see kernels.operands
+    ngram_rows: Ids  # (T * B, n): of the table of n-grams; n is 0 where there is none
 
 
 def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
@@ -55,6 +64,8 @@ def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[in
             shapes[f"layers.{k}.{name}"] = shape
     for name, shape in head_shapes(config.layers_seen * config.hidden, vocabulary).items():
         shapes[f"head.{name}"] = shape
+    if config.ngrams:
+        shapes[TABLE] = (config.ngram_slots, vocabulary)
     return shapes
 
 
@@ -75,7 +86,8 @@ class CharModel:
     A model holds nothing but its parameters: state goes in and comes out of every call, so one
     model may serve several threads at once.
 
-    State: (L, S, B, H) for L layers and B lanes; S = 2 for the LSTM (h, then c), else 1.
+    State: (L, S, B, H) for L layers and B lanes; S = 2 for the LSTM (h, then c), else 1. With
+    n-grams, further layers hold the last symbols: see layers/ngrams.py.
     """
 
     def __init__(self, config: ModelConfig, vocab: Vocab, seed: int | None = 0) -> None:
@@ -90,6 +102,8 @@ class CharModel:
         self.parameters = Parameters(shapes, config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
+        self._recent = max(0, config.ngrams - 1)  # symbols that it sees before the last one
+        self._codes = symbol_codes(vocab.symbols) if config.ngrams else None
         if seed is None:
             return
         rng = generator(seed, "weights")
@@ -102,7 +116,9 @@ class CharModel:
         return np.zeros(self._state_shape(batch), self.config.dtype)
 
     def _state_shape(self, batch: int) -> tuple[int, ...]:
-        return (self.config.layers, self._cell.STATE_PARTS, batch, self.config.hidden)
+        config, parts = self.config, self._cell.STATE_PARTS
+        further = layers_of_recent(config.ngrams, parts, config.hidden)
+        return (config.layers + further, parts, batch, config.hidden)
 
     def workspace(
         self, T: int, B: int, dropout: bool = False, precision: str = "float32"
@@ -130,6 +146,7 @@ class CharModel:
             dseen=dseen,
             dout=dout,
             precision=precision,
+            ngram_rows=np.empty((T * B, self._recent), np.intp),
         )
 
     def forward(
@@ -150,8 +167,22 @@ class CharModel:
             if masks.between is not None and k < len(masks.between):
                 np.multiply(w.layers[k].h[1:], masks.between[k], out=w.inputs[k + 1])
         self._gather_seen(w, masks)
-        log_probabilities(self._head, _by_step(w.seen), w.log_probs, w.precision)
+        table = self.parameters.get(TABLE)
+        if table is not None:
+            self._find_ngrams(inputs, state, new_state, w)
+        log_probabilities(
+            self._head, _by_step(w.seen), w.log_probs, w.precision, table, w.ngram_rows
+        )
         return new_state
+
+    def _find_ngrams(self, inputs: Ids, state: Array, new_state: Array, w: Workspace) -> None:
+        """Write the rows of all contexts into the workspace, the last symbols into new_state."""
+        L = self.config.layers
+        recent = read_recent(state[L:], self.config.ngrams, len(self.vocab))
+        symbols = np.concatenate((recent, inputs + 1))
+        codes = self._codes[symbols]
+        w.ngram_rows = ngram_rows(codes, len(inputs), self.config.ngram_slots)
+        write_recent(symbols[-len(recent) :], new_state[L:])
 
     def _gather_seen(self, workspace: Workspace, masks: Masks) -> None:
         """Write what the head sees into the workspace, where it is not the last layer's output."""
@@ -175,7 +206,8 @@ class CharModel:
 
         scale: one factor, or one for each target, (T * B). masks: those of the forward pass.
 
-        targets (T, B); gradients are overwritten; dstate (L, S, B, H) is the gradient that
+        targets (T, B); gradients are overwritten, that of TABLE only if it is among them: a step
+        that changes few rows of it finds them in the workspace. dstate (L, S, B, H) is the gradient that
         reaches the last state from outside, none under truncation. Uses up the activations and
         returns the gradient of the state before the window.
         """
@@ -193,12 +225,15 @@ class CharModel:
             _by_step(w.dseen),
             w.precision,
         )
+        if TABLE in gradients:
+            ngrams_backward(w.ngram_rows, w.log_probs, gradients[TABLE])
         if masks.seen is not None:
             w.dseen *= masks.seen.swapaxes(0, 1)
         several_seen = self.config.layers_seen > 1  # else dout is dseen
         if several_seen:
             w.dout[...] = w.dseen[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
+        dstate[len(self._layers) :] = 0  # symbols have no gradient
         for k in reversed(range(len(self._layers))):
             layer_gradients = gradients.part(f"layers.{k}.")
             self._cell.backward(

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from . import kernels
-from .arrays import Array
+from .arrays import Array, Ids
 from .config import TrainConfig
 
 BLOCK = 16_384  # elements
@@ -114,6 +114,32 @@ class SGD:
             velocity += gradient[block]
             w *= 1 - rate * self.weight_decay
             w -= rate * velocity
+
+
+class RowAdaGrad:
+    """For the table of n-grams, of which a step changes a few rows.
+
+    AdaGrad (Duchi et al. 2011) with one sum of squares for each row, that of its gradients' norms:
+    the n-th step of a row is some 1 / sqrt(n) of its first one, whose norm is the rate.
+    """
+
+    epsilon = 1e-12
+
+    def __init__(self, table: Array) -> None:
+        self.moments = {"ngrams": np.zeros(len(table), table.dtype)}
+
+    def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
+        """Update those of table[span] that are among rows (N, n), for the gradient (N, V)."""
+        found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
+        own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
+        if not len(own):
+            return
+        gradient = np.empty((len(own), dlogits.shape[1]), dlogits.dtype)
+        kernels.sum_rows(place, dlogits[found // rows.shape[1]], gradient)
+        squares = self.moments["ngrams"]
+        squares[own] += np.einsum("nv,nv->n", gradient, gradient)
+        gradient *= (rate / (np.sqrt(squares[own]) + self.epsilon))[:, None]
+        table[own] -= gradient
 
 
 # What each keeps beside the weights, as its moments: vectors of their length.

@@ -56,6 +56,24 @@ _TRAIN_OPTIONS = (
         "seen where the next character is predicted (Graves 2013).  [default: no]",
     ),
     click.option(
+        "--ngrams",
+        type=int,
+        help="The last 2 to so many symbols also predict the next one from a table (Mikolov et al. "
+        "2011): most of what a small text can teach is learned in a few passes; 0: no table, a "
+        "plain network and small files.  [default: by the size of the corpus]",
+    ),
+    click.option(
+        "--ngram-slots",
+        type=int,
+        help="Rows of that table, to which they are hashed.  [default: by the size of the corpus]",
+    ),
+    click.option(
+        "--ngram-lr",
+        type=float,
+        help="Rate of that table: the first step of a row, in nats; AdaGrad makes later ones "
+        "smaller.  [default: 0.25]",
+    ),
+    click.option(
         "--dtype",
         type=click.Choice(get_args(config.Dtype)),
         help="Type of all numbers.  [default: float32]",

@@ -26,7 +26,7 @@ def description(run: Run) -> dict[str, Any]:
         "vocabulary": len(run.corpus.vocab),
         "train_characters": run.train_characters,
         "validation_characters": run.corpus.characters - run.train_characters,
-        "parameters": len(model.parameters.vector),
+        "parameters": model.parameters.count,
         "total_steps": trainer.total_steps,
         "windows_per_pass": trainer.lanes.windows_per_pass,
         "kernels": kernels.DESCRIPTION,

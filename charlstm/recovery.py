@@ -60,7 +60,7 @@ def go_back(trainer: Trainer, saver: Saver, what: Diverged) -> dict[str, Any]:
     good = load_checkpoint(saver.good)
     # not as these were then, but as they were asked for, or planned, since
     halvings, total_steps = trainer.halvings + 1, trainer.total_steps
-    trainer.model.parameters.vector[:] = good.model.parameters.vector
+    trainer.model.parameters.copy_from(good.model.parameters)
     trainer.restore(good.arrays, good.training["trainer"])
     trainer.halvings, trainer.total_steps = halvings, total_steps
     saver.go_back(trainer.steps_done)

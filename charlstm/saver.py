@@ -128,5 +128,5 @@ class Saver:
 
 def _copied(model: CharModel) -> CharModel:
     copy = CharModel(model.config, model.vocab)
-    copy.parameters.vector[:] = model.parameters.vector
+    copy.parameters.copy_from(model.parameters)
     return copy

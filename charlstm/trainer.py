@@ -15,9 +15,10 @@ from .errors import CharlstmError
 from .layers import CELLS
 from .layers.head import cross_entropy
 from .model import CharModel, Workspace
-from .optimizers import MOMENTS, average_weights, blocks, make_optimizer
+from .layers.ngrams import layers_of_recent
+from .optimizers import MOMENTS, RowAdaGrad, average_weights, blocks, make_optimizer
 from .parallel import Workers, available_cores, one_blas_thread, share
-from .parameters import Parameters, Shapes
+from .parameters import TABLE, Shapes, dense_size
 from .precision import resolve_precision
 from .randomness import generator, generator_state, restore_generator
 from .sampler import line_end
@@ -31,12 +32,15 @@ def saved_shapes(
 
     parameters: those of the model. config: as a trainer has completed it.
     """
-    total = sum(math.prod(shape) for shape in parameters.values())
+    total = dense_size(parameters)
     shapes: dict[str, tuple[int, ...]] = {
         f"moments.{name}": (total,) for name in MOMENTS[config.optimizer]
     }
     parts = CELLS[model.cell].STATE_PARTS
-    shapes["state"] = (model.layers, parts, config.lanes, model.hidden)
+    if TABLE in parameters:
+        shapes["moments.ngrams"] = parameters[TABLE][:1]
+    layers = model.layers + layers_of_recent(model.ngrams, parts, model.hidden)
+    shapes["state"] = (layers, parts, config.lanes, model.hidden)
     if config.average:
         shapes["average"] = (total,)
     return shapes
@@ -52,6 +56,9 @@ class Trainer:
     averaged is a model of the moving average of the weights, None without config.average.
 
     halvings is how often the rate of the schedule has been halved, as a run does that went wrong.
+
+    The table of n-grams, of which a step changes few rows, is learned by AdaGrad at a rate of its
+    own, without clipping, schedule or average.
 
     total_steps is what the schedule counts to: from config.steps or config.epochs, or set from
     outside for a run with a time budget; None while no end is known.
@@ -79,10 +86,13 @@ class Trainer:
         )
         self.workers = Workers(workers)
         self.optimizer = make_optimizer(config, model.parameters.vector)
+        table = model.parameters.get(TABLE)
+        self._table_optimizer = None if table is None else RowAdaGrad(table)
         self.averaged: CharModel | None = None
         if config.average:
             self.averaged = CharModel(model.config, model.vocab)
             self.averaged.parameters.vector[:] = model.parameters.vector
+            self.averaged.parameters.share_table(model.parameters)
         self.schedule = Schedule(config)
         self.total_steps = config.steps
         if config.epochs is not None:
@@ -101,7 +111,7 @@ class Trainer:
         self._shares = [share(self.lanes.count, workers, k) for k in range(workers)]
         self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
         self._workspaces: list[dict[int, Workspace]] = [{} for _ in range(workers)]  # by steps
-        self._gradients: list[Parameters] = [model.parameters.like() for _ in range(workers)]
+        self._gradients = [model.parameters.like_vector() for _ in range(workers)]
 
     @property
     def epoch(self) -> int:
@@ -139,10 +149,12 @@ class Trainer:
         scales = np.where(counted, scale, 0).astype(self.state.dtype)
         masks = self._dropout.draw()
         with one_blas_thread():
-            losses = self.workers.run(lambda k: self._forward_backward(k, window, scales, masks))
+            parts = self.workers.run(lambda k: self._forward_backward(k, window, scales, masks))
+            losses = [loss for loss, _ in parts]
+            used = [workspace for _, workspace in parts]
             squares = self.workers.run(self._sum_gradients)
             self.gradient_norm = math.sqrt(sum(squares))
-            self.workers.run(lambda k: self._update(k, rate))
+            self.workers.run(lambda k: self._update(k, rate, used))
         self.steps_done += 1
         self._pass_nats += sum(losses)
         self._pass_count += count
@@ -151,8 +163,10 @@ class Trainer:
             self._pass_nats, self._pass_count = 0.0, 0
         return sum(losses) / count
 
-    def _forward_backward(self, k: int, window: Ids, scales: Array, masks: Masks) -> float:
-        """The summed loss of worker k's lanes; leaves its part of the gradient.
+    def _forward_backward(
+        self, k: int, window: Ids, scales: Array, masks: Masks
+    ) -> tuple[float, Workspace]:
+        """The summed loss of worker k's lanes, and its workspace; leaves its part of the gradient.
 
         scales (T, B): the factor of each target's loss in the whole, 0 for padding.
         """
@@ -168,7 +182,7 @@ class Trainer:
         losses = cross_entropy(workspace.log_probs, targets.reshape(-1))
         loss = losses.sum(where=own_scales != 0, dtype=np.float64)
         self.model.backward(targets, workspace, self._gradients[k], own_scales, own_masks)
-        return float(loss)
+        return float(loss), workspace
 
     def _workspace(self, k: int, T: int, B: int) -> Workspace:
         """Worker k's own for windows of T steps, made when it is first needed."""
@@ -188,8 +202,11 @@ class Trainer:
             squares += float(np.dot(total[block], total[block]))
         return squares
 
-    def _update(self, k: int, rate: float) -> None:
-        """Clip the gradient over span k, let the optimizer take its step there, and average."""
+    def _update(self, k: int, rate: float, used: list[Workspace]) -> None:
+        """Clip the gradient over span k, let the optimizer take its step there, and average.
+
+        used: the workspaces of all workers.
+        """
         c, span, step = self.config, self._spans[k], self.steps_done + 1
         weights, gradient = self.model.parameters.vector, self._gradients[0].vector
         part = gradient[span]
@@ -200,6 +217,15 @@ class Trainer:
         self.optimizer.update(weights, gradient, span, rate, step)
         if self.averaged is not None:
             average_weights(self.averaged.parameters.vector, weights, span, c.average, step)
+        if self._table_optimizer is not None:
+            table = self.model.parameters[TABLE]
+            self._table_optimizer.update(
+                table,
+                share(len(table), self.workers.count, k),
+                np.concatenate([workspace.ngram_rows for workspace in used]),
+                np.concatenate([workspace.log_probs for workspace in used]),
+                c.ngram_lr * 0.5**self.halvings,
+            )
 
     def saved(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """All that it takes to go on bit for bit: arrays by name, and a JSON object."""
@@ -217,6 +243,8 @@ class Trainer:
     def _arrays(self) -> dict[str, Array]:
         """The arrays beside the weights that training changes, by the name they are saved under."""
         arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
+        if self._table_optimizer is not None:
+            arrays["moments.ngrams"] = self._table_optimizer.moments["ngrams"]
         arrays["state"] = self.state
         if self.averaged is not None:
             arrays["average"] = self.averaged.parameters.vector

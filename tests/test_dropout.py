@@ -84,16 +84,18 @@ def test_bad_probabilities_are_refused(name, bad):
         TrainConfig(**{name: bad})
 
 
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 3), (True, 5)])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 33, 17, 20, 5)])
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, skip):
+def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, skip, ngrams):
     torch = pytest.importorskip("torch")
-    model, inputs, targets, state = make_model(*shape, dtype=dtype, cell=cell, skip=skip)
+    model, inputs, targets, state = make_model(
+        *shape, dtype=dtype, cell=cell, skip=skip, ngrams=ngrams
+    )
     for array in model.parameters.values():
         array /= max(1.0, len(array) ** 0.5 / 2)  # no wider than a real initialisation
-    (T, B), (L, _, _, H) = inputs.shape, state.shape
+    (T, B), L, H = inputs.shape, model.config.layers, model.config.hidden
     rng = np.random.default_rng(2)
     between = rng.choice([0, 1.25], (L - 1, B, H)).astype(dtype)
     seen = rng.choice([0, 1.25], (model.config.layers_seen, B, H)).astype(dtype)

@@ -8,6 +8,8 @@ from oracles import numeric_gradient, relative_error, to_torch_gates, torch_mode
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab
 from charlstm.dropout import DroppedWeights, Masks
+from charlstm.layers.ngrams import write_recent
+from charlstm.parameters import TABLE
 
 # (layers, H, V, T, B): one step, one lane, one unit, no multiples of anything
 SHAPES = [
@@ -20,23 +22,27 @@ SHAPES = [
 ]
 
 
-def make(layers, H, V, T, B, dtype="float64", seed=0, cell="lstm", skip=False):
+def make(layers, H, V, T, B, dtype="float64", seed=0, cell="lstm", skip=False, ngrams=0):
     rng = np.random.default_rng(seed)
     vocab = Vocab.from_text("".join(chr(97 + k) for k in range(V)))
-    config = ModelConfig(cell=cell, hidden=H, layers=layers, dtype=dtype, skip=skip)
+    config = ModelConfig(
+        cell=cell, hidden=H, layers=layers, dtype=dtype, skip=skip, ngrams=ngrams, ngram_slots=29
+    )
     model = CharModel(config, vocab, seed=seed)
-    for array in model.parameters.values():
-        array[...] = rng.normal(0, 0.5, array.shape)
+    for name, array in model.parameters.items():
+        array[...] = rng.normal(0, 0.1 if name == TABLE else 0.5, array.shape)
     inputs, targets = rng.integers(V, size=(2, T, B))
     state = rng.normal(0, 0.5, model.initial_state(B).shape).astype(dtype)
+    recent = rng.integers(V + 1, size=(max(0, ngrams - 1), B))  # 0 for nothing
+    write_recent(recent, state[layers:])
     return model, inputs, targets, state
 
 
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 2), (True, 6)])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_gradients_equal_finite_differences(shape, cell, skip):
-    model, inputs, targets, state = make(*shape, cell=cell, skip=skip)
+def test_gradients_equal_finite_differences(shape, cell, skip, ngrams):
+    model, inputs, targets, state = make(*shape, seed=ngrams, cell=cell, skip=skip, ngrams=ngrams)
     _, gradients, _ = model.loss_and_gradients(inputs, targets, state)
 
     def loss():

@@ -95,7 +95,7 @@ def measure(model: CharModel, ids: Ids, lags: int = LAGS, lanes: int = LANES) ->
     for t in range(steps):
         states.append(model.forward(window[t : t + 1], states[t], workspace))
 
-    L, S, B, H = states[0].shape
+    L, (_, S, B, H) = model.config.layers, states[0].shape
     norms, forget = np.empty((lags, L, S)), np.empty((lags, L))
     product = np.ones((L, B, H))
     gradients, dstate = model.parameters.like(), np.zeros_like(states[0])
@@ -108,7 +108,7 @@ def measure(model: CharModel, ids: Ids, lags: int = LAGS, lanes: int = LANES) ->
         scale, targets = float(lag == 1), window[t + 1 : t + 2]
         with np.errstate(over="ignore", invalid="ignore"):
             dstate = model.backward(targets, workspace, gradients, scale, dstate=dstate)
-            norms[lag - 1] = np.linalg.norm(dstate, axis=-1).mean(axis=-1)
+            norms[lag - 1] = np.linalg.norm(dstate[:L], axis=-1).mean(axis=-1)
         forget[lag - 1] = product.mean(axis=(1, 2))
         if not np.isfinite(norms[lag - 1]).all():
             raise CharlstmError(f"the gradient overflows float64 at lag {lag}: lower --lags")
@@ -255,7 +255,7 @@ def random_ids(vocab: Vocab, lags: int = LAGS, seed: int = 0) -> Ids:
 def _in_float64(model: CharModel) -> CharModel:
     """A copy, which reads lines as any text: with the state of the line before."""
     copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab)
-    copy.parameters.vector[...] = model.parameters.vector
+    copy.parameters.copy_from(model.parameters)
     return copy
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import kernels
 from ..arrays import Array, Ids
+from .ngrams import add_ngrams
 
 
 def head_shapes(K: int, V: int) -> dict[str, tuple[int, ...]]:
@@ -21,10 +22,20 @@ def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -
 
 
 def log_probabilities(
-    parameters: Mapping[str, Array], x: Array, out: Array, precision: str = "float32"
+    parameters: Mapping[str, Array],
+    x: Array,
+    out: Array,
+    precision: str = "float32",
+    table: Array | None = None,
+    rows: Ids | None = None,
 ) -> None:
-    """Write log softmax(x W + b) into out (N, V), for x (N, K)."""
+    """Write log softmax(x W + b) into out (N, V), for x (N, K).
+
+    table, rows (N, n): of n-grams, whose entries are added to the logits.
+    """
     kernels.project(x, parameters["W"], out, precision)
+    if table is not None and rows is not None:
+        add_ngrams(table, rows, out)
     kernels.log_softmax(out, parameters["b"])
 
 
