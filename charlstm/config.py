@@ -22,7 +22,14 @@ MAX_NGRAMS = 16
 MAX_NGRAM_SLOTS = 2**24
 # Of some other numbers: what is calculated with them is to stay finite, to fit into 64 bits, and a
 # rate into float32.
-LARGEST = {"lr": 1e38, "ngram_lr": 1e38, "seed": 2**128 - 1, "workers": 1024, "minutes": 1e7, "epochs": 1e9}
+LARGEST = {
+    "lr": 1e38,
+    "ngram_lr": 1e38,
+    "seed": 2**128 - 1,
+    "workers": 1024,
+    "minutes": 1e7,
+    "epochs": 1e9,
+}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,13 @@ SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 CHARACTERS_TO_READ = 1_900_000
 MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
 
+# The table of n-grams: its longest context, rows by the size of the text, most weights (34 MB), and
+# the rows below which so many symbols, as words are, leave it no use.
+NGRAMS = 6
+CHARACTERS_A_SLOT = 14
+MOST_NGRAM_WEIGHTS = 2**23
+FEWEST_SLOTS = 1024
+
 # Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
 OPERATIONS = 20e12
 MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
@@ -89,7 +96,8 @@ def choose(
 
     operations: what there is time for.
     """
-    model = ModelConfig(**{"hidden": SIZES[0][1], "layers": 1, **model_options})
+    table = _ngrams(characters, symbols)
+    model = ModelConfig(**{"hidden": SIZES[0][1], "layers": 1, **table, **model_options})
     # tells a bad option before it is calculated with; an end is chosen below, if cosine needs one
     TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
@@ -131,6 +139,14 @@ def choose(
     train = TrainConfig(**{**chosen, **train_options})
     resolve_precision(train.precision, model)  # refuses what this model cannot do
     return model, train
+
+
+def _ngrams(characters: int, symbols: int) -> dict[str, int]:
+    """The table of n-grams for a text."""
+    most = MOST_NGRAM_WEIGHTS // symbols
+    if most < FEWEST_SLOTS:
+        return {"ngrams": 0}
+    return {"ngrams": NGRAMS, "ngram_slots": min(most, max(1, characters // CHARACTERS_A_SLOT))}
 
 
 def _largest(

@@ -78,9 +78,10 @@ class RunDisplay:
             f"{event['train_characters']:,} to train on, "
             f"{event['validation_characters']:,} to validate"
         )
+        table = f", contexts of 2 to {model['ngrams']} {unit}s" if model["ngrams"] else ""
         self._say(
             f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} "
-            f"{model['cell'].upper()} units{skips}, {event['parameters']:,} parameters, "
+            f"{model['cell'].upper()} units{skips}{table}, {event['parameters']:,} parameters, "
             f"{ratio:.2f} for each {unit} of training text"
         )
         dropout = f"dropout {config['dropout']:g}"

@@ -10,7 +10,7 @@ from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
 from .optimizers import MOMENTS
 from .parallel import available_cores
-from .parameters import Shapes
+from .parameters import TABLE, Shapes, dense_size
 
 # Numbers that a layer keeps of each unit at each step: gates, states, and what comes of them.
 KEPT = {"lstm": 7, "gru": 5, "rnn": 2}
@@ -39,11 +39,10 @@ def require_memory(needed: int, what: str, advice: str) -> None:
 def require_memory_for(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
     """Refuse a model of whose parameters so many copies cannot fit."""
     require_memory(
-        copies
-        * sum(math.prod(shape) for shape in shapes.values())
+        (copies * dense_size(shapes) + math.prod(shapes.get(TABLE, (0,))))
         * (8 if model.dtype == "float64" else 4),
         f"a model of {model.layers} x {model.hidden} units",
-        "take smaller --hidden or --layers",
+        "take smaller --hidden, --layers or --ngram-slots",
     )
 
 
@@ -59,10 +58,10 @@ def require_memory_to_train(
         lanes, window = min(config.lanes, symbols), min(config.window, STEPS_ROUNDED_TO)
     workers = min(config.workers or available_cores(), lanes)
     copies = 1 + workers + len(MOMENTS[config.optimizer]) + bool(config.average)
-    weights = copies * sum(math.prod(shape) for shape in shapes.values())
+    weights = copies * dense_size(shapes) + math.prod(shapes.get(TABLE, (0,)))
     activations = lanes * window * (V + model.layers * KEPT[model.cell] * model.hidden)
     require_memory(
         (weights + activations) * (8 if model.dtype == "float64" else 4),
         f"training {model.layers} x {model.hidden} units on {V:,} distinct symbols",
-        "take smaller --hidden, --layers, --lanes or --window, or --level byte",
+        "take smaller --hidden, --layers, --ngram-slots, --lanes or --window, or --level byte",
     )

@@ -49,10 +49,13 @@ class Metrics:
         else:
             self.waiting, self.problem = [], ""
 
-    def forget_after(self, step: int) -> None:
-        """Drop the events of later steps."""
+    def forget_after(self, step: int, evaluated: bool = True) -> None:
+        """Drop the events of later steps, and what was told since an evaluation not made yet.
+
+        evaluated: whether the evaluation of the step itself, if it has one, is done.
+        """
         self.waiting = [event for event in self.waiting if event["step"] <= step]
-        forget_events_after(self.path, step)
+        forget_events_after(self.path, step, evaluated)
 
 
 def _write_whole(file: FileIO, lines: bytes) -> None:
@@ -92,14 +95,17 @@ def read_events(path: Path) -> Iterator[tuple[Event, int]]:
         raise CharlstmError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def forget_events_after(path: Path, step: int) -> None:
+def forget_events_after(path: Path, step: int, evaluated: bool = True) -> None:
     """Cut off the events of later steps, and what is none at the end.
+
+    Without `evaluated` also those from an evaluation of the step on, which will be made again.
 
     Nothing is written anew: that takes no room on the disk, and none of it can be half done.
     """
     kept = 0
     for event, end in read_events(path):
-        if event["step"] > step:
+        is_later = event["step"] > step
+        if is_later or (event["step"] == step and event.get("event") == "eval" and not evaluated):
             break
         kept = end
     try:

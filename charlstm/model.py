@@ -19,7 +19,6 @@ from .layers.head import (
     head_shapes,
     log_probabilities,
 )
-from .memory import require_memory_for
 from .layers.ngrams import (
     layers_of_recent,
     ngram_rows,
@@ -28,6 +27,7 @@ from .layers.ngrams import (
     symbol_codes,
     write_recent,
 )
+from .memory import require_memory_for
 from .parameters import TABLE, Parameters
 from .precision import resolve_precision
 from .randomness import generator
@@ -103,7 +103,7 @@ class CharModel:
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
         self._recent = max(0, config.ngrams - 1)  # symbols that it sees before the last one
-        self._codes = symbol_codes(vocab.symbols) if config.ngrams else None
+        self._codes = symbol_codes(vocab.symbols if config.ngrams else ())
         if seed is None:
             return
         rng = generator(seed, "weights")
@@ -207,9 +207,9 @@ class CharModel:
         scale: one factor, or one for each target, (T * B). masks: those of the forward pass.
 
         targets (T, B); gradients are overwritten, that of TABLE only if it is among them: a step
-        that changes few rows of it finds them in the workspace. dstate (L, S, B, H) is the gradient that
-        reaches the last state from outside, none under truncation. Uses up the activations and
-        returns the gradient of the state before the window.
+        that changes few rows of it finds them in the workspace. dstate (L, S, B, H) is the gradient
+        that reaches the last state from outside, none under truncation. Uses up the activations
+        and returns the gradient of the state before the window.
         """
         w = workspace
         scales = np.empty(targets.size, self.config.dtype)

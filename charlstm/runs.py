@@ -286,7 +286,7 @@ class Run:
             self.eval_every = whole(training, "eval_every", least=1)
         self.pace.restore(training["pace"])
         remove_unfinished(self.folder)
-        self.saver.metrics.forget_after(self.trainer.steps_done)
+        self.saver.metrics.forget_after(self.trainer.steps_done, evaluated=not self.losses)
 
     def _restore_evaluations(self, training: dict[str, Any]) -> None:
         self.validation.restore(training["validation"])

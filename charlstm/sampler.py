@@ -10,6 +10,7 @@ from . import kernels
 from .arrays import Array, Ids
 from .config import ModelConfig
 from .errors import CharlstmError
+from .layers.ngrams import recent_codes, symbol_codes
 from .memory import require_memory
 from .parallel import Workers, available_cores, share
 from .parameters import Parameters
@@ -136,12 +137,15 @@ def _generate_natively(
     # a thread is worth its while for a few samples at least
     workers = Workers(min(available_cores(), -(-len(ids) // SAMPLES_A_WORKER)))
     shares = [share(len(ids), workers.count, k) for k in range(workers.count)]
+    codes = symbol_codes(model.vocab.symbols)
+    recent = recent_codes(state[model.config.layers :], model.config.ngrams, codes)
     parts = [
         kernels.NativeGeneration(
-            model.config, model.parameters, ids[own], state[:, :, own], end, **asdict(sampling)
+            model.config, model.parameters, ids[own], state[:, :, own], end, codes, recent[own],
+            **asdict(sampling),
         )
         for own in shares
-    ]
+    ]  # fmt: skip
     steps = 1  # the first symbol comes at once
     while True:
         uniforms = rng.random((steps, len(ids)))

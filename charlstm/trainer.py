@@ -14,8 +14,8 @@ from .dropout import Dropout, Masks
 from .errors import CharlstmError
 from .layers import CELLS
 from .layers.head import cross_entropy
-from .model import CharModel, Workspace
 from .layers.ngrams import layers_of_recent
+from .model import CharModel, Workspace
 from .optimizers import MOMENTS, RowAdaGrad, average_weights, blocks, make_optimizer
 from .parallel import Workers, available_cores, one_blas_thread, share
 from .parameters import TABLE, Shapes, dense_size

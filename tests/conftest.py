@@ -54,6 +54,9 @@ def _unskipped(report):
 SMALL = {
     "hidden": 16,
     "layers": 2,
+    "ngrams": 3,
+    "ngram_slots": 60,
+    "ngram_lr": 0.02,
     "lanes": 16,
     "window": 12,
     "dropout": 0.2,

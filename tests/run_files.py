@@ -18,7 +18,7 @@ def arrays_of(path):
 
 
 def weights_of(path):
-    return load_checkpoint(path).model.parameters.vector.tobytes()
+    return b"".join(array.tobytes() for array in load_checkpoint(path).model.parameters.values())
 
 
 def average_of(path):

@@ -87,7 +87,7 @@ def test_train_says_what_it_does_on_standard_error_and_the_result_on_standard_ou
     err = result.stderr
     text = text_file.read_text()
     assert f"{len(text):,} characters, {len(set(text))} distinct" in err
-    parameters = len(charlstm.load(folder).parameters.vector)
+    parameters = charlstm.load(folder).parameters.count
     ratio = parameters / int(len(text) * 0.9)
     assert f"{parameters:,} parameters, {ratio:.2f} for each character" in err
     assert "seed 5" in err and "step 4: training" in err and "the best so far" in err
@@ -477,7 +477,7 @@ def test_info_tells_what_a_run_and_a_file_hold(cli, trained):
     about = json.loads(cli("info", "-r", trained, "--json").stdout)
     model = charlstm.load(trained)
     assert about["model"]["hidden"] == 32
-    assert about["parameters"] == len(model.parameters.vector)
+    assert about["parameters"] == model.parameters.count
     assert (about["level"], about["vocabulary"]) == ("char", len(model.vocab))
     assert about["symbols"] == model.vocab.characters
     assert about["progress"]["step"] == about["progress"]["total_steps"] == 250

@@ -5,6 +5,7 @@ import pytest
 from oracles import relative_error
 
 from charlstm import CharModel, ModelConfig, Vocab, kernels
+from charlstm.layers.ngrams import recent_codes, symbol_codes, write_recent
 from charlstm.sampler import Sampling, stream_texts
 
 if kernels.BACKEND != "native":
@@ -13,11 +14,16 @@ if kernels.BACKEND != "native":
 VOCAB = Vocab.from_text("\n abcdefghijklmnopqrstuvwxyz.,'")
 
 
-def make(hidden=24, layers=2, lines=False, skip=False, seed=1):
-    config = ModelConfig(hidden=hidden, layers=layers, lines=lines, skip=skip)
+def make(hidden=24, layers=2, lines=False, skip=False, seed=1, ngrams=0):
+    config = ModelConfig(
+        hidden=hidden, layers=layers, lines=lines, skip=skip, ngrams=ngrams, ngram_slots=5_000
+    )
     model = CharModel(config, VOCAB, seed=seed)
     model.parameters["head.W"] *= 4  # as sure of itself as a trained one
     model.parameters["head.b"] = np.random.default_rng(seed).normal(size=len(VOCAB))
+    if ngrams:
+        table = model.parameters["ngrams.W"]
+        table[...] = np.random.default_rng(seed).normal(0, 0.7, table.shape)
     return model
 
 
@@ -40,27 +46,29 @@ def texts(model, monkeypatch, native, **options):
     ],
 )
 @pytest.mark.parametrize("count", [1, 13])
-def test_texts_equal_those_of_the_numpy_loop(monkeypatch, sampling, count):
+@pytest.mark.parametrize("ngrams", [0, 5])
+def test_texts_equal_those_of_the_numpy_loop(monkeypatch, sampling, count, ngrams):
     options = {"length": 2000 if count == 1 else 200, "count": count, "sampling": sampling}
-    model = make()
+    model = make(ngrams=ngrams, seed=1 + ngrams)
     for seed in range(3):
         native = texts(model, monkeypatch, True, seed=seed, **options)
         assert native == texts(model, monkeypatch, False, seed=seed, **options)
         assert len(set(native)) == (1 if sampling.temperature == 0 else count)
 
 
-@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 2), (True, 16)])
 @pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (16, 3), (33, 2), (130, 1)])
-def test_odd_sizes(monkeypatch, hidden, layers, skip):
-    model = make(hidden, layers, skip=skip)
+def test_odd_sizes(monkeypatch, hidden, layers, skip, ngrams):
+    model = make(hidden, layers, skip=skip, ngrams=ngrams)
     for count in (1, 4):
         options = {"length": 150, "count": count, "seed": 5, "prime": "the "}
         native = texts(model, monkeypatch, True, **options)
         assert native == texts(model, monkeypatch, False, **options)
 
 
-def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch):
-    model = make(lines=True)
+@pytest.mark.parametrize("ngrams", [0, 4])
+def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch, ngrams):
+    model = make(lines=True, ngrams=ngrams)
     model.parameters["head.b"][0] += 3  # many line ends
     options = {"length": 500, "seed": 2, "count": 3}
     native = texts(model, monkeypatch, True, **options)
@@ -68,15 +76,18 @@ def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch):
     assert native[0].count("\n") > 20
 
 
-@pytest.mark.parametrize("skip", [False, True])
-def test_logits_along_a_text(skip):
+@pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 6)])
+def test_logits_along_a_text(skip, ngrams):
     """The state and the last logits after 300 symbols, to 1e-5 of the NumPy step's."""
-    model = make(hidden=40, skip=skip)
+    model = make(hidden=40, skip=skip, ngrams=ngrams)
     rng = np.random.default_rng(0)
     state = rng.normal(0, 0.3, model.initial_state(2).shape).astype(np.float32)
+    write_recent(rng.integers(len(VOCAB) + 1, size=(max(0, ngrams - 1), 2)), state[2:])
+    codes = symbol_codes(VOCAB.symbols)
     ids = np.array([3, 4])
     generation = kernels.NativeGeneration(
-        model.config, model.parameters, ids, state, -1,
+        model.config, model.parameters, ids, state, -1, codes,
+        recent_codes(state[2:], ngrams, codes),
         temperature=1.0, top_k=0, top_p=1.0, min_p=0.0,
     )  # fmt: skip
     for _ in range(300):
@@ -85,5 +96,7 @@ def test_logits_along_a_text(skip):
         logits = generation._kept["logits"].reshape(2, -1)
         mine = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         assert relative_error(mine, log_probs) < 1e-5
-    assert relative_error(generation._kept["h"], state[:, 0]) < 1e-5
-    assert relative_error(generation._kept["c"], state[:, 1]) < 1e-5
+    assert relative_error(generation._kept["h"], state[:2, 0]) < 1e-5
+    assert relative_error(generation._kept["c"], state[:2, 1]) < 1e-5
+    recent = recent_codes(state[2:], ngrams, codes)
+    assert np.array_equal(generation._kept["recent"], recent)

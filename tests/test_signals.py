@@ -10,7 +10,7 @@ from conftest import SMALL, make_text
 from run_files import LAST, assert_as_whole, events_of
 
 import charlstm
-from charlstm import corpus, validation
+from charlstm import corpus, runs, validation
 from charlstm.checkpoint import load_checkpoint
 
 ENDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
@@ -77,6 +77,29 @@ def test_an_evaluation_is_given_up_and_made_upon_resumption(
     saved = load_checkpoint(folder / LAST)
     assert saved.progress["step"] == step and len(saved.training["losses"]) == 10
     assert charlstm.train(run=folder, resume=True).reason == "finished"
+    assert_as_whole(folder, whole)
+
+
+def test_an_evaluation_given_up_twice_is_told_once(whole, hard_text, tmp_path, monkeypatch):
+    """The second time the process ends after it told the evaluation, and before it saved that."""
+    folder, real = tmp_path / "run", validation.evaluate
+
+    def interrupted(*arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+        return real(*arguments, **options)
+
+    def die(*arguments):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(validation, "evaluate", interrupted)
+    assert charlstm.train(hard_text, folder, **SMALL).steps == 10
+    monkeypatch.undo()
+    monkeypatch.setattr(runs.Run, "_save_last", die)
+    with pytest.raises(SystemExit):
+        charlstm.train(run=folder, resume=True)
+    assert events_of(folder)[-1]["file"] == "best.safetensors"
+    monkeypatch.undo()
+    charlstm.train(run=folder, resume=True)
     assert_as_whole(folder, whole)
 
 

@@ -17,6 +17,8 @@ class _Generation(ctypes.Structure):
         *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "seen", "top_k", "line_end")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
         *((name, ctypes.c_void_p) for name in ("by_symbol", "b", "Wx", "Wh", "head_W", "head_b")),
+        *((name, ctypes.c_ssize_t) for name in ("ngrams", "slots")),
+        *((name, ctypes.c_void_p) for name in ("table", "codes", "recent")),
         *((name, ctypes.c_void_p) for name in ("h", "c", "ids", "next_h", "tanh_c", "gates")),
         *((name, ctypes.c_void_p) for name in ("head_x", "logits", "probabilities", "ranks")),
     )
@@ -25,9 +27,13 @@ class _Generation(ctypes.Structure):
 class NativeGeneration:
     """Samples of an LSTM in float32, side by side, from where their states stand.
 
-    parameters: the model's, by name; packed now, so that later changes do not count.
+    parameters: the model's, by name; packed now, so that later changes do not count, but for
+        those of the table of n-grams.
     ids (B,): the last symbol of each sample. state (L, 2, B, H): the state before it.
     line_end: the id that clears the state of a model of lines, or -1.
+    codes (1 + V,) of nothing and of each symbol in the hash of n-grams, and those before the last
+        symbol of each sample, recent (B, n), newest first: see layers/ngrams.py; both empty
+        without n-grams.
     """
 
     def __init__(
@@ -37,6 +43,8 @@ class NativeGeneration:
         ids: Ids,
         state: Array,
         line_end: int,
+        codes: Ids,
+        recent: Ids,
         *,
         temperature: float,
         top_k: int,
@@ -64,8 +72,13 @@ class NativeGeneration:
             Wh=self._pointers("Wh", [self._packed(parameters, f"{k}Wh") for k in layers]),
             head_W=self._packed(parameters, "head.W"),
             head_b=self._keep("head_b", parameters["head.b"]),
-            h=self._keep("h", state[:, 0]),
-            c=self._keep("c", state[:, 1]),
+            ngrams=config.ngrams,
+            slots=config.ngram_slots,
+            table=self._table(parameters),
+            codes=self._keep("codes", codes, np.uint64),
+            recent=self._keep("recent", recent, np.uint64),
+            h=self._keep("h", state[:L, 0]),
+            c=self._keep("c", state[:L, 1]),
             ids=self._keep("ids", ids, np.int64),
             next_h=self._keep("next_h", np.zeros((B, H))),
             tanh_c=self._keep("tanh_c", np.zeros((B, H))),
@@ -90,6 +103,13 @@ class NativeGeneration:
         """The address of a contiguous copy that lives as long as this object."""
         self._kept[name] = np.array(array, dtype, order="C")
         return self._kept[name].ctypes.data
+
+    def _table(self, parameters: Mapping[str, Array]) -> int:
+        """The address of the table of n-grams, which is not copied; 0 if there is none."""
+        if "ngrams.W" not in parameters:
+            return 0
+        self._kept["table"] = np.ascontiguousarray(parameters["ngrams.W"])
+        return self._kept["table"].ctypes.data
 
     def _by_symbol(self, parameters: Mapping[str, Array], k: int) -> int:
         """The address of what a symbol adds to layer k's gates; 0 if it sees no symbols."""

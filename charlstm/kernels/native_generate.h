@@ -21,6 +21,11 @@ typedef struct {
   const float **Wh;        /* of each layer: (H, 4H), packed by pack_gates */
   const float *head_W;     /* (seen * H, V), packed by pack_columns */
   const float *head_b;     /* (V) */
+  ptrdiff_t ngrams, slots; /* the longest context of the table of n-grams, or 0; its rows */
+  const float *table;      /* (slots, V) */
+  const unsigned long long *codes; /* (1 + V): of nothing and of each symbol, in a hash */
+  unsigned long long *recent; /* (B, ngrams - 1): the codes before the last symbol's, newest first,
+                                 in and out */
   float *h, *c;            /* (L, B, H): the state, in and out */
   long long *ids;          /* (B): the last symbol of each sample, in and out */
   float *next_h, *tanh_c;  /* (B, H) scratch */
@@ -41,6 +46,23 @@ static int compare_ranks(const void *a, const void *b) {
   const struct Rank *x = a, *y = b;
   if (x->probability != y->probability) return x->probability > y->probability ? -1 : 1;
   return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Add to the logits (V) of sample b what the table of n-grams has: the twin of layers/ngrams.py.
+ * Then its last symbol is one of those before. */
+static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
+  const unsigned long long multiplier = 0x9E3779B97F4A7C15ull;
+  unsigned long long *recent = s->recent + b * (s->ngrams - 1), last = s->codes[1 + s->ids[b]];
+  unsigned long long hash = last * multiplier;
+  for (ptrdiff_t back = 1; back < s->ngrams; back++) {
+    hash = (hash + recent[back - 1]) * multiplier;
+    const unsigned long long mixed = (hash ^ hash >> 32) * multiplier;
+    const ptrdiff_t slot = (ptrdiff_t)((mixed >> 32) * (unsigned long long)s->slots >> 32);
+    const float *row = s->table + slot * s->V;
+    for (ptrdiff_t k = 0; k < s->V; k++) logits[k] += row[k];
+  }
+  memmove(recent + 1, recent, (size_t)(s->ngrams - 2) * sizeof *recent);
+  recent[0] = last;
 }
 
 /* The id that a uniform number draws from the logits, by the filters of sampler.probabilities. */
@@ -131,6 +153,9 @@ void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms
         for (ptrdiff_t layer = 0; layer < s->L; layer++) {
           memset(s->h + (layer * B + b) * H, 0, (size_t)H * sizeof(float));
           memset(s->c + (layer * B + b) * H, 0, (size_t)H * sizeof(float));
+          if (s->ngrams)
+            memset(s->recent + b * (s->ngrams - 1), 0,
+                   (size_t)(s->ngrams - 1) * sizeof *s->recent);
         }
     for (ptrdiff_t layer = 0; layer < s->L; layer++) {
       const float *by_symbol = s->by_symbol[layer];
@@ -143,6 +168,8 @@ void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms
         memcpy(s->head_x + b * K + k * H, s->h + ((s->L - s->seen + k) * B + b) * H,
                (size_t)H * sizeof(float));
     NAME(dense)(B, K, s->V, s->head_x, s->head_W, s->head_b, s->logits);
+    if (s->ngrams)
+      for (ptrdiff_t b = 0; b < B; b++) add_ngrams(s, b, s->logits + b * s->V);
     for (ptrdiff_t b = 0; b < B; b++)
       s->ids[b] = out[step * B + b] =
           draw(s, s->logits + b * s->V, uniforms[step * B + b]);

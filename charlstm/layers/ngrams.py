@@ -79,6 +79,14 @@ def read_recent(state: Array, longest: int, V: int) -> Ids:
     return recent
 
 
+def recent_codes(state: Array, longest: int, codes: Ids) -> Ids:
+    """The codes of the symbols before the last, (B, longest - 1), newest first."""
+    if not longest:
+        return np.empty((state.shape[2], 0), np.uint64)
+    recent: Ids = codes[read_recent(state, longest, len(codes) - 1)][::-1].T
+    return recent
+
+
 def write_recent(recent: Ids, state: Array) -> None:
     """Overwrite the further layers of a state with ids plus one, (longest - 1, B)."""
     layers, parts, B, H = state.shape
