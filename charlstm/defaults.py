@@ -19,7 +19,7 @@ SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 # A model is not too large for a budget in which it can read so many characters: times the cube root
 # of the budget in tera-operations. With ten times the budget both model and text should be larger.
-CHARACTERS_TO_READ = 1_900_000
+CHARACTERS_TO_READ = 2_600_000
 MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
 
 # The table of n-grams: its longest context, rows by the size of the text, most weights (34 MB), and
@@ -33,7 +33,8 @@ FEWEST_SLOTS = 1024
 OPERATIONS = 20e12
 MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
 
-DROPOUT_PER_DOUBLING = 0.1  # of the passes over the text: those seen once need none
+DROPOUT_PER_DOUBLING = 0.1  # of the passes over the text: those seen once need none;
+DROPOUT_BESIDE_TABLE = 0.05  # beside a table of n-grams, which leaves less to be learned by heart
 MOST_DROPOUT = 0.5
 
 LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
@@ -132,7 +133,8 @@ def choose(
             steps = chosen["steps"] = min(steps, most)
     chosen["warmup"] = min(chosen["warmup"], steps // 10)
     passes = steps * per_step / characters
-    dropout = DROPOUT_PER_DOUBLING * math.log2(max(1.0, passes))
+    per_doubling = DROPOUT_BESIDE_TABLE if model.ngrams else DROPOUT_PER_DOUBLING
+    dropout = per_doubling * math.log2(max(1.0, passes))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(MOST_DROPOUT, dropout), 2)
     if model.layers > 1:
         chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)

@@ -30,7 +30,7 @@ def test_every_kind_of_model_has_a_speed(options):
     assert 1e8 < speed.operations_per_second(ModelConfig(**options), TrainConfig()) < 1e14
 
 
-@pytest.mark.parametrize(("rate", "hidden"), [(2e9, 64), (1e11, 256), (1e12, 512)])
+@pytest.mark.parametrize(("rate", "hidden"), [(2e9, 64), (1e11, 192), (1e12, 448)])
 def test_with_a_time_budget_a_faster_machine_gets_a_larger_model(
     rate, hidden, monkeypatch, tmp_path
 ):
