@@ -25,7 +25,7 @@ MOST_WEIGHTS = 4  # for each character of training text; with more, too much is 
 # The table of n-grams: its longest context, rows by the size of the text, most weights (34 MB), and
 # the rows below which so many symbols, as words are, leave it no use.
 NGRAMS = 6
-CHARACTERS_A_SLOT = 14
+CHARACTERS_A_SLOT = 2
 MOST_NGRAM_WEIGHTS = 2**23
 FEWEST_SLOTS = 1024
 

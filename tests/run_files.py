@@ -8,6 +8,7 @@ from safetensors.numpy import load_file
 
 import charlstm
 from charlstm.checkpoint import load_checkpoint
+from charlstm.parameters import TABLE
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 
@@ -22,7 +23,9 @@ def weights_of(path):
 
 
 def average_of(path):
-    return load_checkpoint(path).arrays["average"].tobytes()
+    """What `best` holds if the average is better: it shares the table of n-grams."""
+    saved = load_checkpoint(path)
+    return saved.arrays["average"].tobytes() + saved.model.parameters[TABLE].tobytes()
 
 
 def events_of(folder):

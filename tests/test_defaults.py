@@ -53,7 +53,7 @@ def test_a_time_budget_leaves_the_end_to_the_clock():
 
 def test_what_is_given_is_kept():
     model, train = choose(1_000_000, {"hidden": 7}, {"lr": 0.5, "epochs": 2.0, "dropout": 0.0})
-    assert model == ModelConfig(hidden=7, layers=1, ngrams=6, ngram_slots=71_428)
+    assert model == ModelConfig(hidden=7, layers=1, ngrams=6, ngram_slots=83_886)
     assert (train.lr, train.epochs, train.dropout, train.steps) == (0.5, 2.0, 0.0, None)
     assert train.weight_dropout == 0.05  # for two passes
     assert choose(1_000_000, {"ngrams": 0}, {"epochs": 2.0})[1].weight_dropout == 0.1
@@ -65,9 +65,9 @@ def test_the_table_of_ngrams_follows_text_and_vocabulary():
         model = choose(characters, given, {}, symbols=symbols)[0]
         return model.ngrams, model.ngram_slots
 
-    assert table(140_000, 60) == (6, 10_000)
+    assert table(140_000, 60) == (6, 70_000)
     assert table(10**9, 60) == (6, 2**23 // 60)  # at most 34 MB
-    assert table(10, 60) == (6, 1)
+    assert table(10, 60) == (6, 5)
     assert table(10**9, 2**13)[0] == 6 and table(10**9, 2**13 + 1)[0] == 0  # words, say
     assert table(140_000, 60, ngrams=3, ngram_slots=77) == (3, 77)
     assert table(140_000, 60, ngrams=0)[0] == 0
