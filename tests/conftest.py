@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 
 pytest.register_assert_rewrite("run_files")
+
+# A shell starts what runs in its background with SIGINT ignored, and so would every process that
+# the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REQUIRE_ALL = os.environ.get("CHARLSTM_REQUIRE_ALL") == "1"  # a skipped test is then a failure
 
