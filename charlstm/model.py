@@ -49,7 +49,7 @@ class Workspace:
     dseen: Array  # as seen: its gradient
     dout: Array  # (T, B, H): the gradient on its way down
     precision: str  # of the operands of matrix products: see kernels.operands
-    ngram_rows: Ids  # (T * B, n): of the table of n-grams; n is 0 where there is none
+    ngram_rows: Ids  # (T * B, n): those of the table of n-grams that forward found; n is 0 without
 
 
 def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
@@ -102,7 +102,6 @@ class CharModel:
         self.parameters = Parameters(shapes, config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
-        self._recent = max(0, config.ngrams - 1)  # symbols that it sees before the last one
         self._codes = symbol_codes(vocab.symbols if config.ngrams else ())
         if seed is None:
             return
@@ -146,7 +145,7 @@ class CharModel:
             dseen=dseen,
             dout=dout,
             precision=precision,
-            ngram_rows=np.empty((T * B, self._recent), np.intp),
+            ngram_rows=np.empty((T * B, 0), np.intp),
         )
 
     def forward(

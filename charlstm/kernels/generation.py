@@ -7,6 +7,7 @@ import numpy as np
 
 from ..arrays import Array, Ids
 from ..config import ModelConfig
+from ..parameters import TABLE
 from . import library, native
 
 
@@ -106,9 +107,9 @@ class NativeGeneration:
 
     def _table(self, parameters: Mapping[str, Array]) -> int:
         """The address of the table of n-grams, which is not copied; 0 if there is none."""
-        if "ngrams.W" not in parameters:
+        if TABLE not in parameters:
             return 0
-        self._kept["table"] = np.ascontiguousarray(parameters["ngrams.W"])
+        self._kept["table"] = np.ascontiguousarray(parameters[TABLE])
         return self._kept["table"].ctypes.data
 
     def _by_symbol(self, parameters: Mapping[str, Array], k: int) -> int:

@@ -19,11 +19,6 @@ MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio (Knuth 1998, secti
 NOTHING = 0  # the code of what comes before a text
 
 
-def ngram_shapes(slots: int, V: int) -> dict[str, tuple[int, ...]]:
-    """The table of so many rows."""
-    return {"W": (slots, V)}
-
-
 def symbol_codes(symbols: Sequence[str]) -> Ids:
     """What stands for nothing and for each symbol in a hash, (1 + V,), whatever the vocabulary."""
     codes = [NOTHING]
