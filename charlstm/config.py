@@ -131,9 +131,10 @@ class DynamicConfig:
     """
 
     segment: int = 20  # predictions between two steps of the weights
-    rate: float = 1e-3  # the step of a weight whose gradient has its usual size
+    rate: float = 1.5e-3  # the step of a weight whose gradient has its usual size
     decay: float = 1e-3  # the part of its way back to the trained weights that each step goes
     epsilon: float = 0.1  # keeps weights whose usual gradient is tiny from leaping
+    ngram_lr: float = 0.25  # of the table of n-grams, in nats; 0 leaves it as it is
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -141,6 +142,7 @@ class DynamicConfig:
         _require(self, "rate", 0 <= self.rate <= 1, "0 to 1")
         _require(self, "decay", 0 <= self.decay <= 1, "0 to 1")
         _require(self, "epsilon", self.epsilon > 0, "above 0")
+        _require(self, "ngram_lr", 0 <= self.ngram_lr <= 100, "0 to 100")
 
 
 Config = TypeVar("Config", ModelConfig, TrainConfig)

@@ -8,6 +8,9 @@ root mean square over training text, a number for each weight, and w0 the traine
 
 That is the paper's rule but for epsilon, here a part of mean(R) so that it means the same for
 every model.
+
+A table of n-grams, of whose rows a segment meets few, goes on as in training: by AdaGrad, as if
+each row had had NGRAM_SQUARES of squared gradients so far, and with no way back.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,8 +24,9 @@ from .config import DynamicConfig
 from .errors import CharlstmError
 from .layers.head import cross_entropy
 from .model import CharModel, Workspace
-from .optimizers import blocks
+from .optimizers import RowAdaGrad, blocks
 from .parallel import Workers, one_blas_thread, share
+from .parameters import TABLE
 from .randomness import generator
 from .sampler import Sampling, generate, line_end, start_ids
 from .scorer import TEXTS_AT_ONCE, Loss, Score, with_start
@@ -30,6 +34,8 @@ from .scorer import TEXTS_AT_ONCE, Loss, Score, with_start
 # What of a training text is enough to measure gradients on: so many places, evenly spread, and
 # so many segments in a row at each.
 PLACES, SEGMENTS_EACH = 8, 32
+
+NGRAM_SQUARES = 4.0  # a prediction adds 2 at most, where it was sure of another symbol
 
 Progress = Callable[[int], None]
 
@@ -194,6 +200,11 @@ class _Reader:
         scale = 1 / len(self._targets)
         self.model.backward(self._targets, self._workspace(), self._gradients, scale)
 
+    def table_gradient(self) -> tuple[Ids, Array]:
+        """After find_gradient, of the sum of the losses: rows (n, contexts), for each (n, V)."""
+        workspace = self._workspace()
+        return workspace.ngram_rows, workspace.log_probs * len(self._targets)
+
     def _workspace(self) -> Workspace:
         n = len(self._targets)
         if n not in self._workspaces:
@@ -206,12 +217,16 @@ class _Follower:
 
     def __init__(self, dynamic: DynamicEvaluation, workers: Workers) -> None:
         self._dynamic, self._workers = dynamic, workers
-        copy = CharModel(dynamic.model.config, dynamic.model.vocab)
+        copy = CharModel(dynamic.model.config, dynamic.model.vocab, seed=None)
+        copy.parameters.copy_from(dynamic.model.parameters)
         self._reader = _Reader(copy)
-        copy.parameters.share_table(dynamic.model.parameters)
         self._weights = copy.parameters.vector
         self._trained = dynamic.model.parameters.vector
         self._spans = [share(len(self._weights), workers.count, k) for k in range(workers.count)]
+        self._table = self._table_optimizer = None
+        if TABLE in copy.parameters:
+            self._table = copy.parameters[TABLE]
+            self._table_optimizer = RowAdaGrad(self._table, NGRAM_SQUARES)
 
     def nats(self, ids: Ids) -> Array:
         """The nats (N,) of every id of a text but the first."""
@@ -220,7 +235,7 @@ class _Follower:
 
     def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
         """The nats (n,) of each segment of a text, which starts from the trained weights."""
-        np.copyto(self._weights, self._trained)
+        self._go_back()
         for number, (segment, begins) in enumerate(segments):
             if number:  # here and not after the loss, as nothing follows the last segment
                 self._reader.find_gradient()
@@ -233,6 +248,15 @@ class _Follower:
                 )
             yield nats
 
+    def _go_back(self) -> None:
+        """Take the trained weights: of the table, in the rows that have moved since."""
+        np.copyto(self._weights, self._trained)
+        if self._table is not None and self._table_optimizer is not None:
+            squares = self._table_optimizer.moments["ngrams"]
+            moved = np.flatnonzero(squares != NGRAM_SQUARES)
+            self._table[moved] = self._dynamic.model.parameters[TABLE][moved]
+            squares[moved] = NGRAM_SQUARES
+
     def _step(self, k: int) -> None:
         """Move the weights of worker k's span. Uses up the gradient there."""
         rates, decays = self._dynamic.rates, self._dynamic.decays
@@ -243,3 +267,8 @@ class _Follower:
             way_back *= decays[block]
             way_back -= g
             w += way_back
+        if self._table is not None and self._table_optimizer is not None:
+            rows, dlogits = self._reader.table_gradient()
+            span = share(len(self._table), self._workers.count, k)
+            rate = self._dynamic.config.ngram_lr
+            self._table_optimizer.update(self._table, span, rows, dlogits, rate)

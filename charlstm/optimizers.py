@@ -120,13 +120,14 @@ class RowAdaGrad:
     """For the table of n-grams, of which a step changes a few rows.
 
     AdaGrad (Duchi et al. 2011) with one sum of squares for each row, that of its gradients' norms:
-    the n-th step of a row is some 1 / sqrt(n) of its first one, whose norm is the rate.
+    the n-th step of a row is some 1 / sqrt(n) of its first one, whose norm is the rate, or less
+    where the sums do not start at 0.
     """
 
     epsilon = 1e-12
 
-    def __init__(self, table: Array) -> None:
-        self.moments = {"ngrams": np.zeros(len(table), table.dtype)}
+    def __init__(self, table: Array, start: float = 0.0) -> None:
+        self.moments = {"ngrams": np.full(len(table), start, table.dtype)}
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
         """Update those of table[span] that are among rows (N, n), for the gradient (N, V)."""

@@ -299,6 +299,12 @@ _DYNAMIC_OPTIONS = (
         type=float,
         help=f"How strongly the trained weights draw them back.  [default: {_DYNAMIC.decay:g}]",
     ),
+    click.option(
+        "--dynamic-ngram-lr",
+        type=float,
+        help="How fast the table of n-grams follows, in nats; 0: not at all.  "
+        f"[default: {_DYNAMIC.ngram_lr:g}]",
+    ),
 )
 
 
@@ -317,10 +323,12 @@ def dynamic_options(command: Command) -> Command:
 
     @wraps(command)
     def with_dynamic(*, dynamic: bool, **options: Any) -> Any:
-        given = {name: options.pop(f"dynamic_{name}") for name in ("rate", "decay")}
+        names = ("rate", "decay", "ngram_lr")
+        given = {name: options.pop(f"dynamic_{name}") for name in names}
         given = {name: value for name, value in given.items() if value is not None}
         if given and not dynamic:
-            raise click.UsageError(f"--dynamic-{next(iter(given))} goes with --dynamic")
+            name = next(iter(given)).replace("_", "-")
+            raise click.UsageError(f"--dynamic-{name} goes with --dynamic")
         settings = config.DynamicConfig(**given) if dynamic else None
         return command(dynamic=settings, **options)
 

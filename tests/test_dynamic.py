@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,7 +33,11 @@ def ids_of(model, length, seed=0):
 def make_model(**config):
     """Untrained, in float64, so that rounding hides nothing."""
     config = {"hidden": 7, "layers": 2, "dtype": "float64", **config}
-    return CharModel(ModelConfig(**config), Vocab.from_text("ab\ncd"), 3)
+    model = CharModel(ModelConfig(**config), Vocab.from_text("ab\ncd"), 3)
+    if "ngrams.W" in model.parameters:
+        table = model.parameters["ngrams.W"]
+        table[...] = np.random.default_rng(6).normal(size=table.shape)
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,8 @@ def by_the_paper(model, pieces, rms, rule):
     """
     w0 = model.parameters.vector.copy()
     copy = CharModel(model.config, model.vocab)
-    copy.parameters.vector[...] = w0
+    copy.parameters.copy_from(model.parameters)
+    squares = 4.0
     rms_norm = rms / rms.mean()
     decay = rule.decay * np.minimum(rms_norm, 1 / rule.decay) if rule.decay else 0
     nats, state = [], None
@@ -72,10 +78,23 @@ def by_the_paper(model, pieces, rms, rule):
         nats.append(loss * (len(ids) - 1))
         w, g = copy.parameters.vector, gradients.vector
         w[...] = w - rule.rate * g / (rms + rule.epsilon * rms.mean()) + decay * (w0 - w)
+        if "ngrams.W" in gradients:
+            g = gradients["ngrams.W"] * (len(ids) - 1)
+            squares = squares + (g**2).sum(axis=1, keepdims=True)
+            copy.parameters["ngrams.W"] -= rule.ngram_lr * g / np.sqrt(squares)
     return nats
 
 
-@pytest.mark.parametrize("config", [{}, {"cell": "gru"}, {"cell": "rnn", "layers": 1}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"cell": "gru"},
+        {"cell": "rnn", "layers": 1},
+        {"ngrams": 3, "ngram_slots": 11},
+        {"cell": "gru", "ngrams": 2, "ngram_slots": 1},
+    ],
+)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_losses_are_those_of_the_rule_step_by_step(config, workers):
     model = make_model(**config)
@@ -95,8 +114,9 @@ def test_losses_are_those_of_the_rule_step_by_step(config, workers):
     assert first.nats == pytest.approx(evaluate(model, ids[:7]).nats, rel=1e-12)
 
 
-def test_to_a_model_of_lines_each_begins_afresh_while_the_weights_go_on():
-    model = make_model(lines=True)
+@pytest.mark.parametrize("ngrams", [0, 3])
+def test_to_a_model_of_lines_each_begins_afresh_while_the_weights_go_on(ngrams):
+    model = make_model(lines=True, ngrams=ngrams, ngram_slots=50)
     text = "abcdabcdabc\n\nda\nb"
     ids, rms = model.vocab.encode(text), rms_of(model)
     pieces = [
@@ -157,7 +177,7 @@ def test_weights_that_do_not_move_give_the_static_loss(model):
     ids = model.vocab.encode(make_text(20, seed=8))
     rms = gradient_rms(model, ids)
     for decay in (0.0, 0.5):
-        still = DynamicEvaluation(model, rms, DynamicConfig(rate=0.0, decay=decay))
+        still = DynamicEvaluation(model, rms, DynamicConfig(rate=0.0, decay=decay, ngram_lr=0.0))
         assert still.evaluate(ids).nats == pytest.approx(evaluate(model, ids, lanes=1).nats, 1e-6)
     texts = ["the cat sees a dog.", "a dog", "", "my lord never finds our king. " * 4]
     for score, static in zip(still.score_texts(texts), score_texts(model, texts), strict=True):
@@ -200,6 +220,23 @@ def test_no_text_learns_from_another(dynamic):
         assert np.array_equal(one.nats, other.nats) and one.characters == len(texts[k])
     (alone,) = dynamic.score_texts([texts[6]])
     assert np.array_equal(alone.nats, scores[6].nats)
+
+
+def test_a_table_of_ngrams_follows_too_and_goes_back_for_the_next_text():
+    model = make_model(ngrams=4, ngram_slots=30)
+    before = model.parameters["ngrams.W"].copy()
+    rms, texts = rms_of(model), ["abcdabcdabcdabcd", "ddca\nb", "abcdabcdabcdabcd"]
+    dynamic = DynamicEvaluation(model, rms, RULE)
+    scores = list(dynamic.score_texts(texts))
+    assert np.array_equal(model.parameters["ngrams.W"], before)
+    assert np.array_equal(scores[0].nats, scores[2].nats)
+    still = DynamicEvaluation(model, rms, replace(RULE, ngram_lr=0.0))
+    (without,) = still.score_texts(texts[:1])
+    assert np.array_equal(without.nats[:6], scores[0].nats[:6])
+    assert scores[0].loss.nats < without.loss.nats - 0.5
+    fixed = DynamicEvaluation(model, rms, replace(RULE, rate=0.0, decay=0.0, ngram_lr=0.0))
+    (static,) = fixed.score_texts(texts[:1])
+    assert np.allclose(static.nats, model.score(texts[0]).nats, rtol=1e-12)
 
 
 def test_progress_counts_each_prediction_once(model, dynamic):
@@ -251,6 +288,7 @@ def test_a_rate_at_which_the_weights_run_away_is_told(model):
         ({"rate": float("nan")}, "rate must be a finite number"),
         ({"decay": 2}, "decay must be 0 to 1"),
         ({"epsilon": 0}, "epsilon must be above 0"),
+        ({"ngram_lr": -0.1}, "ngram_lr must be 0 to 100"),
     ],
 )
 def test_settings_are_validated(options, message):
@@ -260,7 +298,7 @@ def test_settings_are_validated(options, message):
 
 # -- the command line ----------------------------------------------------------------------------
 
-DEFAULTS = {"segment": 20, "rate": 0.001, "decay": 0.001, "epsilon": 0.1}
+DEFAULTS = {"segment": 20, "rate": 0.0015, "decay": 0.001, "epsilon": 0.1, "ngram_lr": 0.25}
 
 
 @pytest.fixture
@@ -287,9 +325,11 @@ def test_eval_scales_by_gradients_on_the_training_text(cli, trained, text_file, 
 def test_score_takes_the_same_options(cli, trained, measured):
     arguments = ("score", measured, "-r", trained)
     static = [json.loads(line) for line in cli(*arguments).stdout.splitlines()]
-    output = cli(*arguments, "--dynamic", "--dynamic-rate", 0, "--dynamic-decay", 0.5).stdout
+    settings = {**DEFAULTS, "rate": 0.0, "decay": 0.5, "ngram_lr": 0.0}
+    given = ("--dynamic-rate", 0, "--dynamic-decay", 0.5, "--dynamic-ngram-lr", 0)
+    output = cli(*arguments, "--dynamic", *given).stdout
     records = [json.loads(line) for line in output.splitlines()]
-    settings = {**DEFAULTS, "rate": 0.0, "decay": 0.5, "gradients": "training text"}
+    settings["gradients"] = "training text"
     for record, before in zip(records, static, strict=True):
         assert record.pop("dynamic") == settings
         assert record["nats"] == pytest.approx(before["nats"], rel=1e-5)
@@ -322,6 +362,7 @@ def test_without_the_training_text_the_model_writes_one(cli, trained, text_file,
         (["--dynamic", "--window", 64], 2, "--dynamic reads one stream: give no --window"),
         (["--dynamic", "--lanes", 2], 2, "--dynamic reads one stream: give no --window"),
         (["--dynamic-rate", 0.1], 2, "--dynamic-rate goes with --dynamic"),
+        (["--dynamic-ngram-lr", 0.1], 2, "--dynamic-ngram-lr goes with --dynamic"),
         (["--dynamic-decay", 0.1], 2, "--dynamic-decay goes with --dynamic"),
         (["--dynamic", "--dynamic-rate", -1], 1, "rate must be 0 to 1"),
     ],
