@@ -131,16 +131,8 @@ class RowAdaGrad:
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
         """Update those of table[span] that are among rows (N, n), for the gradient (N, V)."""
-        found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
-        own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
-        if not len(own):
-            return
-        gradient = np.empty((len(own), dlogits.shape[1]), dlogits.dtype)
-        kernels.sum_rows(place, dlogits[found // rows.shape[1]], gradient)
         squares = self.moments["ngrams"]
-        squares[own] += np.einsum("nv,nv->n", gradient, gradient)
-        gradient *= (rate / (np.sqrt(squares[own]) + self.epsilon))[:, None]
-        table[own] -= gradient
+        kernels.update_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=self.epsilon)
 
 
 # What each keeps beside the weights, as its moments: vectors of their length.

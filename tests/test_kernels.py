@@ -234,6 +234,46 @@ def test_sums_of_rows_equal_their_twin(R, V, N):
         native.sum_rows(ids + V, rows, mine)
 
 
+TABLES = [(1, 1, 1, 1), (1, 5, 2, 7), (40, 3, 11, 8), (64, 5, 500, 65), (200, 15, 3, 33)]
+
+
+@pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
+def test_rows_of_a_table_are_added_as_by_their_twin(N, n, slots, V):
+    rng = np.random.default_rng(N)
+    table, rows = rng.normal(size=(slots, V)).astype(np.float32), rng.integers(slots, size=(N, n))
+    logits = rng.normal(size=(N, V)).astype(np.float32)
+    mine, theirs = logits.copy(), logits.copy()
+    native.add_rows(table, rows, mine)
+    reference.add_rows(table, rows, theirs)
+    assert relative_error(mine, theirs) < 1e-7 and not np.array_equal(mine, logits)
+    for bad in (rows + slots, rows - slots):
+        with pytest.raises(ValueError, match="ids must be"):
+            native.add_rows(table, bad, mine)
+
+
+@pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
+def test_a_step_of_a_tables_rows_equals_its_twin(N, n, slots, V):
+    rng = np.random.default_rng(N)
+    start = [rng.normal(size=(slots, V)).astype(np.float32), rng.random(slots).astype(np.float32)]
+    ways = [(module, *(array.copy() for array in start)) for module in (native, reference)]
+    spans = (slice(0, slots // 3), slice(slots // 3, slots))
+    for _ in range(3):
+        rows = rng.integers(slots, size=(N, n))
+        dlogits = rng.normal(size=(N, V)).astype(np.float32)
+        for module, table, squares in ways:
+            for span in spans:
+                module.update_rows(table, squares, rows, dlogits, span, rate=0.3, epsilon=1e-12)
+    for mine, theirs, before in zip(ways[0][1:], ways[1][1:], start, strict=True):
+        assert relative_error(mine, theirs) < 1e-6 and relative_error(mine, before) > 1e-3
+    # what no row names stays as it is, to the bit
+    table, squares = ways[0][1:]
+    kept = table.copy(), squares.copy()
+    native.update_rows(
+        table, squares, np.zeros_like(rows), dlogits, slice(1, slots), rate=1.0, epsilon=1e-12
+    )
+    assert all(map(np.array_equal, kept, (table, squares)))
+
+
 @pytest.mark.parametrize("n", [1, 15, 16, 1000])
 def test_adam_equals_its_twin(n):
     rng = np.random.default_rng(n)

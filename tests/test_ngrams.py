@@ -7,10 +7,9 @@ import pytest
 from oracles import relative_error
 
 import charlstm
-from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab
+from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, kernels
 from charlstm.launch import copy_weights
 from charlstm.layers.ngrams import (
-    add_ngrams,
     layers_of_recent,
     ngram_rows,
     ngrams_backward,
@@ -80,7 +79,7 @@ def test_logits_and_gradient_are_those_of_the_rows():
     expected = np.add(logits, [2 * table[1], table[3] + table[1]])
     dlogits, gradient = rng.normal(size=(2, 3)), np.full((4, 3), np.nan)
     ngrams_backward(rows, dlogits, gradient)
-    add_ngrams(table, rows, logits)
+    kernels.add_rows(table, rows, logits)
     assert np.allclose(logits, expected, rtol=1e-15)
     zero = np.zeros(3)
     wanted = [zero, 2 * dlogits[0] + dlogits[1], zero, dlogits[1]]

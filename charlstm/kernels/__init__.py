@@ -39,7 +39,8 @@ project, weight_gradient = _implementation.project, _implementation.weight_gradi
 input_gradient = _implementation.input_gradient
 log_softmax = _implementation.log_softmax
 cross_entropy_gradient = _implementation.cross_entropy_gradient
-sum_rows, adam_update = _implementation.sum_rows, _implementation.adam_update
+sum_rows, add_rows = _implementation.sum_rows, _implementation.add_rows
+update_rows, adam_update = _implementation.update_rows, _implementation.adam_update
 
 
 def generates(config: ModelConfig) -> bool:
@@ -57,6 +58,7 @@ __all__ = [
     "DESCRIPTION",
     "NativeGeneration",
     "adam_update",
+    "add_rows",
     "cross_entropy_gradient",
     "fast_bfloat16",
     "generates",
@@ -70,5 +72,6 @@ __all__ = [
     "rnn_backward",
     "rnn_forward",
     "sum_rows",
+    "update_rows",
     "weight_gradient",
 ]

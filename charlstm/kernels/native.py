@@ -245,7 +245,7 @@ def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32")
 
 def _checked_ids(ids: Ids, V: int) -> Ids:
     """The same ids, contiguous and in 64 bits; C would not notice one that is too large."""
-    if len(ids) and not 0 <= ids.min() <= ids.max() < V:
+    if ids.size and not 0 <= ids.min() <= ids.max() < V:
         raise ValueError(f"ids must be 0 to {V - 1}")
     return np.ascontiguousarray(ids, np.int64)
 
@@ -259,6 +259,48 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
     checked = _checked_ids(ids, V)
     compute = typed_function("sum_rows", 3, 0, 3)
     compute(R, N, V, checked.ctypes.data, address(rows, R, N), address(sums, V, N))
+
+
+def add_rows(table: Array, rows: Ids, logits: Array) -> None:
+    """The twin of reference.add_rows."""
+    if logits.dtype != np.float32:
+        reference.add_rows(table, rows, logits)
+        return
+    (N, n), (slots, V) = rows.shape, table.shape
+    checked = _checked_ids(rows, slots)
+    compute = typed_function("add_rows", 3, 0, 3)
+    compute(N, n, V, checked.ctypes.data, address(table, slots, V), address(logits, N, V))
+
+
+def update_rows(
+    table: Array,
+    squares: Array,
+    rows: Ids,
+    dlogits: Array,
+    span: slice,
+    *,
+    rate: float,
+    epsilon: float,
+) -> None:
+    """The twin of reference.update_rows."""
+    if table.dtype != np.float32:
+        reference.update_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=epsilon)
+        return
+    (N, n), (slots, V) = rows.shape, table.shape
+    checked, constants = _checked_ids(rows, slots), np.array([rate, epsilon], np.float32)
+    typed_function("update_rows", 5, 0, 6)(
+        N,
+        n,
+        V,
+        span.start,
+        span.stop,
+        checked.ctypes.data,
+        address(dlogits, N, V),
+        address(table, slots, V),
+        address(squares, slots),
+        constants.ctypes.data,
+        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),
+    )
 
 
 def log_softmax(logits: Array, b: Array) -> None:

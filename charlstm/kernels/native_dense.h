@@ -35,6 +35,57 @@ void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *
   }
 }
 
+/* logits (N, V) += for each, of the rows of a table (slots, V), the n that rows (N, n) names. */
+void NAME(add_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
+                    const float *table, float *logits) {
+  for (ptrdiff_t i = 0; i < N; i++, rows += n, logits += V)
+    for (ptrdiff_t j = 0; j < V; j += WIDTH) {
+      vec sum = load_part(logits + j, V - j);
+      for (ptrdiff_t k = 0; k < n; k++) sum += load_part(table + rows[k] * V + j, V - j);
+      store_part(logits + j, sum, V - j);
+    }
+}
+
+/* The twin of reference.update_rows, for the rows from start to stop of a table (slots, V).
+ *
+ * rows, dlogits, table, squares: as there. room: for stop - start + 2 N n ints and V floats. Each row
+ * has a list of the places (N * n) that name it: heads has its first one and next the one after, all
+ * counted from 1, 0 for none. */
+void NAME(update_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
+                       const long long *rows, const float *dlogits, float *table, float *squares,
+                       const float *constants, void *room) {
+  const float rate = constants[0], epsilon = constants[1];
+  int *heads = room, *next = heads + (stop - start), *found = next + N * n, count = 0;
+  float *gradient = (float *)(found + N * n);
+  memset(heads, 0, (size_t)(stop - start) * sizeof(int));
+  for (ptrdiff_t place = N * n; place > 0; place--) {
+    const long long row = rows[place - 1];
+    if (row < start || row >= stop) continue;
+    if (!heads[row - start]) found[count++] = (int)row;
+    next[place - 1] = heads[row - start];
+    heads[row - start] = (int)place;
+  }
+  for (int k = 0; k < count; k++) {
+    float *row = table + (ptrdiff_t)found[k] * V, sum = 0;
+    vec sums = {0};
+    memset(gradient, 0, (size_t)V * sizeof(float));
+    for (int place = heads[found[k] - start]; place; place = next[place - 1]) {
+      const float *from = dlogits + (place - 1) / n * V;
+      for (ptrdiff_t j = 0; j < V; j += WIDTH)
+        store_part(gradient + j, load_part(gradient + j, V - j) + load_part(from + j, V - j), V - j);
+    }
+    for (ptrdiff_t j = 0; j < V; j += WIDTH) {
+      const vec g = load_part(gradient + j, V - j);
+      sums += g * g;
+    }
+    for (int j = 0; j < WIDTH; j++) sum += sums[j];
+    squares[found[k]] += sum;
+    const float step = rate / (sqrtf(squares[found[k]]) + epsilon);
+    for (ptrdiff_t j = 0; j < V; j += WIDTH)
+      store_part(row + j, load_part(row + j, V - j) - load_part(gradient + j, V - j) * step, V - j);
+  }
+}
+
 /* logits (rows, V) become log softmax(logits + b), shifted by each row's largest. */
 void NAME(log_softmax)(ptrdiff_t rows, ptrdiff_t V, float *logits, const float *b) {
   for (ptrdiff_t row = 0; row < rows; row++, logits += V) {

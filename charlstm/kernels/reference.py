@@ -65,6 +65,38 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
         rows[order[start:stop]].sum(axis=0, out=sums[ordered[start]])
 
 
+def add_rows(table: Array, rows: Ids, logits: Array) -> None:
+    """logits (N, V) += for each, the rows of table (slots, V) that rows (N, n) names."""
+    for row in rows.T:
+        logits += table[row]
+
+
+def update_rows(
+    table: Array,
+    squares: Array,
+    rows: Ids,
+    dlogits: Array,
+    span: slice,
+    *,
+    rate: float,
+    epsilon: float,
+) -> None:
+    """One step of AdaGrad on those of table[span] (slots, V) that rows (N, n) names.
+
+    squares (slots): for each row, the sum so far of its gradient's squares. The gradient of a row
+    is the sum of dlogits (N, V) wherever rows names it.
+    """
+    found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
+    own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
+    if not len(own):
+        return
+    gradient = np.empty((len(own), dlogits.shape[1]), dlogits.dtype)
+    sum_rows(place, dlogits[found // rows.shape[1]], gradient)
+    squares[own] += np.einsum("nv,nv->n", gradient, gradient)
+    gradient *= (rate / (np.sqrt(squares[own]) + epsilon))[:, None]
+    table[own] -= gradient
+
+
 def adam_update(
     weights: Array,
     gradient: Array,

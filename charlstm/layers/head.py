@@ -6,7 +6,6 @@ import numpy as np
 
 from .. import kernels
 from ..arrays import Array, Ids
-from .ngrams import add_ngrams
 
 
 def head_shapes(K: int, V: int) -> dict[str, tuple[int, ...]]:
@@ -35,7 +34,7 @@ def log_probabilities(
     """
     kernels.project(x, parameters["W"], out, precision)
     if table is not None and rows is not None:
-        add_ngrams(table, rows, out)
+        kernels.add_rows(table, rows, out)
     kernels.log_softmax(out, parameters["b"])
 
 

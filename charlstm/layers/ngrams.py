@@ -44,12 +44,6 @@ def ngram_rows(codes: Ids, steps: int, slots: int) -> Ids:
     return rows.reshape(-1, longest - 1)
 
 
-def add_ngrams(table: Array, rows: Ids, logits: Array) -> None:
-    """Add to logits (N, V) what the table has in rows (N, n)."""
-    for row in rows.T:
-        logits += table[row]
-
-
 def ngrams_backward(rows: Ids, dlogits: Array, gradient: Array) -> None:
     """Overwrite the gradient of the whole table, (slots, V)."""
     each = np.repeat(dlogits, rows.shape[1], axis=0)
