@@ -28,6 +28,12 @@ NGRAMS = 6
 CHARACTERS_A_SLOT = 2
 MOST_NGRAM_WEIGHTS = 2**23
 FEWEST_SLOTS = 1024
+# What a table learns by heart grows with the passes over the text, unless its rate falls with them.
+NGRAM_LR, NGRAM_LR_POWER = (
+    0.67,
+    -0.75,
+)  # its rate is the one times passes to the power of the other,
+MOST_NGRAM_LR = 0.25  # at most this
 
 # Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
 OPERATIONS = 20e12
@@ -136,6 +142,9 @@ def choose(
     per_doubling = DROPOUT_BESIDE_TABLE if model.ngrams else DROPOUT_PER_DOUBLING
     dropout = per_doubling * math.log2(max(1.0, passes))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(MOST_DROPOUT, dropout), 2)
+    if model.ngrams:
+        rate = NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER
+        chosen["ngram_lr"] = round(min(MOST_NGRAM_LR, rate), 3)
     if model.layers > 1:
         chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)
     train = TrainConfig(**{**chosen, **train_options})

@@ -71,7 +71,7 @@ _TRAIN_OPTIONS = (
         "--ngram-lr",
         type=float,
         help="Rate of that table: the first step of a row, in nats; AdaGrad makes later ones "
-        "smaller.  [default: 0.25]",
+        "smaller.  [default: less the more passes over the corpus, 0.25 at most]",
     ),
     click.option(
         "--dtype",

@@ -73,6 +73,14 @@ def test_the_table_of_ngrams_follows_text_and_vocabulary():
     assert table(140_000, 60, ngrams=0)[0] == 0
 
 
+def test_the_tables_rate_falls_with_the_passes_over_the_text():
+    rates = [
+        choose(1_536_000, {}, {"epochs": passes})[1].ngram_lr for passes in (0.1, 2.0, 16.0, 81.0)
+    ]
+    assert rates == [0.25, 0.25, 0.084, 0.025]  # 0.67 / 8 and 0.67 / 27 where it falls
+    assert choose(1_000_000, {}, {"epochs": 40.0, "ngram_lr": 0.3})[1].ngram_lr == 0.3
+
+
 def test_rate_and_beta2_of_other_optimizers_are_their_own():
     _, train = choose(1_000_000, {}, {"optimizer": "sgd"})
     assert (train.lr, train.beta2) == (TrainConfig.lr, TrainConfig.beta2)
