@@ -13,6 +13,9 @@ from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
 from .precision import resolve_precision
 
+LANES = 24  # a multiple of what the kernels take at once, for 1, 2 and 4 workers
+WINDOW = 64
+
 # Models from the smallest to the largest: (layers, units of each); two layers have skip
 # connections.
 SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
@@ -108,8 +111,8 @@ def choose(
     # tells a bad option before it is calculated with; an end is chosen below, if cosine needs one
     TrainConfig(**{**train_options, "schedule": "constant"})
     chosen: dict[str, Any] = {
-        "lanes": 24,  # a multiple of what the kernels take at once, for 1, 2 and 4 workers
-        "window": LONGEST_LINE if model.lines else 64,
+        "lanes": LANES,
+        "window": LONGEST_LINE if model.lines else WINDOW,
         "lr": {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}[model.cell],  # above it they explode
         "beta2": 0.99,
         "clip": 1.0,

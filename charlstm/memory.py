@@ -39,8 +39,7 @@ def require_memory(needed: int, what: str, advice: str) -> None:
 def require_memory_for(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
     """Refuse a model of whose parameters so many copies cannot fit."""
     require_memory(
-        (copies * dense_size(shapes) + math.prod(shapes.get(TABLE, (0,))))
-        * (8 if model.dtype == "float64" else 4),
+        _weights(shapes, copies) * _bytes_each(model),
         f"a model of {model.layers} x {model.hidden} units",
         "take smaller --hidden, --layers or --ngram-slots",
     )
@@ -58,10 +57,18 @@ def require_memory_to_train(
         lanes, window = min(config.lanes, symbols), min(config.window, STEPS_ROUNDED_TO)
     workers = min(config.workers or available_cores(), lanes)
     copies = 1 + workers + len(MOMENTS[config.optimizer]) + bool(config.average)
-    weights = copies * dense_size(shapes) + math.prod(shapes.get(TABLE, (0,)))
     activations = lanes * window * (V + model.layers * KEPT[model.cell] * model.hidden)
     require_memory(
-        (weights + activations) * (8 if model.dtype == "float64" else 4),
+        (_weights(shapes, copies) + activations) * _bytes_each(model),
         f"training {model.layers} x {model.hidden} units on {V:,} distinct symbols",
         "take smaller --hidden, --layers, --ngram-slots, --lanes or --window, or --level byte",
     )
+
+
+def _weights(shapes: Shapes, copies: int) -> int:
+    """Numbers in so many copies of the flat vector, and in the one table that they share."""
+    return copies * dense_size(shapes) + math.prod(shapes.get(TABLE, (0,)))
+
+
+def _bytes_each(model: ModelConfig) -> int:
+    return 8 if model.dtype == "float64" else 4

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from .config import ModelConfig, TrainConfig
-from .defaults import operations_per_symbol
+from .defaults import LANES, WINDOW, operations_per_symbol
 from .model import CharModel
 from .trainer import Trainer
 from .vocab import Vocab
@@ -26,7 +26,7 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
         replace(model, hidden=HIDDEN, layers=1, lines=False),
         Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS))),
     )
-    config = replace(config, schedule="constant", minutes=None, lanes=24, window=64)
+    config = replace(config, schedule="constant", minutes=None, lanes=LANES, window=WINDOW)
     ids = np.random.default_rng(0).integers(SYMBOLS, size=64_000, dtype=np.uint8)
     times = []
     with closing(Trainer(small, ids, config)) as trainer:
