@@ -22,7 +22,7 @@ SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 # A model is not too large for a budget in which it can read so many characters: times the cube root
 # of the budget in tera-operations. With ten times the budget both model and text should be larger.
-CHARACTERS_TO_READ = 2_600_000
+CHARACTERS_TO_READ = 3_000_000
 MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
 
 # The table of n-grams: its longest context, rows by the size of the text, most weights (34 MB), and

@@ -16,12 +16,12 @@ from charlstm.defaults import (
     ("characters", "tera", "layers", "hidden", "steps", "dropout"),
     [
         (3_000, 20, 1, 64, 1_000, 0.45),  # 40 passes would be 78 steps
-        (900_000, 20, 1, 320, 4_986, 0.15),  # 8.5 passes
+        (900_000, 20, 1, 256, 7_678, 0.19),  # 13 passes
         (900_000, 6, 1, 192, 3_998, 0.14),
         (900_000, 60, 1, 448, 7_762, 0.19),
         (900_000, 1_000, 2, 512, 23_437, 0.27),  # more units: too many for so short a text
         (10_000_000, 1_000, 2, 640, 21_625, 0.09),
-        (10_000_000_000, 20, 1, 320, 4_986, 0.0),
+        (10_000_000_000, 20, 1, 256, 7_678, 0.0),
     ],
 )
 def test_size_and_regularisation_follow_text_and_budget(
@@ -46,7 +46,7 @@ def test_operations_are_those_of_the_products():
 
 def test_a_time_budget_leaves_the_end_to_the_clock():
     model, train = choose(900_000, {}, {"minutes": 2.0}, symbols=80, operations=20e12)
-    assert (model.hidden, train.steps, train.minutes, train.dropout) == (320, None, 2.0, 0.15)
+    assert (model.hidden, train.steps, train.minutes, train.dropout) == (256, None, 2.0, 0.19)
     short = choose(900_000, {}, {"minutes": 0.01}, symbols=80, operations=5e10)[1]
     assert short.warmup == 25  # of 250 steps of the smallest model that there is time for
 
