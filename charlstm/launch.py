@@ -15,7 +15,7 @@ from .bounds import MOST, number
 from .checkpoint import Checkpoint, load_checkpoint, train_config
 from .config import ModelConfig, TrainConfig, config_to_json
 from .corpus import Corpus, open_corpus, spool
-from .defaults import OPERATIONS, CorpusOptions, choose, split_options
+from .defaults import CorpusOptions, choose, split_options
 from .errors import CharlstmError
 from .folder import LAST, TrainedRun, load, newest_run
 from .interruption import cleaned_up_when_terminated
@@ -24,7 +24,7 @@ from .memory import require_memory_to_train
 from .model import CharModel, parameter_shapes
 from .parameters import TABLE
 from .runs import Observer, Run, split
-from .speed import operations_per_second
+from .speed import MOST_HIDDEN, operations_per_second
 from .trainer import Trainer
 from .vocab import Vocab
 
@@ -113,8 +113,7 @@ def begin_run(
     model_options, train_options, text_options = split_options(
         options, ModelConfig, TrainConfig, CorpusOptions
     )
-    # tells a bad option before reading the corpus
-    any_size = choose(1_000_000, model_options, train_options)
+    choose(1_000_000, model_options, train_options)  # tells a bad option before reading the corpus
     if base is not None:
         text_options.setdefault("level", base.vocab.level)
         _require_same(base, model_options)
@@ -127,16 +126,8 @@ def begin_run(
         text = CorpusOptions(_absolute(files), _absolute(validation), **text_options)
         corpus = _open(text, None if base is None else base.vocab, progress)
         train_ids, _ = split(corpus, text)
-        operations = OPERATIONS
-        if (minutes := train_options.get("minutes")) is not None:
-            seconds = minutes * 60 - (time.monotonic() - started)
-            operations = TRAINING_PART * seconds * operations_per_second(*any_size)
-        model_config, train_config = choose(
-            len(train_ids),
-            model_options,
-            train_options,
-            symbols=len(corpus.vocab),
-            operations=max(1.0, operations),
+        model_config, train_config = _choose(
+            len(train_ids), len(corpus.vocab), model_options, train_options, started
         )
         _require_memory(train_ids, corpus.vocab, model_config, train_config)
         model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
@@ -146,6 +137,32 @@ def begin_run(
         run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
         run.notices = _notices(train_config, trainer, run)
     return run
+
+
+def _choose(
+    characters: int,
+    symbols: int,
+    model_options: dict[str, Any],
+    train_options: dict[str, Any],
+    started: float,
+) -> tuple[ModelConfig, TrainConfig]:
+    """Complete the options, for what there is time for where they have `minutes`."""
+    if (minutes := train_options.get("minutes")) is None:
+        return choose(characters, model_options, train_options, symbols=symbols)
+
+    def choose_for(speed: float, model_options: dict[str, Any]) -> tuple[ModelConfig, TrainConfig]:
+        seconds = minutes * 60 - (time.monotonic() - started)
+        operations = max(1.0, TRAINING_PART * seconds * speed)
+        return choose(
+            characters, model_options, train_options, symbols=symbols, operations=operations
+        )
+
+    model, train = choose(characters, model_options, train_options, symbols=symbols)
+    speed = operations_per_second(replace(model, hidden=MOST_HIDDEN), train)
+    model, train = choose_for(speed, model_options)
+    # how often it will read the text depends on this model's own speed
+    size = {"hidden": model.hidden, "layers": model.layers, "skip": model.skip}
+    return choose_for(operations_per_second(model, train), {**model_options, **size})
 
 
 def resume_run(

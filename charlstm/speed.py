@@ -1,4 +1,4 @@
-"""How fast this machine trains: measured before a run with a time budget chooses its size."""
+"""How fast this machine trains: measured before a run with a time budget is planned."""
 
 import time
 from contextlib import closing
@@ -13,17 +13,20 @@ from .model import CharModel
 from .trainer import Trainer
 from .vocab import Vocab
 
-HIDDEN, SYMBOLS = 256, 64  # middling: larger models are up to a third faster, smaller ones slower
+# Units of each layer that are measured at most: larger models are up to a third faster.
+MOST_HIDDEN = 256
+SYMBOLS = 64
 WARM_UP_STEPS, TIMED_STEPS = 2, 7
 
 
 def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
-    """Of a training step's matrix products, by a few steps of a model of one layer of such cells.
+    """Of a training step's matrix products, by a few steps of one layer of such a model.
 
-    It takes a quarter of a second where a step makes 100 GFLOP/s.
+    Small models make fewer in a second. It takes a quarter of a second where a step makes 100
+    GFLOP/s.
     """
     small = CharModel(
-        replace(model, hidden=HIDDEN, layers=1, lines=False),
+        replace(model, hidden=min(model.hidden, MOST_HIDDEN), layers=1, lines=False),
         Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS))),
     )
     config = replace(config, schedule="constant", minutes=None, lanes=LANES, window=WINDOW)

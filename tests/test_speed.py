@@ -1,5 +1,6 @@
 """The speed of the machine, and what a time budget makes of it."""
 
+import math
 import time
 
 import pytest
@@ -25,12 +26,35 @@ def test_operations_per_second_are_those_of_its_steps(monkeypatch):
     assert rate == pytest.approx(step_operations / sorted(took[2:])[3], rel=0.05)
 
 
+def test_a_small_model_is_measured_as_it_is(monkeypatch):
+    seen = []
+    monkeypatch.setattr(speed, "CharModel", lambda config, vocab: seen.append(config) or 1 / 0)
+    for hidden in (17, 256, 1000):
+        with pytest.raises(ZeroDivisionError):
+            speed.operations_per_second(ModelConfig(hidden=hidden, layers=2), TrainConfig())
+    assert [(config.hidden, config.layers) for config in seen] == [(17, 1), (256, 1), (256, 1)]
+
+
+def test_what_a_small_model_will_read_follows_from_its_own_speed(monkeypatch, tmp_path):
+    rates = {256: 1e11, 192: 1e11 / 8}
+    monkeypatch.setattr(launch, "operations_per_second", lambda model, config: rates[model.hidden])
+    text = tmp_path / "text.txt"
+    text.write_text(make_text(30_000), encoding="utf-8")
+    run = launch.begin_run(tmp_path / "run", [text], None, {"minutes": 1.0}, time.monotonic(), None)
+    chosen, config = run.trainer.model.config, run.trainer.config
+    run.trainer.close()
+    assert chosen.hidden == 192
+    characters = 0.9 * 60 * rates[192] / operations_per_symbol(chosen, len(run.corpus.vocab))
+    passes = characters / (0.9 * len(make_text(30_000)))
+    assert config.dropout == pytest.approx(0.05 * math.log2(passes), abs=0.006)
+
+
 @pytest.mark.parametrize("options", [{}, {"cell": "gru"}, {"dtype": "float64"}])
 def test_every_kind_of_model_has_a_speed(options):
     assert 1e8 < speed.operations_per_second(ModelConfig(**options), TrainConfig()) < 1e14
 
 
-@pytest.mark.parametrize(("rate", "hidden"), [(2e9, 64), (1e11, 192), (1e12, 448)])
+@pytest.mark.parametrize(("rate", "hidden"), [(2e9, 64), (1e11, 192), (1e12, 384)])
 def test_with_a_time_budget_a_faster_machine_gets_a_larger_model(
     rate, hidden, monkeypatch, tmp_path
 ):
