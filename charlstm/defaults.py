@@ -31,12 +31,11 @@ NGRAMS = 6
 CHARACTERS_A_SLOT = 2
 MOST_NGRAM_WEIGHTS = 2**23
 FEWEST_SLOTS = 1024
-# What a table learns by heart grows with the passes over the text, unless its rate falls with them.
-NGRAM_LR, NGRAM_LR_POWER = (
-    0.67,
-    -0.75,
-)  # its rate is the one times passes to the power of the other,
-MOST_NGRAM_LR = 0.25  # at most this
+# What a table learns by heart grows with the passes over the text, unless its rate falls with them:
+# NGRAM_LR * passes ** NGRAM_LR_POWER, but no higher than MOST_NGRAM_LR.
+NGRAM_LR = 0.67
+NGRAM_LR_POWER = -0.75
+MOST_NGRAM_LR = 0.25
 
 # Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
 OPERATIONS = 20e12

@@ -160,7 +160,9 @@ def _choose(
     model, train = choose(characters, model_options, train_options, symbols=symbols)
     speed = operations_per_second(replace(model, hidden=MOST_HIDDEN), train)
     model, train = choose_for(speed, model_options)
-    # how often it will read the text depends on this model's own speed
+    if model.hidden >= MOST_HIDDEN:
+        return model, train
+    # slower for its operations: how often it will read the text follows from its own speed
     size = {"hidden": model.hidden, "layers": model.layers, "skip": model.skip}
     return choose_for(operations_per_second(model, train), {**model_options, **size})
 
