@@ -1,6 +1,8 @@
 """scripts/recipe: runs of so many operations, kept in a table, and its means."""
 
+import bz2
 import json
+import lzma
 
 import pytest
 from conftest import make_text
@@ -61,3 +63,13 @@ def test_the_table_shows_means_and_spread():
     assert [cell.strip() for cell in row.split("|")[1:-1]] == [
         "name", "1.3750 (1.2500 to 1.5000)", "1.4750", "1.0000", "100", "5",
     ]  # fmt: skip
+
+
+def test_compressors_have_the_whole_text(texts):
+    result = script.Result("some", "{}", 100, 0.7, 0.7, 0.7, 5, "x")
+    rows = script.beside_compressors(result).splitlines()[2:]
+    ours, *theirs = (float(row.split("|")[2]) for row in rows)
+    assert ours == 1.01  # 0.7 nats
+    text = make_text(400).encode()
+    assert theirs[0] == round(8 * len(lzma.compress(text, preset=9)) / len(text), 3)
+    assert theirs[1] == round(8 * len(bz2.compress(text, 9)) / len(text), 3)

@@ -36,9 +36,29 @@ def test_joins_what_decodes_in_sorted_order(library, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "pkg/bad.py: skipped, not decodable",
         "pkg/coding.py: skipped, not decodable",
-        f"{output}: {size} bytes from 3 files",
+        f"{output}: {size} bytes from 3 texts",
     ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.txt", "lib"]
+
+
+def test_documentation_is_each_docstring_once_and_what_help_knows(
+    library, tmp_path, capsys, monkeypatch
+):
+    (library / "a.py").write_text(
+        '"""About a."""\n\nclass A:\n    """A class\n    of two lines."""\n\n    def f(self):\n'
+        '        """Said once."""\n'
+    )
+    (library / "b.py").write_text('def g():\n    """Said once."""\n')
+    (library / "c.py").write_text("print 'of another Python'\n")
+    monkeypatch.setattr(stdlib_corpus, "topics", {"if": "The if statement.\n"})
+    output = tmp_path / "corpus.txt"
+    assert stdlib_corpus.main([str(output), "--documentation"]) == 0
+    assert output.read_text() == (
+        "About a.\n\nA class\nof two lines.\n\nSaid once.\n\nThe if statement.\n\n"
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert "c.py: skipped, no Python of this version" in lines
+    assert lines[-1].endswith(" bytes from 2 texts")
 
 
 def test_limit_keeps_whole_files(library, tmp_path):
