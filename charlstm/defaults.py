@@ -42,7 +42,7 @@ OPERATIONS = 20e12
 MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
 
 DROPOUT_PER_DOUBLING = 0.1  # of the passes over the text: those seen once need none;
-DROPOUT_BESIDE_TABLE = 0.05  # beside a table of n-grams, which leaves less to be learned by heart
+DROPOUT_BESIDE_TABLE = 0.065  # beside a table of n-grams, which leaves less to be learned by heart
 MOST_DROPOUT = 0.5
 
 LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
