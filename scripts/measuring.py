@@ -1,11 +1,12 @@
-"""What scripts/scaling and scripts/phases share: shapes of training, the machine, tables."""
+"""What scripts that measure share: shapes of training, the machine, tables."""
 
+import csv
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -94,6 +95,25 @@ def sgemm_gflops() -> float:
             times.append((time.perf_counter() - start) / (2 * n**3))
     time.sleep(SETTLE_SECONDS)
     return 1e-9 / min(times)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """What a file of results holds, of tab-separated values below their names; [] for no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a result to the file, which is made when it has to be."""
+    is_new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n",
+                                quoting=csv.QUOTE_NONE, quotechar=None)  # fmt: skip
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

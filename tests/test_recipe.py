@@ -34,8 +34,8 @@ def test_a_run_takes_the_operations_that_it_is_given(texts, tmp_path):
     assert (again.loss, again.cold_loss) == (result.loss, result.cold_loss)
     assert 0 < result.loss < 3 and result.cold_loss != result.loss
     table = tmp_path / "table.tsv"
-    script.append_result(table, result)
-    script.append_result(table, again)
+    script.append_row(table, result._asdict())
+    script.append_row(table, again._asdict())
     assert script.read_results(table) == {trial.key: again}
     assert len(table.read_text().splitlines()) == 3
 
