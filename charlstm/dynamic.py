@@ -2,17 +2,21 @@
 
 The text is read in segments. The loss of a segment counts as the weights stand; then they take a
 step along its gradient, which does not reach back beyond the segment. With g the gradient, R its
-root mean square over training text, a number for each weight, and w0 the trained weights:
+usual size, a root mean square for each weight, and w0 the trained weights:
 
     w += min(decay * R / mean(R), 1) * (w0 - w) - rate * g / (R + epsilon * mean(R))
 
-That is the paper's rule but for epsilon, here a part of mean(R) so that it means the same for
-every model.
+That is the paper's rule but for three things. epsilon is a part of mean(R), so that it means the
+same for every model. R is measured on text of the model's own: on the training text, a model that
+has learned much of it by heart finds gradients too small to go by. And g is clipped to a norm of
+MOST_NORM times that of R, for a segment that surprises the model throws it so far that the next
+ones do so too.
 
 A table of n-grams, of whose rows a segment meets few, goes on as in training: by AdaGrad, as if
 each row had had NGRAM_SQUARES of squared gradients so far, and with no way back.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
@@ -31,10 +35,12 @@ from .randomness import generator
 from .sampler import Sampling, generate, line_end, start_ids
 from .scorer import TEXTS_AT_ONCE, Loss, Score, with_start
 
-# What of a training text is enough to measure gradients on: so many places, evenly spread, and
-# so many segments in a row at each.
+# What of a text is enough to measure gradients on: so many places, evenly spread, and so many
+# segments in a row at each.
 PLACES, SEGMENTS_EACH = 8, 32
 
+MOST_NORM = 2.0
+MOST_SURPRISE = 100  # times the nats of a model that knows nothing, in a segment: it has run away
 NGRAM_SQUARES = 4.0  # a prediction adds 2 at most, where it was sure of another symbol
 
 Progress = Callable[[int], None]
@@ -47,8 +53,7 @@ class DynamicEvaluation:
         gradient_rms measures it on segments of the same length.
 
     The weights that move are those of copies: the model stays as it is, and threads may share it
-    and this. Where the weights move so fast that the loss is no finite number any more, it raises
-    CharlstmError.
+    and this. Where the weights move so fast that the loss runs away, it raises CharlstmError.
     """
 
     def __init__(self, model: CharModel, rms: Array, config: DynamicConfig | None = None) -> None:
@@ -60,6 +65,7 @@ class DynamicEvaluation:
         dtype = model.config.dtype
         self.rates: Array = (c.rate / (rms + c.epsilon * mean)).astype(dtype)
         self.decays: Array = np.minimum(c.decay / mean * rms, 1).astype(dtype)
+        self.most_norm = MOST_NORM * float(np.linalg.norm(rms))
 
     def evaluate(
         self, ids: Ids, *, workers: Workers | None = None, progress: Progress | None = None
@@ -112,7 +118,7 @@ def gradient_rms(
     workers: Workers | None = None,
     progress: Progress | None = None,
 ) -> Array:
-    """The root mean square (P,) of the gradients of segments from all over a training text.
+    """The root mean square (P,) of the gradients of segments from all over a text.
 
     progress: called by each worker with the number of predictions just read, of `sample_size`.
     """
@@ -149,7 +155,7 @@ def sample_size(segment: int = DynamicConfig.segment) -> int:
 
 
 def own_text(model: CharModel, segment: int = DynamicConfig.segment) -> Ids:
-    """A text of the model's own, always the same, for gradient_rms where there is no other."""
+    """A text of the model's own, always the same, for gradient_rms."""
     steps = generate(model, start_ids(model.vocab), PLACES, Sampling(), generator(0, "sample"))
     texts = np.stack(list(islice(steps, SEGMENTS_EACH * segment)), axis=1)
     return texts.reshape(-1)
@@ -223,6 +229,7 @@ class _Follower:
         self._weights = copy.parameters.vector
         self._trained = dynamic.model.parameters.vector
         self._spans = [share(len(self._weights), workers.count, k) for k in range(workers.count)]
+        self._kept = 1.0  # of the gradient, by clipping
         self._table = self._table_optimizer = None
         if TABLE in copy.parameters:
             self._table = copy.parameters[TABLE]
@@ -236,15 +243,18 @@ class _Follower:
     def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
         """The nats (n,) of each segment of a text, which starts from the trained weights."""
         self._go_back()
+        most = MOST_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
             if number:  # here and not after the loss, as nothing follows the last segment
                 self._reader.find_gradient()
+                norm = float(np.linalg.norm(self._reader.gradient))
+                self._kept = min(1.0, self._dynamic.most_norm / norm) if norm else 1.0
                 self._workers.run(self._step)
             nats = self._reader.read(segment, begins)
-            if not np.isfinite(nats).all():
+            if not nats.mean() <= most:  # nor is NaN
                 raise CharlstmError(
-                    "the loss is no longer a finite number, as the weights follow the text too "
-                    f"fast: try a rate below {self._dynamic.config.rate:g}"
+                    "the loss grows beyond all bounds, as the weights follow the text too fast: "
+                    f"try a rate below {self._dynamic.config.rate:g}"
                 )
             yield nats
 
@@ -262,6 +272,7 @@ class _Follower:
         rates, decays = self._dynamic.rates, self._dynamic.decays
         for block in blocks(self._spans[k]):
             w, g = self._weights[block], self._reader.gradient[block]
+            g *= self._kept
             g *= rates[block]
             way_back = self._trained[block] - w
             way_back *= decays[block]

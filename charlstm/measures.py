@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .config import DynamicConfig
-from .errors import CharlstmError
 from .options import (
     dynamic_options,
     encoding_option,
@@ -77,11 +75,9 @@ def evaluate(
     if model.vocab.level != "byte":
         size = len(model.vocab.decode(ids[1:]).encode("utf-8", "surrogatepass"))
     workers = Workers(available_cores())
-    how: dict[str, Any] | None = None
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, lanes=lanes)
     if dynamic:
-        following, how = _dynamic_evaluation(model, place, dynamic, workers)
-        measure = following.evaluate
+        measure = _dynamic_evaluation(model, dynamic, workers).evaluate
     with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
         loss = measure(ids, workers=workers, progress=bar.update)
     figures: dict[str, Any] = {
@@ -92,7 +88,7 @@ def evaluate(
         "bits_per_byte": loss.bits_per_character * loss.characters / size,
         "perplexity": loss.perplexity,
         "window": window,
-        "dynamic": how,
+        "dynamic": asdict(dynamic) if dynamic else None,
     }
     if as_json:
         if comparison is not None:
@@ -134,12 +130,10 @@ def score(
 
     place = run or newest_run()
     model = load(place)
-    how: dict[str, Any] | None = None
     measure: Callable[..., Any] = partial(score_texts, model)
     if dynamic:
         workers = Workers(available_cores())
-        following, how = _dynamic_evaluation(model, place, dynamic, workers)
-        measure = partial(following.score_texts, workers=workers)
+        measure = partial(_dynamic_evaluation(model, dynamic, workers).score_texts, workers=workers)
     lines = split_lines(read_pieces(files or ("-",), encoding))
     told: set[str] = set()
     for result in measure(lines, unknown):
@@ -154,37 +148,23 @@ def score(
             "bits_per_character": result.bits_per_character,
             "perplexity": result.perplexity,
         }
-        if how is not None:
-            record["dynamic"] = how
+        if dynamic:
+            record["dynamic"] = asdict(dynamic)
         if per_char:
             record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
         click.echo(json.dumps(record))
 
 
 def _dynamic_evaluation(
-    model: "CharModel", place: Path, config: DynamicConfig, workers: "Workers"
-) -> tuple["DynamicEvaluation", dict[str, Any]]:
-    """Dynamic evaluation for the model of a run or a file, and how it is done, as a JSON object.
-
-    The gradients to scale by are those on the training text; where that is not to be had, it says
-    so, and they are those on a text that the model writes.
-    """
+    model: "CharModel", config: DynamicConfig, workers: "Workers"
+) -> "DynamicEvaluation":
+    """Dynamic evaluation for a model, with gradients measured on a text that it writes."""
     from tqdm import tqdm
 
-    from .display import CorpusDisplay
     from .dynamic import DynamicEvaluation, gradient_rms, own_text, sample_size
-    from .launch import run_texts
-    from .terminal import visible
 
-    source = "training text"
-    try:
-        with closing(CorpusDisplay()) as display:
-            ids, _ = run_texts(place, display)
-    except CharlstmError as error:
-        source = "text of the model"
-        click.echo(f"note: {visible(str(error))}: gradients measured on a {source}", err=True)
-        ids = own_text(model, config.segment)
     size = sample_size(config.segment)
     with tqdm(total=size, desc="measuring gradients", unit="character", delay=1) as bar:
+        ids = own_text(model, config.segment)
         rms = gradient_rms(model, ids, config.segment, workers=workers, progress=bar.update)
-    return DynamicEvaluation(model, rms, config), {**asdict(config), "gradients": source}
+    return DynamicEvaluation(model, rms, config)

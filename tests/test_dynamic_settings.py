@@ -5,7 +5,7 @@ from load_script import load_script
 
 from charlstm import load
 from charlstm.config import DynamicConfig
-from charlstm.dynamic import DynamicEvaluation, gradient_rms
+from charlstm.dynamic import DynamicEvaluation, gradient_rms, own_text
 from charlstm.launch import run_texts
 from charlstm.scorer import evaluate
 
@@ -16,8 +16,8 @@ def test_each_loss_is_that_of_its_setting_on_the_validation_part(trained, capsys
     options = ["--rates", "0.0005", "0.002", "--decays", "0", "0.5", "--segment", "15"]
     script.main([str(trained), *options, "--characters", "200"])
     lines = capsys.readouterr().out.splitlines()
-    model, (training, held_out) = load(trained), run_texts(trained)
-    rms = gradient_rms(model, training, 15)
+    model, held_out = load(trained), run_texts(trained)[1]
+    rms = gradient_rms(model, own_text(model, 15), 15)
     for line, rate in zip(lines[2:4], (0.0005, 0.002), strict=True):
         expected = [f"{rate:g}"]
         for decay in (0.0, 0.5):
