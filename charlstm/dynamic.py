@@ -18,6 +18,7 @@ each row had had NGRAM_SQUARES of squared gradients so far, and with no way back
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -229,7 +230,6 @@ class _Follower:
         self._weights = copy.parameters.vector
         self._trained = dynamic.model.parameters.vector
         self._spans = [share(len(self._weights), workers.count, k) for k in range(workers.count)]
-        self._kept = 1.0  # of the gradient, by clipping
         self._table = self._table_optimizer = None
         if TABLE in copy.parameters:
             self._table = copy.parameters[TABLE]
@@ -243,15 +243,15 @@ class _Follower:
     def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
         """The nats (n,) of each segment of a text, which starts from the trained weights."""
         self._go_back()
-        most = MOST_SURPRISE * math.log(len(self._dynamic.model.vocab))
+        most_norm = self._dynamic.most_norm
+        most_nats = MOST_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
             if number:  # here and not after the loss, as nothing follows the last segment
                 self._reader.find_gradient()
-                norm = float(np.linalg.norm(self._reader.gradient))
-                self._kept = min(1.0, self._dynamic.most_norm / norm) if norm else 1.0
-                self._workers.run(self._step)
+                kept = most_norm / max(float(np.linalg.norm(self._reader.gradient)), most_norm)
+                self._workers.run(partial(self._step, kept))
             nats = self._reader.read(segment, begins)
-            if not nats.mean() <= most:  # nor is NaN
+            if not nats.mean() <= most_nats:  # nor is NaN
                 raise CharlstmError(
                     "the loss grows beyond all bounds, as the weights follow the text too fast: "
                     f"try a rate below {self._dynamic.config.rate:g}"
@@ -267,12 +267,15 @@ class _Follower:
             self._table[moved] = self._dynamic.model.parameters[TABLE][moved]
             squares[moved] = NGRAM_SQUARES
 
-    def _step(self, k: int) -> None:
-        """Move the weights of worker k's span. Uses up the gradient there."""
+    def _step(self, kept: float, k: int) -> None:
+        """Move the weights of worker k's span by the gradient, of which clipping has kept a part.
+
+        Uses up the gradient there.
+        """
         rates, decays = self._dynamic.rates, self._dynamic.decays
         for block in blocks(self._spans[k]):
             w, g = self._weights[block], self._reader.gradient[block]
-            g *= self._kept
+            g *= kept
             g *= rates[block]
             way_back = self._trained[block] - w
             way_back *= decays[block]

@@ -134,6 +134,7 @@ def score(
     if dynamic:
         workers = Workers(available_cores())
         measure = partial(_dynamic_evaluation(model, dynamic, workers).score_texts, workers=workers)
+    settings = {"dynamic": asdict(dynamic)} if dynamic else {}
     lines = split_lines(read_pieces(files or ("-",), encoding))
     told: set[str] = set()
     for result in measure(lines, unknown):
@@ -148,8 +149,7 @@ def score(
             "bits_per_character": result.bits_per_character,
             "perplexity": result.perplexity,
         }
-        if dynamic:
-            record["dynamic"] = asdict(dynamic)
+        record |= settings
         if per_char:
             record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
         click.echo(json.dumps(record))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from conftest import make_text
 
-import charlstm.dynamic as dynamic_module
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
 from charlstm.config import DynamicConfig
 from charlstm.dynamic import (
     PLACES,
     SEGMENTS_EACH,
     DynamicEvaluation,
+    _Follower,
     gradient_rms,
     own_text,
     sample_size,
@@ -189,7 +189,7 @@ def test_weights_that_do_not_move_give_the_static_loss(model):
 def test_a_surprising_segment_does_not_throw_the_weights_far(small):
     ids, rms = ids_of(small, 7), np.full(len(small.parameters.vector), 1e-3)
     dynamic = DynamicEvaluation(small, rms, DynamicConfig(segment=3, rate=0.1, decay=0.0))
-    follower = dynamic_module._Follower(dynamic, Workers(1))
+    follower = _Follower(dynamic, Workers(1))
     list(follower.read([(ids[:4].astype(int), True), (ids[3:].astype(int), False)]))
     moved = follower._weights - small.parameters.vector
     _, gradients, _ = small.loss_and_gradients(
