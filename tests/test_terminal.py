@@ -71,7 +71,7 @@ COMMANDS = {
     "command": ["\x1b]0;title\x07"],
 }
 
-SHOWN = {"eval other": "\\x9d", "replaced": "\\u2067", "dynamic": "gradients training text"}
+SHOWN = {"eval other": "\\x9d", "replaced": "\\u2067", "dynamic": "segment 20, rate "}
 SHOWN |= dict.fromkeys(("json", "score"), "\\u001b")
 
 
