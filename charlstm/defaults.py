@@ -21,8 +21,11 @@ WINDOW = 64
 SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 # A model is not too large for a budget in which it can read so many characters: times the cube root
-# of the budget in tera-operations. With ten times the budget both model and text should be larger.
+# of the budget in tera-operations, since with ten times the budget both model and text should be
+# larger; and times the length of the text in SHORT_TEXTs to the power of 2/3, since what is read
+# for the first time teaches more than what is read again. Texts beyond LONG_TEXT were not measured.
 CHARACTERS_TO_READ = 3_000_000
+SHORT_TEXT, LONG_TEXT = 1_000_000, 10_000_000
 MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
 
 # The table of n-grams: its longest context, rows by the size of the text, most weights (34 MB), and
@@ -41,9 +44,12 @@ MOST_NGRAM_LR = 0.25
 OPERATIONS = 20e12
 MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
 
-DROPOUT_PER_DOUBLING = 0.1  # of the passes over the text: those seen once need none;
-DROPOUT_BESIDE_TABLE = 0.065  # beside a table of n-grams, which leaves less to be learned by heart
-MOST_DROPOUT = 0.5
+# How much of a text can be learned by heart grows with the passes over it and with the weights for
+# each of its characters. Dropout for each doubling of the product of both above LEARNED, and the
+# most of it; and beside a table of n-grams, which leaves less to be learned by heart.
+LEARNED = 0.25
+DROPOUT, MOST_DROPOUT = 0.06, 0.5
+DROPOUT_BESIDE_TABLE, MOST_BESIDE_TABLE = 0.04, 0.3
 
 LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
 
@@ -141,9 +147,12 @@ def choose(
             steps = chosen["steps"] = min(steps, most)
     chosen["warmup"] = min(chosen["warmup"], steps // 10)
     passes = steps * per_step / characters
-    per_doubling = DROPOUT_BESIDE_TABLE if model.ngrams else DROPOUT_PER_DOUBLING
-    dropout = per_doubling * math.log2(max(1.0, passes))
-    chosen["dropout"] = chosen["weight_dropout"] = round(min(MOST_DROPOUT, dropout), 2)
+    per_doubling, largest = DROPOUT, MOST_DROPOUT
+    if model.ngrams:
+        per_doubling, largest = DROPOUT_BESIDE_TABLE, MOST_BESIDE_TABLE
+    learned = passes * _weights(model, symbols) / characters
+    doublings = math.log2(max(1.0, learned / LEARNED))
+    chosen["dropout"] = chosen["weight_dropout"] = round(min(largest, per_doubling * doublings), 2)
     if model.ngrams:
         rate = NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER
         chosen["ngram_lr"] = round(min(MOST_NGRAM_LR, rate), 3)
@@ -171,14 +180,19 @@ def _largest(
 ) -> ModelConfig:
     """The largest of SIZES that fits the options given, the time and the text."""
     to_read = CHARACTERS_TO_READ * (operations / 1e12) ** (1 / 3)
+    to_read *= (min(max(characters, SHORT_TEXT), LONG_TEXT) / SHORT_TEXT) ** (2 / 3)
     for layers, hidden in SIZES:
         shape = {"layers": layers, "hidden": hidden, "skip": layers > 1, **given}
         larger = replace(model, **shape)
-        per_symbol = operations_per_symbol(larger, symbols)
-        weights = per_symbol / 6  # each serves for a multiply-add forward and two backward
-        if operations / per_symbol >= to_read and weights <= MOST_WEIGHTS * characters:
+        can_read = operations / operations_per_symbol(larger, symbols)
+        if can_read >= to_read and _weights(larger, symbols) <= MOST_WEIGHTS * characters:
             model = larger
     return model
+
+
+def _weights(model: ModelConfig, symbols: int) -> float:
+    """Those of matrix products: each serves for a multiply-add forward and two backward."""
+    return operations_per_symbol(model, symbols) / 6
 
 
 def evaluate_every(config: TrainConfig, total_steps: int) -> int:

@@ -15,13 +15,14 @@ from charlstm.defaults import (
 @pytest.mark.parametrize(
     ("characters", "tera", "layers", "hidden", "steps", "dropout"),
     [
-        (3_000, 20, 1, 64, 1_000, 0.5),  # 40 passes would be 78 steps
-        (900_000, 20, 1, 256, 7_678, 0.24),  # 13 passes
-        (900_000, 6, 1, 192, 3_998, 0.18),
-        (900_000, 60, 1, 448, 7_762, 0.24),
-        (900_000, 1_000, 2, 512, 23_437, 0.35),  # more units: too many for so short a text
-        (10_000_000, 1_000, 2, 640, 21_625, 0.11),
-        (10_000_000_000, 20, 1, 256, 7_678, 0.0),
+        (3_000, 20, 1, 64, 1_000, 0.3),  # 40 passes would be 78 steps
+        (900_000, 20, 1, 256, 7_678, 0.16),  # 13 passes, 0.3 weights for each character
+        (900_000, 6, 1, 192, 3_998, 0.09),
+        (900_000, 60, 1, 448, 7_762, 0.23),
+        (900_000, 1_000, 2, 512, 23_437, 0.3),  # more units: too many for so short a text
+        (10_000_000, 20, 1, 128, 28_638, 0.0),  # a longer text is to be read, not learned by heart
+        (10_000_000, 1_000, 1, 512, 99_590, 0.11),
+        (10_000_000_000, 20, 1, 128, 28_638, 0.0),
     ],
 )
 def test_size_and_regularisation_follow_text_and_budget(
@@ -46,7 +47,7 @@ def test_operations_are_those_of_the_products():
 
 def test_a_time_budget_leaves_the_end_to_the_clock():
     model, train = choose(900_000, {}, {"minutes": 2.0}, symbols=80, operations=20e12)
-    assert (model.hidden, train.steps, train.minutes, train.dropout) == (256, None, 2.0, 0.24)
+    assert (model.hidden, train.steps, train.minutes, train.dropout) == (256, None, 2.0, 0.16)
     short = choose(900_000, {}, {"minutes": 0.01}, symbols=80, operations=5e10)[1]
     assert short.warmup == 25  # of 250 steps of the smallest model that there is time for
 
@@ -55,9 +56,20 @@ def test_what_is_given_is_kept():
     model, train = choose(1_000_000, {"hidden": 7}, {"lr": 0.5, "epochs": 2.0, "dropout": 0.0})
     assert model == ModelConfig(hidden=7, layers=1, ngrams=6, ngram_slots=83_886)
     assert (train.lr, train.epochs, train.dropout, train.steps) == (0.5, 2.0, 0.0, None)
-    assert train.weight_dropout == 0.06  # for two passes
-    assert choose(1_000_000, {"ngrams": 0}, {"epochs": 2.0})[1].weight_dropout == 0.1
+    assert train.weight_dropout == 0.0  # two passes, few weights
     assert choose(1_000_000, {"layers": 2, "skip": True}, {})[0].skip
+
+
+def test_dropout_follows_passes_and_weights():
+    def dropout(epochs, hidden, **model):
+        options = {"hidden": hidden, **model}, {"epochs": epochs}
+        return choose(2**18 + 100 * 2**8, *options)[1].dropout
+
+    # 256 units have as many weights as this text has characters: 4 * 256^2, and 256 * 100
+    per_doubling = [dropout(epochs, 256) for epochs in (0.25, 0.5, 1.0, 4.0, 100.0)]
+    assert per_doubling == [0.0, 0.04, 0.08, 0.16, 0.3]
+    assert [dropout(epochs, 256, ngrams=0) for epochs in (4.0, 100.0)] == [0.24, 0.5]
+    assert [dropout(4.0, hidden) for hidden in (128, 512)] == [0.08, 0.24]
 
 
 def test_the_table_of_ngrams_follows_text_and_vocabulary():
