@@ -136,8 +136,8 @@ _TRAIN_OPTIONS = (
     click.option(
         "--dropout",
         type=float,
-        help="Part of each layer's outputs that is dropped while training.  [default: by the "
-        "number of passes over the text]",
+        help="Part of each layer's outputs that is dropped while training.  [default: more with "
+        "more passes over the text and weights for each character; 0.5 at most]",
     ),
     click.option(
         "--dropout-between",
@@ -149,7 +149,7 @@ _TRAIN_OPTIONS = (
         "--weight-dropout",
         type=float,
         help="Part of the recurrent weights that is dropped while training (DropConnect, Merity et "
-        "al. 2018).  [default: by the number of passes]",
+        "al. 2018).  [default: as much as --dropout would be]",
     ),
     click.option(
         "--reset",
