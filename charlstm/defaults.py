@@ -150,12 +150,11 @@ def choose(
     per_doubling, largest = DROPOUT, MOST_DROPOUT
     if model.ngrams:
         per_doubling, largest = DROPOUT_BESIDE_TABLE, MOST_BESIDE_TABLE
+        rate = NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER
+        chosen["ngram_lr"] = round(min(MOST_NGRAM_LR, rate), 3)
     learned = passes * _weights(model, symbols) / characters
     doublings = math.log2(max(1.0, learned / LEARNED))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(largest, per_doubling * doublings), 2)
-    if model.ngrams:
-        rate = NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER
-        chosen["ngram_lr"] = round(min(MOST_NGRAM_LR, rate), 3)
     if model.layers > 1:
         chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)
     train = TrainConfig(**{**chosen, **train_options})
