@@ -8,6 +8,7 @@ Elsewhere a lock counts for as long as the process that it names is running.
 import json
 import os
 import socket
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -219,9 +220,19 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if isinstance(error, FileExistsError | FileNotFoundError) and not os.path.lexists(folder):
-            raise FileNotFoundError from error  # removed at that moment
+        is_met = isinstance(error, FileExistsError | FileNotFoundError)
+        if is_met and not any(map(_is_no_folder, (folder, *folder.parents))):
+            raise FileNotFoundError from error  # others removed one, and may have made it again
         raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else has that name; one look, since folders come and go meanwhile."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISDIR(mode) and not (stat.S_ISLNK(mode) and path.is_dir())
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """The lock of a run's folder: one process trains there, and a dead one holds nothing."""
 
+import errno
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from conftest import SMALL, make_text
@@ -184,6 +186,34 @@ def test_a_folder_released_over_and_over_is_never_held_twice(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(4)))
     assert len(most) == 160 and max(most) == 1
+
+
+@pytest.mark.parametrize("missing", [FileExistsError, FileNotFoundError])
+def test_a_folder_that_goes_and_comes_back_while_it_is_made_is_tried_again(
+    tmp_path, monkeypatch, missing
+):
+    """pathlib's mkdir fails where others remove and make the folder between two of its steps."""
+    made, mkdir = [], Path.mkdir
+
+    def fail_once(path, *arguments, **options):
+        mkdir(path, *arguments, **options)
+        made.append(path)
+        if len(made) == 1:
+            raise missing(errno.EEXIST, "as another made it")
+
+    monkeypatch.setattr(Path, "mkdir", fail_once)
+    with locked(tmp_path / "run"):
+        assert made == [tmp_path / "run"] * 2
+
+
+@pytest.mark.parametrize("run", ["file", "to a file", "to nothing", "file/run", "to nothing/run"])
+def test_a_folder_that_cannot_be_is_not_tried_again(tmp_path, run):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "to a file").symlink_to(tmp_path / "file")
+    (tmp_path / "to nothing").symlink_to(tmp_path / "missing")
+    with pytest.raises(CharlstmError, match=f"{run}: cannot be made: "), locked(tmp_path / run):
+        pass
+    assert (tmp_path / "file").read_text() == "text" and len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("arguments", [["--resume"], ["TEXT"], ["TEXT", "--overwrite"]])
