@@ -66,17 +66,21 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
 }
 
 /* One panel (K, PANEL) of so many columns, and zeros: of W (K, columns), or of the transpose of W
- * (columns, K); the rows of W are `stride` apart. */
+ * (columns, K); the rows of W are `stride` apart. A transpose is read LINE floats at a time: with
+ * rows apart by a power of two, all that start in one column have one place in the cache. */
+#define LINE 16 /* floats of a cache line */
 INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
                        ptrdiff_t stride, float *packed) {
-  for (ptrdiff_t k = 0; k < K; k++, packed += PANEL) {
-    if (!transposed && columns >= PANEL) {
-      for (ptrdiff_t j = 0; j < PANEL; j += WIDTH) store(packed + j, load(W + k * stride + j));
-      continue;
-    }
-    for (ptrdiff_t j = 0; j < least(PANEL, columns); j++)
-      packed[j] = transposed ? W[j * stride + k] : W[k * stride + j];
-    for (ptrdiff_t j = columns; j < PANEL; j++) packed[j] = 0;
+  columns = least(PANEL, columns);
+  for (ptrdiff_t k = 0; k < K; k += LINE, packed += LINE * PANEL) {
+    const ptrdiff_t rows = least(LINE, K - k);
+    if (columns < PANEL) memset(packed, 0, (size_t)(rows * PANEL) * sizeof(float));
+    if (transposed)
+      for (ptrdiff_t j = 0; j < columns; j++)
+        for (ptrdiff_t r = 0; r < rows; r++) packed[r * PANEL + j] = W[j * stride + k + r];
+    else
+      for (ptrdiff_t r = 0; r < rows; r++)
+        memcpy(packed + r * PANEL, W + (k + r) * stride, (size_t)columns * sizeof(float));
   }
 }
 
