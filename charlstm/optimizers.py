@@ -14,7 +14,7 @@ from . import kernels
 from .arrays import Array, Ids
 from .config import TrainConfig
 
-BLOCK = 16_384  # elements
+BLOCK = 262_144  # elements; for less, workers wait longer for the interpreter than for memory
 
 
 class Optimizer(Protocol):

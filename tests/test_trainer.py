@@ -11,7 +11,15 @@ from conftest import make_text
 from oracles import relative_error
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Trainer, Vocab
+from charlstm import (
+    CharlstmError,
+    CharModel,
+    ModelConfig,
+    TrainConfig,
+    Trainer,
+    Vocab,
+    optimizers,
+)
 from charlstm.batches import Lanes
 from charlstm.dropout import Dropout, Masks
 from charlstm.randomness import generator
@@ -124,8 +132,9 @@ def test_dropout_masks_are_fixed_over_a_window_and_drawn_anew_for_each():
 
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.998])
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 2e-6), ("float64", 1e-14)])
-def test_average_of_the_weights_after_each_step(decay, dtype, bound):
+def test_average_of_the_weights_after_each_step(monkeypatch, decay, dtype, bound):
     """The recurrence as published, in float64, over spans of two workers of several blocks each."""
+    monkeypatch.setattr(optimizers, "BLOCK", 16_384)
     trainer = make(hidden=60, dtype=dtype, average=decay, lr=0.02, clip=1.0, workers=2)
     assert len(trainer.model.parameters.vector) > 2 * 16_384
     weights, average = trainer.model.parameters.vector, trainer.averaged.parameters.vector

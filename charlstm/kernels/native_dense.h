@@ -35,15 +35,23 @@ void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *
   }
 }
 
+/* Ask for n floats that lie nobody knows where, while the ones before them are worked on. */
+INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
+  for (ptrdiff_t j = 0; j < n; j += 16) __builtin_prefetch(p + j);
+}
+
 /* logits (N, V) += for each, of the rows of a table (slots, V), the n that rows (N, n) names. */
 void NAME(add_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
                     const float *table, float *logits) {
-  for (ptrdiff_t i = 0; i < N; i++, rows += n, logits += V)
+  for (ptrdiff_t i = 0; i < N; i++, rows += n, logits += V) {
+    if (i + 1 < N)
+      for (ptrdiff_t k = 0; k < n; k++) prefetch_floats(table + rows[n + k] * V, V);
     for (ptrdiff_t j = 0; j < V; j += WIDTH) {
       vec sum = load_part(logits + j, V - j);
       for (ptrdiff_t k = 0; k < n; k++) sum += load_part(table + rows[k] * V + j, V - j);
       store_part(logits + j, sum, V - j);
     }
+  }
 }
 
 /* The twin of reference.update_rows, for the rows from start to stop of a table (slots, V).
@@ -67,6 +75,7 @@ void NAME(update_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, p
   }
   for (int k = 0; k < count; k++) {
     float *row = table + (ptrdiff_t)found[k] * V, sum = 0;
+    if (k + 1 < count) prefetch_floats(table + (ptrdiff_t)found[k + 1] * V, V);
     vec sums = {0};
     memset(gradient, 0, (size_t)V * sizeof(float));
     for (int place = heads[found[k] - start]; place; place = next[place - 1]) {
