@@ -43,7 +43,7 @@ def test_a_run_takes_the_operations_that_it_is_given(texts, tmp_path):
 def test_a_run_that_is_in_the_table_is_not_made_again(texts, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(script, "SHAKESPEARE", tmp_path)
     monkeypatch.setattr(script, "SETTING", TINY | {"seed": 3})
-    monkeypatch.setattr(script, "SWEEP", (("some", 1e-5, {"lr": 0.1}), ("some", 2e-5, {})))
+    monkeypatch.setattr(script, "SWEEP", "some | 1e-5 | lr=0.1\nsome | 2e-5 |")
     arguments = ["sweep", "--table", str(tmp_path / "table.tsv")]
     script.main([*arguments, "--print"])
     assert len(capsys.readouterr().out.splitlines()) == 2  # nothing yet
@@ -73,3 +73,14 @@ def test_compressors_have_the_whole_text(texts):
     text = make_text(400).encode()
     assert theirs[0] == round(8 * len(lzma.compress(text, preset=9)) / len(text), 3)
     assert theirs[1] == round(8 * len(bz2.compress(text, 9)) / len(text), 3)
+
+
+def test_a_line_of_the_sweep_stands_for_settings(monkeypatch):
+    lines = ["some text | 14 | ngrams dropout=0.1 lanes=8 skip=true", "other | 6.7 |"]
+    lines.append("other | 3 | dropout=0.3 weight_dropout=0.0")
+    monkeypatch.setattr(script, "SWEEP", "\n" + "\n".join(lines) + "\n")
+    dropped = {"dropout": 0.1, "weight_dropout": 0.1}
+    first, second, third = script.swept()
+    assert first == ("some text", 14, {**script.NGRAMS, **dropped, "lanes": 8, "skip": True})
+    assert second == ("other", 6.7, {})
+    assert third == ("other", 3, {"dropout": 0.3, "weight_dropout": 0.0})
