@@ -27,7 +27,13 @@ def sigmoid(a: Array) -> Array:
 
 
 def lstm_step_forward(
-    x: Array, prev_h: Array, prev_c: Array, Wx: Array, Wh: Array, b: Array
+    x: Array,
+    prev_h: Array,
+    prev_c: Array,
+    Wx: Array,
+    Wh: Array,
+    b: Array,
+    capped: bool = False,
 ) -> tuple[Array, Array, Cache]:
     """One step of an LSTM (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al.
     2000), gates in the order i f o g.
@@ -38,6 +44,8 @@ def lstm_step_forward(
         next_h = o * tanh(next_c)                     show some
 
     x (N, D), prev_h and prev_c (N, H), Wx (D, 4H), Wh (H, 4H), b (4H).
+    capped: min(i, 1 - f) takes the place of i (Melis et al. 2020), so that a cell takes in no more
+        than it forgets and stays between -1 and 1.
     Returns next_h and next_c, (N, H), and what lstm_step_backward takes.
     """
     N, D, H = _sizes(x, prev_h, ("N", "D"))
@@ -48,10 +56,11 @@ def lstm_step_forward(
     a = x @ Wx + prev_h @ Wh + b
     i, f, o = (sigmoid(a[:, k * H : (k + 1) * H]) for k in range(3))
     g = np.tanh(a[:, 3 * H :])
-    next_c = f * prev_c + i * g
+    written = np.minimum(i, 1 - f) if capped else i
+    next_c = f * prev_c + written * g
     tanh_c = np.tanh(next_c)
     next_h = o * tanh_c
-    return next_h, next_c, (x, prev_h, prev_c, Wx, Wh, i, f, o, g, tanh_c)
+    return next_h, next_c, (x, prev_h, prev_c, Wx, Wh, written, i, f, o, g, tanh_c)
 
 
 def lstm_step_backward(
@@ -80,37 +89,42 @@ def lstm_step_backward(
 
         dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum over N of da
 
+    Where 1 - f is in the place of i, which is larger, di = 0 and df = dc * (prev_c - g).
+
     (Equations as in Greff et al. 2017, "LSTM: A Search Space Odyssey", without peepholes.)
     Returns dx, dprev_h, dprev_c, dWx, dWh, db, in the shapes of what they are gradients of.
     """
-    x, prev_h, prev_c, Wx, Wh, i, f, o, g, tanh_c = cache
+    x, prev_h, prev_c, Wx, Wh, written, i, f, o, g, tanh_c = cache
     require_shape("dnext_h", dnext_h, prev_h.shape)
     require_shape("dnext_c", dnext_c, prev_h.shape)
     dc = dnext_h * o * (1 - tanh_c**2) + dnext_c
+    at_cap = written < i
     da = np.concatenate(
         (
-            dc * g * i * (1 - i),
-            dc * prev_c * f * (1 - f),
+            dc * np.where(at_cap, 0, g) * i * (1 - i),
+            dc * np.where(at_cap, prev_c - g, prev_c) * f * (1 - f),
             dnext_h * tanh_c * o * (1 - o),
-            dc * i * (1 - g**2),
+            dc * written * (1 - g**2),
         ),
         axis=1,
     )
     return da @ Wx.T, da @ Wh.T, dc * f, x.T @ da, prev_h.T @ da, da.sum(axis=0)
 
 
-def lstm_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Array, list[Cache]]:
+def lstm_forward(
+    x: Array, h0: Array, Wx: Array, Wh: Array, b: Array, capped: bool = False
+) -> tuple[Array, list[Cache]]:
     """An LSTM over whole sequences, from h0 and a cell state of zeros.
 
-    x (N, T, D), h0 (N, H), weights as in lstm_step_forward. Returns h (N, T, H), the hidden state
-    after each step, and what lstm_backward takes.
+    x (N, T, D), h0 (N, H), weights and capped as in lstm_step_forward. Returns h (N, T, H), the
+    hidden state after each step, and what lstm_backward takes.
     """
     N, T, _, H = _sizes(x, h0, ("N", "T", "D"))
     h = np.empty((N, T, H), h0.dtype)
     prev_h, prev_c = h0, np.zeros_like(h0)
     caches = []
     for t in range(T):
-        prev_h, prev_c, cache = lstm_step_forward(x[:, t], prev_h, prev_c, Wx, Wh, b)
+        prev_h, prev_c, cache = lstm_step_forward(x[:, t], prev_h, prev_c, Wx, Wh, b, capped)
         h[:, t] = prev_h
         caches.append(cache)
     return h, caches

@@ -39,6 +39,7 @@ class ModelConfig:
     cell: Cell = "lstm"
     hidden: int = 128  # units of each layer
     layers: int = 2
+    capped: bool = False  # the LSTM's input gate is at most 1 - f (Melis et al. 2020)
     dtype: Dtype = "float32"
     lines: bool = False  # each line is a text of its own, without a state from the one before
     skip: bool = False  # every layer sees the symbol itself, the head every layer (Graves 2013)
@@ -50,6 +51,7 @@ class ModelConfig:
         _check_types(self)
         _require(self, "hidden", 1 <= self.hidden <= MAX_HIDDEN, f"1 to {MAX_HIDDEN}")
         _require(self, "layers", 1 <= self.layers <= MAX_LAYERS, f"1 to {MAX_LAYERS}")
+        _require(self, "capped", self.cell == "lstm" or not self.capped, "false without an LSTM")
         among = self.ngrams == 0 or 2 <= self.ngrams <= MAX_NGRAMS
         _require(self, "ngrams", among, f"0, or 2 to {MAX_NGRAMS}")
         slots = f"1 to {MAX_NGRAM_SLOTS:,}"

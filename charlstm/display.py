@@ -68,7 +68,8 @@ class RunDisplay:
         model, config, unit = event["model"], event["config"], event["unit"]
         self._unit = unit
         ratio = event["parameters"] / max(1, event["train_characters"])
-        skips = " with skip connections" * model["skip"]
+        gates = " with capped input gates" * model["capped"]
+        skips = ", skip connections" * model["skip"]
         batch = f"{config['lanes']} lanes, windows of {config['window']}"
         if model["lines"]:
             batch = f"{config['lanes']} lines of up to {config['window']} {unit}s at a time"
@@ -81,8 +82,8 @@ class RunDisplay:
         table = f", contexts of 2 to {model['ngrams']} {unit}s" if model["ngrams"] else ""
         self._say(
             f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} "
-            f"{model['cell'].upper()} units{skips}{table}, {event['parameters']:,} parameters, "
-            f"{ratio:.2f} for each {unit} of training text"
+            f"{model['cell'].upper()} units{gates}{skips}{table}, "
+            f"{event['parameters']:,} parameters, {ratio:.2f} for each {unit} of training text"
         )
         dropout = f"dropout {config['dropout']:g}"
         if config["dropout_between"] is not None:

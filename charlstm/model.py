@@ -10,8 +10,8 @@ from .arrays import Array, Ids, require_shape
 from .config import ModelConfig
 from .dropout import Masks
 from .errors import CharlstmError
-from .layers import CELLS
 from .layers import Workspace as LayerWorkspace
+from .layers import layer_of
 from .layers.head import (
     cross_entropy,
     head_backward,
@@ -57,7 +57,7 @@ def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[in
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(config.layers):
         D = config.hidden if k else vocabulary
-        layer = CELLS[config.cell].shapes(D, config.hidden)
+        layer = layer_of(config).shapes(D, config.hidden)
         if config.skip and k:
             layer["Wi"] = (vocabulary, layer["Wx"][1])
         for name, shape in layer.items():
@@ -96,7 +96,7 @@ class CharModel:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
         self.config = config
         self.vocab = vocab
-        self._cell = CELLS[config.cell]
+        self._cell = layer_of(config)
         shapes = parameter_shapes(config, len(vocab))
         require_memory_for(shapes, config)
         self.parameters = Parameters(shapes, config.dtype)

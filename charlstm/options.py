@@ -50,6 +50,12 @@ _TRAIN_OPTIONS = (
     ),
     click.option("--layers", type=int, help="Layers of the stack.  [default: 1]"),
     click.option(
+        "--capped/--no-capped",
+        default=None,
+        help="Cap the input gates of an LSTM at what the forget gates let go, min(i, 1 - f) in the "
+        "place of i (Melis et al. 2020): memories last longer.  [default: yes]",
+    ),
+    click.option(
         "--skip/--no-skip",
         default=None,
         help="Skip connections: every layer also sees the character itself, and all layers are "
@@ -155,7 +161,7 @@ _TRAIN_OPTIONS = (
         "--reset",
         type=float,
         help="Probability that a lane forgets its state before a window, so that the model also "
-        "learns to begin a text (Melis et al. 2020).  [default: 0.01]",
+        "learns to begin a text (Melis et al. 2020).  [default: 0.04]",
     ),
     click.option(
         "--optimizer",

@@ -12,7 +12,7 @@ from .bounds import number, whole
 from .config import ModelConfig, TrainConfig
 from .dropout import Dropout, Masks
 from .errors import CharlstmError
-from .layers import CELLS
+from .layers import layer_of
 from .layers.head import cross_entropy
 from .layers.ngrams import layers_of_recent
 from .model import CharModel, Workspace
@@ -36,7 +36,7 @@ def saved_shapes(
     shapes: dict[str, tuple[int, ...]] = {
         f"moments.{name}": (total,) for name in MOMENTS[config.optimizer]
     }
-    parts = CELLS[model.cell].STATE_PARTS
+    parts = layer_of(model).STATE_PARTS
     if TABLE in parameters:
         shapes["moments.ngrams"] = parameters[TABLE][:1]
     layers = model.layers + layers_of_recent(model.ngrams, parts, model.hidden)

@@ -32,9 +32,12 @@ def numeric_gradient(f: Callable[[], float], x: np.ndarray, step: float = 1e-5) 
     return gradient
 
 
+LSTMS = ("lstm", "capped")  # the second one with capped input gates
+
+
 def to_torch_gates(cell: str, array: np.ndarray) -> np.ndarray:
     """Our columns (..., G H) as PyTorch's rows (G H, ...); its LSTM has i f g o for our i f o g."""
-    if cell == "lstm":
+    if cell in LSTMS:
         i, f, o, g = np.split(array, 4, axis=-1)
         array = np.concatenate((i, f, g, o), axis=-1)
     return array.T.copy()
@@ -43,7 +46,7 @@ def to_torch_gates(cell: str, array: np.ndarray) -> np.ndarray:
 def from_torch_gates(cell: str, array: np.ndarray) -> np.ndarray:
     """PyTorch's rows as our columns."""
     columns = array.T
-    if cell == "lstm":
+    if cell in LSTMS:
         i, f, g, o = np.split(columns, 4, axis=-1)
         columns = np.concatenate((i, f, o, g), axis=-1)
     return columns.copy()
@@ -78,12 +81,39 @@ def torch_cell(cell: str, weights: dict[str, np.ndarray]) -> Any:
     return module
 
 
+def torch_capped_lstm(*arguments: Any, **options: Any) -> Any:
+    """nn.LSTM whose input gates are capped, step by step from its parameters."""
+    import torch
+
+    class CappedLSTM(torch.nn.LSTM):
+        def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
+            ends = []
+            for k in range(self.num_layers):
+                h, c, outputs = state[0][k], state[1][k], []
+                Wx, Wh, *biases = (
+                    getattr(self, f"{name}_l{k}")
+                    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+                )
+                for step in x:
+                    i, f, g, o = (step @ Wx.T + h @ Wh.T + sum(biases)).chunk(4, -1)
+                    f = f.sigmoid()
+                    c = f * c + torch.minimum(i.sigmoid(), 1 - f) * g.tanh()
+                    h = o.sigmoid() * c.tanh()
+                    outputs.append(h)
+                x = torch.stack(outputs)
+                ends.append((h, c))
+            return x, (torch.stack([h for h, _ in ends]), torch.stack([c for _, c in ends]))
+
+    return CappedLSTM(*arguments, **options)
+
+
 def torch_layers(cell: str, stack: list[dict[str, np.ndarray]], dtype: str) -> Any:
     """nn.LSTM, nn.GRU or nn.RNN with the weights of each of our layers."""
     import torch
 
     D, H = len(stack[0]["Wx"]), len(stack[0]["Wh"])
-    module = getattr(torch.nn, cell.upper())(D, H, len(stack), dtype=getattr(torch, dtype))
+    kind = torch_capped_lstm if cell == "capped" else getattr(torch.nn, cell.upper())
+    module = kind(D, H, len(stack), dtype=getattr(torch, dtype))
     for k, weights in enumerate(stack):
         _copy_weights(module, f"_l{k}", cell, weights)
     return module
@@ -99,7 +129,8 @@ def torch_model(model: CharModel) -> tuple[Any, Any]:
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(model.parameters["head.W"].T.copy()))
         head.bias.copy_(torch.from_numpy(model.parameters["head.b"]))
-    layers = None if config.skip else torch_layers(config.cell, stack, config.dtype)
+    kind = "capped" if config.capped else config.cell
+    layers = None if config.skip else torch_layers(kind, stack, config.dtype)
     return layers, head
 
 
@@ -123,7 +154,8 @@ class TorchStack:
             weights = dict(model.parameters.part(f"layers.{k}."))
             if "Wi" in weights:
                 weights["Wx"] = np.concatenate((weights["Wx"], weights["Wi"]))
-            self._layers.append(torch_layers(config.cell, [weights], config.dtype))
+            kind = "capped" if config.capped else config.cell
+            self._layers.append(torch_layers(kind, [weights], config.dtype))
         drops = masks.seen is not None
         self._between = torch.from_numpy(masks.between) if drops else None
         self._seen = torch.from_numpy(masks.seen) if drops else None

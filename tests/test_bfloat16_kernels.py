@@ -61,8 +61,9 @@ def draw(rng, *shape):
     return rng.normal(size=shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_window_forward_and_backward_equals_its_twin(way, shape):
+def test_a_window_forward_and_backward_equals_its_twin(way, shape, capped):
     T, B, H = shape
     rng = np.random.default_rng(H)
     Wh = draw(rng, H, 4 * H) / np.float32(H**0.5)
@@ -75,14 +76,14 @@ def test_a_window_forward_and_backward_equals_its_twin(way, shape):
         gates, dh, dc = x.copy(), last_dh.copy(), last_dc.copy()
         h, c, tanh_c = (np.full((n, B, H), np.nan, np.float32) for n in (T + 1, T + 1, T))
         h[0], c[0] = first_h, first_c
-        kernels.lstm_forward(gates, h, c, tanh_c, Wh, "bfloat16")
+        kernels.lstm_forward(gates, h, c, tanh_c, Wh, "bfloat16", capped)
         forward = [array.copy() for array in (gates, h, c, tanh_c)]
-        kernels.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, "bfloat16")
+        kernels.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, "bfloat16", capped)
         results.append([*forward, gates, dh, dc])
     for mine, theirs in zip(*results, strict=True):
         assert relative_error(mine, theirs) < 1e-3
     exact = x.copy()
-    reference.lstm_forward(exact, h, c, tanh_c, Wh)
+    reference.lstm_forward(exact, h, c, tanh_c, Wh, capped=capped)
     assert relative_error(exact, results[0][0]) > 1e-5, "the operands were not rounded"
 
 

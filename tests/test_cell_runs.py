@@ -14,12 +14,26 @@ from charlstm.scorer import evaluate
 
 
 @pytest.mark.parametrize(
-    ("cell", "skip"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn", False)]
+    ("cell", "capped", "skip"),
+    [
+        ("lstm", False, False),
+        ("lstm", True, False),
+        ("lstm", True, True),
+        ("gru", False, False),
+        ("rnn", False, False),
+    ],
 )
-def test_a_run_of_each_cell(cell, skip, text_file, tmp_path, cli):
+def test_a_run_of_each_cell(cell, capped, skip, text_file, tmp_path, cli):
     folder = tmp_path / cell
     options = {"hidden": 20, "layers": 2, "lanes": 8, "window": 20, "lr": 0.02, "dropout": 0.1}
-    options |= {"cell": cell, "skip": skip, "steps": 120, "eval_every": 40, "seed": 4}
+    options |= {
+        "cell": cell,
+        "capped": capped,
+        "skip": skip,
+        "steps": 120,
+        "eval_every": 40,
+        "seed": 4,
+    }
     run = train(text_file, folder, **options)
     counts = np.array(list(Counter(text_file.read_text(encoding="utf-8")).values()))
     frequencies = counts / counts.sum()
@@ -36,7 +50,8 @@ def test_a_run_of_each_cell(cell, skip, text_file, tmp_path, cli):
     assert all((again.arrays[name] == array).all() for name, array in whole.arrays.items())
 
     model = load(folder)
-    assert (model.config.cell, model.config.skip) == (cell, skip)
+    config = model.config
+    assert (config.cell, config.capped, config.skip) == (cell, capped, skip)
     text = cli("sample", "-r", folder, "--length", 50, "--seed", 3).stdout
     assert text == model.sample(50, seed=3) + "\n"
     scored = json.loads(cli("score", "-r", folder, "-", input="the cat\n").stdout)

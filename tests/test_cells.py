@@ -3,14 +3,24 @@
 Exercise 2 for single steps: PyTorch's cells. The worst relative errors are printed (pytest -s).
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
-from oracles import numeric_gradient, relative_error, torch_cell
+from oracles import LSTMS, numeric_gradient, relative_error, torch_cell
 
 from charlstm import CharlstmError, cells
 
-GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+GATES = {"lstm": 4, "capped": 4, "gru": 3, "rnn": 1}
 SHAPES = [(1, 1, 1, 1), (3, 5, 4, 7), (2, 1, 6, 3), (4, 9, 2, 1)]  # N, T, D, H
+
+
+def functions(cell, form):
+    """Forward and backward of a cell, of a step or of a sequence."""
+    if cell == "capped":
+        forward, backward = functions("lstm", form)
+        return partial(forward, capped=True), backward
+    return tuple(getattr(cells, f"{cell}{form}_{way}") for way in ("forward", "backward"))
 
 
 def make(cell, N, T, D, H, dtype="float64", seed=0):
@@ -32,11 +42,10 @@ def test_step_gradients_equal_numeric_ones(cell, shape):
     x, prev_h, weights = make(cell, *shape)
     rng = np.random.default_rng(1)
     inputs = {"x": x[:, 0].copy(), "prev_h": prev_h}
-    if cell == "lstm":
+    if cell in LSTMS:
         inputs["prev_c"] = rng.normal(size=prev_h.shape)
     inputs |= weights
-    forward = getattr(cells, f"{cell}_step_forward")
-    backward = getattr(cells, f"{cell}_step_backward")
+    forward, backward = functions(cell, "_step")
     *outputs, cache = forward(*inputs.values())
     directions = [rng.normal(size=output.shape) for output in outputs]
 
@@ -58,8 +67,7 @@ def test_step_gradients_equal_numeric_ones(cell, shape):
 def test_sequence_gradients_equal_numeric_ones(cell, shape):
     x, h0, weights = make(cell, *shape)
     inputs = {"x": x, "h0": h0, **weights}
-    forward = getattr(cells, f"{cell}_forward")
-    backward = getattr(cells, f"{cell}_backward")
+    forward, backward = functions(cell, "")
     h, cache = forward(*inputs.values())
     direction = np.random.default_rng(1).normal(size=h.shape)
     gradients = backward(direction, cache)
@@ -74,7 +82,7 @@ def test_sequence_gradients_equal_numeric_ones(cell, shape):
     print(f"{cell} sequence, (N, T, D, H) = {shape}: worst relative error {worst:.1e}")
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_step_equals_pytorch(cell):
     torch = pytest.importorskip("torch")
     x, prev_h, weights = make(cell, 3, 1, 4, 5)
@@ -96,6 +104,20 @@ def test_step_equals_pytorch(cell):
     gradients = getattr(cells, f"{cell}_step_backward")(*directions, cache)
     for mine, leaf in zip(gradients, leaves, strict=False):
         assert relative_error(mine, leaf.grad) < 1e-10
+
+
+def test_a_capped_input_gate_is_what_the_forget_gate_leaves():
+    x, prev_h, weights = make("capped", 50, 1, 3, 4)
+    prev_c = np.tanh(prev_h)
+    _, free_c, (*_, i, f, _, g, _) = cells.lstm_step_forward(
+        x[:, 0], prev_h, prev_c, *weights.values()
+    )
+    _, next_c, _ = cells.lstm_step_forward(x[:, 0], prev_h, prev_c, *weights.values(), capped=True)
+    free = i + f <= 1
+    assert 0.2 < free.mean() < 0.8
+    assert (next_c[free] == free_c[free]).all()
+    assert relative_error(next_c[~free], (f * prev_c + (1 - f) * g)[~free]) < 1e-15
+    assert np.abs(next_c).max() < 1 < np.abs(free_c).max()
 
 
 def test_a_forget_gate_near_one_keeps_the_gradient_of_the_cell_state():

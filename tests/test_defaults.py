@@ -10,6 +10,7 @@ from charlstm.defaults import (
     operations_per_symbol,
     split_options,
 )
+from charlstm.layers import CELLS
 
 
 @pytest.mark.parametrize(
@@ -54,10 +55,19 @@ def test_a_time_budget_leaves_the_end_to_the_clock():
 
 def test_what_is_given_is_kept():
     model, train = choose(1_000_000, {"hidden": 7}, {"lr": 0.5, "epochs": 2.0, "dropout": 0.0})
-    assert model == ModelConfig(hidden=7, layers=1, ngrams=6, ngram_slots=83_886)
+    assert model == ModelConfig(hidden=7, layers=1, capped=True, ngrams=6, ngram_slots=83_886)
     assert (train.lr, train.epochs, train.dropout, train.steps) == (0.5, 2.0, 0.0, None)
     assert train.weight_dropout == 0.0  # two passes, few weights
     assert choose(1_000_000, {"layers": 2, "skip": True}, {})[0].skip
+    assert not choose(1_000_000, {"capped": False}, {})[0].capped
+    with pytest.raises(CharlstmError, match="capped must be false without an LSTM, not True"):
+        choose(1_000_000, {"cell": "gru", "capped": True}, {})
+
+
+def test_input_gates_are_capped_where_there_are_some():
+    capped = {cell: choose(1_000_000, {"cell": cell}, {})[0].capped for cell in CELLS}
+    assert capped == {"lstm": True, "gru": False, "rnn": False}
+    assert choose(1_000_000, {}, {}, operations=1e15)[0].capped
 
 
 def test_dropout_follows_passes_and_weights():

@@ -85,14 +85,15 @@ def test_bad_probabilities_are_refused(name, bad):
 
 
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 3), (True, 5)])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize(
+    ("cell", "capped"), [("lstm", False), ("lstm", True), ("gru", False), ("rnn", False)]
+)
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 33, 17, 20, 5)])
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, skip, ngrams):
+def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, capped, skip, ngrams):
     torch = pytest.importorskip("torch")
-    model, inputs, targets, state = make_model(
-        *shape, dtype=dtype, cell=cell, skip=skip, ngrams=ngrams
-    )
+    kind = {"cell": cell, "capped": capped, "skip": skip, "ngrams": ngrams}
+    model, inputs, targets, state = make_model(*shape, dtype=dtype, **kind)
     for array in model.parameters.values():
         array /= max(1.0, len(array) ** 0.5 / 2)  # no wider than a real initialisation
     (T, B), L, H = inputs.shape, model.config.layers, model.config.hidden

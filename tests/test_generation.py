@@ -14,14 +14,12 @@ if kernels.BACKEND != "native":
 VOCAB = Vocab.from_text("\n abcdefghijklmnopqrstuvwxyz.,'")
 
 
-def make(hidden=24, layers=2, lines=False, skip=False, seed=1, ngrams=0):
-    config = ModelConfig(
-        hidden=hidden, layers=layers, lines=lines, skip=skip, ngrams=ngrams, ngram_slots=5_000
-    )
+def make(hidden=24, layers=2, seed=1, **options):
+    config = ModelConfig(hidden=hidden, layers=layers, ngram_slots=5_000, **options)
     model = CharModel(config, VOCAB, seed=seed)
     model.parameters["head.W"] *= 4  # as sure of itself as a trained one
     model.parameters["head.b"] = np.random.default_rng(seed).normal(size=len(VOCAB))
-    if ngrams:
+    if config.ngrams:
         table = model.parameters["ngrams.W"]
         table[...] = np.random.default_rng(seed).normal(0, 0.7, table.shape)
     return model
@@ -57,9 +55,10 @@ def test_texts_equal_those_of_the_numpy_loop(monkeypatch, sampling, count, ngram
 
 
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 2), (True, 16)])
+@pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (16, 3), (33, 2), (130, 1)])
-def test_odd_sizes(monkeypatch, hidden, layers, skip, ngrams):
-    model = make(hidden, layers, skip=skip, ngrams=ngrams)
+def test_odd_sizes(monkeypatch, hidden, layers, capped, skip, ngrams):
+    model = make(hidden, layers, capped=capped, skip=skip, ngrams=ngrams)
     for count in (1, 4):
         options = {"length": 150, "count": count, "seed": 5, "prime": "the "}
         native = texts(model, monkeypatch, True, **options)
@@ -76,10 +75,11 @@ def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch, ngrams):
     assert native[0].count("\n") > 20
 
 
+@pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 6)])
-def test_logits_along_a_text(skip, ngrams):
+def test_logits_along_a_text(skip, ngrams, capped):
     """The state and the last logits after 300 symbols, to 1e-5 of the NumPy step's."""
-    model = make(hidden=40, skip=skip, ngrams=ngrams)
+    model = make(hidden=40, capped=capped, skip=skip, ngrams=ngrams)
     rng = np.random.default_rng(0)
     state = rng.normal(0, 0.3, model.initial_state(2).shape).astype(np.float32)
     write_recent(rng.integers(len(VOCAB) + 1, size=(max(0, ngrams - 1), 2)), state[2:])

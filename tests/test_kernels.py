@@ -25,6 +25,7 @@ def _serve_short_windows(monkeypatch):
 
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
+KINDS = [("lstm", {}), ("lstm", {"capped": True}), ("gru", {}), ("rnn", {})]
 MODULES = native, reference
 CELLS = pytest.mark.parametrize("cell", GATES)
 
@@ -60,10 +61,10 @@ def window_back(cell, after):
     return arrays
 
 
-def run(module, function, arrays, precision="float32"):
+def run(module, function, arrays, precision="float32", **options):
     """The same arrays after module.function, which works on copies."""
     copies = {name: array.copy() for name, array in arrays.items()}
-    getattr(module, function)(**copies, precision=precision)
+    getattr(module, function)(**copies, precision=precision, **options)
     return copies
 
 
@@ -72,16 +73,16 @@ def assert_equal(mine, theirs):
         assert relative_error(mine[name], theirs[name]) < 1e-5, name
 
 
-@CELLS
+@pytest.mark.parametrize(("cell", "options"), KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_recurrence_equals_its_twin(cell, shape):
+def test_a_recurrence_equals_its_twin(cell, options, shape):
     begun = window(cell, *shape)
-    mine, theirs = (run(module, f"{cell}_forward", begun) for module in MODULES)
+    mine, theirs = (run(module, f"{cell}_forward", begun, **options) for module in MODULES)
     if cell == "rnn":  # of no use any more
         del mine["a"]
     assert_equal(mine, theirs)
     back = window_back(cell, theirs)
-    assert_equal(*(run(module, f"{cell}_backward", back) for module in MODULES))
+    assert_equal(*(run(module, f"{cell}_backward", back, **options) for module in MODULES))
 
 
 def units_in_the_last_place(y, exact):
@@ -109,26 +110,26 @@ def test_activations_are_within_four_units_in_the_last_place(name):
     assert y[-3:-1].tolist() == ([1.0, -1.0] if name == "tanh" else [1.0, 0.0])
 
 
-@CELLS
-def test_a_nan_is_not_lost(cell):
+@pytest.mark.parametrize(("cell", "options"), KINDS)
+def test_a_nan_is_not_lost(cell, options):
     begun = window(cell, 3, 4, 20)
     begun["h"][0, 1, 7] = np.nan
-    h = run(native, f"{cell}_forward", begun)["h"]
+    h = run(native, f"{cell}_forward", begun, **options)["h"]
     assert np.isnan(h[1:, 1]).all() and np.isfinite(h[1:, [0, 2, 3]]).all()
     begun["h"][0, 1, 7] = 0
-    back = window_back(cell, run(native, f"{cell}_forward", begun))
+    back = window_back(cell, run(native, f"{cell}_forward", begun, **options))
     back["dh_out"][1, 2, 19] = np.nan
-    dh = run(native, f"{cell}_backward", back)["dh"]
+    dh = run(native, f"{cell}_backward", back, **options)["dh"]
     assert np.isnan(dh[2]).all() and np.isfinite(dh[[0, 1, 3]]).all()
 
 
-@CELLS
-def test_float64_takes_the_numpy_way(cell):
+@pytest.mark.parametrize(("cell", "options"), KINDS)
+def test_float64_takes_the_numpy_way(cell, options):
     begun = {name: array.astype(np.float64) for name, array in window(cell, 4, 3, 5).items()}
-    mine, theirs = (run(module, f"{cell}_forward", begun) for module in MODULES)
+    mine, theirs = (run(module, f"{cell}_forward", begun, **options) for module in MODULES)
     assert (mine["h"] == theirs["h"]).all()
     back = {name: array.astype(np.float64) for name, array in window_back(cell, mine).items()}
-    mine, theirs = (run(module, f"{cell}_backward", back) for module in MODULES)
+    mine, theirs = (run(module, f"{cell}_backward", back, **options) for module in MODULES)
     assert (mine["dh"] == theirs["dh"]).all()
 
 
@@ -140,6 +141,16 @@ def test_bfloat16_takes_the_numpy_way(cell):
     back = window_back(cell, mine)
     mine, theirs = (run(module, f"{cell}_backward", back, "bfloat16") for module in MODULES)
     assert (mine["dh"] == theirs["dh"]).all()
+
+
+@pytest.mark.parametrize("gate", range(4))
+def test_a_capped_gate_does_not_lose_a_nan_of_one_gate(gate):
+    """The smaller of two numbers may be the one that is none."""
+    begun = window("lstm", 2, 3, 20)
+    begun["gates"][0, 1, gate * 20 + 17] = np.nan
+    h = run(native, "lstm_forward", begun, capped=True)["h"]
+    assert np.isnan(h[1, 1, 17]) and np.isnan(h[2, 1]).all()
+    assert np.isfinite(h[:, [0, 2]]).all()
 
 
 @CELLS

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from oracles import from_torch_gates, relative_error, torch_layers
-from test_cells import GATES, make
+from oracles import LSTMS, from_torch_gates, relative_error, torch_layers
+from test_cells import GATES, functions, make
 
-from charlstm import cells
-from charlstm.layers import CELLS
+from charlstm.layers import CELLS, capped
+
+LAYERS = {**CELLS, "capped": capped}
 
 # T, B, D, H: one of each, no multiples of anything, and the widths that the kernels cut into blocks
 SHAPES = [(1, 1, 1, 1), (7, 3, 5, 9), (1, 6, 2, 3), (9, 1, 4, 2), (12, 2, 3, 33), (9, 5, 7, 128)]
@@ -14,7 +15,7 @@ SHAPES = [(1, 1, 1, 1), (7, 3, 5, 9), (1, 6, 2, 3), (9, 1, 4, 2), (12, 2, 3, 33)
 
 def run_layer(cell, parameters, x, state, dout, dstate):
     """Output, last state, gradients, dx and dstate of one layer; x is dense or ids."""
-    layer = CELLS[cell]
+    layer = LAYERS[cell]
     (T, B), H = x.shape[:2], state.shape[-1]
     workspace = layer.workspace(T, B, H, state.dtype.name)
     end = layer.forward(parameters, x, state, workspace)
@@ -34,11 +35,12 @@ def test_a_layer_equals_its_steps(cell, shape, dtype, bound):
     x, h0, weights = make(cell, B, T, D, H)
     for array in (weights["Wx"], weights["Wh"]):
         array /= len(array) ** 0.5  # no wider than a real initialisation
-    h, cache = getattr(cells, f"{cell}_forward")(x, h0, *weights.values())
+    forward, backward = functions(cell, "")
+    h, cache = forward(x, h0, *weights.values())
     dh = np.random.default_rng(1).normal(size=h.shape)
-    dx, dh0, *gradients = getattr(cells, f"{cell}_backward")(dh, cache)
+    dx, dh0, *gradients = backward(dh, cache)
 
-    state = np.zeros((CELLS[cell].STATE_PARTS, B, H), dtype)
+    state = np.zeros((LAYERS[cell].STATE_PARTS, B, H), dtype)
     state[0] = h0
     parameters = {name: array.astype(dtype) for name, array in weights.items()}
     time_major = np.ascontiguousarray(x.swapaxes(0, 1), dtype)
@@ -60,7 +62,7 @@ def test_ids_equal_one_hot_vectors(cell):
     *_, weights = make(cell, B, T, D, H)
     rng = np.random.default_rng(3)
     ids = rng.integers(D - 1, size=(T, B))  # the last id never comes up
-    state = rng.normal(size=(CELLS[cell].STATE_PARTS, B, H))
+    state = rng.normal(size=(LAYERS[cell].STATE_PARTS, B, H))
     dout, dstate = rng.normal(size=(T, B, H)), rng.normal(size=state.shape)
     by_ids = run_layer(cell, weights, ids, state, dout, dstate)
     dense = run_layer(cell, weights, np.eye(D)[ids], state, dout, dstate)
@@ -77,7 +79,7 @@ def test_stacks_equal_pytorch(cell, layers, dtype, bound):
     """Hidden states, dx, dW_ih, dW_hh, db_ih, db_hh, dh0 and dc0 of nn.RNN, nn.GRU, nn.LSTM."""
     torch = pytest.importorskip("torch")
     T, B, D, H = 11, 3, 4, 7
-    parts = CELLS[cell].STATE_PARTS
+    parts = LAYERS[cell].STATE_PARTS
     rng = np.random.default_rng(layers)
     stack = [make(cell, B, T, D if k == 0 else H, H, dtype, seed=k)[2] for k in range(layers)]
     x = rng.normal(size=(T, B, D)).astype(dtype)
@@ -87,14 +89,14 @@ def test_stacks_equal_pytorch(cell, layers, dtype, bound):
     theirs = torch_layers(cell, stack, dtype)
     tx = torch.from_numpy(x.copy()).requires_grad_()
     tstate = [torch.from_numpy(state[:, k].copy()).requires_grad_() for k in range(parts)]
-    toutput, tend = theirs(tx, tuple(tstate) if cell == "lstm" else tstate[0])
-    tend = tend if cell == "lstm" else (tend,)
+    toutput, tend = theirs(tx, tuple(tstate) if cell in LSTMS else tstate[0])
+    tend = tend if cell in LSTMS else (tend,)
     loss = (toutput * torch.from_numpy(dout)).sum()
     for k in range(parts):
         loss = loss + (tend[k] * torch.from_numpy(dstate[:, k].copy())).sum()
     loss.backward()
 
-    layer, workspaces, inputs = CELLS[cell], [], [x]
+    layer, workspaces, inputs = LAYERS[cell], [], [x]
     for k in range(layers):
         workspaces.append(layer.workspace(T, B, H, dtype))
         end = layer.forward(stack[k], inputs[k], state[k], workspaces[k])

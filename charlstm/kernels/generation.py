@@ -15,7 +15,8 @@ class _Generation(ctypes.Structure):
     """The struct of native_generate.h, field by field."""
 
     _fields_ = (
-        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "seen", "top_k", "line_end")),
+        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "seen", "top_k")),
+        *((name, ctypes.c_ssize_t) for name in ("line_end", "capped")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
         *((name, ctypes.c_void_p) for name in ("by_symbol", "b", "Wx", "Wh", "head_W", "head_b")),
         *((name, ctypes.c_ssize_t) for name in ("ngrams", "slots")),
@@ -64,6 +65,7 @@ class NativeGeneration:
             seen=seen,
             top_k=top_k,
             line_end=line_end,
+            capped=config.capped,
             temperature=temperature,
             top_p=top_p,
             min_p=min_p,

@@ -44,21 +44,28 @@ def _room_for_bfloat16(rows: int, K: int, columns: int) -> int:
 
 
 def lstm_forward(
-    gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array, precision: str = "float32"
+    gates: Array,
+    h: Array,
+    c: Array,
+    tanh_c: Array,
+    Wh: Array,
+    precision: str = "float32",
+    capped: bool = False,
 ) -> None:
     """The twin of reference.lstm_forward, which serves float64 and short windows."""
     T, B, H = tanh_c.shape
     isa = _way(gates, precision, T)
     if isa is None:
-        reference.lstm_forward(gates, h, c, tanh_c, Wh, precision)
+        reference.lstm_forward(gates, h, c, tanh_c, Wh, precision, capped)
         return
     name, room = "lstm_forward", 4 * (H + 16) * 4 * H
     if precision == "bfloat16":
         name, room = "lstm_forward_bfloat16", _room_for_bfloat16(B, H, 4 * _padded(H, 16))
-    typed_function(name, 3, 0, 6, isa)(
+    typed_function(name, 3, 1, 6, isa)(
         T,
         B,
         H,
+        capped,
         address(gates, T, B, 4 * H),
         address(h, T + 1, B, H),
         address(c, T + 1, B, H),
@@ -78,20 +85,22 @@ def lstm_backward(
     tanh_c: Array,
     Wh: Array,
     precision: str = "float32",
+    capped: bool = False,
 ) -> None:
     """The twin of reference.lstm_backward."""
     T, B, H = tanh_c.shape
     isa = _way(gates, precision, T)
     if isa is None:
-        reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, precision)
+        reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, precision, capped)
         return
     name, room = "lstm_backward", 4 * (H + 64) * 4 * H
     if precision == "bfloat16":
         name, room = "lstm_backward_bfloat16", _room_for_bfloat16(B, 4 * H, H)
-    typed_function(name, 3, 0, 8, isa)(
+    typed_function(name, 3, 1, 8, isa)(
         T,
         B,
         H,
+        capped,
         address(gates, T, B, 4 * H),
         address(dh, B, H),
         address(dc, B, H),

@@ -103,8 +103,8 @@ INLINE unsigned short *take_rows(char **room, ptrdiff_t B, ptrdiff_t K) {
 }
 
 /* See lstm_forward in native_lstm.h. room: see native.py. */
-void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *h,
-                                 float *c, float *tanh_c, const float *Wh, char *room) {
+void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
+                                 float *h, float *c, float *tanh_c, const float *Wh, char *room) {
   const ptrdiff_t K = padded(H, PADDING);
   const int at_once = rows_at_once(B, PAIR_ROWS);
   float sums[PAIR_ROWS * COLUMNS] __attribute__((aligned(64)));
@@ -125,8 +125,8 @@ void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *g
         float *a = gates + (t * B + row) * 4 * H + first;
         prefetch_units(rows, H, a, c + before, c + after, tanh_c + before, h + after);
         product_of_pairs(rows, operand + row * K, K, panel, sums);
-        advance_units(rows, H - first, H, sums, a, c + before, c + after, tanh_c + before,
-                      h + after);
+        advance_units(rows, H - first, H, capped, sums, a, c + before, c + after,
+                      tanh_c + before, h + after);
         for (int r = 0; r < rows; r++)
           round_row(least(16, H - first), h + after + r * H, next + (row + r) * K + first);
       }
@@ -139,8 +139,8 @@ void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *g
 }
 
 /* See lstm_backward in native_lstm.h. */
-void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *dh,
-                                  float *dc, const float *dh_out, const float *c,
+void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
+                                  float *dh, float *dc, const float *dh_out, const float *c,
                                   const float *tanh_c, const float *Wh, char *room) {
   const ptrdiff_t K = padded(4 * H, PADDING), panel_size = K / 2 * COLUMNS;
   const int at_once = rows_at_once(B, PAIR_ROWS);
@@ -155,7 +155,7 @@ void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *
     for (ptrdiff_t row = 0; row < B; row++) {
       const ptrdiff_t lane = t * B + row;
       float *a = gates + lane * 4 * H;
-      gate_gradients(H, a, dh + row * H, dc + row * H, dh_out + lane * H, c + lane * H,
+      gate_gradients(H, capped, a, dh + row * H, dc + row * H, dh_out + lane * H, c + lane * H,
                      tanh_c + lane * H);
       round_row(4 * H, a, operand + row * K);
     }

@@ -21,15 +21,17 @@ INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, floa
 
 /* What the product's sums (rows, GATES) do to WIDTH units of some lanes, n of which are there: the
  * gates a (rows, 4H), whose pre-activations lack the sums, become i f o g; the cells, their tanh and
- * h (rows, H) are written. tanh takes two lanes at a time, so that neither waits. */
-INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, const float *sums, float *a,
-                          const float *c, float *next_c, float *tanh_c, float *next_h) {
+ * h (rows, H) are written. capped: i is 1 - f at the most. tanh takes two lanes at a time, so that
+ * neither waits. */
+INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, int capped, const float *sums,
+                          float *a, const float *c, float *next_c, float *tanh_c, float *next_h) {
   vec cells[GATE_ROWS + 1];
   for (int r = 0; r < rows; r++, sums += GATES) {
     float *i = a + r * 4 * H, *f = i + H, *o = f + H, *g = o + H;
     vec gate[4] = {load_part(i, n), load_part(f, n), load_part(o, n), load_part(g, n)};
     for (int j = 0; j < 4; j++) gate[j] += load(sums + j * WIDTH);
     activate(3, 4, gate);
+    if (capped) gate[0] = SMALLER(1.0f - gate[1], gate[0]);
     cells[r] = gate[1] * load_part(c + r * H, n) + gate[0] * gate[3];
     store_part(i, gate[0], n);
     store_part(f, gate[1], n);
@@ -49,9 +51,10 @@ INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, const float *sums,
 
 /* One lane's gates a (4H), i f o g, become the gradient of their pre-activations. dh (H): the
  * gradient of h from the step after, to which dh_out is added; dc (H) becomes that of the cell
- * before. c: the cell before, tanh_c: of the cell after. */
-INLINE void gate_gradients(ptrdiff_t H, float *a, const float *dh, float *dc, const float *dh_out,
-                           const float *c, const float *tanh_c) {
+ * before. c: the cell before, tanh_c: of the cell after. Where capped, i is 1 - f, it is f alone
+ * that the gradient of i reaches. */
+INLINE void gate_gradients(ptrdiff_t H, int capped, float *a, const float *dh, float *dc,
+                           const float *dh_out, const float *c, const float *tanh_c) {
   for (ptrdiff_t unit = 0; unit < H; unit += WIDTH) {
     const ptrdiff_t n = H - unit;
     vec i = load_part(a + unit, n), f = load_part(a + H + unit, n);
@@ -59,8 +62,14 @@ INLINE void gate_gradients(ptrdiff_t H, float *a, const float *dh, float *dc, co
     vec shown = load_part(tanh_c + unit, n);
     vec dh_now = load_part(dh + unit, n) + load_part(dh_out + unit, n);
     vec dc_now = load_part(dc + unit, n) + dh_now * o * (1.0f - shown * shown);
-    store_part(a + unit, dc_now * g * i * (1.0f - i), n);
-    store_part(a + H + unit, dc_now * load_part(c + unit, n) * f * (1.0f - f), n);
+    vec di = dc_now * g, df = dc_now * load_part(c + unit, n);
+    if (capped) {
+      const ivec at_cap = i >= 1.0f - f;
+      df -= (vec)((ivec)di & at_cap);
+      di = (vec)((ivec)di & ~at_cap);
+    }
+    store_part(a + unit, di * i * (1.0f - i), n);
+    store_part(a + H + unit, df * f * (1.0f - f), n);
     store_part(a + 2 * H + unit, dh_now * shown * o * (1.0f - o), n);
     store_part(a + 3 * H + unit, dc_now * i * (1.0f - g * g), n);
     store_part(dc + unit, dc_now * f, n);

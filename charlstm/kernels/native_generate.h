@@ -13,6 +13,7 @@ typedef struct {
   ptrdiff_t seen;          /* how many layers the head sees, counted from the last */
   ptrdiff_t top_k;
   ptrdiff_t line_end;      /* the id that clears the state, or -1 */
+  ptrdiff_t capped;        /* whether input gates are 1 - f at the most */
   double temperature, top_p, min_p;
   const float **by_symbol; /* of each layer: (V, 4H), what a symbol adds to its gates, rows of the
                               first layer's Wx or of Wi, with b; NULL where it sees no symbols */
@@ -137,8 +138,8 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
           store(sums + k, load(sums + k) + load(from_x + k));
       }
       const ptrdiff_t unit = row * H + first;
-      advance_units(rows, H - first, H, sums, s->gates + row * 4 * H + first, c + unit, c + unit,
-                    s->tanh_c + unit, s->next_h + unit);
+      advance_units(rows, H - first, H, (int)s->capped, sums, s->gates + row * 4 * H + first,
+                    c + unit, c + unit, s->tanh_c + unit, s->next_h + unit);
     }
   memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
 }

@@ -11,6 +11,9 @@ Cummins 2000, without peepholes):
     i, f, o = sigmoid(a_t[:3H]);  g = tanh(a_t[3H:])
     c_t = f * c_{t-1} + i * g
     h_t = o * tanh(c_t)
+
+Where it is capped, min(i, 1 - f) is in the place of i, and called so (Melis et al. 2020): no cell
+leaves (-1, 1).
 """
 
 import numpy as np
@@ -134,7 +137,13 @@ def adam_update(
 
 
 def lstm_forward(
-    gates: Array, h: Array, c: Array, tanh_c: Array, Wh: Array, precision: str = "float32"
+    gates: Array,
+    h: Array,
+    c: Array,
+    tanh_c: Array,
+    Wh: Array,
+    precision: str = "float32",
+    capped: bool = False,
 ) -> None:
     """Run the LSTM over a window.
 
@@ -160,6 +169,9 @@ def lstm_forward(
         sigmoids *= 0.5
         sigmoids += 0.5
         i, f, o, g = a[:, :H], a[:, H : 2 * H], a[:, 2 * H : 3 * H], a[:, 3 * H :]
+        if capped:
+            np.subtract(1.0, f, out=scratch)
+            np.minimum(i, scratch, out=i)
         np.multiply(f, c[t], out=c[t + 1])
         np.multiply(i, g, out=scratch)
         c[t + 1] += scratch
@@ -177,6 +189,7 @@ def lstm_backward(
     tanh_c: Array,
     Wh: Array,
     precision: str = "float32",
+    capped: bool = False,
 ) -> None:
     """Run the LSTM's backward pass over a window.
 
@@ -193,6 +206,8 @@ def lstm_backward(
 
     charlstm/cells.py derives each gate's gradient. With h = o tanh(c) two of them shorten to
     o (1 - tanh(c)^2) = o - h tanh(c) and tanh(c) o (1 - o) = h (1 - o).
+
+    Where i is at its cap, 1 - f, its gradient g dc_t goes to f with the other sign.
     """
     T, B, H = tanh_c.shape
     back = ThroughRecurrentWeights(Wh, B, T, precision)
@@ -216,7 +231,12 @@ def lstm_backward(
         np.subtract(input_and_forget, slopes, out=slopes)
         slopes_i, slopes_f = slopes[:, :H], slopes[:, H:]
         slopes_i *= g
-        slopes_f *= c[t]
+        if capped:
+            at_cap = i >= 1 - f
+            slopes_i[at_cap] = 0
+            slopes_f *= c[t] - at_cap * g
+        else:
+            slopes_f *= c[t]
         g *= g
         np.subtract(1.0, g, out=g)
         g *= i

@@ -1,4 +1,7 @@
-"""A layer of LSTM units: the recurrence of cells.lstm_step_forward over a window."""
+"""A layer of LSTM units: the recurrence of cells.lstm_step_forward over a window.
+
+With capped input gates its module is layers/capped.py.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ class LSTMWorkspace:
     c: Array  # (T+1, B, H)
     tanh_c: Array  # (T, B, H)
     precision: str
+    capped: bool = False  # the input gate is 1 - f at the most
 
 
 def workspace(T: int, B: int, H: int, dtype: str, precision: str = "float32") -> LSTMWorkspace:
@@ -58,7 +62,7 @@ def forward(
     w = workspace
     w.h[0], w.c[0] = state
     projection_forward(parameters, x, w.gates, w.precision, symbols)
-    kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision)
+    kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision, w.capped)
     return np.stack((w.h[-1], w.c[-1]))
 
 
@@ -74,7 +78,7 @@ def backward(
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
-    dh, dc = dstate
-    kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision)
+    Wh, (dh, dc) = parameters["Wh"], dstate
+    kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, Wh, w.precision, w.capped)
     kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"], w.precision)
     projection_backward(parameters, gradients, x, w.gates, dx, w.precision, symbols)
