@@ -39,13 +39,13 @@ class ModelConfig:
     cell: Cell = "lstm"
     hidden: int = 128  # units of each layer
     layers: int = 2
-    capped: bool = False  # the LSTM's input gate is at most 1 - f (Melis et al. 2020)
     dtype: Dtype = "float32"
     lines: bool = False  # each line is a text of its own, without a state from the one before
     skip: bool = False  # every layer sees the symbol itself, the head every layer (Graves 2013)
     # The last 2 to `ngrams` symbols each add a row of a table to the logits: see layers/ngrams.py
     ngrams: int = 0  # 0: no such table
     ngram_slots: int = 65_536  # rows of the table
+    capped: bool = False  # the LSTM's input gate is at most 1 - f (Melis et al. 2020)
 
     def __post_init__(self) -> None:
         _check_types(self)
