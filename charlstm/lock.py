@@ -220,8 +220,8 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        is_met = isinstance(error, FileExistsError | FileNotFoundError)
-        if is_met and not any(map(_is_no_folder, (folder, *folder.parents))):
+        may_pass = isinstance(error, FileExistsError | FileNotFoundError)
+        if may_pass and not any(map(_is_no_folder, (folder, *folder.parents))):
             raise FileNotFoundError from error  # others removed one, and may have made it again
         raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
 

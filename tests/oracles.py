@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from charlstm import CharModel
+from charlstm import CharModel, ModelConfig
 from charlstm.dropout import Masks
 
 
@@ -119,6 +119,11 @@ def torch_layers(cell: str, stack: list[dict[str, np.ndarray]], dtype: str) -> A
     return module
 
 
+def _kind(config: ModelConfig) -> str:
+    """What torch_layers calls the layers of a model."""
+    return "capped" if config.capped else config.cell
+
+
 def torch_model(model: CharModel) -> tuple[Any, Any]:
     """PyTorch's stack and nn.Linear with the weights of a model."""
     import torch
@@ -129,8 +134,7 @@ def torch_model(model: CharModel) -> tuple[Any, Any]:
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(model.parameters["head.W"].T.copy()))
         head.bias.copy_(torch.from_numpy(model.parameters["head.b"]))
-    kind = "capped" if config.capped else config.cell
-    layers = None if config.skip else torch_layers(kind, stack, config.dtype)
+    layers = None if config.skip else torch_layers(_kind(config), stack, config.dtype)
     return layers, head
 
 
@@ -154,8 +158,7 @@ class TorchStack:
             weights = dict(model.parameters.part(f"layers.{k}."))
             if "Wi" in weights:
                 weights["Wx"] = np.concatenate((weights["Wx"], weights["Wi"]))
-            kind = "capped" if config.capped else config.cell
-            self._layers.append(torch_layers(kind, [weights], config.dtype))
+            self._layers.append(torch_layers(_kind(config), [weights], config.dtype))
         drops = masks.seen is not None
         self._between = torch.from_numpy(masks.between) if drops else None
         self._seen = torch.from_numpy(masks.seen) if drops else None

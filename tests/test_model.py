@@ -1,6 +1,7 @@
 """CharModel: gradients against finite differences and PyTorch, carried state, bad arguments."""
 
 import threading
+from itertools import product
 
 import numpy as np
 import pytest
@@ -42,11 +43,14 @@ KINDS = [
     for cell in ("lstm", "gru", "rnn")
     for skip, ngrams in ((False, 0), (True, 0), (False, 2), (True, 6))
 ]
-KINDS += [{"capped": True}, {"capped": True, "skip": True, "ngrams": 6}]
+CAPPED = [{"capped": True}, {"capped": True, "skip": True, "ngrams": 6}]
+# three capped units in a row leave less of a gradient than differences can tell: PyTorch has those
+CAPPED_SHAPES = [shape for shape in SHAPES if shape[:2] != (3, 1)]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "kind"), [*product(SHAPES, KINDS), *product(CAPPED_SHAPES, CAPPED)], ids=str
+)
 def test_gradients_equal_finite_differences(shape, kind):
     model, inputs, targets, state = make(*shape, seed=kind.get("ngrams", 0), **kind)
     _, gradients, _ = model.loss_and_gradients(inputs, targets, state)
@@ -57,12 +61,7 @@ def test_gradients_equal_finite_differences(shape, kind):
 
     assert set(gradients) == set(model.parameters)
     for name, array in model.parameters.items():
-        numeric = numeric_gradient(loss, array)
-        # differences of 1e-5 are good to some 1e-11, and three units in a row leave little more
-        assert (
-            relative_error(gradients[name], numeric) < 1e-6
-            or np.abs(gradients[name] - numeric).max() < 1e-10
-        ), name
+        assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
     model.forward(inputs, state, workspace)
     dstate = model.backward(targets, workspace, model.parameters.like(), 1 / inputs.size)
     assert relative_error(dstate, numeric_gradient(loss, state)) < 1e-6

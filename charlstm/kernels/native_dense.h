@@ -37,7 +37,7 @@ void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *
 
 /* Ask for n floats that lie nobody knows where, while the ones before them are worked on. */
 INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
-  for (ptrdiff_t j = 0; j < n; j += 16) __builtin_prefetch(p + j);
+  for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
 }
 
 /* logits (N, V) += for each, of the rows of a table (slots, V), the n that rows (N, n) names. */

@@ -5,6 +5,7 @@
  * four: a panel that streams from the second-level cache is read half as often.
  */
 #define PANEL (VECTORS * WIDTH) /* columns of a panel */
+#define LINE 16                 /* floats of a cache line */
 
 /* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
  * A[r * lda + k * step], so that A may be a transpose; the rows of sums are `stride` apart. */
@@ -68,7 +69,6 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
 /* One panel (K, PANEL) of so many columns, and zeros: of W (K, columns), or of the transpose of W
  * (columns, K); the rows of W are `stride` apart. A transpose is read LINE floats at a time: with
  * rows apart by a power of two, all that start in one column have one place in the cache. */
-#define LINE 16 /* floats of a cache line */
 INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
                        ptrdiff_t stride, float *packed) {
   columns = least(PANEL, columns);
@@ -115,5 +115,5 @@ INLINE void store_row(float *p, const vec *row, ptrdiff_t n) {
 
 /* Ask for as many floats as a panel has columns, before a product, for the arithmetic after it. */
 INLINE void prefetch_row(const float *p) {
-  for (int j = 0; j < PANEL; j += 16) __builtin_prefetch(p + j, 1);
+  for (int j = 0; j < PANEL; j += LINE) __builtin_prefetch(p + j, 1);
 }
