@@ -28,13 +28,14 @@ from .batches import line_spans
 from .config import DynamicConfig
 from .errors import CharlstmError
 from .layers.head import cross_entropy
-from .model import CharModel, Workspace
+from .model import CharModel
 from .optimizers import RowAdaGrad, blocks
 from .parallel import Workers, one_blas_thread, share
 from .parameters import TABLE
 from .randomness import generator
 from .sampler import Sampling, generate, line_end, start_ids
 from .scorer import TEXTS_AT_ONCE, Loss, Score, with_start
+from .workspace import Workspace
 
 # What of a text is enough to measure gradients on: so many places, evenly spread, and so many
 # segments in a row at each.

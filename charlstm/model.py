@@ -1,7 +1,7 @@
 """CharModel: an embedding gather, a stack of recurrent layers and a softmax head."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .layers import layer_of
 from .layers.head import (
     cross_entropy,
     head_backward,
+    head_gradients,
     head_initialise,
     head_shapes,
     log_probabilities,
@@ -29,27 +30,13 @@ from .layers.ngrams import (
 )
 from .memory import require_memory_for
 from .parameters import TABLE, Parameters
-from .precision import resolve_precision
 from .randomness import generator
 from .sampler import Sampling, line_end, stream_texts
 from .scorer import Score, score_texts
 from .vocab import Vocab
+from .workspace import Workspace, by_step, make_workspace
 
 NOTHING_DROPPED = Masks()
-
-
-@dataclass
-class Workspace:
-    """The activations of the whole model over a window of T steps and B lanes."""
-
-    layers: list[LayerWorkspace]
-    inputs: list[Array | Ids]  # of each layer: the symbols, then masked outputs of the one below
-    seen: Array  # (T, B, layers_seen, H): what the head sees, masked outputs of the last layers
-    log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
-    dseen: Array  # as seen: its gradient
-    dout: Array  # (T, B, H): the gradient on its way down
-    precision: str  # of the operands of matrix products: see kernels.operands
-    ngram_rows: Ids  # (T * B, n): those of the table of n-grams that forward found; n is 0 without
 
 
 def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
@@ -67,12 +54,6 @@ def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[in
     if config.ngrams:
         shapes[TABLE] = (config.ngram_slots, vocabulary)
     return shapes
-
-
-def _by_step(seen: Array) -> Array:
-    """(T, B, layers, H) as (T * B, layers * H), a view."""
-    T, B, layers, H = seen.shape
-    return seen.reshape(T * B, layers * H)
 
 
 def _without_dropped(layer: Mapping[str, Array], k: int, masks: Masks) -> Mapping[str, Array]:
@@ -127,26 +108,7 @@ class CharModel:
         dropout: whether outputs will be masked, which then need room of their own.
         precision: of the operands of matrix products: see resolve_precision.
         """
-        L, H, dtype = self.config.layers, self.config.hidden, self.config.dtype
-        precision = resolve_precision(precision, self.config)
-        layers = [self._cell.workspace(T, B, H, dtype, precision) for _ in range(L)]
-        handed = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers[:-1]]
-        dout = np.empty((T, B, H), dtype)
-        if (count := self.config.layers_seen) > 1:
-            seen, dseen = np.empty((2, T, B, count, H), dtype)
-        else:
-            dseen = dout[:, :, None]
-            seen = np.empty_like(dseen) if dropout else layers[-1].h[1:, :, None]
-        return Workspace(
-            layers=layers,
-            inputs=[np.empty((T, B), np.intp), *handed],
-            seen=seen,
-            log_probs=np.empty((T * B, len(self.vocab)), dtype),
-            dseen=dseen,
-            dout=dout,
-            precision=precision,
-            ngram_rows=np.empty((T * B, 0), np.intp),
-        )
+        return make_workspace(self.config, len(self.vocab), T, B, dropout, precision)
 
     def forward(
         self, inputs: Ids, state: Array, workspace: Workspace, masks: Masks = NOTHING_DROPPED
@@ -170,7 +132,7 @@ class CharModel:
         if table is not None:
             self._find_ngrams(inputs, state, new_state, w)
         log_probabilities(
-            self._head, _by_step(w.seen), w.log_probs, w.precision, table, w.ngram_rows
+            self._head, by_step(w.seen), w.log_probs, w.precision, table, w.ngram_rows
         )
         return new_state
 
@@ -203,29 +165,34 @@ class CharModel:
     ) -> Array:
         """Back-propagate the sum of the cross-entropies, each times scale, after a forward pass.
 
-        scale: one factor, or one for each target, (T * B). masks: those of the forward pass.
+        See backward_activations and weight_gradients, which this does one after the other.
+        """
+        dstate = self.backward_activations(targets, workspace, scale, masks, dstate)
+        for task in self.weight_gradients(workspace, gradients, masks):
+            task()
+        return dstate
 
-        targets (T, B); gradients are overwritten, that of TABLE only if it is among them: a step
-        that changes few rows of it finds them in the workspace. dstate (L, S, B, H) is the gradient
-        that reaches the last state from outside, none under truncation. Uses up the activations
-        and returns the gradient of the state before the window.
+    def backward_activations(
+        self,
+        targets: Ids,
+        workspace: Workspace,
+        scale: float | Array,
+        masks: Masks = NOTHING_DROPPED,
+        dstate: Array | None = None,
+    ) -> Array:
+        """Back-propagate through all but the weights, after a forward pass.
+
+        targets (T, B). scale: one factor, or one for each target, (T * B). masks: those of the
+        forward pass. dstate (L, S, B, H) is the gradient that reaches the last state from outside,
+        none under truncation. Uses up the activations, for what weight_gradients takes, and returns
+        the gradient of the state before the window.
         """
         w = workspace
         scales = np.empty(targets.size, self.config.dtype)
         scales[...] = scale
-        head_gradients = gradients.part("head.")
         head_backward(
-            self._head,
-            head_gradients,
-            _by_step(w.seen),
-            targets.reshape(-1),
-            w.log_probs,
-            scales,
-            _by_step(w.dseen),
-            w.precision,
+            self._head, targets.reshape(-1), w.log_probs, scales, by_step(w.dseen), w.precision
         )
-        if TABLE in gradients:
-            ngrams_backward(w.ngram_rows, w.log_probs, gradients[TABLE])
         if masks.seen is not None:
             w.dseen *= masks.seen.swapaxes(0, 1)
         several_seen = self.config.layers_seen > 1  # else dout is dseen
@@ -234,24 +201,45 @@ class CharModel:
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
         dstate[len(self._layers) :] = 0  # symbols have no gradient
         for k in reversed(range(len(self._layers))):
-            layer_gradients = gradients.part(f"layers.{k}.")
-            self._cell.backward(
-                _without_dropped(self._layers[k], k, masks),
-                layer_gradients,
-                w.inputs[k],
-                w.dout,
-                dstate[k],
-                w.layers[k],
-                w.dout if k else None,
-                w.inputs[0] if self.config.skip and k else None,
-            )
-            if masks.recurrent:
-                layer_gradients["Wh"] *= masks.recurrent[k].factors
+            left = _without_dropped(self._layers[k], k, masks)
+            self._cell.backward(left, w.dout, dstate[k], w.layers[k], w.dout if k else None)
             if k and masks.between is not None:
                 w.dout *= masks.between[k - 1]
             if k and several_seen:
                 w.dout += w.dseen[:, :, k - 1]
         return dstate
+
+    def weight_gradients(
+        self, workspace: Workspace, gradients: Parameters, masks: Masks = NOTHING_DROPPED
+    ) -> list[Callable[[], None]]:
+        """What overwrites the gradients after backward_activations: tasks for any order and thread.
+
+        That of TABLE only if it is among them: a step that changes few of its rows finds them in
+        the workspace.
+        """
+        w = workspace
+        tasks: list[Callable[[], None]] = []
+        for k, layer in enumerate(w.layers):
+            own = gradients.part(f"layers.{k}.")
+            symbols = w.inputs[0] if self.config.skip and k else None
+            factors = masks.recurrent[k].factors if masks.recurrent else None
+            tasks += [
+                partial(self._recurrent_gradients, own, layer, factors),
+                partial(self._cell.projection_gradients, own, w.inputs[k], layer, symbols),
+            ]
+        head = gradients.part("head.")
+        tasks.append(partial(head_gradients, head, by_step(w.seen), w.log_probs, w.precision))
+        if TABLE in gradients:
+            tasks.append(partial(ngrams_backward, w.ngram_rows, w.log_probs, gradients[TABLE]))
+        return tasks
+
+    def _recurrent_gradients(
+        self, gradients: Mapping[str, Array], layer: LayerWorkspace, factors: Array | None
+    ) -> None:
+        """Those of one layer; factors: of Wh, what dropout left of it."""
+        self._cell.recurrent_gradients(gradients, layer)
+        if factors is not None:
+            gradients["Wh"][...] *= factors
 
     def losses(
         self, inputs: Ids, targets: Ids, state: Array, workspace: Workspace | None = None

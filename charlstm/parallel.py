@@ -6,7 +6,8 @@ inside each product. NumPy releases the interpreter lock in products and element
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -102,6 +103,25 @@ class Workers:
         """End the threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+
+class Tasks:
+    """Work that any worker may do, so that who is ready first helps the others."""
+
+    def __init__(self) -> None:
+        self._left: deque[Callable[[], None]] = deque()  # whose operations no thread interrupts
+
+    def work(self, more: Iterable[Callable[[], None]]) -> None:
+        """Add some, and work until none is left that nobody has begun."""
+        self._left.extend(more)
+        while task := self._next():
+            task()
+
+    def _next(self) -> Callable[[], None] | None:
+        try:
+            return self._left.popleft()
+        except IndexError:
+            return None
 
 
 def share(items: int, count: int, k: int) -> slice:

@@ -15,14 +15,15 @@ from .errors import CharlstmError
 from .layers import layer_of
 from .layers.head import cross_entropy
 from .layers.ngrams import layers_of_recent
-from .model import CharModel, Workspace
+from .model import CharModel
 from .optimizers import MOMENTS, RowAdaGrad, average_weights, blocks, make_optimizer
-from .parallel import Workers, available_cores, one_blas_thread, share
+from .parallel import Tasks, Workers, available_cores, one_blas_thread, share
 from .parameters import TABLE, Shapes, dense_size
 from .precision import resolve_precision
 from .randomness import generator, generator_state, restore_generator
 from .sampler import line_end
 from .schedules import Schedule
+from .workspace import Workspace
 
 
 def saved_shapes(
@@ -149,7 +150,10 @@ class Trainer:
         scales = np.where(counted, scale, 0).astype(self.state.dtype)
         masks = self._dropout.draw()
         with one_blas_thread():
-            parts = self.workers.run(lambda k: self._forward_backward(k, window, scales, masks))
+            tasks = Tasks()
+            parts = self.workers.run(
+                lambda k: self._forward_backward(k, window, scales, masks, tasks)
+            )
             losses = [loss for loss, _ in parts]
             used = [workspace for _, workspace in parts]
             squares = self.workers.run(self._sum_gradients)
@@ -164,11 +168,12 @@ class Trainer:
         return sum(losses) / count
 
     def _forward_backward(
-        self, k: int, window: Ids, scales: Array, masks: Masks
+        self, k: int, window: Ids, scales: Array, masks: Masks, tasks: Tasks
     ) -> tuple[float, Workspace]:
         """The summed loss of worker k's lanes, and its workspace; leaves its part of the gradient.
 
-        scales (T, B): the factor of each target's loss in the whole, 0 for padding.
+        scales (T, B): the factor of each target's loss in the whole, 0 for padding. tasks: what is
+        left to do when the lanes have been followed back, of all workers.
         """
         lanes = self._shares[k]
         own_scales = scales[:, lanes].reshape(-1)
@@ -181,7 +186,8 @@ class Trainer:
         )
         losses = cross_entropy(workspace.log_probs, targets.reshape(-1))
         loss = losses.sum(where=own_scales != 0, dtype=np.float64)
-        self.model.backward(targets, workspace, self._gradients[k], own_scales, own_masks)
+        self.model.backward_activations(targets, workspace, own_scales, own_masks)
+        tasks.work(self.model.weight_gradients(workspace, self._gradients[k], own_masks))
         return float(loss), workspace
 
     def _workspace(self, k: int, T: int, B: int) -> Workspace:

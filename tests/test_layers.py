@@ -23,7 +23,9 @@ def run_layer(cell, parameters, x, state, dout, dstate):
     gradients = {name: np.full_like(array, np.nan) for name, array in parameters.items()}
     dx = np.full_like(x, np.nan) if x.ndim == 3 else None
     dstate = dstate.copy()
-    layer.backward(parameters, gradients, x, dout, dstate, workspace, dx)
+    layer.backward(parameters, dout, dstate, workspace, dx)
+    layer.recurrent_gradients(gradients, workspace)
+    layer.projection_gradients(gradients, x, workspace)
     return output, end, gradients, dx, dstate
 
 
@@ -108,7 +110,9 @@ def test_stacks_equal_pytorch(cell, layers, dtype, bound):
     for k in reversed(range(layers)):
         gradients = {name: np.empty_like(array) for name, array in stack[k].items()}
         dx = np.empty_like(inputs[k])
-        layer.backward(stack[k], gradients, inputs[k], gradient, dstate[k], workspaces[k], dx)
+        layer.backward(stack[k], gradient, dstate[k], workspaces[k], dx)
+        layer.recurrent_gradients(gradients, workspaces[k])
+        layer.projection_gradients(gradients, inputs[k], workspaces[k])
         gradient = dx
         for part, name in enumerate(("dh0", "dc0")[:parts]):
             errors[f"{name} {k}"] = relative_error(dstate[k, part], tstate[part].grad[k])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from charlstm.parallel import Workers, available_cores, one_blas_thread, share
+from charlstm.parallel import Tasks, Workers, available_cores, one_blas_thread, share
 
 
 def blas_threads():
@@ -139,3 +139,38 @@ def test_cores_are_those_of_the_process(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert available_cores() == 1
+
+
+def test_a_worker_that_is_ready_does_the_tasks_of_the_others():
+    tasks, workers, done = Tasks(), Workers(2), []
+    added, helped = threading.Event(), threading.Event()
+
+    def note(name):
+        done.append((name, threading.get_ident()))
+
+    def blocks_until_helped():
+        added.set()  # the task after this one has been added
+        assert helped.wait(10)
+        note("long")
+
+    def short():
+        note("short")
+        helped.set()
+
+    def work(k):
+        if k == 0:
+            tasks.work([lambda: added.wait(10)])
+        else:
+            tasks.work([blocks_until_helped, short])
+
+    workers.run(work)
+    workers.close()
+    (first, one), (second, other) = done
+    assert (first, second) == ("short", "long")
+    assert one != other
+
+
+def test_tasks_that_fail_raise_where_they_ran():
+    tasks = Tasks()
+    with pytest.raises(ZeroDivisionError):
+        tasks.work([lambda: None, lambda: 1 / 0])

@@ -98,7 +98,7 @@ def measure(model: CharModel, ids: Ids, lags: int = LAGS, lanes: int = LANES) ->
     L, (_, S, B, H) = model.config.layers, states[0].shape
     norms, forget = np.empty((lags, L, S)), np.empty((lags, L))
     product = np.ones((L, B, H))
-    gradients, dstate = model.parameters.like(), np.zeros_like(states[0])
+    dstate = np.zeros_like(states[0])
     for lag in range(1, lags + 1):
         t = steps - lag
         model.forward(window[t : t + 1], states[t], workspace)
@@ -107,7 +107,7 @@ def measure(model: CharModel, ids: Ids, lags: int = LAGS, lanes: int = LANES) ->
                 product[k] *= layer.gates[0, :, H : 2 * H]
         scale, targets = float(lag == 1), window[t + 1 : t + 2]
         with np.errstate(over="ignore", invalid="ignore"):
-            dstate = model.backward(targets, workspace, gradients, scale, dstate=dstate)
+            dstate = model.backward_activations(targets, workspace, scale, dstate=dstate)
             norms[lag - 1] = np.linalg.norm(dstate[:L], axis=-1).mean(axis=-1)
         forget[lag - 1] = product.mean(axis=(1, 2))
         if not np.isfinite(norms[lag - 1]).all():

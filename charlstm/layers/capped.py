@@ -4,10 +4,28 @@ What a cell takes in is no more than what it forgets, so that it stays between -
 the forget gate is nearly 1, is left as it is.
 """
 
-from .lstm import STATE_PARTS, LSTMWorkspace, backward, forward, initialise, shapes
+from .lstm import (
+    STATE_PARTS,
+    LSTMWorkspace,
+    backward,
+    forward,
+    initialise,
+    projection_gradients,
+    recurrent_gradients,
+    shapes,
+)
 from .lstm import workspace as lstm_workspace
 
-__all__ = ["STATE_PARTS", "backward", "forward", "initialise", "shapes", "workspace"]
+__all__ = [
+    "STATE_PARTS",
+    "backward",
+    "forward",
+    "initialise",
+    "projection_gradients",
+    "recurrent_gradients",
+    "shapes",
+    "workspace",
+]
 
 
 def workspace(T: int, B: int, H: int, dtype: str, precision: str = "float32") -> LSTMWorkspace:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import kernels
 from ..arrays import Array, Ids
-from .projection import projection_backward, projection_forward
+from . import projection
 from .recurrent import initialise_weights, rows
 
 STATE_PARTS = 1
@@ -55,7 +55,7 @@ def forward(
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0] = state[0]
-    projection_forward(parameters, x, w.gates, w.precision, symbols)
+    projection.forward(parameters, x, w.gates, w.precision, symbols)
     kernels.gru_forward(w.gates, w.h, w.candidate, parameters["Wh"], parameters["bn"], w.precision)
     state_after: Array = w.h[-1:].copy()
     return state_after
@@ -63,21 +63,34 @@ def forward(
 
 def backward(
     parameters: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    x: Array | Ids,
     dout: Array,
     dstate: Array,
     workspace: GRUWorkspace,
     dx: Array | None,
-    symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
     kernels.gru_backward(w.gates, dstate[0], dout, w.h, w.candidate, parameters["Wh"], w.precision)
+    projection.backward(parameters, w.gates, dx, w.precision)
+
+
+def recurrent_gradients(gradients: Mapping[str, Array], workspace: GRUWorkspace) -> None:
+    """See RecurrentLayer.recurrent_gradients."""
+    w = workspace
     before, da, dm = rows(w.h[:-1]), rows(w.gates), rows(w.candidate)
     H = before.shape[1]
     # the recurrent half of the candidate has a gradient of its own: r times that of the other
     recurrent = np.concatenate((da[:, : 2 * H], dm), axis=1)
     kernels.weight_gradient(before, recurrent, gradients["Wh"], w.precision)
     np.sum(dm, axis=0, out=gradients["bn"])
-    projection_backward(parameters, gradients, x, w.gates, dx, w.precision, symbols)
+
+
+def projection_gradients(
+    gradients: Mapping[str, Array],
+    x: Array | Ids,
+    workspace: GRUWorkspace,
+    symbols: Ids | None = None,
+) -> None:
+    """See RecurrentLayer.projection_gradients."""
+    w = workspace
+    projection.weight_gradients(gradients, x, w.gates, w.precision, symbols)

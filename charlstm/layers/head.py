@@ -45,8 +45,6 @@ def cross_entropy(log_probs: Array, targets: Ids) -> Array:
 
 def head_backward(
     parameters: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    x: Array,
     targets: Ids,
     log_probs: Array,
     scales: Array,
@@ -55,11 +53,15 @@ def head_backward(
 ) -> None:
     """Back-propagate the sum of the cross-entropies, each times its scale (N).
 
-    x (N, K), targets (N), log_probs (N, V), which becomes the gradient of the logits.
-    Overwrites the head's gradients and dx (N, K).
+    targets (N), log_probs (N, V), which becomes the gradient of the logits. Overwrites dx (N, K).
     """
     kernels.cross_entropy_gradient(log_probs, targets, scales)
-    dlogits = log_probs
+    kernels.input_gradient(log_probs, parameters["W"], dx, precision)
+
+
+def head_gradients(
+    gradients: Mapping[str, Array], x: Array, dlogits: Array, precision: str = "float32"
+) -> None:
+    """Overwrite the gradients of W and b, for x (N, K) and the gradient of the logits (N, V)."""
     kernels.weight_gradient(x, dlogits, gradients["W"], precision)
     np.sum(dlogits, axis=0, out=gradients["b"])
-    kernels.input_gradient(dlogits, parameters["W"], dx, precision)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..arrays import Array, Ids
-from .projection import projection_backward, projection_forward
+from . import projection
 from .recurrent import initialise_weights, rows
 
 STATE_PARTS = 2  # h, then c
@@ -61,24 +61,37 @@ def forward(
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0], w.c[0] = state
-    projection_forward(parameters, x, w.gates, w.precision, symbols)
+    projection.forward(parameters, x, w.gates, w.precision, symbols)
     kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision, w.capped)
     return np.stack((w.h[-1], w.c[-1]))
 
 
 def backward(
     parameters: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    x: Array | Ids,
     dout: Array,
     dstate: Array,
     workspace: LSTMWorkspace,
     dx: Array | None,
-    symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
     Wh, (dh, dc) = parameters["Wh"], dstate
     kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, Wh, w.precision, w.capped)
+    projection.backward(parameters, w.gates, dx, w.precision)
+
+
+def recurrent_gradients(gradients: Mapping[str, Array], workspace: LSTMWorkspace) -> None:
+    """See RecurrentLayer.recurrent_gradients."""
+    w = workspace
     kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"], w.precision)
-    projection_backward(parameters, gradients, x, w.gates, dx, w.precision, symbols)
+
+
+def projection_gradients(
+    gradients: Mapping[str, Array],
+    x: Array | Ids,
+    workspace: LSTMWorkspace,
+    symbols: Ids | None = None,
+) -> None:
+    """See RecurrentLayer.projection_gradients."""
+    w = workspace
+    projection.weight_gradients(gradients, x, w.gates, w.precision, symbols)

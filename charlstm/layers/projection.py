@@ -14,7 +14,7 @@ from ..arrays import Array, Ids
 from .recurrent import rows
 
 
-def projection_forward(
+def forward(
     parameters: Mapping[str, Array],
     x: Array | Ids,
     out: Array,
@@ -39,19 +39,22 @@ def projection_forward(
         step += by_symbol[ids]
 
 
-def projection_backward(
-    parameters: Mapping[str, Array],
+def backward(
+    parameters: Mapping[str, Array], dout: Array, dx: Array | None, precision: str
+) -> None:
+    """Overwrite dx (T, B, D), if it is given; dout (T, B, N): the gradient of the projection."""
+    if dx is not None:
+        kernels.input_gradient(rows(dout), parameters["Wx"], rows(dx), precision)
+
+
+def weight_gradients(
     gradients: Mapping[str, Array],
     x: Array | Ids,
     dout: Array,
-    dx: Array | None,
     precision: str,
     symbols: Ids | None = None,
 ) -> None:
-    """Overwrite the gradients of Wx, b and Wi and, if it is given, dx (T, B, D).
-
-    dout (T, B, N): the gradient of the projection.
-    """
+    """Overwrite the gradients of Wx, b and Wi; dout (T, B, N): that of the projection."""
     dWx, db = gradients["Wx"], gradients["b"]
     if x.ndim == 2:
         kernels.sum_rows(x.reshape(-1), rows(dout), dWx)
@@ -63,5 +66,3 @@ def projection_backward(
     else:
         kernels.sum_rows(symbols.reshape(-1), rows(dout), gradients["Wi"])
         np.sum(gradients["Wi"], axis=0, out=db)
-    if dx is not None:
-        kernels.input_gradient(rows(dout), parameters["Wx"], rows(dx), precision)

@@ -51,19 +51,29 @@ class RecurrentLayer(Protocol):
     def backward(
         self,
         parameters: Mapping[str, Array],
-        gradients: Mapping[str, Array],
-        x: Array | Ids,
         dout: Array,
         dstate: Array,
         workspace: Any,
         dx: Array | None,
-        symbols: Ids | None = None,
     ) -> None:
         """Back-propagate dout (T, B, H) and dstate (S, B, H), which comes from after the window.
 
-        Overwrites the gradients, dx (T, B, D) if it is given (it may be dout itself), and dstate
-        with the gradient of the state before the window. Uses up the activations.
+        Overwrites dx (T, B, D) if it is given (it may be dout itself), and dstate with the gradient
+        of the state before the window. Uses up the activations, and leaves what the gradients of
+        the weights are made of in their place.
         """
+
+    def recurrent_gradients(self, gradients: Mapping[str, Array], workspace: Any) -> None:
+        """Overwrite the gradients of Wh and of a recurrent bias, after a backward pass."""
+
+    def projection_gradients(
+        self,
+        gradients: Mapping[str, Array],
+        x: Array | Ids,
+        workspace: Any,
+        symbols: Ids | None = None,
+    ) -> None:
+        """Overwrite the gradients of Wx, b and Wi, after a backward pass."""
 
 
 def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import kernels
 from ..arrays import Array, Ids
-from .projection import projection_backward, projection_forward
+from . import projection
 from .recurrent import initialise_weights, rows
 
 STATE_PARTS = 1
@@ -49,7 +49,7 @@ def forward(
     """See RecurrentLayer.forward."""
     w = workspace
     w.h[0] = state[0]
-    projection_forward(parameters, x, w.a, w.precision, symbols)
+    projection.forward(parameters, x, w.a, w.precision, symbols)
     kernels.rnn_forward(w.a, w.h, parameters["Wh"], w.precision)
     state_after: Array = w.h[-1:].copy()
     return state_after
@@ -57,16 +57,29 @@ def forward(
 
 def backward(
     parameters: Mapping[str, Array],
-    gradients: Mapping[str, Array],
-    x: Array | Ids,
     dout: Array,
     dstate: Array,
     workspace: RNNWorkspace,
     dx: Array | None,
-    symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.backward."""
     w = workspace
     kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"], w.precision)
+    projection.backward(parameters, w.a, dx, w.precision)
+
+
+def recurrent_gradients(gradients: Mapping[str, Array], workspace: RNNWorkspace) -> None:
+    """See RecurrentLayer.recurrent_gradients."""
+    w = workspace
     kernels.weight_gradient(rows(w.h[:-1]), rows(w.a), gradients["Wh"], w.precision)
-    projection_backward(parameters, gradients, x, w.a, dx, w.precision, symbols)
+
+
+def projection_gradients(
+    gradients: Mapping[str, Array],
+    x: Array | Ids,
+    workspace: RNNWorkspace,
+    symbols: Ids | None = None,
+) -> None:
+    """See RecurrentLayer.projection_gradients."""
+    w = workspace
+    projection.weight_gradients(gradients, x, w.a, w.precision, symbols)

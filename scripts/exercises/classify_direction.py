@@ -19,6 +19,7 @@ from charlstm.layers import CELLS
 from charlstm.layers.head import (
     cross_entropy,
     head_backward,
+    head_gradients,
     head_initialise,
     head_shapes,
     log_probabilities,
@@ -84,17 +85,13 @@ class Classifier:
         dout = np.zeros_like(inputs[-1])  # only the last step's output reaches the loss
         head = gradients.part("head.")
         scales = np.full(count, 1 / count, "float32")
-        head_backward(self.head, head, inputs[-1][-1], targets, log_probs, scales, dout[-1])
+        head_backward(self.head, targets, log_probs, scales, dout[-1])
+        head_gradients(head, inputs[-1][-1], log_probs)
         for k in reversed(range(LAYERS)):
-            LSTM.backward(
-                self.layers[k],
-                gradients.part(f"layers.{k}."),
-                inputs[k],
-                dout,
-                np.zeros((2, count, H), "float32"),
-                workspaces[k],
-                dout if k else None,
-            )
+            layer, dstate = gradients.part(f"layers.{k}."), np.zeros((2, count, H), "float32")
+            LSTM.backward(self.layers[k], dout, dstate, workspaces[k], dout if k else None)
+            LSTM.recurrent_gradients(layer, workspaces[k])
+            LSTM.projection_gradients(layer, inputs[k], workspaces[k])
 
 
 def train(steps, seed=0, report=None):

@@ -1,0 +1,57 @@
+"""What a forward pass over a window leaves for the backward pass."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .arrays import Array, Ids
+from .config import ModelConfig
+from .layers import Workspace as LayerWorkspace
+from .layers import layer_of
+from .precision import resolve_precision
+
+
+@dataclass
+class Workspace:
+    """The activations of the whole model over a window of T steps and B lanes."""
+
+    layers: list[LayerWorkspace]
+    inputs: list[Array | Ids]  # of each layer: the symbols, then masked outputs of the one below
+    seen: Array  # (T, B, layers_seen, H): what the head sees, masked outputs of the last layers
+    log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
+    dseen: Array  # as seen: its gradient
+    dout: Array  # (T, B, H): the gradient on its way down
+    precision: str  # of the operands of matrix products: see kernels.operands
+    ngram_rows: Ids  # (T * B, n): those of the table of n-grams that forward found; n is 0 without
+
+
+def make_workspace(
+    config: ModelConfig, vocabulary: int, T: int, B: int, dropout: bool, precision: str
+) -> Workspace:
+    """See CharModel.workspace."""
+    L, H, dtype = config.layers, config.hidden, config.dtype
+    precision = resolve_precision(precision, config)
+    layers = [layer_of(config).workspace(T, B, H, dtype, precision) for _ in range(L)]
+    handed = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers[:-1]]
+    dout = np.empty((T, B, H), dtype)
+    if (count := config.layers_seen) > 1:
+        seen, dseen = np.empty((2, T, B, count, H), dtype)
+    else:
+        dseen = dout[:, :, None]
+        seen = np.empty_like(dseen) if dropout else layers[-1].h[1:, :, None]
+    return Workspace(
+        layers=layers,
+        inputs=[np.empty((T, B), np.intp), *handed],
+        seen=seen,
+        log_probs=np.empty((T * B, vocabulary), dtype),
+        dseen=dseen,
+        dout=dout,
+        precision=precision,
+        ngram_rows=np.empty((T * B, 0), np.intp),
+    )
+
+
+def by_step(seen: Array) -> Array:
+    """(T, B, layers, H) as (T * B, layers * H), a view: what the head sees of each step."""
+    T, B, layers, H = seen.shape
+    return seen.reshape(T * B, layers * H)
