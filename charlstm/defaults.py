@@ -40,6 +40,12 @@ NGRAM_LR = 0.67
 NGRAM_LR_POWER = -0.75
 MOST_NGRAM_LR = 0.25
 
+# Adam's highest rate, which a run of more than SHORT_RUN steps lowers: LR * (SHORT_RUN / steps)
+# ** LR_POWER. Above it, GRU and RNN explode; an LSTM with capped gates has nothing to win.
+LR = {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}
+SHORT_RUN = 5_000
+LR_POWER = 0.75
+
 # Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
 OPERATIONS = 20e12
 MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
@@ -120,16 +126,12 @@ def choose(
     chosen: dict[str, Any] = {
         "lanes": LANES,
         "window": LONGEST_LINE if model.lines else WINDOW,
-        "lr": {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}[model.cell],  # above it they explode
-        "beta2": 0.99,
         "clip": 1.0,
         "schedule": "cosine",
         "warmup": 100,
         "reset": 0.04,  # capped cells are slow to fill: with 0.01 a text begins 0.01 nats worse
         "average": 0.998,
     }
-    if train_options.get("optimizer", "adam") != "adam":
-        del chosen["lr"], chosen["beta2"]  # those are Adam's
     lanes, window = fit_lanes(
         characters,
         train_options.get("lanes", chosen["lanes"]),
@@ -147,6 +149,9 @@ def choose(
         if "minutes" not in train_options:
             most = max(1_000, MOST_PASSES * characters // per_step)
             steps = chosen["steps"] = min(steps, most)
+    if train_options.get("optimizer", "adam") == "adam":
+        rate = LR[model.cell] * min(1, (SHORT_RUN / max(1, steps)) ** LR_POWER)
+        chosen |= {"lr": float(f"{rate:.3g}"), "beta2": 0.99}
     chosen["warmup"] = min(chosen["warmup"], steps // 10)
     passes = steps * per_step / characters
     per_doubling, largest = DROPOUT, MOST_DROPOUT

@@ -171,7 +171,8 @@ _TRAIN_OPTIONS = (
     click.option(
         "--lr",
         type=float,
-        help="Peak learning rate.  [default: 0.02; gru 0.01; rnn, sgd and rmsprop 0.002]",
+        help="Peak learning rate.  [default: 0.02, gru 0.01, rnn 0.002, and less for more than 5,000"
+        " steps; sgd and rmsprop 0.002]",
     ),
     click.option(
         "--schedule",

@@ -106,8 +106,21 @@ def test_the_tables_rate_falls_with_the_passes_over_the_text():
 def test_rate_and_beta2_of_other_optimizers_are_their_own():
     _, train = choose(1_000_000, {}, {"optimizer": "sgd"})
     assert (train.lr, train.beta2) == (TrainConfig.lr, TrainConfig.beta2)
-    assert choose(1_000_000, {}, {})[1].lr == 2e-2
-    assert choose(1_000_000, {"cell": "rnn"}, {})[1].lr == 2e-3
+    assert train.optimizer == "sgd"
+
+
+def test_the_rate_falls_with_the_length_of_a_run():
+    def rate(cell="lstm", **options):
+        return choose(1_000_000, {"cell": cell}, options)[1].lr
+
+    assert [rate(steps=steps) for steps in (1, 5_000, 10_000, 80_000)] == [
+        0.02,
+        0.02,
+        0.0119,  # 0.02 / 2 ** 0.75
+        0.0025,  # 0.02 / 16 ** 0.75
+    ]
+    assert [rate(cell, steps=80_000) for cell in ("gru", "rnn")] == [0.00125, 0.00025]
+    assert rate(steps=80_000, lr=0.1) == 0.1
 
 
 def test_only_runs_of_no_stated_length_stop_early():
