@@ -38,7 +38,9 @@ class Corpus:
     ids: (characters,) read-only, mapped from disk, of type `vocab.dtype`.
     bytes: size of the text in UTF-8 (at level "byte", of the bytes themselves).
     train_characters: how many of the ids, from the first, are of the training files.
-    digest: what `corpus_digest` returns.
+    digest: a SHA-256 in hexadecimal over the bytes of each file as it is on disk, their order,
+        which are for validation, the level, the encoding and the newlines; not over their names,
+        nor an extra vocabulary.
     paths: the files that were read, in order.
     """
 
@@ -122,27 +124,6 @@ def open_corpus(
             f"{root}: the encoded text stored there cannot be used ({error}): try again, or set "
             "CHARLSTM_CACHE to another folder"
         ) from error
-
-
-def corpus_digest(
-    paths: Sequence[str | Path],
-    *,
-    level: str = "char",
-    validation_paths: Sequence[str | Path] = (),
-    encoding: str = "utf-8",
-    newlines: str = "keep",
-    progress: Progress | None = None,
-) -> str:
-    """Return the digest that `open_corpus` would give, without encoding anything.
-
-    It is a SHA-256 in hexadecimal over the bytes of each file as it is on disk, their order,
-    which are for validation, the level, the encoding and the newlines; not over their names, nor
-    an extra vocabulary. Raises CharlstmError if a file is gone or unreadable.
-    """
-    texts = TextFiles.find(
-        paths, validation_paths, level=level, encoding=encoding, newlines=newlines
-    )
-    return texts.digest(progress)
 
 
 def spool(stream: BinaryIO, path: Path) -> None:

@@ -163,7 +163,8 @@ def choose(
     doublings = math.log2(max(1.0, learned / LEARNED))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(largest, per_doubling * doublings), 2)
     if model.layers > 1:
-        chosen["dropout_between"] = round(chosen["dropout"] / 2, 2)
+        dropout = train_options.get("dropout", chosen["dropout"])
+        chosen["dropout_between"] = round(dropout / 2, 2)
     train = TrainConfig(**{**chosen, **train_options})
     resolve_precision(train.precision, model)  # refuses what this model cannot do
     return model, train
@@ -188,8 +189,10 @@ def _largest(
     to_read = CHARACTERS_TO_READ * (operations / 1e12) ** (1 / 3)
     to_read *= (min(max(characters, SHORT_TEXT), LONG_TEXT) / SHORT_TEXT) ** (2 / 3)
     for layers, hidden in SIZES:
-        shape = {"layers": layers, "hidden": hidden, "skip": layers > 1, **given}
-        larger = replace(model, **shape)
+        skip = layers > 1 and "layers" not in given
+        larger = replace(model, **{"layers": layers, "hidden": hidden, "skip": skip, **given})
+        if _weights(larger, symbols) <= _weights(model, symbols):
+            continue  # of given layers: two small ones come after a large one
         can_read = operations / operations_per_symbol(larger, symbols)
         if can_read >= to_read and _weights(larger, symbols) <= MOST_WEIGHTS * characters:
             model = larger

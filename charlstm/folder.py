@@ -23,6 +23,7 @@ from .config import ModelConfig, config_to_json
 from .errors import CharlstmError
 from .model import CharModel
 from .precision import explain_precision
+from .vocab import Vocab
 
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 METRICS = "metrics.jsonl"
@@ -87,7 +88,7 @@ def describe(path: Path) -> dict[str, Any]:
         "parameters": checkpoint.model.parameters.count,
         "level": vocab.level,
         "vocabulary": len(vocab),
-        "symbols": "".join(vocab.symbols) if vocab.level == "char" else "all bytes",
+        "symbols": _symbols(vocab),
         "progress": checkpoint.progress,
     }
     precision = "auto"
@@ -97,6 +98,13 @@ def describe(path: Path) -> dict[str, Any]:
         if isinstance(about["training"], dict):
             precision = about["training"].get("precision", "float32")
     return about | describe_machine(checkpoint.model.config, precision)
+
+
+def _symbols(vocab: Vocab) -> str:
+    """What a vocabulary knows, in short."""
+    if vocab.level == "char":
+        return "".join(vocab.symbols)
+    return "all bytes" if vocab.level == "byte" else f"{len(vocab)} words"
 
 
 def describe_machine(model: ModelConfig | None = None, precision: str = "auto") -> dict[str, Any]:

@@ -289,7 +289,7 @@ def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
 def _stdin_kept(folder: Path, paths: Sequence[str | Path]) -> Iterator[list[str | Path]]:
     """The paths with - replaced by a file in the run's folder that keeps what came in.
 
-    If the run does not come to be, nothing of it stays behind.
+    If the run cannot be made, nothing of it stays behind.
     """
     places = [k for k, path in enumerate(paths) if str(path) == "-"]
     if not places:

@@ -73,7 +73,7 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
                 )
             yield Path(run)
         return
-    name = "stdin" if str(first) == "-" else Path(first).resolve().name.split(".")[0]
+    name = "stdin" if str(first) == "-" else Path(os.path.realpath(first)).name.split(".")[0]
     for n in count(1):
         folder = Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run")
         if holds_run(folder):

@@ -63,6 +63,7 @@ def evaluate(
     from .console import encode_read, read_for
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
+    from .scorer import counted_symbols
     from .scorer import evaluate as evaluate_ids
 
     if dynamic and (window is not None or lanes is not None):
@@ -71,14 +72,15 @@ def evaluate(
     model = load(place)
     comparison = Comparison(place, model) if novelty else None
     ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
-    size = len(ids) - 1
+    counted = counted_symbols(model, ids)
+    size = len(counted)
     if model.vocab.level != "byte":
-        size = len(model.vocab.decode(ids[1:]).encode("utf-8", "surrogatepass"))
+        size = len(model.vocab.decode(counted).encode("utf-8", "surrogatepass"))
     workers = Workers(available_cores())
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, lanes=lanes)
     if dynamic:
         measure = _dynamic_evaluation(model, dynamic, workers).evaluate
-    with tqdm(total=max(0, len(ids) - 1), unit="character", delay=1) as bar:
+    with tqdm(total=len(counted), unit="character", delay=1) as bar:
         loss = measure(ids, workers=workers, progress=bar.update)
     figures: dict[str, Any] = {
         "characters": loss.characters,

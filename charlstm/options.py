@@ -48,7 +48,9 @@ _TRAIN_OPTIONS = (
         type=int,
         help="Units of each layer.  [default: by the size of the corpus and the time there is]",
     ),
-    click.option("--layers", type=int, help="Layers of the stack.  [default: 1]"),
+    click.option(
+        "--layers", type=int, help="Layers of the stack.  [default: 1; 2 where there is time]"
+    ),
     click.option(
         "--capped/--no-capped",
         default=None,
@@ -59,14 +61,15 @@ _TRAIN_OPTIONS = (
         "--skip/--no-skip",
         default=None,
         help="Skip connections: every layer also sees the character itself, and all layers are "
-        "seen where the next character is predicted (Graves 2013).  [default: no]",
+        "seen where the next character is predicted (Graves 2013).  [default: no; yes where two "
+        "layers are chosen]",
     ),
     click.option(
         "--ngrams",
         type=int,
         help="The last 2 to so many symbols also predict the next one from a table (Mikolov et al. "
         "2011): most of what a small text can teach is learned in a few passes; 0: no table, a "
-        "plain network and small files.  [default: by the size of the corpus]",
+        "plain network and small files.  [default: 6; 0 for more than 8,192 symbols, as of words]",
     ),
     click.option(
         "--ngram-slots",
@@ -143,13 +146,14 @@ _TRAIN_OPTIONS = (
         "--dropout",
         type=float,
         help="Part of each layer's outputs that is dropped while training.  [default: more with "
-        "more passes over the text and weights for each character; 0.5 at most]",
+        "more passes over the text and weights for each character; at most 0.3, without a table of "
+        "n-grams 0.5]",
     ),
     click.option(
         "--dropout-between",
         type=float,
         help="The same for what a layer gives to the next one, if that is to differ.  "
-        "[default: as --dropout]",
+        "[default: half of --dropout]",
     ),
     click.option(
         "--weight-dropout",
@@ -171,8 +175,8 @@ _TRAIN_OPTIONS = (
     click.option(
         "--lr",
         type=float,
-        help="Peak learning rate.  [default: 0.02, gru 0.01, rnn 0.002, and less for more than 5,000"
-        " steps; sgd and rmsprop 0.002]",
+        help="Peak learning rate.  [default: 0.02, gru 0.01, rnn 0.002, and less for more than "
+        "5,000 steps; sgd and rmsprop 0.002]",
     ),
     click.option(
         "--schedule",
@@ -191,7 +195,7 @@ _TRAIN_OPTIONS = (
         "--beta1", type=float, help="Decay of adam's mean; sgd's momentum.  [default: 0.9]"
     ),
     click.option(
-        "--beta2", type=float, help="Decay of the mean square (adam, rmsprop).  [default: 0.99]"
+        "--beta2", type=float, help="Decay of the mean square.  [default: adam 0.99, rmsprop 0.999]"
     ),
     click.option(
         "--weight-decay",
@@ -221,7 +225,8 @@ _TRAIN_OPTIONS = (
         type=int,
         help="End early, after so many evaluations in a row without a new best; 0: never. With "
         "schedule cosine the loss falls most towards the end, as the rate comes down: where the "
-        "model overfits before that, rather train for fewer steps.  [default: 0]",
+        "model overfits before that, rather train for fewer steps.  [default: 5; 0 with --steps or "
+        "--epochs]",
     ),
     click.option(
         "--eval-every",

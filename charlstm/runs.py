@@ -130,6 +130,8 @@ class Run:
         self._event("save", file=LAST)
         if self.saver.metrics.problem:
             raise UnwritableError(self.saver.metrics.problem)
+        if self.trainer.total_steps is None:
+            self._plan()  # where the pace is known from before, and the end is a new one
 
     def _train(self) -> None:
         """Until the end, or a signal; then all is saved."""

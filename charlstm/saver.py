@@ -19,7 +19,8 @@ MOST_WAITING = 8  # checkpoints in memory; beyond, the oldest of those kept by t
 class Saver:
     """The checkpoints and the metrics of a run in its folder.
 
-    `last` comes after all that it tells of: it is never ahead of `best` or of the metrics.
+    `last` comes after all that it tells of: it is never ahead of `best`, nor of metrics that can be
+    written.
 
     problem: why the checkpoints are behind the training, naming the file and its bytes; else empty.
     saved_step: that of the newest `last`.

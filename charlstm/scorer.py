@@ -212,6 +212,15 @@ def evaluate(
         return Loss(sum(workers.run(work)), predictions)
 
 
+def counted_symbols(model: Scorable, ids: Ids) -> Ids:
+    """Those of a text that are predicted: all but the first, or all of the lines but empty ones."""
+    if not model.config.lines:
+        return ids[1:]
+    starts, stops = line_spans(ids, line_end(model.vocab), len(ids))
+    lines = [ids[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    return np.concatenate([ids[:0], *lines])
+
+
 def _evaluate_lines(
     model: Scorable, ids: Ids, workers: Workers, progress: Callable[[int], None] | None
 ) -> Loss:

@@ -258,7 +258,7 @@ class Trainer:
 
     def is_finite(self) -> bool:
         """Whether all that a step has changed are finite numbers."""
-        changed = (self.model.parameters.vector, *self._arrays().values())
+        changed = (*self.model.parameters.values(), *self._arrays().values())
         return all(bool(np.isfinite(array).all()) for array in changed)
 
     def restore(self, arrays: dict[str, Array], progress: dict[str, Any]) -> None:

@@ -423,6 +423,24 @@ def test_bits_per_byte_and_per_character_are_both_printed(cli, tmp_path, byte_ru
     assert figures["characters"] == figures["bytes"] == len(text.encode()) - 1
 
 
+def test_eval_of_lines_counts_the_symbols_of_all_but_empty_ones(cli, tmp_path):
+    text = "grüße\nköln\n" * 200
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    cli("train", tmp_path / "t.txt", "-r", tmp_path / "run", "--lines", "--steps", 3, "--quiet")
+    for measured, characters, size in (
+        ("grüße\n\n\nköln", 10, 13),
+        ("g", 1, 1),
+        ("\ngr\n", 3, 3),
+    ):
+        given = {"input": measured}
+        figures = json.loads(cli("eval", "-", "-r", tmp_path / "run", "--json", **given).stdout)
+        assert (figures["characters"], figures["bytes"]) == (characters, size)
+        total = figures["bits_per_character"] * characters
+        assert figures["bits_per_byte"] == pytest.approx(total / size)
+    result = cli("eval", "-", "-r", tmp_path / "run", input="\n\n", code=1)
+    assert "empty lines has nothing to predict" in result.stderr
+
+
 def test_eval_refuses_what_it_cannot_measure(cli, trained, byte_run, tmp_path):
     (tmp_path / "t.txt").write_text("the cät")
     (tmp_path / "empty.txt").write_text("")
@@ -488,6 +506,15 @@ def test_info_tells_what_a_run_and_a_file_hold(cli, trained):
     assert "training" not in best and best["model"] == about["model"]
     shown = cli("info", trained).stdout
     assert "hidden 32" in shown and "best_val_loss" in shown and "\x1b" not in shown
+
+
+def test_info_tells_words_and_bytes_by_their_kind(cli, byte_run, tmp_path):
+    (tmp_path / "t.txt").write_text("to be or not to be, " * 200)
+    run = tmp_path / "run"
+    cli("train", tmp_path / "t.txt", "-r", run, "--level", "word", "--steps", 2, "--quiet")
+    about = json.loads(cli("info", "-r", run, "--json").stdout)
+    assert (about["level"], about["symbols"]) == ("word", f"{about['vocabulary']} words")
+    assert json.loads(cli("info", "-r", byte_run, "--json").stdout)["symbols"] == "all bytes"
 
 
 def test_cache_is_told_and_cleared(cli, text_file, tmp_path, monkeypatch):

@@ -103,6 +103,21 @@ def test_the_tables_rate_falls_with_the_passes_over_the_text():
     assert choose(1_000_000, {}, {"epochs": 40.0, "ngram_lr": 0.3})[1].ngram_lr == 0.3
 
 
+def test_a_given_number_of_layers_keeps_the_largest_size_that_fits():
+    def chosen(**given):
+        model, _ = choose(900_000, given, {}, symbols=80, operations=60e12)
+        return model.layers, model.hidden, model.skip
+
+    assert chosen() == chosen(layers=1) == (1, 448, False)
+    assert chosen(layers=2) == (2, 256, False)
+    assert chosen(layers=2, skip=True) == (2, 256, True)
+
+
+def test_dropout_between_layers_is_half_of_the_dropout_given():
+    assert choose(1_000_000, {"layers": 2}, {"dropout": 0.5})[1].dropout_between == 0.25
+    assert choose(1_000_000, {"layers": 2}, {"dropout": 0.0})[1].dropout_between == 0.0
+
+
 def test_rate_and_beta2_of_other_optimizers_are_their_own():
     _, train = choose(1_000_000, {}, {"optimizer": "sgd"})
     assert (train.lr, train.beta2) == (TrainConfig.lr, TrainConfig.beta2)

@@ -1,10 +1,12 @@
 """charlstm inspect gates: what the cells do, which of them react to what, and the command."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gate_pages import TEXT, embedded, make_model, quote_model
 
-from charlstm import CharlstmError, Vocab
+from charlstm import CharlstmError, CharModel, Vocab
 from charlstm.cells import gru_step_forward, lstm_step_forward, rnn_step_forward
 from charlstm.checkpoint import Checkpoint, save_checkpoint
 from charlstm.inspection.gates import (
@@ -49,6 +51,25 @@ def steps_of_cells(model, ids):
 
 
 # -- the measurement ------------------------------------------------------------------------------
+
+
+def test_a_model_of_lines_reads_each_line_afresh():
+    plain = make_model(scale=0.5)
+    model = CharModel(replace(plain.config, lines=True), plain.vocab)
+    model.parameters.vector[:] = plain.parameters.vector
+    whole = measure(model, model.vocab.encode(TEXT))
+    lines = [measure(plain, model.vocab.encode(line)) for line in TEXT.splitlines(keepends=True)]
+    assert len(lines) > 2
+    for name in ("bits", "probabilities"):
+        parts = np.concatenate([getattr(line, name) for line in lines])
+        np.testing.assert_allclose(getattr(whole, name), parts, atol=1e-12)
+    inside = np.array(list(TEXT)) != "\n"  # a line end is the first symbol of what comes after it
+    for name, axis in (("cells", 1), ("gates", 2)):
+        parts = np.concatenate([getattr(line, name) for line in lines], axis=axis)
+        measured = np.compress(inside, getattr(whole, name), axis=axis)
+        np.testing.assert_allclose(measured, np.compress(inside, parts, axis=axis), atol=1e-12)
+    carried = measure(plain, model.vocab.encode(TEXT))
+    assert np.abs(whole.cells - carried.cells).max() > 0.01
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-5)])

@@ -286,3 +286,14 @@ def test_a_folder_that_cannot_be_locked_is_told(tmp_path, text_file, monkeypatch
     with pytest.raises(CharlstmError, match="run: cannot be written: No space left on device"):
         charlstm.train(text_file, tmp_path / "run", **SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_leads_to_itself_names_a_folder_and_is_refused_when_it_is_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with new_folder("loop", None, overwrite=False) as folder:
+        assert folder == Path("runs/loop")
+    with pytest.raises(CharlstmError, match="cannot read loop"):
+        charlstm.train("loop", **SMALL)

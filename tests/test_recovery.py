@@ -87,24 +87,32 @@ def inject(monkeypatch, kind, name, value, steps):
     def step(trainer):
         if not due(trainer):
             return real(trainer)
-        backward = trainer.model.backward
+        model = trainer.model
+        backward, weight_gradients = model.backward_activations, model.weight_gradients
 
-        def poisoned(targets, workspace, gradients, *more):
+        def poisoned_backward(targets, workspace, *more):
             if kind == "activations":
                 where = workspace
                 for part in name.split("."):
                     where = where[int(part)] if part.isdecimal() else getattr(where, part)
                 poison(where, value)
-            result = backward(targets, workspace, gradients, *more)
-            if kind == "gradients":
-                poison(gradients[name], value)
-            return result
+            return backward(targets, workspace, *more)
 
-        trainer.model.backward = poisoned
+        def poisoned_gradients(workspace, gradients, masks):
+            def all_at_once():
+                for task in weight_gradients(workspace, gradients, masks):
+                    task()
+                if kind == "gradients":
+                    poison(gradients[name], value)
+
+            return [all_at_once]
+
+        model.backward_activations = poisoned_backward
+        model.weight_gradients = poisoned_gradients
         try:
             loss = real(trainer)
         finally:
-            trainer.model.backward = backward
+            model.backward_activations, model.weight_gradients = backward, weight_gradients
         if kind == "weights":
             poison(trainer.model.parameters[name], value)
         if kind == "state":

@@ -710,6 +710,10 @@ def test_minutes_are_kept_from_command_to_exit_and_the_plan_is_stored(text_file,
     rates = [event["learning_rate"] for event in events if event["event"] == "train"]
     assert rates[-1] < 0.1 * max(rates)  # the schedule came to its end
     assert charlstm.train(run=folder, resume=True).steps == events[-1]["step"]
+    told = []
+    charlstm.train(run=folder, resume=True, minutes=0.15, observer=told.append)
+    known = [event["total_steps"] for event in told if event["event"] in ("plan", "step")]
+    assert told[1]["event"] == "plan" and None not in known, "the first step has its place, too"
 
 
 @pytest.mark.parametrize(

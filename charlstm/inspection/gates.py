@@ -1,7 +1,7 @@
 """What cells and gates do on a text, and which cells follow its quotes, lines and brackets."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..layers.gru import GRUWorkspace
 from ..layers.lstm import LSTMWorkspace
 from ..model import CharModel
 from ..parallel import one_blas_thread
-from ..sampler import start_ids
+from ..sampler import line_end, start_ids
 from ..vocab import Vocab
 
 STEPS_AT_ONCE = 100
@@ -51,17 +51,30 @@ class Reaction:
     correlation: float  # Pearson's; for a feature of yes and no, that is the point-biserial one
 
 
+def _windows(model: CharModel, sequence: Ids) -> Iterator[tuple[bool, Ids]]:
+    """A sequence in windows (T, 1), each with whether the state before it is a fresh one."""
+    starts = np.zeros(1, np.intp)
+    if model.config.lines:
+        starts = np.union1d(starts, np.flatnonzero(sequence == line_end(model.vocab)))
+    for start, stop in zip(starts, [*starts[1:], len(sequence)], strict=True):
+        for first in range(start, stop, STEPS_AT_ONCE):
+            yield first == start, sequence[first : min(first + STEPS_AT_ONCE, stop), None]
+
+
 def measure(model: CharModel, ids: Ids) -> Activity:
-    """Read a text as if it followed a line end, and keep what the layers that train did."""
+    """Read a text as if it followed a line end, and keep what the layers that train did.
+
+    A model of lines reads each line afresh, as it does everywhere.
+    """
     if len(ids) == 0:
         raise CharlstmError("there is nothing to show: the text is empty")
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
-    state = model.initial_state(1)
-    cells, gates, log_probs = [], [], []
+    state, cells, gates, log_probs = model.initial_state(1), [], [], []
     with one_blas_thread():
-        for first in range(0, len(sequence), STEPS_AT_ONCE):
-            window = sequence[first : first + STEPS_AT_ONCE, None]
+        for begins, window in _windows(model, sequence):
+            if begins:
+                state = model.initial_state(1)
             workspace = model.workspace(*window.shape)
             state = model.forward(window, state, workspace)
             values = [_values(layer) for layer in workspace.layers]

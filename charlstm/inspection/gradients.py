@@ -12,6 +12,7 @@ The measurement runs the layers and kernels that train, in windows of one step.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -232,7 +233,7 @@ def models_to_measure(
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()
     if run:
-        models[run.resolve().name] = model = load(run)
+        models[Path(os.path.realpath(run)).name] = model = load(run)
         vocab, size = model.vocab, (model.config.hidden, model.config.layers)
     if compare:
         return models | models_to_compare(*size, vocab, seed)

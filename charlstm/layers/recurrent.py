@@ -1,4 +1,4 @@
-"""What every recurrent layer offers: the modules lstm, gru and rnn each are one."""
+"""What every recurrent layer offers: the modules lstm, capped, gru and rnn each are one."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
