@@ -295,5 +295,5 @@ def test_a_link_that_leads_to_itself_names_a_folder_and_is_refused_when_it_is_re
     (tmp_path / "loop").symlink_to("loop")
     with new_folder("loop", None, overwrite=False) as folder:
         assert folder == Path("runs/loop")
-    with pytest.raises(CharlstmError, match="cannot read .*loop: Too many levels"):
+    with pytest.raises(CharlstmError, match=r"cannot read .*loop: Too many levels"):
         charlstm.train("loop", **SMALL)
