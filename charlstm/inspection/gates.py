@@ -70,7 +70,7 @@ def measure(model: CharModel, ids: Ids) -> Activity:
         raise CharlstmError("there is nothing to show: the text is empty")
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
-    state, cells, gates, log_probs = model.initial_state(1), [], [], []
+    cells, gates, log_probs = [], [], []
     with one_blas_thread():
         for begins, window in _windows(model, sequence):
             if begins:
