@@ -93,15 +93,16 @@ def test_a_window_forward_and_backward_equals_its_twin(way, shape, capped):
 def test_each_product_equals_its_twin(way, shape):
     R, K, N = shape
     rng = np.random.default_rng(R)
-    x, W, dout = draw(rng, R, K), draw(rng, K, N), draw(rng, R, N)
-    for name, arguments, size in (
-        ("project", (x, W), (R, N)),
-        ("weight_gradient", (x, dout), (K, N)),
-        ("input_gradient", (dout, W), (R, K)),
+    x, W, dout, b = draw(rng, R, K), draw(rng, K, N), draw(rng, R, N), draw(rng, N)
+    for name, arguments, further, size in (
+        ("project", (x, W), {}, (R, N)),
+        ("project", (x, W), {"b": b}, (R, N)),
+        ("weight_gradient", (x, dout), {}, (K, N)),
+        ("input_gradient", (dout, W), {}, (R, K)),
     ):
         mine, theirs = (np.full(size, np.nan, np.float32) for _ in range(2))
-        getattr(native, name)(*arguments, mine, "bfloat16")
-        getattr(reference, name)(*arguments, theirs, "bfloat16")
+        getattr(native, name)(*arguments, mine, "bfloat16", **further)
+        getattr(reference, name)(*arguments, theirs, "bfloat16", **further)
         assert relative_error(mine, theirs) < 1e-5, name
 
 

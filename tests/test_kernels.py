@@ -187,17 +187,20 @@ def test_products_equal_their_twins(shape):
     def draw(*size):
         return rng.normal(size=size).astype(np.float32)
 
-    x, W, dout = draw(R, K), draw(K, N), draw(R, N)
-    for name, arguments, size in (
-        ("project", (x, W), (R, N)),
-        ("weight_gradient", (x, dout), (K, N)),
+    x, W, dout, b = draw(R, K), draw(K, N), draw(R, N), draw(N)
+    for name, arguments, size, further in (
+        ("project", (x, W), (R, N), {}),
+        ("project", (x, W), (R, N), {"b": b}),
+        ("weight_gradient", (x, dout), (K, N), {}),
+        ("input_gradient", (dout, W), (R, K), {}),
     ):
         mine, theirs = (np.full(size, np.nan, np.float32) for _ in range(2))
-        getattr(native, name)(*arguments, mine)
-        getattr(reference, name)(*arguments, theirs)
+        getattr(native, name)(*arguments, mine, **further)
+        getattr(reference, name)(*arguments, theirs, **further)
         assert relative_error(mine, theirs) < 1e-5, name
     for exact, arguments, flags in (  # by our own products, which not every machine prefers
         (x @ W, (x, W), {}),
+        (x @ W + b, (x, W), {"b": b}),
         (x.T @ dout, (x, dout), {"transpose_A": True}),
         (dout @ W.T, (dout, W), {"transpose_B": True}),
     ):

@@ -20,10 +20,9 @@ from .library import (
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-# Where our products were measured to beat OpenBLAS's: with AVX-512, and sums of so many terms. The
-# head's few columns would leave half of a panel empty.
-LONG_SUM = 512
-WIDE = 256
+# Where our products were measured to beat OpenBLAS's: with AVX-512, for results of so many columns.
+# The head's few would leave half of a panel empty.
+WIDE = 128
 
 
 def _way(array: Array, precision: str, T: int = reference.WORTH_BLOCKING) -> str | None:
@@ -201,14 +200,15 @@ def multiply(
     transpose_A: bool = False,
     transpose_B: bool = False,
     precision: str = "float32",
+    b: Array | None = None,
 ) -> None:
-    """C (M, N) = A B over K terms, either of them transposed; all contiguous float32."""
+    """C (M, N) = A B + b (N) over K terms, A or B transposed; all contiguous float32."""
     M, N = C.shape
     K = A.shape[0] if transpose_A else A.shape[1]
     name, room = "multiply", 4 * 64 * K
     if precision == "bfloat16":
         name, room = "multiply_bfloat16", _room_for_bfloat16(M, K, 64)
-    typed_function(name, 3, 2, 4, _way(C, precision))(
+    typed_function(name, 3, 2, 5, _way(C, precision))(
         M,
         N,
         K,
@@ -216,24 +216,27 @@ def multiply(
         transpose_B,
         address(A, *((K, M) if transpose_A else (M, K))),
         address(B, *((N, K) if transpose_B else (K, N))),
+        None if b is None else address(b, N),
         address(C, M, N),
         scratch.address(room),
     )
 
 
-def _multiplies(W: Array, precision: str) -> bool:
-    """Whether to take our products for weights W (K, N), or their gradient, and not BLAS."""
+def _multiplies(C: Array, precision: str) -> bool:
+    """Whether to take our products for a result C (M, N), and not BLAS."""
     if precision == "bfloat16":
-        return _way(W, precision) is not None
-    return W.shape[1] >= WIDE and _way(W, precision) == "avx512"
+        return _way(C, precision) is not None
+    return C.shape[1] >= WIDE and _way(C, precision) == "avx512"
 
 
-def project(x: Array, W: Array, out: Array, precision: str = "float32") -> None:
-    """The twin of reference.project; BLAS is the faster one where the sums are short."""
-    if _multiplies(W, precision) and (precision == "bfloat16" or len(W) >= LONG_SUM):
-        multiply(x, W, out, precision=precision)
+def project(
+    x: Array, W: Array, out: Array, precision: str = "float32", b: Array | None = None
+) -> None:
+    """The twin of reference.project."""
+    if _multiplies(out, precision):
+        multiply(x, W, out, precision=precision, b=b)
     else:
-        reference.project(x, W, out, precision)
+        reference.project(x, W, out, precision, b)
 
 
 def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:
@@ -245,8 +248,8 @@ def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32"
 
 
 def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32") -> None:
-    """The twin of reference.input_gradient; in float32 BLAS is the faster one."""
-    if precision == "bfloat16" and _multiplies(W, precision):
+    """The twin of reference.input_gradient."""
+    if _multiplies(dx, precision):
         multiply(dout, W, dx, transpose_B=True, precision=precision)
     else:
         reference.input_gradient(dout, W, dx, precision)

@@ -173,8 +173,8 @@ void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int cap
 
 /* See multiply in native_dense.h. */
 void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A,
-                             int transpose_B, const float *A, const float *B, float *C,
-                             char *room) {
+                             int transpose_B, const float *A, const float *B, const float *bias,
+                             float *C, char *room) {
   const ptrdiff_t padded_K = padded(K, PADDING);
   const int at_once = rows_at_once(M, PAIR_ROWS);
   float sums[PAIR_ROWS * COLUMNS] __attribute__((aligned(64)));
@@ -187,8 +187,10 @@ void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpos
     for (ptrdiff_t m = 0; m < M; m++) round_row(K, A + m * K, operand + m * padded_K);
   BEGIN_PRODUCTS;
   for (ptrdiff_t first = 0; first < N; first += COLUMNS) {
+    vec added[COLUMNS / 16] = {{0}};
     for (ptrdiff_t j = 0; j < COLUMNS; j += 16) {
       const ptrdiff_t column = first + j, columns = column < N ? N - column : 0;
+      if (bias && columns) added[j / 16] = load_part(bias + column, columns);
       if (transpose_B)
         pack_transposed_pairs(K, K, columns, B + column * K, panel + j);
       else
@@ -199,7 +201,8 @@ void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpos
       product_of_pairs(rows, operand + m * padded_K, padded_K, panel, sums);
       for (int r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < COLUMNS && first + j < N; j += 16)
-          store_part(C + (m + r) * N + first + j, load(sums + r * COLUMNS + j), N - first - j);
+          store_part(C + (m + r) * N + first + j, load(sums + r * COLUMNS + j) + added[j / 16],
+                     N - first - j);
     }
   }
   END_PRODUCTS;

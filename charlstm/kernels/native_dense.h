@@ -1,12 +1,15 @@
 /* All that is not recurrent: large products, sums of rows, the softmax, Adam. */
-/* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). Column by column of
- * panels: B's is packed, then meets all of A's rows. packed: room for K * PANEL floats. */
+/* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K); bias (N), if there is
+ * one, is added to each row. Column by column of panels: B's is packed, then meets all of A's rows.
+ * packed: room for K * PANEL floats. */
 void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
-                    const float *A, const float *B, float *C, float *packed) {
+                    const float *A, const float *B, const float *bias, float *C, float *packed) {
   float sums[MOST_ROWS * PANEL];
   const int at_once = rows_at_once(M, MOST_ROWS);
   for (ptrdiff_t first = 0; first < N; first += PANEL) {
     const ptrdiff_t columns = least(PANEL, N - first);
+    vec added[VECTORS] = {{0}};
+    if (bias) load_row(bias + first, columns, added);
     pack_panel(transpose_B, K, columns, transpose_B ? B + first * K : B + first,
                transpose_B ? K : N, packed);
     for (ptrdiff_t m = 0; m < M; m += at_once) {
@@ -16,8 +19,9 @@ void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int 
       else
         product(rows, A + m * K, K, K, packed, sums);
       for (int r = 0; r < rows; r++)
-        for (ptrdiff_t j = 0; j < columns; j += WIDTH)
-          store_part(C + (m + r) * N + first + j, load(sums + r * PANEL + j), columns - j);
+        for (int j = 0; j < VECTORS && j * WIDTH < columns; j++)
+          store_part(C + (m + r) * N + first + j * WIDTH,
+                     load(sums + r * PANEL + j * WIDTH) + added[j], columns - j * WIDTH);
     }
   }
 }

@@ -26,9 +26,13 @@ from .operands import round_to_bfloat16 as round_to_bfloat16
 ADAM_BLOCK = 16_384  # elements: with their moments they stay in the cache through all operations
 
 
-def project(x: Array, W: Array, out: Array, precision: str = "float32") -> None:
-    """out (R, N) = x (R, K) W (K, N)."""
+def project(
+    x: Array, W: Array, out: Array, precision: str = "float32", b: Array | None = None
+) -> None:
+    """out (R, N) = x (R, K) W (K, N) + b (N), if there is one."""
     np.matmul(operand(x, precision), operand(W, precision), out=out)
+    if b is not None:
+        out += b
 
 
 def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:

@@ -30,10 +30,10 @@ def forward(
         # b is added to the D rows once instead of to the T * B gathered ones
         np.take(Wx + b, x, axis=0, out=out, mode="clip")
         return
-    kernels.project(rows(x), Wx, rows(out), precision)
     if symbols is None:
-        out += b
+        kernels.project(rows(x), Wx, rows(out), precision, b)
         return
+    kernels.project(rows(x), Wx, rows(out), precision)
     by_symbol = parameters["Wi"] + b
     for step, ids in zip(out, symbols, strict=True):  # the rows of one step stay in the cache
         step += by_symbol[ids]
