@@ -10,7 +10,7 @@ from .errors import CharlstmError
 def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfloat16"]:
     """What the operands of matrix products are rounded to: bfloat16, or float32 for not at all.
 
-    auto takes bfloat16 where it is faster: for an LSTM, on a processor with AMX.
+    auto takes bfloat16 where it is much faster: for an LSTM, on a processor with AMX.
     Raises CharlstmError for bfloat16 with a model of float64, which has more places than it keeps.
     """
     if asked not in get_args(Precision):
@@ -34,5 +34,8 @@ def explain_precision(asked: str, model: ModelConfig) -> str:
         return f"{taken} (chosen; auto would take {automatic} here)"
     if taken == "bfloat16":
         return "bfloat16 (fast with AMX)"
-    only = "for LSTMs only" if kernels.fast_bfloat16() else "with AMX only"
-    return f"float32 (bfloat16 pays {only})"
+    if kernels.fast_bfloat16():
+        return "float32 (bfloat16 pays for LSTMs only)"
+    if model.cell == "lstm" and kernels.multiplies_bfloat16():
+        return "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
+    return "float32 (bfloat16 pays with AMX only)"

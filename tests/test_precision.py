@@ -29,36 +29,49 @@ def with_amx(monkeypatch):
 
 @pytest.fixture
 def without_amx(monkeypatch):
+    """A machine that has no instruction for products of bfloat16."""
     monkeypatch.setattr(kernels, "fast_bfloat16", lambda: False)
+    monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: False)
 
 
 # -- what is chosen --------------------------------------------------------------------------------
 
 
+FASTER = "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
+
+
 @pytest.mark.parametrize(
-    ("fast", "asked", "model", "taken", "told"),
+    ("has", "asked", "model", "taken", "told"),
     [
-        (False, "auto", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
-        (False, "float32", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
-        (False, "bfloat16", LSTM, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
-        (False, "auto", WIDE, "float32", "float64"),
-        (True, "auto", LSTM, "bfloat16", "bfloat16 (fast with AMX)"),
-        (True, "bfloat16", LSTM, "bfloat16", "bfloat16 (fast with AMX)"),
-        (True, "float32", LSTM, "float32", "float32 (chosen; auto would take bfloat16 here)"),
-        (True, "auto", GRU, "float32", "float32 (bfloat16 pays for LSTMs only)"),
-        (True, "bfloat16", GRU, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
-        (True, "auto", WIDE, "float32", "float64"),
-        (True, "float32", WIDE, "float32", "float64"),
+        ("none", "auto", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
+        ("none", "float32", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
+        ("none", "bfloat16", LSTM, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
+        ("none", "auto", WIDE, "float32", "float64"),
+        ("pairs", "auto", LSTM, "float32", FASTER),
+        ("pairs", "float32", LSTM, "float32", FASTER),
+        ("pairs", "bfloat16", LSTM, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
+        ("pairs", "auto", GRU, "float32", "float32 (bfloat16 pays with AMX only)"),
+        ("amx", "auto", LSTM, "bfloat16", "bfloat16 (fast with AMX)"),
+        ("amx", "bfloat16", LSTM, "bfloat16", "bfloat16 (fast with AMX)"),
+        ("amx", "float32", LSTM, "float32", "float32 (chosen; auto would take bfloat16 here)"),
+        ("amx", "auto", GRU, "float32", "float32 (bfloat16 pays for LSTMs only)"),
+        ("amx", "bfloat16", GRU, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
+        ("amx", "auto", WIDE, "float32", "float64"),
+        ("amx", "float32", WIDE, "float32", "float64"),
     ],
 )
-def test_what_is_taken_and_why(monkeypatch, fast, asked, model, taken, told):
-    monkeypatch.setattr(kernels, "fast_bfloat16", lambda: fast)
+def test_what_is_taken_and_why(monkeypatch, has, asked, model, taken, told):
+    monkeypatch.setattr(kernels, "fast_bfloat16", lambda: has == "amx")
+    monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: has != "none")
     assert resolve_precision(asked, model) == taken
     assert explain_precision(asked, model) == explain_precision(taken, model) == told
 
 
 def test_bfloat16_is_fast_where_there_is_amx():
     assert kernels.fast_bfloat16() == ("(amx" in kernels.DESCRIPTION)
+    assert kernels.multiplies_bfloat16() == any(
+        f"({name}" in kernels.DESCRIPTION for name in ("amx", "avx512bf16")
+    )
 
 
 def test_what_is_refused():
