@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, Vocab, kernels
+from charlstm.config import Precision
 from charlstm.parallel import available_cores
 
 SYMBOLS = 65  # as many as tiny Shakespeare has
@@ -60,10 +61,10 @@ class Shape(NamedTuple):
         return 3 * (self.recurrence_operations + self.projection_operations + self.head_operations)
 
 
-def make_trainer(shape: Shape) -> Trainer:
-    """A fresh model in training, float32 and Adam, on random characters."""
+def make_trainer(shape: Shape, precision: Precision = "float32") -> Trainer:
+    """A fresh model in training, by Adam, on random characters."""
     model = CharModel(ModelConfig(hidden=shape.hidden, layers=shape.layers), VOCAB)
-    config = TrainConfig(lanes=shape.lanes, window=shape.window, precision="float32")
+    config = TrainConfig(lanes=shape.lanes, window=shape.window, precision=precision)
     return Trainer(model, IDS, config)
 
 

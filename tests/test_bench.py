@@ -53,7 +53,7 @@ def test_counts_the_operations_of_a_training_step():
     # layer 0: 5 * 20 from the state; layer 1: 5 * 20 from the state and 5 * 20 from below;
     # head: 5 * 65. Backward has two products for each of these.
     forward = 2 * 3 * (100 + 100 + 100 + 325)
-    assert bench.Shape("train", 2, 5, 2, 3).training_operations == 2 * (forward + 2 * forward)
+    assert bench.Shape(2, 5, 2, 3).step_operations == 2 * (forward + 2 * forward)
 
 
 def test_compares_with_pytorch(capsys):
@@ -76,7 +76,7 @@ def test_compares_with_pytorch(capsys):
         assert 0 < low <= high
         assert row["peer"].startswith("nn.LSTM")
     peak = result["machine"]["sgemm_gflops"]
-    operations = bench.Shape("train", 2, 8, 50, 50).training_operations
+    operations = bench.Shape(2, 8, 50, 50).step_operations
     rate = operations / (train["milliseconds"] / 1e3) / 1e9
     assert train["peak_share"] == pytest.approx(rate / peak)
     assert sample["peak_share"] is None
@@ -105,11 +105,11 @@ def test_prints_a_table(capsys, monkeypatch):
     assert any(line.startswith("sgemm gflops ") for line in lines)
 
 
-def test_chooses_the_shapes_that_were_asked_for():
-    assert len(bench.chosen_shapes(None, [128, 256, 512])) == 8
-    assert {shape.hidden for shape in bench.chosen_shapes(None, [128, 256])} == {128, 256}
-    assert {shape.task for shape in bench.chosen_shapes("train", [512])} == {"train"}
-    assert {shape.lanes for shape in bench.chosen_shapes("train", [512], bf16=True)} == {50, 64}
+def test_chooses_the_tasks_that_were_asked_for():
+    assert len(bench.chosen_tasks(None, [128, 256, 512])) == 8
+    assert {shape.hidden for _, shape in bench.chosen_tasks(None, [128, 256])} == {128, 256}
+    assert {name for name, _ in bench.chosen_tasks("train", [512])} == {"train"}
+    assert {shape.lanes for _, shape in bench.chosen_tasks("train", [512], bf16=True)} == {50, 64}
 
 
 @pytest.mark.parametrize("arguments", (["--hidden", "0"], ["--hidden", "x"], ["--rounds", "0"]))

@@ -8,7 +8,6 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from load_script import SCRIPTS, load_script
 
-bench = load_script("bench")
 scaling = load_script("scaling")
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -36,7 +35,7 @@ def test_rows_are_consistent(measured):
             assert speed == pytest.approx(row["lanes"] * row["window"] / seconds)
             low, high = row["spread"]
             assert 0 < low <= speed * (1 + 1e-9) and speed <= high * (1 + 1e-9)
-            whole = bench.Shape("train", *shape).training_operations
+            whole = scaling.Shape(*shape).step_operations
             assert row["gflops"] == pytest.approx(whole / seconds / 1e9)
     through = [
         row for sweep in result["sweeps"] for row in sweep["rows"] if middle.items() <= row.items()
