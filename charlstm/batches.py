@@ -133,8 +133,10 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
 
     A line of more than `longest` symbols is cut into pieces of that length.
     """
+    if not len(ids):
+        return np.empty((2, 0), np.intp)
     stops = np.flatnonzero(ids == line_end) + 1
-    if len(ids) and (not len(stops) or stops[-1] < len(ids)):
+    if not len(stops) or stops[-1] < len(ids):
         stops = np.append(stops, len(ids))
     starts = np.concatenate(([0], stops[:-1]))
     pieces = -(-(stops - starts) // longest)

@@ -69,12 +69,13 @@ def open_corpus(
     cache: Path | None = None,
     progress: Progress | None = None,
     chunk_bytes: int = CHUNK,
+    run: Path | None = None,
 ) -> Corpus:
     """Return the text of files and folders as ids, from the cache if it was read before.
 
     A folder stands for all files in it and below, in the order of their relative paths, without
-    hidden names and links to folders. Files compressed with gzip or xz are read as what they
-    hold. A byte-order mark at the start of a file is dropped.
+    hidden names, links to folders, and folders below it that hold models. Files compressed with
+    gzip or xz are read as what they hold. A byte-order mark at the start of a file is dropped.
 
     level: "char", "byte" for the files' bytes as they are, or "word".
     vocab_size: how many symbols the vocabulary is to have at level "word": the line end, the
@@ -85,6 +86,7 @@ def open_corpus(
     progress: called as progress(done, total, what), in bytes of the files, during each of up to
     three passes; what is "hashing", "scanning" or "encoding".
     chunk_bytes: how much is read at a time.
+    run: the folder of a run, which is not text even where it lies among it.
 
     Raises CharlstmError for what cannot be read, decoded, learnt from or stored.
     """
@@ -95,6 +97,7 @@ def open_corpus(
         encoding=encoding,
         newlines=newlines,
         chunk_bytes=chunk_bytes,
+        run=run,
     )
     if vocab_size is not None and (level != "word" or not 2 < vocab_size <= MAX_SYMBOLS):
         raise CharlstmError(

@@ -28,7 +28,8 @@ from .vocab import Vocab
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 METRICS = "metrics.jsonl"
 LOCK = "lock"
-FILES = (BEST, LAST, GOOD, METRICS, "step-*.safetensors", "stdin-*.txt")
+CHECKPOINTS = (BEST, LAST, GOOD, "step-*.safetensors")
+FILES = (*CHECKPOINTS, METRICS, "stdin-[0-9]*.txt")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def checkpoint_path(path: Path) -> Path:
 
 def holds_run(folder: Path) -> bool:
     """Whether a run has been saved in a folder."""
-    return (folder / LAST).exists() or (folder / BEST).exists()
+    return any(any(folder.glob(name)) for name in CHECKPOINTS)
 
 
 def describe(path: Path) -> dict[str, Any]:

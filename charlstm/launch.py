@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import count
@@ -25,6 +25,7 @@ from .model import CharModel, parameter_shapes
 from .parameters import TABLE
 from .runs import Observer, Run, split
 from .speed import MOST_HIDDEN, operations_per_second
+from .textfiles import Progress
 from .trainer import Trainer
 from .vocab import Vocab
 
@@ -32,8 +33,6 @@ ENDS = ("epochs", "steps", "minutes")
 TRAINING_PART = 0.9  # of a time budget: the rest goes to evaluations and saves
 # What comes of a training record in which anything may stand.
 HOSTILE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
-
-CorpusProgress = Callable[[int, int, str], None]
 
 
 def train(
@@ -107,7 +106,7 @@ def begin_run(
     base: CharModel | None,
     options: dict[str, Any],
     started: float,
-    progress: CorpusProgress | None,
+    progress: Progress | None,
 ) -> Run:
     """A new run in `folder`, which is there, from the weights of `base` if it is given."""
     model_options, train_options, text_options = split_options(
@@ -124,7 +123,7 @@ def begin_run(
     CorpusOptions((), **text_options)
     with _stdin_kept(folder, paths) as files:
         text = CorpusOptions(_absolute(files), _absolute(validation), **text_options)
-        corpus = _open(text, None if base is None else base.vocab, progress)
+        corpus = _open(folder, text, None if base is None else base.vocab, progress)
         train_ids, _ = split(corpus, text)
         model_config, train_config = _choose(
             len(train_ids), len(corpus.vocab), model_options, train_options, started
@@ -168,7 +167,7 @@ def _choose(
 
 
 def resume_run(
-    folder: Path, options: dict[str, Any], started: float, progress: CorpusProgress | None
+    folder: Path, options: dict[str, Any], started: float, progress: Progress | None
 ) -> Run:
     """The run of a folder, as it was when `last` was saved; `options` may move its end."""
     if others := sorted(set(options) - set(ENDS)):
@@ -219,7 +218,7 @@ def _require_memory(ids: Ids, vocab: Vocab, model: ModelConfig, config: TrainCon
     require_memory_to_train(len(ids), len(vocab), shapes, model, config)
 
 
-def run_texts(path: Path, progress: CorpusProgress | None = None) -> tuple[Ids, Ids]:
+def run_texts(path: Path, progress: Progress | None = None) -> tuple[Ids, Ids]:
     """The ids that a run was trained on and those held out, in the vocabulary of its model.
 
     Not those of a run that it started from.
@@ -241,12 +240,12 @@ def run_texts(path: Path, progress: CorpusProgress | None = None) -> tuple[Ids, 
 
 
 def _corpus_of(
-    folder: Path, saved: Checkpoint, progress: CorpusProgress | None
+    folder: Path, saved: Checkpoint, progress: Progress | None
 ) -> tuple[CorpusOptions, Corpus]:
     """The text of the run that `last` is from, as it was when the run began."""
     about = saved.training
     text = CorpusOptions(**about["corpus"])
-    corpus = _open(text, saved.model.vocab if about["extended"] else None, progress)
+    corpus = _open(folder, text, saved.model.vocab if about["extended"] else None, progress)
     if corpus.digest != about["digest"]:
         raise CharlstmError(
             f"{folder}: the corpus of this run has changed since it began: "
@@ -308,7 +307,9 @@ def _stdin_kept(folder: Path, paths: Sequence[str | Path]) -> Iterator[list[str 
         raise
 
 
-def _open(text: CorpusOptions, extra: Vocab | None, progress: CorpusProgress | None) -> Corpus:
+def _open(
+    folder: Path, text: CorpusOptions, extra: Vocab | None, progress: Progress | None
+) -> Corpus:
     return open_corpus(
         text.paths,
         validation_paths=text.val_file,
@@ -318,6 +319,7 @@ def _open(text: CorpusOptions, extra: Vocab | None, progress: CorpusProgress | N
         vocab_size=text.vocab_size,
         extra=extra,
         progress=progress,
+        run=folder,
     )
 
 

@@ -59,8 +59,12 @@ class TextFiles:
         encoding: str = "utf-8",
         newlines: str = "keep",
         chunk_bytes: int = CHUNK,
+        run: Path | None = None,
     ) -> "TextFiles":
-        """Return the files that the paths stand for; CharlstmError for a bad path or option."""
+        """Return the files that the paths stand for; CharlstmError for a bad path or option.
+
+        run: a folder that is not text, wherever it lies.
+        """
         if level not in LEVELS:
             raise CharlstmError(f"--level must be char, byte or word, not {level!r}")
         if newlines not in NEWLINES:
@@ -68,10 +72,10 @@ class TextFiles:
         encoding = _text_encoding(encoding)
         if level == "byte" and encoding != "utf-8":
             raise CharlstmError(f"--level byte reads bytes as they are: leave out {encoding}")
-        train = _expand(paths)
+        train = _expand(paths, run)
         if not train:
             raise CharlstmError("no text to learn from: name at least one file or folder")
-        files = train + _expand(validation_paths)
+        files = train + _expand(validation_paths, run)
         stamps = tuple(_stamp_of(path) for path in files)
         return cls(files, stamps, len(train), level, encoding, newlines, chunk_bytes)
 
@@ -181,7 +185,7 @@ def _stamp_of(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def _expand(paths: Sequence[str | Path]) -> tuple[Path, ...]:
+def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
     files: list[Path] = []
     for path in map(Path, paths):
         try:
@@ -189,7 +193,7 @@ def _expand(paths: Sequence[str | Path]) -> tuple[Path, ...]:
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise _unreadable(path, error) from error
         if stat.S_ISDIR(mode):
-            inside = _files_below(path)
+            inside = _files_below(path, run)
             if not inside:
                 raise CharlstmError(f"{path}: this folder has no files to read")
             files += inside
@@ -202,17 +206,31 @@ def _expand(paths: Sequence[str | Path]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(folder: Path, run: Path | None) -> list[Path]:
+    """All but hidden names, and the folders of runs: what such a one keeps is no text."""
+
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error
 
+    own = run and run.resolve()
+    if folder.resolve() == own:
+        raise CharlstmError(
+            f"{folder} is the folder of the text, where no run can be kept: name another with -r"
+        )
     found = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
+        if Path(parent) != folder and (_holds_models(names) or Path(parent).resolve() == own):
+            folders.clear()
+            continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if not name.startswith(".")]
     # Broken links, pipes and devices are not files.
     regular = [path for path in found if path.is_file()]
     return sorted(regular, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def _holds_models(names: list[str]) -> bool:
+    return any(name.endswith(".safetensors") for name in names)
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> CharlstmError:

@@ -439,6 +439,8 @@ def test_eval_of_lines_counts_the_symbols_of_all_but_empty_ones(cli, tmp_path):
         assert figures["bits_per_byte"] == pytest.approx(total / size)
     result = cli("eval", "-", "-r", tmp_path / "run", input="\n\n", code=1)
     assert "empty lines has nothing to predict" in result.stderr
+    result = cli("eval", "-", "-r", tmp_path / "run", input="", code=1)
+    assert result.stderr.startswith("charlstm: ") and "nothing to predict" in result.stderr
 
 
 def test_eval_refuses_what_it_cannot_measure(cli, trained, byte_run, tmp_path):

@@ -35,6 +35,11 @@ def test_spans_are_the_lines_and_long_ones_are_cut():
     assert pieces == [*LINES[:3], "abcabcab", "cabcabca", "bcab\n", "ac"]
 
 
+def test_an_empty_text_has_no_lines():
+    starts, stops = line_spans(np.empty(0, np.uint8), ord("\n"), 8)
+    assert len(starts) == len(stops) == 0
+
+
 def test_a_window_holds_each_line_after_a_line_end_and_before_padding():
     ids = np.frombuffer(TEXT.encode(), np.uint8)
     lines = Lines(ids, ord("\n"), 2, 100, generator(0, "lanes"))

@@ -665,6 +665,36 @@ def test_a_folder_without_a_checkpoint_may_be_begun_anew(text_file, tmp_path):
     assert [event["event"] for event in events_of(tmp_path / "run")].count("start") == 1
 
 
+def test_snapshots_alone_are_a_run_that_is_not_overwritten_unasked(text_file, tmp_path):
+    small = {**SMALL, "steps": 2, "keep_every": 1}
+    run = charlstm.train(text_file, tmp_path / "run", **small)
+    for name in (BEST, LAST):
+        (run.path / name).unlink()
+    (run.path / "stdin-notes.txt").write_text("mine")
+    with pytest.raises(CharlstmError, match="holds a run already"):
+        charlstm.train(text_file, run.path, **small)
+    charlstm.train(text_file, run.path, overwrite=True, **{**small, "keep_every": None})
+    names = {BEST, LAST, "metrics.jsonl", "stdin-notes.txt"}
+    assert {path.name for path in run.path.iterdir()} == names
+
+
+def test_runs_that_lie_among_their_texts_are_no_text(text_file, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes(text_file.read_bytes())
+    (tmp_path / "runs.txt").write_text("the cat.\n")
+    monkeypatch.chdir(tmp_path)
+    small = {**SMALL, "steps": 4, "eval_every": 2, "keep_every": 2}
+    first = charlstm.train(".", **small)
+    expected = len(text_file.read_text()) + 9
+    assert first.path == Path("runs") / tmp_path.name
+    second = charlstm.train([Path(".")], tmp_path / "mine", **small)
+    for run in (first, second):
+        assert events_of(run.path)[0]["characters"] == expected
+        assert charlstm.train(run=run.path, resume=True, steps=6).steps == 6
+    with pytest.raises(CharlstmError, match="is the folder of the text, where no run can be kept"):
+        charlstm.train(".", tmp_path, **small)
+    assert not list(tmp_path.glob("*.safetensors")) and not (tmp_path / "lock").exists()
+
+
 def test_runs_are_named_after_the_corpus(text_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my book.v2.txt").write_bytes(text_file.read_bytes())
