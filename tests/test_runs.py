@@ -686,7 +686,7 @@ def test_runs_that_lie_among_their_texts_are_no_text(text_file, tmp_path, monkey
     first = charlstm.train(".", **small)
     expected = len(text_file.read_text()) + 9
     assert first.path == Path("runs") / tmp_path.name
-    second = charlstm.train([Path(".")], tmp_path / "mine", **small)
+    second = charlstm.train([Path()], tmp_path / "mine", **small)
     for run in (first, second):
         assert events_of(run.path)[0]["characters"] == expected
         assert charlstm.train(run=run.path, resume=True, steps=6).steps == 6
