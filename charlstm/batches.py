@@ -134,7 +134,7 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
     A line of more than `longest` symbols is cut into pieces of that length.
     """
     if not len(ids):
-        return np.empty((2, 0), np.intp)
+        return np.empty(0, np.intp), np.empty(0, np.intp)
     stops = np.flatnonzero(ids == line_end) + 1
     if not len(stops) or stops[-1] < len(ids):
         stops = np.append(stops, len(ids))

@@ -23,7 +23,7 @@ from .precision import resolve_precision
 from .randomness import generator, generator_state, restore_generator
 from .sampler import line_end
 from .schedules import Schedule
-from .workspace import Workspace
+from .workspace import Workspace, first_steps
 
 
 def saved_shapes(
@@ -111,7 +111,7 @@ class Trainer:
         # what each worker owns
         self._shares = [share(self.lanes.count, workers, k) for k in range(workers)]
         self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
-        self._workspaces: list[dict[int, Workspace]] = [{} for _ in range(workers)]  # by steps
+        self._workspaces: list[Workspace | None] = [None] * workers
         self._gradients = [model.parameters.like_vector() for _ in range(workers)]
 
     @property
@@ -191,12 +191,14 @@ class Trainer:
         return float(loss), workspace
 
     def _workspace(self, k: int, T: int, B: int) -> Workspace:
-        """Worker k's own for windows of T steps, made when it is first needed."""
-        if T not in self._workspaces[k]:
-            self._workspaces[k][T] = self.model.workspace(
+        """Worker k's own for windows of T steps: a part of one for the most steps so far."""
+        longest = self._workspaces[k]
+        if longest is None or len(longest.dout) < T:
+            longest = self._workspaces[k] = None  # which lets go of it before there is another
+            longest = self._workspaces[k] = self.model.workspace(
                 T, B, self._dropout.drops_outputs, self.config.precision
             )
-        return self._workspaces[k][T]
+        return longest if len(longest.dout) == T else first_steps(longest, T)
 
     def _sum_gradients(self, k: int) -> float:
         """Add all workers' gradients into the first one's, over span k; its sum of squares."""

@@ -1,6 +1,7 @@
 """What a forward pass over a window leaves for the backward pass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,35 @@ def make_workspace(
         dout=dout,
         precision=precision,
         ngram_rows=np.empty((T * B, 0), np.intp),
+    )
+
+
+def first_steps(workspace: Workspace, T: int) -> Workspace:
+    """What a window of T steps takes of a workspace for more of them, whose memory it shares."""
+    longer = len(workspace.dout)
+    B = workspace.dout.shape[1]
+
+    def cut(array: Array) -> Array:  # of T rows, or of one more
+        return array[: len(array) - (longer - T)]
+
+    def cut_layer(layer: Any) -> LayerWorkspace:
+        arrays = {
+            field.name: cut(value)
+            for field in fields(layer)
+            if isinstance(value := getattr(layer, field.name), np.ndarray)
+        }
+        shorter: LayerWorkspace = replace(layer, **arrays)
+        return shorter
+
+    return replace(
+        workspace,
+        layers=[cut_layer(layer) for layer in workspace.layers],
+        inputs=[cut(x) for x in workspace.inputs],
+        seen=cut(workspace.seen),
+        log_probs=workspace.log_probs[: T * B],
+        dseen=cut(workspace.dseen),
+        dout=cut(workspace.dout),
+        ngram_rows=workspace.ngram_rows[: T * B],
     )
 
 

@@ -40,6 +40,40 @@ def test_an_empty_text_has_no_lines():
     assert len(starts) == len(stops) == 0
 
 
+def test_a_score_reads_each_line_afresh():
+    model, _ = make()
+    text = "ab\ncabc\n\nab"
+    whole = model.score(text)
+    assert whole.text == text and whole.characters == len(text)
+    lines = [model.score(line) for line in ("ab\n", "cabc\n", "\n", "ab")]
+    assert np.allclose(whole.nats, np.concatenate([line.nats for line in lines]), rtol=1e-12)
+    assert model.score("").characters == 0
+    both = list(score_texts(model, [text, "b"]))
+    assert np.array_equal(both[0].nats, whole.nats)
+    assert np.allclose(both[1].nats, model.score("b").nats, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_windows_of_all_lengths_share_the_room_of_the_longest(cell, dropout):
+    text = "".join("ab" * n + "\n" for n in (3, 40, 9, 25, 50, 1))
+    vocab = Vocab.from_text(text)
+    trained = []
+    for fresh in (False, True):
+        config = ModelConfig(cell=cell, hidden=5, layers=2, lines=True, ngrams=2, ngram_slots=30)
+        model = CharModel(config, vocab, seed=1)
+        settings = TrainConfig(lanes=1, window=100, workers=1, dropout=dropout, lr=0.01)
+        trainer = Trainer(model, vocab.encode(text), settings)
+        for _ in range(12):
+            if fresh:
+                trainer._workspaces = [None]
+            trainer.step()
+        if not fresh:
+            assert len(trainer._workspaces[0].log_probs) == 112  # 100 steps, in sixteens
+        trained.append(model.parameters.vector.copy())
+    assert np.array_equal(*trained)
+
+
 def test_a_window_holds_each_line_after_a_line_end_and_before_padding():
     ids = np.frombuffer(TEXT.encode(), np.uint8)
     lines = Lines(ids, ord("\n"), 2, 100, generator(0, "lanes"))

@@ -96,7 +96,7 @@ def test_a_trainer_knows_its_precision(with_amx, dtype, expected):
     trainer.step()
     trainer.close()
     assert trainer.config.precision == expected
-    workspaces = [w for by_steps in trainer._workspaces for w in by_steps.values()]
+    workspaces = trainer._workspaces
     assert len(workspaces) == 2
     for workspace in workspaces:
         assert {workspace.precision, *(w.precision for w in workspace.layers)} == {expected}
