@@ -17,7 +17,7 @@ each row had had NGRAM_SQUARES of squared gradients so far, and with no way back
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
@@ -34,7 +34,7 @@ from .parallel import Workers, one_blas_thread, share
 from .parameters import TABLE
 from .randomness import generator
 from .sampler import Sampling, generate, line_end, start_ids
-from .scorer import TEXTS_AT_ONCE, Loss, Score, with_start
+from .scorer import Loss, Score, chunks, parts_of
 from .workspace import Workspace
 
 # What of a text is enough to measure gradients on: so many places, evenly spread, and so many
@@ -99,12 +99,11 @@ class DynamicEvaluation:
         """
         workers = workers or Workers(1)
         followers = [_Follower(self, Workers(1)) for _ in range(workers.count)]
-        remaining = iter(texts)
-        while chunk := list(islice(remaining, TEXTS_AT_ONCE)):
-            encoded = [with_start(self.model.vocab, text, unknown) for text in chunk]
+        for chunk in chunks(texts):
+            parts = [parts_of(self.model, text, unknown) for text in chunk]
 
-            def work(k: int, encoded: list[Ids] = encoded) -> list[Array]:
-                return [followers[k].nats(ids) for ids in encoded[k :: workers.count]]
+            def work(k: int, parts: list[list[Ids]] = parts) -> list[Array]:
+                return [followers[k].nats(one) for one in parts[k :: workers.count]]
 
             with one_blas_thread():
                 nats = workers.run(work)
@@ -236,10 +235,11 @@ class _Follower:
             self._table = copy.parameters[TABLE]
             self._table_optimizer = RowAdaGrad(self._table, NGRAM_SQUARES)
 
-    def nats(self, ids: Ids) -> Array:
-        """The nats (N,) of every id of a text but the first."""
-        parts = list(self.read(_cut(ids, self._dynamic.config.segment)))
-        return np.concatenate(parts) if parts else np.empty(0)
+    def nats(self, parts: Sequence[Ids]) -> Array:
+        """The nats (N,) of every id but the first of each of a text's parts: see parts_of."""
+        length = self._dynamic.config.segment
+        nats = list(self.read(segment for part in parts for segment in _cut(part, length)))
+        return np.concatenate(nats) if nats else np.empty(0)
 
     def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
         """The nats (n,) of each segment of a text, which starts from the trained weights."""

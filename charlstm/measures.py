@@ -1,6 +1,7 @@
 """charlstm eval and charlstm score: the commands that measure texts."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -63,7 +64,7 @@ def evaluate(
     from .console import encode_read, read_for
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
-    from .scorer import counted_symbols
+    from .scorer import counted_symbols, utf8_size
     from .scorer import evaluate as evaluate_ids
 
     if dynamic and (window is not None or lanes is not None):
@@ -73,9 +74,7 @@ def evaluate(
     comparison = Comparison(place, model) if novelty else None
     ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
     counted = counted_symbols(model, ids)
-    size = len(counted)
-    if model.vocab.level != "byte":
-        size = len(model.vocab.decode(counted).encode("utf-8", "surrogatepass"))
+    size = utf8_size(model.vocab, counted)
     workers = Workers(available_cores())
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, lanes=lanes)
     if dynamic:
@@ -87,8 +86,8 @@ def evaluate(
         "bytes": size,
         "nats_per_character": loss.nats_per_character,
         "bits_per_character": loss.bits_per_character,
-        "bits_per_byte": loss.bits_per_character * loss.characters / size,
-        "perplexity": loss.perplexity,
+        "bits_per_byte": loss.bits_per_character * loss.characters / size if size else None,
+        "perplexity": _told(loss.perplexity),
         "window": window,
         "dynamic": asdict(dynamic) if dynamic else None,
     }
@@ -97,7 +96,13 @@ def evaluate(
             figures["novelty"] = comparison.as_json([ids])
         click.echo(json.dumps(figures))
         return
-    absent = {"window": "none, state carried", "dynamic": "no"}
+    absent = {
+        "window": "none, state carried",
+        "dynamic": "no",
+        "bytes": "not known of words",
+        "bits_per_byte": "not known of words",
+        "perplexity": "beyond all numbers",
+    }
     for name, value in figures.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item}" for key, item in value.items())
@@ -123,8 +128,6 @@ def score(
     unknown: str,
 ) -> None:
     """Score each line of FILES (or standard input) by itself: a JSON object a line."""
-    import math
-
     from .console import read_pieces, split_lines, tell_replacements
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
@@ -149,12 +152,17 @@ def score(
             "characters": result.characters,
             "nats": result.loss.nats,
             "bits_per_character": result.bits_per_character,
-            "perplexity": result.perplexity,
+            "perplexity": _told(result.perplexity),
         }
         record |= settings
         if per_char:
             record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
         click.echo(json.dumps(record))
+
+
+def _told(perplexity: float) -> float | None:
+    """As JSON has it, which knows no infinity."""
+    return perplexity if math.isfinite(perplexity) else None
 
 
 def _dynamic_evaluation(

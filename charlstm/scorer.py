@@ -20,6 +20,7 @@ WARM_UP = 1_000  # characters that a lane reads before the first one it counts
 STEPS_AT_ONCE = 50
 LANES = 32
 TEXTS_AT_ONCE = 64
+PROBABILITIES_AT_ONCE = 1 << 24
 CHARACTERS_AT_ONCE = 1 << 20
 
 
@@ -98,17 +99,22 @@ def score_texts(model: Scorable, texts: Iterable[str], unknown: str = "error") -
 
     Texts of like length share a batch; a shorter one is padded, and its padding not looked at.
     """
-    for chunk in _chunks(texts):
-        encoded = [with_start(model.vocab, text, unknown) for text in chunk]
-        by_length = sorted(range(len(chunk)), key=lambda k: len(encoded[k]))
+    for chunk in chunks(texts):
+        parts = [parts_of(model, text, unknown) for text in chunk]
+        sequences = [part for parts_of_one in parts for part in parts_of_one]
+        lengths = [len(sequence) for sequence in sequences]
         nats: dict[int, Array] = {}
-        for batch in _batches(by_length, [len(ids) for ids in encoded]):
-            losses = _batch_losses(model, [encoded[k] for k in batch])
+        for batch in _batches(lengths, _most_at_once(model)):
+            losses = _batch_losses(model, [sequences[k] for k in batch])
             nats.update(zip(batch, losses, strict=True))
-        yield from (Score(text, nats[k]) for k, text in enumerate(chunk))
+        first = 0
+        for text, parts_of_one in zip(chunk, parts, strict=True):
+            last = first + len(parts_of_one)
+            yield Score(text, np.concatenate([nats[k] for k in range(first, last)]))
+            first = last
 
 
-def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+def chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     """So many texts at a time that they fit into memory, however long they are."""
     chunk: list[str] = []
     size = 0
@@ -122,11 +128,16 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _batches(by_length: list[int], lengths: list[int]) -> Iterator[list[int]]:
-    """Cut into batches whose longest text is at most about twice as long as the shortest."""
+def _most_at_once(model: Scorable) -> int:
+    """The texts whose probabilities fit into memory side by side."""
+    return max(1, min(TEXTS_AT_ONCE, PROBABILITIES_AT_ONCE // (STEPS_AT_ONCE * len(model.vocab))))
+
+
+def _batches(lengths: list[int], most: int) -> Iterator[list[int]]:
+    """Batches of up to so many texts, the longest at most about twice as long as the shortest."""
     batch: list[int] = []
-    for k in by_length:
-        full = len(batch) == TEXTS_AT_ONCE
+    for k in sorted(range(len(lengths)), key=lambda k: lengths[k]):
+        full = len(batch) == most
         if batch and (full or lengths[k] > 2 * lengths[batch[0]] + STEPS_AT_ONCE):
             yield batch
             batch = []
@@ -134,8 +145,16 @@ def _batches(by_length: list[int], lengths: list[int]) -> Iterator[list[int]]:
     yield batch
 
 
-def with_start(vocab: Vocab, text: str, unknown: str) -> Ids:
-    return np.concatenate((start_ids(vocab), vocab.encode(text, unknown=unknown))).astype(np.intp)
+def parts_of(model: Scorable, text: str, unknown: str) -> list[Ids]:
+    """The ids of what is read from a fresh state, after a line end where the model knows one.
+
+    That is the text or, where the model is one of lines, each of its lines.
+    """
+    start, ids = start_ids(model.vocab), model.vocab.encode(text, unknown=unknown)
+    parts = [ids]
+    if model.config.lines:
+        parts = np.split(ids, np.flatnonzero(ids[:-1] == line_end(model.vocab)) + 1)
+    return [np.concatenate((start, part)).astype(np.intp) for part in parts]
 
 
 def _batch_losses(model: Scorable, sequences: list[Ids]) -> list[Array]:
@@ -221,6 +240,19 @@ def counted_symbols(model: Scorable, ids: Ids) -> Ids:
     return np.concatenate([ids[:0], *lines])
 
 
+def utf8_size(vocab: Vocab, ids: Ids) -> int | None:
+    """The bytes of a text in UTF-8; None at level word, where spaces and rare words are lost."""
+    if vocab.level == "word":
+        return None
+    if vocab.level == "byte":
+        return len(ids)
+    sizes = np.array([len(symbol.encode("utf-8", "surrogatepass")) for symbol in vocab.symbols])
+    return sum(
+        int(np.bincount(ids[k : k + CHARACTERS_AT_ONCE], minlength=len(vocab)) @ sizes)
+        for k in range(0, len(ids), CHARACTERS_AT_ONCE)
+    )
+
+
 def _evaluate_lines(
     model: Scorable, ids: Ids, workers: Workers, progress: Callable[[int], None] | None
 ) -> Loss:
@@ -230,8 +262,7 @@ def _evaluate_lines(
     if not len(starts):
         raise CharlstmError("a text of empty lines has nothing to predict")
     lengths = (stops - starts).tolist()
-    by_length = sorted(range(len(lengths)), key=lambda n: lengths[n])
-    batches = list(_batches(by_length, lengths))
+    batches = list(_batches(lengths, _most_at_once(model)))
 
     def work(k: int) -> float:
         total = 0.0

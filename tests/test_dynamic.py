@@ -133,6 +133,9 @@ def test_to_a_model_of_lines_each_begins_afresh_while_the_weights_go_on(ngrams):
     loss = DynamicEvaluation(model, rms, RULE).evaluate(ids)
     assert loss.characters == 16 == evaluate(model, ids).characters
     assert loss.nats == pytest.approx(sum(expected), rel=1e-9)
+    text = text.replace("\n\n", "\n")  # a score counts all of a text, an empty line as well
+    (score,) = DynamicEvaluation(model, rms, RULE).score_texts([text])
+    assert score.characters == 16 and score.loss.nats == pytest.approx(sum(expected), rel=1e-9)
 
 
 def test_the_root_mean_square_is_that_of_each_segments_gradient(small):

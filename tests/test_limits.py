@@ -45,9 +45,25 @@ def test_long_texts_are_scored_few_at_a_time_and_alike(trained, monkeypatch):
     texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
     whole = [score.loss.nats for score in scorer.score_texts(model, texts)]
     monkeypatch.setattr(scorer, "CHARACTERS_AT_ONCE", 20)
-    assert list(map(len, scorer._chunks(texts))) == [3, 2, 4, 3]
+    assert list(map(len, scorer.chunks(texts))) == [3, 2, 4, 3]
     few = [score.loss.nats for score in scorer.score_texts(model, texts)]
     assert few == pytest.approx(whole, rel=1e-5)
+
+
+def test_texts_over_many_symbols_are_scored_few_at_a_time_and_alike(trained, monkeypatch):
+    model = charlstm.load(trained)
+    texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
+    whole = [score.loss.nats for score in scorer.score_texts(model, texts)]
+    sizes = []
+    losses = scorer._batch_losses
+    monkeypatch.setattr(
+        scorer, "PROBABILITIES_AT_ONCE", 2 * scorer.STEPS_AT_ONCE * len(model.vocab)
+    )
+    monkeypatch.setattr(
+        scorer, "_batch_losses", lambda *given: sizes.append(len(given[1])) or losses(*given)
+    )
+    few = [score.loss.nats for score in scorer.score_texts(model, texts)]
+    assert few == pytest.approx(whole, rel=1e-5) and sizes == [2] * 6
 
 
 def test_words_are_counted_as_they_are_where_there_are_few():
