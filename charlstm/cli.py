@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from . import __version__
+from . import __version__, kernels
 from .cache import cache_folder, cache_limit, cache_size, clear_cache
 from .errors import CharlstmError
 from .inspection.commands import inspect
@@ -32,6 +32,7 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            kernels.require_what_was_asked_for()
             return super().invoke(ctx)
         except CharlstmError as error:
             message = " ".join(str(error).split())
@@ -156,8 +157,9 @@ def sample(
 
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
-    if novelty and length == 0:
-        raise click.UsageError("--novelty is told at the end: give a --length")
+    if length == 0 and (novelty or count > 1):
+        what = "--novelty is told" if novelty else "all but the first sample are shown"
+        raise click.UsageError(f"{what} at the end: give a --length")
     options = Sampling(**sampling)
     run = run or newest_run()
     model = load(run)
@@ -181,12 +183,13 @@ def sample(
     )
     write = writer()
     shown_prime = "" if hide_prime else prime
-    texts = [""] * count
+    kept: list[list[str]] = [[] for _ in range(count)]
     write(shown_prime)
     for step in pieces:
         write(step[0])  # the first sample as it grows, the others when it is done
         for k in range(0 if novelty else 1, count):
-            texts[k] += step[k]
+            kept[k].append(step[k])
+    texts = ["".join(parts) for parts in kept]
     for text in texts[1:]:
         write("\n\n" + shown_prime + text)
     write("\n")
@@ -205,6 +208,8 @@ def info(path: Path | None, run: Path | None, as_json: bool) -> None:
     """
     from .folder import describe, describe_machine, newest_run
 
+    if path and run:
+        raise click.UsageError("give a PATH or -r, not both")
     place = path or run
     if place is None:
         try:
@@ -233,4 +238,4 @@ def cache(clear: bool) -> None:
         click.echo(f"{clear_cache():,} bytes freed")
         return
     size, entries = cache_size()
-    click.echo(f"{cache_folder()}: {entries} texts, {size:,} of {cache_limit():,} bytes")
+    click.echo(f"{cache_folder()}: {entries} texts, {size:,} of {cache_limit():,.0f} bytes")

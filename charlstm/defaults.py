@@ -158,7 +158,7 @@ def choose(
     if model.ngrams:
         per_doubling, largest = DROPOUT_BESIDE_TABLE, MOST_BESIDE_TABLE
         rate = NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER
-        chosen["ngram_lr"] = round(min(MOST_NGRAM_LR, rate), 3)
+        chosen["ngram_lr"] = float(f"{min(MOST_NGRAM_LR, rate):.2g}")
     learned = passes * _weights(model, symbols) / characters
     doublings = math.log2(max(1.0, learned / LEARNED))
     chosen["dropout"] = chosen["weight_dropout"] = round(min(largest, per_doubling * doublings), 2)
@@ -172,10 +172,9 @@ def choose(
 
 def _ngrams(characters: int, symbols: int) -> dict[str, int]:
     """The table of n-grams for a text."""
-    most = MOST_NGRAM_WEIGHTS // symbols
-    if most < FEWEST_SLOTS:
-        return {"ngrams": 0}
-    return {"ngrams": NGRAMS, "ngram_slots": min(most, max(1, characters // CHARACTERS_A_SLOT))}
+    most = max(1, MOST_NGRAM_WEIGHTS // symbols)
+    ngrams = NGRAMS if most >= FEWEST_SLOTS else 0
+    return {"ngrams": ngrams, "ngram_slots": min(most, max(1, characters // CHARACTERS_A_SLOT))}
 
 
 def _largest(

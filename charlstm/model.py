@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import kernels
 from .arrays import Array, Ids, require_shape
 from .config import ModelConfig
 from .dropout import Masks
@@ -73,6 +74,7 @@ class CharModel:
 
     def __init__(self, config: ModelConfig, vocab: Vocab, seed: int | None = 0) -> None:
         """Make a model of fresh weights; seed None leaves all zero, for who fills them."""
+        kernels.require_what_was_asked_for()
         if len(vocab) < 2:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
         self.config = config

@@ -1,5 +1,6 @@
 """The options of the command line: those that commands share, and those of the largest two."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -35,6 +36,12 @@ novelty_option = click.option(
 )
 
 _DYNAMIC = config.DynamicConfig()
+
+
+def _unescaped(text: str) -> str:
+    """Text as it was typed, where shells have no easy way to a line end or a tab."""
+    return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
+
 
 # Each is named after a field of ModelConfig, TrainConfig or CorpusOptions; those given go there.
 _TRAIN_OPTIONS = (
@@ -287,7 +294,13 @@ _SAMPLE_OPTIONS = (
         show_default=True,
         help="Samples, made in one batch and printed one after another.",
     ),
-    click.option("--stop", multiple=True, help="End a sample before this text; several times."),
+    click.option(
+        "--stop",
+        multiple=True,
+        callback=lambda *given: tuple(map(_unescaped, given[-1])),
+        help="End a sample before this text; several times. In it, \\n is a line end, \\t a tab, "
+        "\\\\ a backslash.",
+    ),
     click.option(
         "--seed",
         type=int,

@@ -17,9 +17,10 @@ import pytest
 from conftest import make_text
 
 import charlstm
-from charlstm import ModelConfig, TrainConfig
+from charlstm import ModelConfig, TrainConfig, scorer
 from charlstm.cli import main
 from charlstm.defaults import CorpusOptions
+from charlstm.scorer import utf8_size
 
 COMMAND = [sys.executable, "-m", "charlstm"]
 
@@ -256,6 +257,46 @@ def test_several_samples_of_one_batch_come_one_after_another(cli, trained):
     assert len(set(samples)) == 3
 
 
+def test_a_stop_may_be_a_line_end_as_shells_can_type_it(cli, trained):
+    arguments = ("sample", "-r", trained, "--seed", 1, "--length", 500)
+    whole = cli(*arguments).stdout
+    assert cli(*arguments, "--stop", r"\n").stdout == whole[: whole.index("\n") + 1]
+    assert cli(*arguments, "--stop", r"\\n").stdout == whole  # a backslash, of which there is none
+
+
+def test_what_is_shown_at_the_end_needs_an_end(cli, trained):
+    result = cli("sample", "-r", trained, "--length", 0, "--count", 2, code=2)
+    assert "all but the first sample are shown at the end: give a --length" in result.stderr
+
+
+def test_info_takes_one_place(cli, trained):
+    assert "give a PATH or -r, not both" in cli("info", trained, "-r", trained, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("CHARLSTM_ISA", "abacus", "CHARLSTM_ISA=abacus: this machine has "),
+        ("CHARLSTM_KERNELS", "bogus", "CHARLSTM_KERNELS must be numpy or native, not 'bogus'"),
+    ],
+)
+def test_kernels_that_cannot_be_had_are_refused_in_a_line(trained, name, value, told):
+    if name == "CHARLSTM_ISA" and charlstm.kernels.BACKEND == "numpy":
+        value, told = "", ""  # which only the native kernels read
+    environment = {**os.environ, name: value}
+    for arguments in (["sample", "-r", trained, "--length", "3"], ["info"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "charlstm", *arguments],
+            capture_output=True, text=True, env=environment, cwd=trained.parent,
+        )  # fmt: skip
+        if told:
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith(f"charlstm: {told}") and done.stderr.count("\n") == 1
+    code = "import charlstm; charlstm.CharModel(charlstm.ModelConfig(), charlstm.Vocab.bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert (b"CharlstmError" in done.stderr) == bool(told)
+
+
 def test_prime_file_and_stop(cli, trained, tmp_path):
     (tmp_path / "prime.txt").write_text("the cat sees")
     result = cli(
@@ -421,6 +462,23 @@ def test_bits_per_byte_and_per_character_are_both_printed(cli, tmp_path, byte_ru
     assert figures["bits_per_byte"] == pytest.approx(total / figures["bytes"])
     figures = json.loads(cli("eval", tmp_path / "t.txt", "-r", byte_run, "--json").stdout)
     assert figures["characters"] == figures["bytes"] == len(text.encode()) - 1
+
+
+def test_words_have_no_bytes(cli, tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sees a dog .\n" * 40)
+    cli("train", tmp_path / "t.txt", "-r", tmp_path / "run", "--level", "word", "--steps", 2)
+    arguments = ("eval", tmp_path / "t.txt", "-r", tmp_path / "run")
+    figures = json.loads(cli(*arguments, "--json").stdout)
+    assert figures["bytes"] is figures["bits_per_byte"] is None
+    assert figures["bits_per_character"] > 0
+    assert "bits per byte        not known of words" in cli(*arguments).stdout
+
+
+def test_the_bytes_of_a_text_are_counted_in_blocks(monkeypatch):
+    text = "grüße, \ud800日本語\U0001f600" * 5
+    vocab = charlstm.Vocab.from_text(text)
+    monkeypatch.setattr(scorer, "CHARACTERS_AT_ONCE", 7)
+    assert utf8_size(vocab, vocab.encode(text)) == len(text.encode("utf-8", "surrogatepass"))
 
 
 def test_eval_of_lines_counts_the_symbols_of_all_but_empty_ones(cli, tmp_path):

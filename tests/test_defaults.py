@@ -91,6 +91,7 @@ def test_the_table_of_ngrams_follows_text_and_vocabulary():
     assert table(10**9, 60) == (6, 2**23 // 60)  # at most 34 MB
     assert table(10, 60) == (6, 5)
     assert table(10**9, 2**13)[0] == 6 and table(10**9, 2**13 + 1)[0] == 0  # words, say
+    assert table(10**9, 20_000, ngrams=3) == (3, 2**23 // 20_000)  # which was asked for
     assert table(140_000, 60, ngrams=3, ngram_slots=77) == (3, 77)
     assert table(140_000, 60, ngrams=0)[0] == 0
 
@@ -101,6 +102,7 @@ def test_the_tables_rate_falls_with_the_passes_over_the_text():
     ]
     assert rates == [0.25, 0.25, 0.084, 0.025]  # 0.67 / 8 and 0.67 / 27 where it falls
     assert choose(1_000_000, {}, {"epochs": 40.0, "ngram_lr": 0.3})[1].ngram_lr == 0.3
+    assert choose(1_536_000, {}, {"epochs": 20_000.0})[1].ngram_lr == 0.0004
 
 
 def test_a_given_number_of_layers_keeps_the_largest_size_that_fits():

@@ -14,20 +14,23 @@ from . import library, native, reference
 from .generation import NativeGeneration
 
 _FORCED = os.environ.get("CHARLSTM_KERNELS", "")
-if _FORCED not in ("", "numpy", "native"):
-    raise CharlstmError(f"CHARLSTM_KERNELS must be numpy or native, not {_FORCED!r}")
 
 BACKEND = "numpy"
 DESCRIPTION = "NumPy kernels, as CHARLSTM_KERNELS asks"
 _implementation: ModuleType = reference
+_problem = ""
 
-if _FORCED != "numpy":
+if _FORCED not in ("", "numpy", "native"):
+    _problem = f"CHARLSTM_KERNELS must be numpy or native, not {_FORCED!r}"
+elif _FORCED != "numpy":
     try:
         DESCRIPTION = f"native kernels ({library.description()})"
     except library.UnavailableError as error:
-        if _FORCED == "native":
-            raise CharlstmError(f"CHARLSTM_KERNELS=native: {error}") from None
         DESCRIPTION = f"NumPy kernels ({error})"
+        if _FORCED == "native":
+            _problem = f"CHARLSTM_KERNELS=native: {error}"
+    except CharlstmError as error:
+        _problem = str(error)
     else:
         BACKEND = "native"
         _implementation = native
@@ -41,6 +44,15 @@ log_softmax = _implementation.log_softmax
 cross_entropy_gradient = _implementation.cross_entropy_gradient
 sum_rows, add_rows = _implementation.sum_rows, _implementation.add_rows
 update_rows, adam_update = _implementation.update_rows, _implementation.adam_update
+
+
+def require_what_was_asked_for() -> None:
+    """CharlstmError where the environment asks for kernels that cannot run here.
+
+    Not when this is imported, where nothing could tell it in one line.
+    """
+    if _problem:
+        raise CharlstmError(_problem)
 
 
 def generates(config: ModelConfig) -> bool:
@@ -75,6 +87,7 @@ __all__ = [
     "lstm_forward",
     "multiplies_bfloat16",
     "project",
+    "require_what_was_asked_for",
     "rnn_backward",
     "rnn_forward",
     "sum_rows",
