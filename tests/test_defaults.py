@@ -21,9 +21,9 @@ from charlstm.layers import CELLS
         (900_000, 6, 1, 192, 3_998, 0.09),
         (900_000, 60, 1, 448, 7_762, 0.23),
         (900_000, 1_000, 2, 512, 23_437, 0.3),  # more units: too many for so short a text
-        (10_000_000, 20, 1, 128, 28_638, 0.0),  # a longer text is to be read, not learned by heart
-        (10_000_000, 1_000, 1, 512, 99_590, 0.11),
-        (10_000_000_000, 20, 1, 128, 28_638, 0.0),
+        (10_000_000, 20, 1, 192, 13_328, 0.0),  # a longer text is to be read, not learned by heart
+        (10_000_000, 1_000, 2, 384, 59_263, 0.11),
+        (10_000_000_000, 20, 1, 192, 13_328, 0.0),
     ],
 )
 def test_size_and_regularisation_follow_text_and_budget(
