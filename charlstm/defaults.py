@@ -22,8 +22,8 @@ SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 # A model is not too large for a budget in which it can read so many characters: times the cube root
 # of the budget in tera-operations, since with ten times the budget both model and text should be
-# larger; and times the length of the text in SHORT_TEXTs to the power of 0.4, since what is read for
-# the first time teaches more than what is read again. Texts beyond LONG_TEXT were not measured.
+# larger; and times the length of the text in SHORT_TEXTs to the power of 0.4, since what is read
+# for the first time teaches more than what is read again. Texts beyond LONG_TEXT were not measured.
 CHARACTERS_TO_READ = 3_000_000
 SHORT_TEXT, LONG_TEXT = 1_000_000, 10_000_000
 MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
