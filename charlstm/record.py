@@ -66,7 +66,6 @@ def last_checkpoint(run: Run) -> Checkpoint:
         "validation": run.validation.saved(),
         "seconds": run.elapsed,
         "pace": run.pace.saved(),
-        "losses": run.losses,
-        "logged": run.logged,
+        "losses": run.losses.saved(),
     }
     return Checkpoint(run.trainer.model, progress(run, "last"), training, arrays)

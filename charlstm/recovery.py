@@ -1,7 +1,7 @@
 """When the numbers of a run have gone wrong, so that it has to go back to its last good state."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 from .checkpoint import load_checkpoint
@@ -15,7 +15,6 @@ RECOVERIES = 3  # in a run, each with half the learning rate; then it stops
 # nothing, ln(symbols). Rates at which a run still learns gave means of up to 6 times that in their
 # first steps, and of 1 or less later on; runs that did not come back gave 50 to 600 times.
 EXPLODED = 10.0
-RECENT = 20  # steps
 
 
 class Diverged(Exception):  # noqa: N818  # the run goes on
@@ -35,9 +34,8 @@ def check_state(trainer: Trainer) -> None:
         raise Diverged(f"a weight after step {trainer.steps_done:,} is not a finite number")
 
 
-def check_losses(step: int, losses: Sequence[float], symbols: int) -> None:
-    """Raise Diverged where the loss has exploded. losses: of the steps up to `step`."""
-    recent = losses[-RECENT:]
+def check_losses(step: int, recent: Collection[float], symbols: int) -> None:
+    """Raise Diverged where the loss has exploded. recent: of the last steps up to `step`."""
     mean = sum(recent) / len(recent)
     if mean > EXPLODED * math.log(symbols):
         raise Diverged(

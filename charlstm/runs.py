@@ -8,13 +8,14 @@ from typing import Any
 
 from . import recovery
 from .advice import find_warnings
-from .bounds import checked_number, whole
+from .bounds import whole
 from .checkpoint import Checkpoint
 from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
 from .errors import UnwritableError
 from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
 from .interruption import Interrupted, Interruption
+from .losses import RECENT, StepLosses
 from .metrics import Event, last_event
 from .model import CharModel
 from .pace import Pace
@@ -75,8 +76,7 @@ class Run:
         self.saver = Saver(folder)
         self.interruption = Interruption()
         self._plan_told = False
-        self.losses: list[float] = []  # of the steps since the last evaluation
-        self.logged = 0  # how many of them are in the metrics
+        self.losses = StepLosses()
 
     # -- its life ---------------------------------------------------------------------------
 
@@ -95,7 +95,7 @@ class Run:
 
     def go(self) -> TrainedRun:
         """Train to the end; a signal ends the current step, saves and returns early."""
-        if self.finished() and not self.losses:
+        if self.finished() and not self.losses.count:
             # not written: the metrics go on ending with `stop`
             self.observer(self._timed("start", description(self)))
             result = self._result()
@@ -137,13 +137,13 @@ class Run:
         """Until the end, or a signal; then all is saved."""
         with suppress(Interrupted):
             while not self.interruption.signal_name:
-                if self.losses and (self.finished() or self._evaluation_is_due()):
+                if self.losses.count and (self.finished() or self._evaluation_is_due()):
                     self._evaluate()
                 elif self.finished():
                     break
                 else:
                     self._step()
-        if self.losses or self.saver.problem:  # steps since the last save
+        if self.losses.count or self.saver.problem:  # steps since the last save
             self._save_last()
 
     def _recover(self, what: Diverged) -> None:
@@ -162,9 +162,9 @@ class Run:
         self.pace.count_step(time.monotonic() - began)
         step = trainer.steps_done
         recovery.check_step(step, loss, trainer.gradient_norm)
-        self.losses.append(loss)
-        if len(self.losses) >= recovery.RECENT:
-            recovery.check_losses(step, self.losses, len(self.corpus.vocab))
+        self.losses.add(loss)
+        if self.losses.count >= RECENT:
+            recovery.check_losses(step, self.losses.recent, len(self.corpus.vocab))
         self.observer({"event": "step", "step": step, "train_loss": loss,
                        "total_steps": trainer.total_steps,
                        "characters": trainer.characters_per_step})  # fmt: skip
@@ -214,7 +214,7 @@ class Run:
     def _evaluate(self) -> None:
         began = time.monotonic()
         trainer = self.trainer
-        train_loss = sum(self.losses) / len(self.losses)
+        train_loss = self.losses.mean
         self._require_good()
         models = self._models()
         val_losses = self.validation.measure(models, trainer.workers, self.interruption.check)
@@ -226,7 +226,7 @@ class Run:
             val_loss = val_losses[weights]
             trainer.schedule.observe(val_loss)
             is_best = self.validation.add(Evaluation(trainer.steps_done, train_loss, val_loss))
-        self.losses, self.logged = [], 0
+        self.losses = StepLosses()
         self._event("eval", train_loss=train_loss, val_loss=val_losses.get(weights),
                     val_losses=val_losses, weights=weights, is_best=is_best)  # fmt: skip
         model = models[weights]
@@ -251,11 +251,11 @@ class Run:
     def _require_good(self) -> None:
         """Raise Diverged where the state is none to go back to."""
         recovery.check_state(self.trainer)
-        recovery.check_losses(self.trainer.steps_done, self.losses, len(self.corpus.vocab))
+        recovery.check_losses(self.trainer.steps_done, self.losses.recent, len(self.corpus.vocab))
 
     def _result(self) -> TrainedRun:
         reason, found = self.interruption.signal_name, []
-        if self.finished() and not self.losses:
+        if self.finished() and not self.losses.count:
             reason = "finished" if self._at_end() else "stopped early"
             found = find_warnings(self.validation.evaluations, self.trainer.config)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done
@@ -288,12 +288,11 @@ class Run:
             self.eval_every = whole(training, "eval_every", least=1)
         self.pace.restore(training["pace"])
         remove_unfinished(self.folder)
-        self.saver.metrics.forget_after(self.trainer.steps_done, evaluated=not self.losses)
+        self.saver.metrics.forget_after(self.trainer.steps_done, evaluated=not self.losses.count)
 
     def _restore_evaluations(self, training: dict[str, Any]) -> None:
         self.validation.restore(training["validation"])
-        self.losses = [checked_number("losses", loss) for loss in training["losses"]]
-        self.logged = whole(training, "logged", most=len(self.losses))
+        self.losses = StepLosses.from_saved(training["losses"])
 
     # -- what it tells ----------------------------------------------------------------------
 
@@ -303,11 +302,9 @@ class Run:
                     best_step=best and best.step, warnings=result.warnings)  # fmt: skip
 
     def _log(self, rate: float) -> None:
-        recent = self.losses[self.logged :]
-        self.logged = len(self.losses)
         self._event(
             "train",
-            train_loss=sum(recent) / len(recent),
+            train_loss=self.losses.log(),
             learning_rate=rate,
             gradient_norm=self.trainer.gradient_norm,
             characters_per_second=round(self.pace.characters_per_second),

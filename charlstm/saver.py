@@ -78,7 +78,7 @@ class Saver:
             save_checkpoint(self.folder / name, checkpoint)
             return
         self.metrics.flush()
-        follows_evaluation = not checkpoint.training["losses"]
+        follows_evaluation = not checkpoint.training["losses"]["count"]
         if not follows_evaluation:
             self._keep_good()
         save_checkpoint(self.folder / name, checkpoint)

@@ -75,7 +75,7 @@ def test_an_evaluation_is_given_up_and_made_upon_resumption(
     assert (result.reason, result.steps) == (signal.Signals(number).name, step)
     assert [e["step"] for e in events_of(folder) if e["event"] == "eval"][-1] == step - 10
     saved = load_checkpoint(folder / LAST)
-    assert saved.progress["step"] == step and len(saved.training["losses"]) == 10
+    assert saved.progress["step"] == step and saved.training["losses"]["count"] == 10
     assert charlstm.train(run=folder, resume=True).reason == "finished"
     assert_as_whole(folder, whole)
 
