@@ -1,12 +1,36 @@
 """What a person sees of a run: all of it on standard error."""
 
+import errno
 import math
+import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
 
 from tqdm import tqdm
 
 from .metrics import Event
 from .terminal import visible
+
+P = ParamSpec("P")
+
+
+def if_possible(show: Callable[P, None]) -> Callable[P, None]:
+    """Show something; where standard error cannot be written, training goes on all the same."""
+
+    @wraps(show)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            show(*args, **kwargs)
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO):  # its reader, or its terminal, is gone
+                with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
+                    os.dup2(nowhere.fileno(), sys.stderr.fileno())
+
+    return shown
 
 
 def duration(seconds: float) -> str:
@@ -29,6 +53,7 @@ class CorpusDisplay:
         self._unit = unit
         self._bar: tqdm | None = None
 
+    @if_possible
     def __call__(self, done: int, total: int, what: str) -> None:
         if self._bar is None or self._bar.desc != f"{what}: ":
             self.close()
@@ -37,6 +62,7 @@ class CorpusDisplay:
         if done >= total:
             self.close()
 
+    @if_possible
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
@@ -51,11 +77,13 @@ class RunDisplay:
         self._smoothed: float | None = None
         self._unit = "character"
 
+    @if_possible
     def __call__(self, event: Event) -> None:
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
 
+    @if_possible
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
@@ -158,7 +186,7 @@ class RunDisplay:
 
     def _on_stop(self, event: Event) -> None:
         self.close()
-        if event["reason"] == "stopped early":
+        if event["reason"] == "stopped early" and event["best_step"] is not None:
             self._say(f"stopped early: nothing was better than step {event['best_step']:,}")
         for warning in event["warnings"]:
             self._say(f"note: {warning}")
