@@ -8,6 +8,9 @@ from .errors import CharlstmError
 MOST = 1 << 53  # beyond this, floats no longer hold every whole number
 LARGEST = 1e300  # leaves room to calculate
 
+# What comes of a record in which anything may stand.
+HOSTILE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+
 
 def whole(record: Mapping[str, Any], name: str, least: int = 0, most: int = MOST) -> int:
     """The whole number of that name; CharlstmError if it is anything else or out of bounds."""

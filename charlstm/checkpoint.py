@@ -22,7 +22,7 @@ from .config import ModelConfig, TrainConfig, config_from_json, config_to_json
 from .errors import CharlstmError, UnwritableError
 from .files import written_whole
 from .model import CharModel, parameter_shapes
-from .tensorfile import NO_CHECKSUM, TensorFile, checksummed, strict_json
+from .tensorfile import NO_CHECKSUM, TensorFile, checksummed, require_few_values, strict_json
 from .trainer import saved_shapes
 from .vocab import Vocab
 
@@ -68,8 +68,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     }
     try:
         # one metadata entry, because the library writes several in no fixed order
-        metadata = {"charlstm": json.dumps(about, sort_keys=True, allow_nan=False)}
-        header, rest = checksummed(save(arrays, metadata))
+        text = json.dumps(about, sort_keys=True, allow_nan=False)
+        require_few_values(text)
+        header, rest = checksummed(save(arrays, {"charlstm": text}))
     except ValueError as error:
         raise CharlstmError(f"{path}: not written: {error}") from None
     try:

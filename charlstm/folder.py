@@ -73,8 +73,19 @@ def checkpoint_path(path: Path) -> Path:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run has been saved in a folder."""
-    return any(any(folder.glob(name)) for name in CHECKPOINTS)
+    """Whether a run has been saved in a folder, or something that would be taken for its metrics.
+
+    One that was killed before it had saved anything left neither.
+    """
+    return any(any(folder.glob(name)) for name in (*CHECKPOINTS, METRICS))
+
+
+def last_saved(folder: Path) -> int | None:
+    """When a run was saved in a folder: the time of its `last`, in nanoseconds; None: never."""
+    try:
+        return (folder / LAST).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def describe(path: Path) -> dict[str, Any]:

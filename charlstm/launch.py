@@ -11,13 +11,13 @@ from typing import Any
 
 from . import kernels
 from .arrays import Ids
-from .bounds import MOST, number
+from .bounds import HOSTILE, MOST, number
 from .checkpoint import Checkpoint, load_checkpoint, train_config
 from .config import ModelConfig, TrainConfig, config_to_json
 from .corpus import Corpus, open_corpus, spool
 from .defaults import CorpusOptions, choose, split_options
 from .errors import CharlstmError
-from .folder import LAST, TrainedRun, load, newest_run
+from .folder import LAST, TrainedRun, last_saved, load, newest_run
 from .interruption import cleaned_up_when_terminated
 from .lock import locked, new_folder
 from .memory import require_memory_to_train
@@ -31,8 +31,6 @@ from .vocab import Vocab
 
 ENDS = ("epochs", "steps", "minutes")
 TRAINING_PART = 0.9  # of a time budget: the rest goes to evaluations and saves
-# What comes of a training record in which anything may stand.
-HOSTILE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 def train(
@@ -91,6 +89,8 @@ def train(
                 )
             folder = resources.enter_context(new_folder(paths[0], run or None, overwrite))
             base = None if init_from is None else load(init_from)
+            _check_options(given, base)
+            paths = resources.enter_context(_stdin_kept(folder, paths))
             the_run = begin_run(folder, paths, base, given, started, progress)
         if observer is not None:
             the_run.observer = observer
@@ -98,6 +98,23 @@ def train(
             return the_run.go()
         finally:
             the_run.trainer.close()
+
+
+def _check_options(options: dict[str, Any], base: CharModel | None) -> None:
+    """Refuse bad options before the corpus is read, which may take long."""
+    model_options, train_options, text_options = split_options(
+        options, ModelConfig, TrainConfig, CorpusOptions
+    )
+    choose(1_000_000, model_options, train_options)
+    if base is not None:
+        for name, value in model_options.items():
+            if value != getattr(base.config, name):
+                raise CharlstmError(
+                    f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
+                )
+    if text_options.pop("val_file", None) and "val_frac" in text_options:
+        raise CharlstmError("give val_file or val_frac, not both: each says what to validate on")
+    CorpusOptions((), **text_options)
 
 
 def begin_run(
@@ -108,33 +125,32 @@ def begin_run(
     started: float,
     progress: Progress | None,
 ) -> Run:
-    """A new run in `folder`, which is there, from the weights of `base` if it is given."""
+    """A new run in `folder`, which is there, from the weights of `base` if it is given.
+
+    paths: files and folders; not standard input.
+    """
     model_options, train_options, text_options = split_options(
         options, ModelConfig, TrainConfig, CorpusOptions
     )
-    choose(1_000_000, model_options, train_options)  # tells a bad option before reading the corpus
     if base is not None:
         text_options.setdefault("level", base.vocab.level)
-        _require_same(base, model_options)
         model_options = config_to_json(base.config)
     validation = text_options.pop("val_file", ())
     if isinstance(validation, str | Path):
         validation = [validation]
-    CorpusOptions((), **text_options)
-    with _stdin_kept(folder, paths) as files:
-        text = CorpusOptions(_absolute(files), _absolute(validation), **text_options)
-        corpus = _open(folder, text, None if base is None else base.vocab, progress)
-        train_ids, _ = split(corpus, text)
-        model_config, train_config = _choose(
-            len(train_ids), len(corpus.vocab), model_options, train_options, started
-        )
-        _require_memory(train_ids, corpus.vocab, model_config, train_config)
-        model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
-        if base is not None:
-            copy_weights(base, model)
-        trainer = Trainer(model, train_ids, train_config)
-        run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
-        run.notices = _notices(train_config, trainer, run)
+    text = CorpusOptions(_absolute(paths), _absolute(validation), **text_options)
+    corpus = _open(folder, text, None if base is None else base.vocab, progress)
+    train_ids, _ = split(corpus, text)
+    model_config, train_config = _choose(
+        len(train_ids), len(corpus.vocab), model_options, train_options, started
+    )
+    _require_memory(train_ids, corpus.vocab, model_config, train_config)
+    model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
+    if base is not None:
+        copy_weights(base, model)
+    trainer = Trainer(model, train_ids, train_config)
+    run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
+    run.notices = _notices(train_config, trainer, run)
     return run
 
 
@@ -272,14 +288,6 @@ def copy_weights(source: CharModel, target: CharModel) -> None:
             target.parameters[name] = array
 
 
-def _require_same(base: CharModel, model_options: dict[str, Any]) -> None:
-    for name, value in model_options.items():
-        if value != getattr(base.config, name):
-            raise CharlstmError(
-                f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
-            )
-
-
 def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
     return tuple(str(Path(path).absolute()) for path in paths)
 
@@ -288,7 +296,7 @@ def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
 def _stdin_kept(folder: Path, paths: Sequence[str | Path]) -> Iterator[list[str | Path]]:
     """The paths with - replaced by a file in the run's folder that keeps what came in.
 
-    If the run cannot be made, nothing of it stays behind.
+    If the run cannot be made and saved, nothing of it stays behind.
     """
     places = [k for k, path in enumerate(paths) if str(path) == "-"]
     if not places:
@@ -299,11 +307,13 @@ def _stdin_kept(folder: Path, paths: Sequence[str | Path]) -> Iterator[list[str 
     if sys.stdin is None:  # a process that was started without one
         raise CharlstmError("there is no standard input to read (-)")
     kept = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
+    before = last_saved(folder)
     try:
         spool(sys.stdin.buffer, kept)
         yield [kept if k in places else path for k, path in enumerate(paths)]
     except BaseException:
-        kept.unlink(missing_ok=True)
+        if last_saved(folder) == before:
+            kept.unlink(missing_ok=True)
         raise
 
 

@@ -11,6 +11,7 @@ EXIT_SECONDS = 0.3  # from the last save to the end of the process
 
 # Of a time budget, at most so many evaluations in so large a part of it (but at least one).
 MOST_EVALUATIONS, EVALUATION_PART = 10, 0.08
+LAST_EVALUATION_PART = 0.1  # of it, at most, for the last one
 
 
 class Pace:
@@ -56,6 +57,11 @@ class Pace:
         """Before the first evaluation: a third of what training on so many characters takes."""
         if not self.seconds_per_evaluation:
             self.seconds_per_evaluation = 0.1 + characters / (3 * self.characters_per_second)
+
+    def most_to_evaluate(self, seconds: float) -> int:
+        """The characters that leave most of so much time to training, by the same guess."""
+        at_once = 3 * self.characters_per_second / (1 + self._more_at_end)
+        return int(LAST_EVALUATION_PART * seconds * at_once)
 
     def evaluations_within(self, seconds: float) -> int:
         """How many evaluations to make in a run that has so long to go."""

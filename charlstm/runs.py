@@ -8,11 +8,11 @@ from typing import Any
 
 from . import recovery
 from .advice import find_warnings
-from .bounds import whole
+from .bounds import HOSTILE, whole
 from .checkpoint import Checkpoint
 from .corpus import Corpus
 from .defaults import EVALUATE_AT_LEAST, CorpusOptions, evaluate_every
-from .errors import UnwritableError
+from .errors import CharlstmError, UnwritableError
 from .folder import BEST, LAST, METRICS, TrainedRun, clear_folder, remove_unfinished
 from .interruption import Interrupted, Interruption
 from .losses import RECENT, StepLosses
@@ -148,7 +148,12 @@ class Run:
 
     def _recover(self, what: Diverged) -> None:
         trainer, failed = self.trainer, self.trainer.steps_done
-        self._restore_evaluations(recovery.go_back(trainer, self.saver, what))
+        try:
+            self._restore_evaluations(recovery.go_back(trainer, self.saver, what))
+        except CharlstmError:
+            raise
+        except HOSTILE as error:
+            raise CharlstmError(f"{self.saver.good}: cannot be gone back to ({error!r})") from None
         self._event("recovery", what=str(what), failed_step=failed,
                     rate_factor=0.5**trainer.halvings,
                     recoveries_left=recovery.RECOVERIES - trainer.halvings)  # fmt: skip
@@ -198,7 +203,9 @@ class Run:
             return
         if config.minutes is not None:
             remaining = config.minutes * 60 - self.elapsed
-            self.pace.guess_evaluation(len(self.validation.ids))
+            if not self.pace.seconds_per_evaluation:
+                self._shorten_validation(self.pace.most_to_evaluate(remaining))
+                self.pace.guess_evaluation(len(self.validation.ids))
             steps = self.pace.steps_within(remaining, self.eval_every)
             trainer.total_steps = trainer.steps_done + steps
             if self.eval_every is None:
@@ -210,6 +217,16 @@ class Run:
             self.observer({"event": "plan", "total_steps": trainer.total_steps,
                            "epochs": trainer.total_steps / trainer.lanes.windows_per_pass,
                            "seconds": remaining * self.pace.seconds_per_step})  # fmt: skip
+
+    def _shorten_validation(self, most: int) -> None:
+        """Where the last evaluation alone would take much of the time, or more than there is."""
+        whole_text = len(self.validation.ids)
+        self.validation.shorten(most)
+        if len(self.validation.ids) < whole_text:
+            self._notice(
+                f"validation losses are of the first {len(self.validation.ids):,} of "
+                f"{whole_text:,} {self.corpus.vocab.unit}s: for more there is no time"
+            )
 
     def _evaluate(self) -> None:
         began = time.monotonic()
@@ -238,7 +255,7 @@ class Run:
         self.pace.count_evaluation((time.monotonic() - began) / len(models))
 
     def _models(self) -> dict[str, CharModel]:
-        """What to evaluate: the average of the weights, and at the end the last weights as well.
+        """What to evaluate: the average of the weights, and after the last step these as well.
 
         Until then the rate is high and the average better; to measure both would take time off
         the training.

@@ -23,7 +23,7 @@ from .errors import CharlstmError
 # The largest header of use has a vocabulary of all characters, in 22 MB. Parsed, a header takes
 # several times its length, and what is made of each value in it even more: hence both limits.
 MAX_HEADER = 32 << 20  # bytes
-MAX_VALUES = 0x110000 + (1 << 16)  # in JSON: all characters, and as much again for the rest
+MAX_VALUES = 0x110000 + (1 << 16)  # in JSON: all characters, and some for the rest
 MAX_DIGITS = 40  # of a whole number: the state of a random generator has 128 bits
 
 MAX_ARRAYS, MAX_DIMENSIONS = 1_000, 8
@@ -111,13 +111,18 @@ def checksummed(content: bytes) -> tuple[bytes, memoryview]:
     return header, memoryview(content)[end:]
 
 
+def require_few_values(text: str) -> None:
+    """ValueError for a JSON text that strict_json would not read."""
+    if sum(map(text.count, ",[{")) > MAX_VALUES:
+        raise ValueError("JSON of too many values")
+
+
 def strict_json(text: str) -> Any:
     """What a JSON text holds, of bounded size: finite numbers, and no name twice in an object.
 
     Raises ValueError, or RecursionError for what is nested too deeply.
     """
-    if sum(map(text.count, ",[{")) > MAX_VALUES:
-        raise ValueError("JSON of too many values")
+    require_few_values(text)
     return json.loads(
         text,
         object_pairs_hook=_unique,

@@ -11,6 +11,7 @@ from .parallel import Workers
 from .scorer import evaluate
 
 MOST_CHARACTERS = 1_000_000  # are evaluated during training
+FEWEST_CHARACTERS = 1_000  # so many are, however short the time
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,20 @@ class Validation:
     """
 
     def __init__(self, ids: Ids, line_end: int | None = None) -> None:
-        self.ids = ids[:MOST_CHARACTERS]
-        self.possible = len(ids) > 1
-        if line_end is not None:
-            self.possible = bool((self.ids != line_end).any())
+        self.ids, self._line_end = ids[:MOST_CHARACTERS], line_end
         self.evaluations: list[Evaluation] = []
         self.waited = 0
+
+    @property
+    def possible(self) -> bool:
+        """Whether there is anything to predict."""
+        if self._line_end is None:
+            return len(self.ids) > 1
+        return bool((self.ids != self._line_end).any())
+
+    def shorten(self, most: int) -> None:
+        """Evaluate on so much of the beginning of the text, if there is that much."""
+        self.ids = self.ids[: max(most, FEWEST_CHARACTERS)]
 
     @property
     def best(self) -> Evaluation | None:
@@ -87,7 +96,11 @@ class Validation:
 
     def saved(self) -> dict[str, Any]:
         """What `restore` takes, as a JSON object."""
-        return {"evaluations": [astuple(e) for e in self.evaluations], "waited": self.waited}
+        return {
+            "characters": len(self.ids),
+            "evaluations": [astuple(e) for e in self.evaluations],
+            "waited": self.waited,
+        }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Go on from what `saved` gave."""
@@ -100,3 +113,5 @@ class Validation:
             for step, train_loss, val_loss in saved["evaluations"]
         ]
         self.waited = whole(saved, "waited")
+        if "characters" in saved:  # which earlier versions did not tell
+            self.shorten(whole(saved, "characters"))

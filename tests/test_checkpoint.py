@@ -106,6 +106,14 @@ def refused(path, message):
         load(path)
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(make(), {"step": 1}, {}, {})
+    monkeypatch.setattr("charlstm.tensorfile.MAX_VALUES", 10)
+    with pytest.raises(CharlstmError, match=r"not written: JSON of too many values"):
+        save_checkpoint(tmp_path / "a.safetensors", checkpoint)
+    assert list(tmp_path.iterdir()) == []
+
+
 def raw(header):
     data = json.dumps(header).encode()
     return struct.pack("<Q", len(data)) + data + bytes(4)

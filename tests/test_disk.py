@@ -1,5 +1,6 @@
 """Disks that are full for a while or for good: nothing saved is lost, and training goes on."""
 
+import gzip
 import os
 import re
 import resource
@@ -246,6 +247,17 @@ def test_on_a_disk_that_cannot_be_written_to_a_command_ends_at_once(
 def test_standard_input_that_does_not_fit_is_told(small_disk, cli):
     error = cli("train", "-", "-r", small_disk / "run", input=make_text(14_000), code=1).stderr
     assert re.fullmatch(r"charlstm: cannot write .*/stdin-1\.txt: No space left on device\n", error)
+    assert list(small_disk.iterdir()) == []
+
+
+def test_of_standard_input_nothing_stays_where_the_run_itself_does_not_fit(small_disk, cli):
+    """The disk has room for the text, which is compressed, but not for the first checkpoint."""
+    packed = gzip.compress(make_text(2_000).encode())
+    options = ("-r", small_disk / "run", "--hidden", 256, "--steps", 5, "--quiet")
+    error = cli("train", "-", *options, input=packed, code=1).stderr
+    assert re.fullmatch(
+        r"charlstm: .*/last\.safetensors: cannot write [\d,]+ bytes: No .*\n", error
+    )
     assert list(small_disk.iterdir()) == []
 
 

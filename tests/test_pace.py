@@ -89,6 +89,13 @@ def test_first_evaluation_is_guessed_until_it_is_measured():
     assert pace.seconds_per_evaluation == 1.5
 
 
+@pytest.mark.parametrize(("models", "characters"), [(1, 180_000), (2, 90_000)])
+def test_a_tenth_of_the_time_is_left_to_the_last_evaluation(models, characters):
+    pace = pace_of(0.1, models_at_end=models)
+    # trained on 10,000 characters a second, read at 30,000
+    assert pace.most_to_evaluate(60) == pytest.approx(characters, abs=1)
+
+
 def test_goes_on_from_what_was_saved():
     pace = pace_of(0.1, steps=30, evaluation=1.0)
     other = Pace(1000)

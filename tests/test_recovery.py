@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 
 import charlstm
 from charlstm import CharlstmError, saver
-from charlstm.checkpoint import load_checkpoint
+from charlstm.checkpoint import load_checkpoint, save_checkpoint
 from charlstm.losses import RECENT
 from charlstm.recovery import EXPLODED, Diverged, check_losses, check_step
 from charlstm.trainer import Trainer
@@ -315,6 +315,24 @@ def test_a_file_system_without_links_keeps_the_good_state_too(
     test_where_it_goes_back_to_does_not_depend_on_interruptions(
         recovered, hard_text, tmp_path, monkeypatch, [34, 36]
     )
+
+
+@pytest.mark.parametrize("training", [{}, {"trainer": {}}, {"trainer": []}])
+def test_a_state_that_cannot_be_gone_back_to_is_told(hard_text, tmp_path, monkeypatch, training):
+    folder = tmp_path / "run"
+    inject(monkeypatch, "gradients", "head.W", np.nan, [15])
+
+    def damage(event):
+        if event["event"] == "step" and event["step"] == 14:
+            kept = load_checkpoint(folder / LAST)
+            if training:
+                kept.training = {**training, "config": kept.training["config"]}
+            else:
+                kept.training, kept.arrays = {}, {}
+            save_checkpoint(folder / GOOD, kept)
+
+    with pytest.raises(CharlstmError, match=r"good\.safetensors: cannot be gone back to \("):
+        charlstm.train(hard_text, folder, observer=damage, **SMALL)
 
 
 # -- a loss that explodes --------------------------------------------------------------------------

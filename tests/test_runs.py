@@ -29,7 +29,7 @@ from safetensors.numpy import load_file
 import charlstm
 from charlstm import CharlstmError, saver
 from charlstm.checkpoint import load_checkpoint
-from charlstm.launch import begin_run, copy_weights
+from charlstm.launch import begin_run, copy_weights, resume_run
 
 # -- what a run leaves ---------------------------------------------------------------------------
 
@@ -658,11 +658,20 @@ def test_overwriting_keeps_the_text_that_lies_in_the_folder(tmp_path):
     assert {"stdin-1.txt", "stdin-2.txt"} <= {path.name for path in folder.iterdir()}
 
 
-def test_a_folder_without_a_checkpoint_may_be_begun_anew(text_file, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.jsonl").write_text('{"event": "start", "step": 0}\n')
-    charlstm.train(text_file, tmp_path / "run", **{**SMALL, "steps": 1})
-    assert [event["event"] for event in events_of(tmp_path / "run")].count("start") == 1
+def test_a_folder_without_a_checkpoint_may_be_begun_anew_but_not_over_others_metrics(
+    text_file, tmp_path
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    (folder / "metrics.jsonl").write_text('{"event": "theirs", "step": 0}\n')
+    with pytest.raises(CharlstmError, match="holds a run already"):
+        charlstm.train(text_file, folder, **{**SMALL, "steps": 1})
+    assert [event["event"] for event in events_of(folder)] == ["theirs"]
+    (folder / "metrics.jsonl").unlink()
+    charlstm.train(text_file, folder, **{**SMALL, "steps": 1})
+    assert [event["event"] for event in events_of(folder)].count("start") == 1
+    assert (folder / "notes.txt").exists()
 
 
 def test_snapshots_alone_are_a_run_that_is_not_overwritten_unasked(text_file, tmp_path):
@@ -744,6 +753,24 @@ def test_minutes_are_kept_from_command_to_exit_and_the_plan_is_stored(text_file,
     charlstm.train(run=folder, resume=True, minutes=0.15, observer=told.append)
     plan, *steps = [event for event in told if event["event"] in ("plan", "step")]
     assert (plan["event"], steps[0]["total_steps"]) == ("plan", plan["total_steps"])
+
+
+def test_validation_takes_a_small_part_of_the_time_however_slow_the_model(tmp_path):
+    (tmp_path / "long.txt").write_text(make_text(20_000))
+    began, told = time.monotonic(), []
+    options = {"hidden": 384, "layers": 2, "val_frac": 0.5, "minutes": 0.1, "seed": 1}
+    run = charlstm.train(tmp_path / "long.txt", tmp_path / "run", observer=told.append, **options)
+    assert run.reason == "finished" and time.monotonic() - began < 6 * 1.05 + 5
+    (notice,) = [event["text"] for event in told if event["event"] == "notice"]
+    characters = load_checkpoint(run.path / LAST).training["validation"]["characters"]
+    start = events_of(run.path)[0]
+    assert 1_000 <= characters < start["validation_characters"] / 2
+    assert notice.startswith(
+        f"validation losses are of the first {characters:,} of "
+        f"{start['validation_characters']:,} characters"
+    )
+    again = resume_run(run.path, {}, time.monotonic(), None)
+    assert len(again.validation.ids) == characters
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,26 @@ def test_of_a_long_text_a_million_characters_are_evaluated():
     assert len(Validation(np.zeros(3_000_000, np.uint8)).ids) == 1_000_000
 
 
+def test_fewer_are_where_time_is_short_and_no_other_number_after_that():
+    validation = Validation(np.arange(5_000, dtype=np.uint16))
+    for most, left in ((9_000, 5_000), (3_000, 3_000), (4_000, 3_000), (2, 1_000)):
+        validation.shorten(most)
+        assert validation.ids.tolist() == list(range(left))
+    other = Validation(np.arange(5_000, dtype=np.uint16))
+    other.restore(json.loads(json.dumps(validation.saved())))
+    assert len(other.ids) == 1_000
+    of_before = {"evaluations": [], "waited": 0}  # versions that did not tell how many
+    validation.restore(of_before)
+    assert len(validation.ids) == 1_000
+
+
+def test_a_shortened_text_of_empty_lines_has_nothing_to_predict():
+    validation = Validation(np.array([0] * 1_000 + [1], np.uint8), line_end=0)
+    assert validation.possible
+    validation.shorten(1_000)
+    assert not validation.possible and validation.measure({}, None) == {}
+
+
 @pytest.mark.parametrize(
     ("ids", "line_end", "possible"),
     [([5], None, False), ([0, 0], None, True), ([0, 0], 0, False), ([5], 0, True), ([], 0, False)],
