@@ -151,7 +151,7 @@ def sample(
     import secrets
 
     from .comparison import Comparison
-    from .console import read_pieces, tell_replacements, writer
+    from .console import read_pieces, read_whole, tell_replacements, writer
     from .folder import load, newest_run
     from .sampler import Sampling, stream_texts
 
@@ -165,7 +165,7 @@ def sample(
     model = load(run)
     comparison = Comparison(run, model) if novelty else None
     if prime_file:
-        prime = "".join(read_pieces([prime_file], "utf-8"))
+        prime = read_whole(read_pieces([prime_file], "utf-8"))
     if seed is None:
         seed = secrets.randbelow(2**32)
         click.echo(f"seed {seed}", err=True)

@@ -11,10 +11,12 @@ import numpy as np
 from .arrays import Ids
 from .corpus import spool
 from .errors import CharlstmError
+from .memory import require_memory
 from .textfiles import TextFiles
 from .vocab import Vocab
 
 LONGEST_LINE = 1 << 22  # characters that `score` takes for a line
+BYTES_A_CHARACTER = 16  # of a text that is read as a whole: itself, its code points, its ids
 
 
 def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
@@ -28,6 +30,18 @@ def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char")
         found = [kept if str(path) == "-" else path for path in paths]
         files = TextFiles.find(found, level=level, encoding=encoding)
         yield from (text for _, text in files.pieces("reading"))
+
+
+def read_whole(pieces: Iterator[str]) -> str:
+    """A text that is needed as a whole; CharlstmError for one that is too long for the memory."""
+    read, size = [], 0
+    for piece in pieces:
+        read.append(piece)
+        size += len(piece)
+        require_memory(
+            BYTES_A_CHARACTER * size, f"a text of {size:,} characters or more", "take a part of it"
+        )
+    return "".join(read)
 
 
 def read_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> Iterator[str]:

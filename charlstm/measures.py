@@ -61,7 +61,7 @@ def evaluate(
     from tqdm import tqdm
 
     from .comparison import Comparison
-    from .console import encode_read, read_for
+    from .console import encode_read, read_for, read_whole
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
     from .scorer import counted_symbols, utf8_size
@@ -72,7 +72,7 @@ def evaluate(
     place = run or newest_run()
     model = load(place)
     comparison = Comparison(place, model) if novelty else None
-    ids = encode_read(model.vocab, "".join(read_for(model.vocab, texts, encoding)), unknown)
+    ids = encode_read(model.vocab, read_whole(read_for(model.vocab, texts, encoding)), unknown)
     counted = counted_symbols(model, ids)
     size = utf8_size(model.vocab, counted)
     workers = Workers(available_cores())
@@ -97,7 +97,7 @@ def evaluate(
         click.echo(json.dumps(figures))
         return
     absent = {
-        "window": "none, state carried",
+        "window": f"none, {'each line afresh' if model.config.lines else 'state carried'}",
         "dynamic": "no",
         "bytes": "not known of words",
         "bits_per_byte": "not known of words",
@@ -127,8 +127,12 @@ def score(
     encoding: str,
     unknown: str,
 ) -> None:
-    """Score each line of FILES (or standard input) by itself: a JSON object a line."""
-    from .console import read_pieces, split_lines, tell_replacements
+    """Score each line of FILES (or standard input) by itself: a JSON object a line.
+
+    A model of bytes reads them as they are; in the text that is told, those that are no UTF-8 are
+    \\udc80 to \\udcff.
+    """
+    from .console import read_for, split_lines, tell_replacements
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
     from .scorer import score_texts
@@ -140,7 +144,9 @@ def score(
         workers = Workers(available_cores())
         measure = partial(_dynamic_evaluation(model, dynamic, workers).score_texts, workers=workers)
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
-    lines = split_lines(read_pieces(files or ("-",), encoding))
+    lines = split_lines(read_for(model.vocab, files or ("-",), encoding))
+    if model.vocab.level == "byte":
+        lines = (line.encode("latin-1").decode("utf-8", "surrogateescape") for line in lines)
     told: set[str] = set()
     for result in measure(lines, unknown):
         if unknown == "replace":

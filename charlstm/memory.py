@@ -57,12 +57,16 @@ def require_memory_to_train(
         lanes, window = min(config.lanes, symbols), min(config.window, STEPS_ROUNDED_TO)
     workers = min(config.workers or available_cores(), lanes)
     copies = 1 + workers + len(MOMENTS[config.optimizer]) + bool(config.average)
-    activations = lanes * window * (V + model.layers * KEPT[model.cell] * model.hidden)
     require_memory(
-        (_weights(shapes, copies) + activations) * _bytes_each(model),
+        _weights(shapes, copies) * _bytes_each(model) + lanes * window * bytes_kept(model, V),
         f"training {model.layers} x {model.hidden} units on {V:,} distinct symbols",
         "take smaller --hidden, --layers, --ngram-slots, --lanes or --window, or --level byte",
     )
+
+
+def bytes_kept(model: ModelConfig, V: int) -> int:
+    """Of a lane and a step, by a forward pass: each layer's, and the probabilities of V symbols."""
+    return (V + model.layers * KEPT[model.cell] * model.hidden) * _bytes_each(model)
 
 
 def _weights(shapes: Shapes, copies: int) -> int:

@@ -12,6 +12,8 @@ from .errors import CharlstmError, UnwritableError
 
 Event = dict[str, Any]
 
+LONGEST_LINE = 1 << 20  # bytes: of what is longer none is an event of ours
+
 
 class Metrics:
     """Adds lines to a file; those that cannot be written now wait for the next one.
@@ -87,7 +89,7 @@ def read_events(path: Path) -> Iterator[tuple[Event, int]]:
         return
     try:
         with path.open("rb") as file:
-            for line in file:
+            for line in iter(lambda: file.readline(LONGEST_LINE), b""):
                 end += len(line)
                 if event := _event(line):
                     yield event, end

@@ -11,7 +11,7 @@ from .arrays import Array, Ids
 from .batches import line_spans
 from .config import ModelConfig
 from .errors import CharlstmError
-from .memory import require_memory
+from .memory import bytes_kept, require_memory
 from .parallel import Workers, one_blas_thread
 from .sampler import line_end, start_ids
 from .vocab import Vocab
@@ -203,20 +203,22 @@ def evaluate(
     if lanes is not None and lanes < 1:
         raise CharlstmError(f"lanes must be 1 or more, not {lanes}")
     workers = workers or Workers(1)
+    lanes = lanes or min(LANES, _most_at_once(model))
     if window is None:
         # at most so many that each lane has its whole warm-up before it
-        lanes = min(lanes or LANES, max(1, predictions // WARM_UP))
+        lanes = min(lanes, max(1, predictions // WARM_UP))
         span = -(-predictions // lanes)
         warm_up = WARM_UP if lanes > 1 else 0
         groups = np.array_split(np.arange(lanes) * span, min(lanes, workers.count))
     else:
         span, warm_up = min(window, predictions), 0
         starts = np.arange(0, predictions, span)
-        groups = np.array_split(starts, -(-len(starts) // (lanes or LANES)))
+        groups = np.array_split(starts, -(-len(starts) // lanes))
 
-    side_by_side = max(map(len, groups))
+    side_by_side = max(map(len, groups)) * min(workers.count, len(groups))
+    steps = min(STEPS_AT_ONCE, max(span, warm_up))
     require_memory(
-        4 * STEPS_AT_ONCE * side_by_side * (len(model.vocab) + model.config.hidden),
+        steps * side_by_side * bytes_kept(model.config, len(model.vocab)),
         f"{side_by_side:,} parts of the text side by side",
         "take fewer --lanes",
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .errors import CharlstmError
 from .vocab import LEVELS
@@ -21,6 +21,7 @@ NEWLINES = ("keep", "lf")
 Progress = Callable[[int, int, str], None]  # bytes done, bytes in all, what is being done
 
 CHUNK = 1 << 18  # bytes read at a time; with more, encoding was measured to be slower
+XZ_MEMORY = 1 << 28  # bytes to unpack with, which such a file asks for: `xz -9` for a quarter of it
 
 Unpacked = BinaryIO | io.BufferedIOBase
 # "utf-16" and "utf-32" drop their own byte-order mark, as it tells them the order.
@@ -257,5 +258,37 @@ def _unpacked(path: Path, file: BinaryIO) -> tuple[Unpacked, tuple[type[Exceptio
             import lzma  # some builds of Python go without
         except ImportError as error:
             raise CharlstmError(f"{path}: this Python cannot read xz: unpack it first") from error
-        return lzma.LZMAFile(file), (EOFError, lzma.LZMAError)
+        return io.BufferedReader(_Unxz(file), CHUNK), (EOFError, lzma.LZMAError)
     return file, ()
+
+
+class _Unxz(io.RawIOBase):
+    """What an xz file holds. lzma.LZMAFile would take as much memory as the file asks for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._begin_stream()
+
+    def _begin_stream(self) -> None:
+        import lzma
+
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            packed = b""
+            if self._stream.eof:  # others may follow, after zeros
+                packed = self._stream.unused_data.lstrip(b"\0")
+                while not packed:
+                    if not (packed := self._file.read(CHUNK)):
+                        return 0
+                    packed = packed.lstrip(b"\0")
+                self._begin_stream()
+            elif self._stream.needs_input and not (packed := self._file.read(CHUNK)):
+                raise EOFError("it ends too early")
+            if data := self._stream.decompress(packed, len(buffer)):
+                buffer[: len(data)] = data
+                return len(data)

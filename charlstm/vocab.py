@@ -45,6 +45,13 @@ def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # halves of surrogate pairs that stand for no byte
+        return text.encode("utf-8", "surrogatepass")
+
+
 def _without_marks(text: str) -> str:
     """Return `text` with ligatures and the like spelled out and accents dropped."""
     spelled = "".join(SPELLINGS.get(character, character) for character in text)
@@ -201,11 +208,14 @@ class Vocab:
 
         unknown: "error" raises CharlstmError at the first character that is not in the
         vocabulary, "skip" leaves such characters out, "replace" takes `replacements(text)`.
+
+        At level "byte" these are the bytes of its UTF-8; bytes that are none are "\\udc80" to
+        "\\udcff" in the text, as Python has them in names of files (PEP 383).
         """
         if unknown not in UNKNOWN:
             raise CharlstmError(f"--unknown must be error, skip or replace, not {unknown!r}")
         if self.level == "byte":
-            return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+            return np.frombuffer(_utf8(text), np.uint8)
         if self.level == "word":
             return self.encode_words(split_words(text))
         ids = self._lookup(code_points(text))

@@ -362,6 +362,22 @@ def test_sample_streams_before_its_end(trained):
     assert process.returncode == 130 and b"Traceback" not in err
 
 
+def test_training_goes_on_when_nobody_reads_standard_error_any_more(text_file, tmp_path):
+    arguments = ["train", str(text_file), "-r", str(tmp_path / "run"), "--hidden", "8"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--steps", "400", "--eval-every", "40"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert "kernels" in process.stderr.readline()
+        process.stderr.close()
+        assert ": 400 steps, best validation loss " in process.stdout.read()
+        assert process.wait(60) == 0
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["reason"], last["step"]) == ("stop", "finished", 400)
+
+
 def test_sample_works_while_the_run_is_training(cli, text_file, tmp_path):
     folder = tmp_path / "run"
     options = ["--steps", "100000", "--quiet", "--hidden", "16", "--eval-every", "10"]
@@ -515,6 +531,22 @@ def test_eval_refuses_what_it_cannot_measure(cli, trained, byte_run, tmp_path):
     assert "window must be 1" in cli(*arguments, "--unknown", "skip", "--window", 0, code=1).stderr
     latin = cli("eval", tmp_path / "t.txt", "-r", byte_run, "--encoding", "latin-1", code=1)
     assert "bytes as they are" in latin.stderr
+
+
+def test_a_model_of_bytes_scores_bytes_that_are_no_utf_8(cli, byte_run, tmp_path):
+    data = [b"caf\xe9", b"\xff\xfe", "grüße".encode()]
+    (tmp_path / "t.txt").write_bytes(b"\n".join(data))
+    output = cli("score", tmp_path / "t.txt", "-r", byte_run).stdout
+    records = [json.loads(line) for line in output.splitlines()]
+    assert [record["text"] for record in records] == ["caf\udce9", "\udcff\udcfe", "grüße"]
+    assert [record["characters"] for record in records] == [len(line) for line in data]
+    model = charlstm.load(byte_run)
+    for record, line in zip(records, data, strict=True):
+        ids = np.frombuffer(b"\n" + line, np.uint8).astype(np.intp)[:, None]
+        nats, _ = model.losses(ids[:-1], ids[1:], model.initial_state(1))
+        assert record["nats"] == pytest.approx(float(nats.sum()), rel=1e-5)
+    error = cli("score", tmp_path / "t.txt", "-r", byte_run, "--encoding", "latin-1", code=1).stderr
+    assert "bytes as they are" in error
 
 
 def test_score_prints_an_object_a_line(cli, trained, tmp_path):

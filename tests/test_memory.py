@@ -1,11 +1,17 @@
 """What cannot fit into memory is refused before it is taken."""
 
+import gzip
+import re
+
+import numpy as np
 import pytest
 
 import charlstm
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, memory
 from charlstm.memory import machine_memory, require_memory, require_memory_to_train
 from charlstm.model import parameter_shapes
+from charlstm.parallel import Workers
+from charlstm.scorer import evaluate
 
 
 def test_this_machine_has_some_gigabytes():
@@ -66,6 +72,51 @@ def test_a_run_that_cannot_fit_leaves_nothing(tmp_path, text_file, four_gigabyte
     with pytest.raises(CharlstmError, match=r"takes at least [\d,]+ GB, this machine has 4 GB"):
         charlstm.train(text_file, tmp_path / "run", steps=1, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float64", 8)])
+def test_an_evaluation_counts_what_all_workers_take_at_once(monkeypatch, dtype, size):
+    model = CharModel(ModelConfig(hidden=4, layers=1, dtype=dtype), Vocab.bytes())
+    ids = np.zeros(9_000, np.uint8)
+    for workers, window, lanes, steps in (
+        (1, None, 8, 50),
+        (2, None, 8, 50),
+        (16, None, 8, 50),
+        (1, 20, 8, 20),
+        (3, 20, 24, 20),
+    ):
+        needed = lanes * steps * (256 + 7 * 4) * size
+        for room, fits in ((needed, True), (needed - 1, False)):
+            monkeypatch.setattr(memory, "machine_memory", lambda room=room: room)
+            options = {"window": window, "lanes": 8, "workers": Workers(workers)}
+            if fits:
+                evaluate(model, ids, **options)
+                continue
+            with pytest.raises(CharlstmError, match=rf"^{lanes} parts of the text side by side"):
+                evaluate(model, ids, **options)
+
+
+def test_fewer_lanes_are_taken_where_there_are_very_many_symbols(monkeypatch):
+    vocab = Vocab.from_characters(map(chr, range(0x20, 0x20 + 0xD000)))
+    model, seen = CharModel(ModelConfig(hidden=1), vocab), []
+    monkeypatch.setattr(
+        "charlstm.scorer._nats_of_spans", lambda *given: seen.append(len(given[2])) or 1.0
+    )
+    for most in (2**24, 50 * 0xD000 * 2, 1):
+        monkeypatch.setattr("charlstm.scorer.PROBABILITIES_AT_ONCE", most)
+        evaluate(model, np.zeros(200_000, np.uint16))
+    assert seen == [6, 2, 1]
+
+
+def test_a_text_that_is_read_as_a_whole_must_fit(monkeypatch, trained, tmp_path, cli):
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(5_000_000)))
+    monkeypatch.setattr(memory, "machine_memory", lambda: 16 * 4_000_000)
+    for arguments in (
+        ("eval", tmp_path / "bomb.gz"),
+        ("sample", "--prime-file", tmp_path / "bomb.gz"),
+    ):
+        error = cli(*arguments, "-r", trained, code=1).stderr
+        assert re.search(r"^charlstm: a text of 4,\d+,\d+ characters or more takes at least", error)
 
 
 def test_a_sample_of_too_many_texts_is_refused(trained, cli):

@@ -63,6 +63,16 @@ def test_events_of_later_steps_and_a_torn_end_are_cut_off(metrics, step, torn):
     assert lines_of(metrics) == whole[: step + 1]
 
 
+def test_a_line_longer_than_any_event_is_none_and_not_read_at_once(metrics, monkeypatch):
+    monkeypatch.setattr("charlstm.metrics.LONGEST_LINE", 100)
+    whole = lines_of(metrics)
+    with metrics.open("ab") as file:
+        file.write(b'{"event": "' + b"x" * 1_000 + b'", "step": 0}\n{"event": "stop", "step": 6}\n')
+    assert last_event(metrics) == {"event": "stop", "step": 6}
+    forget_events_after(metrics, 5)
+    assert lines_of(metrics)[: len(whole)] == whole
+
+
 def test_without_a_file_there_is_nothing_to_forget(tmp_path):
     forget_events_after(tmp_path / "none", 3)
     Metrics(tmp_path / "none").flush()

@@ -1,4 +1,5 @@
 import gzip
+import io
 import lzma
 import os
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from corpus_files import SENTENCE, entries, text_of
 
+from charlstm import textfiles
 from charlstm.corpus import open_corpus
 from charlstm.errors import CharlstmError
 
@@ -78,6 +80,25 @@ def test_damaged_compressed_files(write, pack, level):
         ) as caught:
             open_corpus([path], level=level)
         assert "\n" not in str(caught.value)
+
+
+def test_xz_of_several_streams_with_zeros_between():
+    packed = lzma.compress(b"ab" * 500) + bytes(8) + lzma.compress(b"cd" * 500) + bytes(4)
+    for size in (1, 3, 7, 1 << 20):
+        stream, unpacked = textfiles._Unxz(io.BytesIO(packed)), b""
+        while piece := stream.read(size):
+            assert len(piece) <= size
+            unpacked += piece
+        assert unpacked == b"ab" * 500 + b"cd" * 500
+
+
+def test_xz_may_not_ask_for_much_memory(write, monkeypatch):
+    packed = lzma.compress(SENTENCE.encode() * 9, preset=9)  # asks for 65 MB, however short
+    path = write("a.xz", packed)
+    assert text_of(open_corpus([path])) == SENTENCE * 9
+    monkeypatch.setattr(textfiles, "XZ_MEMORY", 1 << 25)
+    with pytest.raises(CharlstmError, match=r"b\.xz: .*\(Memory usage limit exceeded\)"):
+        open_corpus([write("b.xz", packed)], cache=path.parent / "other")
 
 
 def test_xz_where_python_was_built_without(write, monkeypatch):

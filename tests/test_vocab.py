@@ -74,6 +74,7 @@ def test_byte_level():
     assert (vocab.symbols[0x41], vocab.symbols[0xE9]) == ("A", "\\xe9")
     assert len(set(vocab.symbols)) == 256
     assert vocab.encode("\ud800").tolist() == [0xED, 0xA0, 0x80]
+    assert vocab.encode("é\udcff").tolist() == [0xC3, 0xA9, 0xFF]  # a byte that is no UTF-8
     assert vocab.decode([0xED, 0x41]) == "\ufffdA"
     assert vocab.replacements("é\ud800") == {}
     assert vocab.union(Vocab.bytes()) == vocab
