@@ -105,7 +105,7 @@ class Saver:
 
     def _give_up(self) -> None:
         names = [name for name in self._waiting if name != BEST]
-        for name in names[: -MOST_WAITING or None]:
+        for name in names[:-MOST_WAITING]:
             del self._waiting[name]
             self.given_up.append(name)
 
@@ -128,6 +128,6 @@ class Saver:
 
 
 def _copied(model: CharModel) -> CharModel:
-    copy = CharModel(model.config, model.vocab)
+    copy = CharModel(model.config, model.vocab, seed=None)
     copy.parameters.copy_from(model.parameters)
     return copy

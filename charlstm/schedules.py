@@ -20,7 +20,7 @@ class Schedule:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.scale = 1.0  # what plateau has come down to
+        self.scale = 1.0  # what plateau and halve-on-rise have come down to
         self.best = math.inf
         self.waited = 0  # evaluations since the best
         self.last_pass = math.inf  # its training loss

@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from .config import ModelConfig, TrainConfig
-from .defaults import LANES, WINDOW, operations_per_symbol
+from .defaults import LANES, MOST_NGRAM_WEIGHTS, WINDOW, operations_per_symbol
 from .model import CharModel
 from .trainer import Trainer
 from .vocab import Vocab
@@ -25,8 +25,10 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
     Small models make fewer in a second. It takes a quarter of a second where a step makes 100
     GFLOP/s.
     """
+    slots = min(model.ngram_slots, MOST_NGRAM_WEIGHTS // SYMBOLS)  # also of a text of few symbols
+    hidden = min(model.hidden, MOST_HIDDEN)
     small = CharModel(
-        replace(model, hidden=min(model.hidden, MOST_HIDDEN), layers=1, lines=False),
+        replace(model, hidden=hidden, layers=1, ngram_slots=slots, lines=False),
         Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS))),
     )
     config = replace(config, schedule="constant", minutes=None, lanes=LANES, window=WINDOW)

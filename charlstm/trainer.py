@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, Ids
+from .arrays import Array, Ids, all_finite
 from .batches import PADDING, Batches, Lanes, Lines
 from .bounds import number, whole
 from .config import ModelConfig, TrainConfig
@@ -260,8 +260,7 @@ class Trainer:
 
     def is_finite(self) -> bool:
         """Whether all that a step has changed are finite numbers."""
-        changed = (*self.model.parameters.values(), *self._arrays().values())
-        return all(bool(np.isfinite(array).all()) for array in changed)
+        return all(map(all_finite, (*self.model.parameters.values(), *self._arrays().values())))
 
     def restore(self, arrays: dict[str, Array], progress: dict[str, Any]) -> None:
         """Go on from what `saved` gave, in a trainer of the same model, text and config."""

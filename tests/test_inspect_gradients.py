@@ -9,6 +9,7 @@ import pytest
 from oracles import relative_error
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, cells, load
+from charlstm.inspection import commands, gradients
 from charlstm.inspection.gradients import (
     LANES,
     WARM_UP,
@@ -232,10 +233,19 @@ def test_a_short_text_is_refused(cli, tmp_path):
 
 def test_without_matplotlib_the_extra_is_named(cli, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr(gradients, "measure_all", None)  # refused before anything is measured
     options = ("inspect", "gradients", "--hidden", 4, "--lags", 5, "--output", tmp_path / "x.svg")
     printed = cli(*options, code=1).output
     assert printed == "charlstm: drawing needs matplotlib: pip install charlstm[inspect]\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_as_much_of_a_text_is_read_as_the_lags_take(cli, tmp_path, monkeypatch):
+    (tmp_path / "long.txt").write_text("the cat. " * 500)
+    monkeypatch.setattr(commands, "READ", 1_000)
+    options = ("--hidden", 2, "--cell", "rnn", "--lags", 2_000, "--json")
+    flows = json.loads(cli("inspect", "gradients", tmp_path / "long.txt", *options).stdout)
+    assert [len(flow["dh"]) for flow in flows] == [2_000]
 
 
 def test_random_ids_are_enough_for_all_lanes():

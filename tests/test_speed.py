@@ -2,12 +2,13 @@
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 from conftest import make_text
 
 from charlstm import ModelConfig, TrainConfig, launch, speed
-from charlstm.defaults import operations_per_symbol
+from charlstm.defaults import choose, operations_per_symbol
 
 
 def test_operations_per_second_are_those_of_its_steps(monkeypatch):
@@ -33,6 +34,18 @@ def test_a_small_model_is_measured_as_it_is(monkeypatch):
         with pytest.raises(ZeroDivisionError):
             speed.operations_per_second(ModelConfig(hidden=hidden, layers=2), TrainConfig())
     assert [(config.hidden, config.layers) for config in seen] == [(17, 1), (256, 1), (256, 1)]
+
+
+def test_the_table_that_is_measured_is_no_larger_than_one_that_is_chosen(monkeypatch):
+    """A text of five symbols has many rows of five numbers, which would be 64 wide here."""
+    seen = []
+    monkeypatch.setattr(speed, "CharModel", lambda config, vocab: seen.append(config) or 1 / 0)
+    model, train = choose(10_000_000, {}, {"minutes": 1.0}, symbols=5)
+    assert model.ngram_slots == 2**23 // 5
+    for slots in (model.ngram_slots, 1_000):
+        with pytest.raises(ZeroDivisionError):
+            speed.operations_per_second(replace(model, ngram_slots=slots), train)
+    assert [config.ngram_slots for config in seen] == [2**23 // 64, 1_000]
 
 
 def test_what_a_small_model_will_read_follows_from_its_own_speed(monkeypatch, tmp_path):

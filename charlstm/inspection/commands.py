@@ -156,10 +156,12 @@ def gradients(
             "--cell, --forget-bias and --recurrent-scale are for one fresh model, without --run "
             "and --compare"
         )
+    if output:
+        look.require_drawable(output)
     models = look.models_to_measure(run, compare, seed, **fresh)
     vocab = next(iter(models.values())).vocab
     if texts:
-        ids, _ = _beginning(vocab, texts, None, READ, encoding, unknown)
+        ids, _ = _beginning(vocab, texts, None, READ + max(0, lags), encoding, unknown)
     else:
         ids = look.random_ids(vocab, lags, seed)
     results = look.measure_all(models, ids, lags, layer, clip)

@@ -255,7 +255,7 @@ def random_ids(vocab: Vocab, lags: int = LAGS, seed: int = 0) -> Ids:
 
 def _in_float64(model: CharModel) -> CharModel:
     """A copy, which reads lines as any text: with the state of the line before."""
-    copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab)
+    copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab, seed=None)
     copy.parameters.copy_from(model.parameters)
     return copy
 
@@ -271,24 +271,30 @@ DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm"
 SMALLEST, LARGEST = 1e-9, 1e6  # what lies outside would squeeze the rest
 
 
+def require_drawable(path: Path) -> None:
+    """Refuse a path that `draw` could not draw into, before there is anything to draw."""
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise CharlstmError(f"{path}: the name of a picture must end in .svg or .png")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise CharlstmError("drawing needs matplotlib: pip install charlstm[inspect]") from None
+
+
 def draw(flows: Sequence[GradientFlow], path: Path) -> None:
     """Draw the norms, as parts of those at lag 1, into an .svg or .png file."""
-    suffix = path.suffix.lower()
-    if suffix not in (".svg", ".png"):
-        raise CharlstmError(f"{path}: the name of a picture must end in .svg or .png")
+    require_drawable(path)
     figure = _figure(flows)
     try:
         with written_whole(path) as file:
-            figure.savefig(file, format=suffix[1:], dpi=150)
+            figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
     except OSError as error:
         raise CharlstmError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _figure(flows: Sequence[GradientFlow]) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise CharlstmError("drawing needs matplotlib: pip install charlstm[inspect]") from None
+    from matplotlib.figure import Figure
+
     panels = {"dh": r"Hidden state: $\|\partial L_t/\partial h_{t-k}\|$"}
     if any("dc" in flow.norms for flow in flows):
         panels["dc"] = r"Cell state: $\|\partial L_t/\partial c_{t-k}\|$"

@@ -1,7 +1,7 @@
 """The kernels in NumPy: the fallback, and the twin of the native ones.
 
 Shapes: T time steps, B lanes, H hidden units. Every array is C-contiguous and of one dtype.
-What an argument is called says what it holds; arrays named first are written, never allocated.
+What an argument is called says what it holds; results are written into arrays that are given.
 precision is that of the operands of matrix products: see operands.py.
 
 The LSTM, with the gates in one block of 4H columns in the order i f o g (Gers, Schmidhuber and
