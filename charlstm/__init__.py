@@ -8,7 +8,7 @@ print(model.score("To be, or not to be").bits_per_character)
 
 from .config import ModelConfig, TrainConfig
 from .errors import CharlstmError
-from .folder import load
+from .folder import load, save
 from .launch import train
 from .model import CharModel
 from .trainer import Trainer
@@ -24,5 +24,6 @@ __all__ = [
     "Trainer",
     "Vocab",
     "load",
+    "save",
     "train",
 ]

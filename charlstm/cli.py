@@ -14,6 +14,7 @@ from .errors import CharlstmError
 from .inspection.commands import inspect
 from .measures import evaluate, score
 from .options import (
+    LINES_AT_ONCE,
     json_option,
     novelty_option,
     run_option,
@@ -134,43 +135,49 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
 @sample_options
 @unknown_option
 @novelty_option
+@json_option
 def sample(
     run: Path | None,
     prime_file: Path | None,
     hide_prime: bool,
     length: int,
-    count: int,
+    count: int | None,
     seed: int | None,
     stop: tuple[str, ...],
     prime: str,
     unknown: str,
     novelty: bool,
+    as_json: bool,
     **sampling: Any,
 ) -> None:
-    """Write text from a model, each character as it comes."""
+    """Write text from a model, each character as it comes; a model of lines writes whole lines."""
     import secrets
 
     from .comparison import Comparison
-    from .console import read_pieces, read_whole, tell_replacements, writer
+    from .console import read_pieces, read_whole, tell_unknown, writer
     from .folder import load, newest_run
     from .sampler import Sampling, stream_texts
 
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
-    if length == 0 and (novelty or count > 1):
+    if length == 0 and (novelty or as_json or (count or 1) > 1):
         what = "--novelty is told" if novelty else "all but the first sample are shown"
-        raise click.UsageError(f"{what} at the end: give a --length")
+        raise click.UsageError(f"{'--json is' if as_json else what} at the end: give a --length")
     options = Sampling(**sampling)
     run = run or newest_run()
     model = load(run)
+    between = "\n\n"
+    if model.config.lines:  # a sample is a line
+        stop, between = (*stop, "\n"), "\n"
+    if count is None:
+        count = LINES_AT_ONCE if model.config.lines else 1
     comparison = Comparison(run, model) if novelty else None
     if prime_file:
         prime = read_whole(read_pieces([prime_file], "utf-8"))
     if seed is None:
         seed = secrets.randbelow(2**32)
         click.echo(f"seed {seed}", err=True)
-    if unknown == "replace":
-        tell_replacements(model.vocab.replacements(prime))
+    tell_unknown(model.vocab, prime, unknown)
     pieces = stream_texts(
         model,
         length=length,
@@ -184,14 +191,22 @@ def sample(
     write = writer()
     shown_prime = "" if hide_prime else prime
     kept: list[list[str]] = [[] for _ in range(count)]
-    write(shown_prime)
+    if not as_json:
+        write(shown_prime)
     for step in pieces:
-        write(step[0])  # the first sample as it grows, the others when it is done
-        for k in range(0 if novelty else 1, count):
+        if not as_json:
+            write(step[0])  # the first sample as it grows, the others when it is done
+        for k in range(0 if novelty or as_json else 1, count):
             kept[k].append(step[k])
     texts = ["".join(parts) for parts in kept]
+    if as_json:
+        about: dict[str, Any] = {"seed": seed, "texts": [shown_prime + text for text in texts]}
+        if comparison is not None:
+            about["novelty"] = comparison.as_json([model.vocab.encode(text) for text in texts])
+        click.echo(json.dumps(about))
+        return
     for text in texts[1:]:
-        write("\n\n" + shown_prime + text)
+        write(between + shown_prime + text)
     write("\n")
     if comparison is not None:
         click.echo(comparison.told([model.vocab.encode(text) for text in texts]), err=True)

@@ -1,7 +1,7 @@
 """Text on its way in and out of the commands."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,8 +53,7 @@ def encode_read(vocab: Vocab, text: str, unknown: str) -> Ids:
     """The ids of text that read_for gave; says what unknown characters are read as."""
     if vocab.level == "byte":  # there, a character stands for each byte
         return np.frombuffer(text.encode("latin-1"), np.uint8)
-    if unknown == "replace":
-        tell_replacements(vocab.replacements(text))
+    tell_unknown(vocab, text, unknown)
     return vocab.encode(text, unknown=unknown)
 
 
@@ -82,13 +81,20 @@ def split_lines(pieces: Iterator[str]) -> Iterator[str]:
         yield rest
 
 
-def tell_replacements(replacements: dict[str, str]) -> None:
-    """Say what each unknown character is read as."""
-    for old, new in replacements.items():
+def tell_unknown(
+    vocab: Vocab, text: str, unknown: str, told: Collection[str] = ()
+) -> dict[str, str]:
+    """Say what each unknown character is read as, but for those told before; all of them."""
+    if unknown == "error":
+        return {}
+    replacements = vocab.replacements(text)
+    for old in replacements.keys() - set(told):
+        new = replacements[old] if unknown == "replace" else ""
         click.echo(
             f"{old!r} is unknown to the model: {f'read as {new!r}' if new else 'left out'}",
             err=True,
         )
+    return replacements
 
 
 def writer() -> Callable[[str], None]:

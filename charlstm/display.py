@@ -17,6 +17,8 @@ from .terminal import visible
 
 P = ParamSpec("P")
 
+SECONDS_IN_A_LOG = 10.0  # between two states of a bar, where each is kept
+
 
 def if_possible(show: Callable[P, None]) -> Callable[P, None]:
     """Show something; where standard error cannot be written, training goes on all the same."""
@@ -124,16 +126,20 @@ class RunDisplay:
         for notice in event["notices"]:
             self._say(f"note: {visible(notice)}")
         if event["finished"]:
-            self._say(f"finished already, after {event['step']:,} steps: nothing to go on with")
+            self._say(
+                f"finished already, after {event['step']:,} steps: it goes on with a new end, "
+                "--steps, --epochs or --minutes, counted from its beginning"
+            )
             return
         if event["resumed"]:
             self._say(f"going on from step {event['step']:,}")
         self._bar = tqdm(
             total=event["total_steps"],
             initial=event["step"],
-            unit="step",
+            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             dynamic_ncols=True,
             smoothing=0.05,
+            mininterval=0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG,
         )
 
     def _on_plan(self, event: Event) -> None:
@@ -170,7 +176,8 @@ class RunDisplay:
         )
 
     def _on_sample(self, event: Event) -> None:
-        self._say(f"    {visible(event['text'])}")
+        for line in event["text"].split("\n"):
+            self._say(f"    {visible(line)}")
 
     def _on_recovery(self, event: Event) -> None:
         self._say(

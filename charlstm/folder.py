@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import kernels
-from .checkpoint import load_checkpoint
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import ModelConfig, config_to_json
 from .errors import CharlstmError
 from .model import CharModel
@@ -59,6 +59,11 @@ def load(path: str | Path) -> CharModel:
     return load_checkpoint(checkpoint_path(Path(path))).model
 
 
+def save(model: CharModel, path: str | Path) -> None:
+    """Write a model into a file, which `load` and the commands read; whole or not at all."""
+    save_checkpoint(Path(path), Checkpoint(model, {}))
+
+
 def checkpoint_path(path: Path) -> Path:
     """The file to read for a run's folder: best, or last before there is a best."""
     try:
@@ -73,11 +78,8 @@ def checkpoint_path(path: Path) -> Path:
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run has been saved in a folder, or something that would be taken for its metrics.
-
-    One that was killed before it had saved anything left neither.
-    """
-    return any(any(folder.glob(name)) for name in (*CHECKPOINTS, METRICS))
+    """Whether a run has been saved in a folder."""
+    return any(any(folder.glob(name)) for name in CHECKPOINTS)
 
 
 def last_saved(folder: Path) -> int | None:

@@ -66,7 +66,7 @@ def train(
     with ExitStack() as resources:
         resources.enter_context(cleaned_up_when_terminated())
         progress = None
-        if not quiet:
+        if not quiet and sys.stderr is not None:  # a process may be started without one
             from .display import CorpusDisplay, RunDisplay  # tqdm takes a while to import
 
             progress = resources.enter_context(closing(CorpusDisplay()))
@@ -344,6 +344,11 @@ def _notices(asked: TrainConfig, trainer: Trainer, run: Run) -> list[str]:
         )
     if not run.validation.possible:
         notices.append("no validation text: best.safetensors holds the latest weights")
+    if not run.text.val_file and run.validation.possible and len(run.corpus.paths) > 1:
+        notices.append(
+            f"validated on the last {run.text.val_frac:.0%} of all {len(run.corpus.paths):,} files "
+            "joined: --val-file takes another text"
+        )
     if run.corpus.vocab.level == "char" and len(run.corpus.vocab) > 5_000:
         notices.append(
             f"the text has {len(run.corpus.vocab):,} distinct characters, which makes the model "

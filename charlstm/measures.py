@@ -57,7 +57,10 @@ def evaluate(
     novelty: bool,
     as_json: bool,
 ) -> None:
-    """Measure the loss of a model on TEXTS, joined; - is standard input."""
+    """Measure the loss of a model on TEXTS, joined; - is standard input.
+
+    For a model of words, all that is said of characters is said of words ("unit").
+    """
     from tqdm import tqdm
 
     from .comparison import Comparison
@@ -82,6 +85,7 @@ def evaluate(
     with tqdm(total=len(counted), unit="character", delay=1) as bar:
         loss = measure(ids, workers=workers, progress=bar.update)
     figures: dict[str, Any] = {
+        **_unit_of(model),
         "characters": loss.characters,
         "bytes": size,
         "nats_per_character": loss.nats_per_character,
@@ -103,11 +107,13 @@ def evaluate(
         "bits_per_byte": "not known of words",
         "perplexity": "beyond all numbers",
     }
+    words = model.vocab.level == "word"
     for name, value in figures.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item}" for key, item in value.items())
         shown = f"{value:,.4f}" if isinstance(value, float) else str(value or absent[name])
-        click.echo(f"{name.replace('_', ' '):20} {shown}")
+        label = name.replace("_", " ")
+        click.echo(f"{label.replace('character', 'word') if words else label:20} {shown}")
     if comparison is not None:
         click.echo(comparison.told([ids]))
 
@@ -129,10 +135,13 @@ def score(
 ) -> None:
     """Score each line of FILES (or standard input) by itself: a JSON object a line.
 
+    A line is read as if it followed a line end; its own line end is not counted. For a model of
+    words, all that is said of characters is said of words ("unit").
+
     A model of bytes reads them as they are; in the text that is told, those that are no UTF-8 are
     \\udc80 to \\udcff.
     """
-    from .console import read_for, split_lines, tell_replacements
+    from .console import read_for, split_lines, tell_unknown
     from .folder import load, newest_run
     from .parallel import Workers, available_cores
     from .scorer import score_texts
@@ -147,14 +156,12 @@ def score(
     lines = split_lines(read_for(model.vocab, files or ("-",), encoding))
     if model.vocab.level == "byte":
         lines = (line.encode("latin-1").decode("utf-8", "surrogateescape") for line in lines)
-    told: set[str] = set()
+    told, unit = set[str](), _unit_of(model)
     for result in measure(lines, unknown):
-        if unknown == "replace":
-            replacements = model.vocab.replacements(result.text)
-            tell_replacements({old: replacements[old] for old in replacements.keys() - told})
-            told |= replacements.keys()
+        told |= tell_unknown(model.vocab, result.text, unknown, told).keys()
         record: dict[str, Any] = {
             "text": result.text,
+            **unit,
             "characters": result.characters,
             "nats": result.loss.nats,
             "bits_per_character": result.bits_per_character,
@@ -164,6 +171,11 @@ def score(
         if per_char:
             record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
         click.echo(json.dumps(record))
+
+
+def _unit_of(model: "CharModel") -> dict[str, str]:
+    """What a model of words tells beside its figures, whose names speak of characters."""
+    return {"unit": model.vocab.unit} if model.vocab.level == "word" else {}
 
 
 def _told(perplexity: float) -> float | None:

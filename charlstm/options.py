@@ -35,6 +35,8 @@ novelty_option = click.option(
     "held-out text does: the longest stretches, and how much of it is in long ones.",
 )
 
+LINES_AT_ONCE = 20  # that `sample` writes from a model of lines
+
 _DYNAMIC = config.DynamicConfig()
 
 
@@ -97,7 +99,8 @@ _TRAIN_OPTIONS = (
     click.option(
         "--level",
         type=click.Choice(LEVELS),
-        help="What a symbol is: a Unicode code point, a byte or a word.  [default: char]",
+        help="What a symbol is: a Unicode code point, a byte, or a word (or punctuation "
+        "mark, or line end; other spacing is not kept).  [default: char]",
     ),
     click.option(
         "--vocab-size",
@@ -121,13 +124,14 @@ _TRAIN_OPTIONS = (
     click.option(
         "--val-frac",
         type=float,
-        help="The part of the text, from its end, for validation; 0: none.  [default: 0.1]",
+        help="The part of the text, from the end of all files joined, for validation; 0: none.  "
+        "[default: 0.1]",
     ),
     click.option(
         "--val-file",
         multiple=True,
         type=click.Path(),
-        help="Validation text of its own; may be given several times.",
+        help="Validation text of its own, instead; may be given several times.",
     ),
     click.option(
         "--lanes", type=int, help="Parallel streams of text, or lines (batch size).  [default: 24]"
@@ -261,7 +265,8 @@ _SAMPLE_OPTIONS = (
         type=int,
         default=2000,
         show_default=True,
-        help="Characters to write (bytes at level byte); 0: until interrupted.",
+        help="Characters to write at most (bytes or words where the model is one of these); "
+        "0: until interrupted.",
     ),
     click.option(
         "--temperature",
@@ -290,9 +295,8 @@ _SAMPLE_OPTIONS = (
     click.option(
         "--count",
         type=int,
-        default=1,
-        show_default=True,
-        help="Samples, made in one batch and printed one after another.",
+        help="Samples, made in one batch and printed one after another, with an empty line between "
+        f"them, or lines of a model of lines.  [default: 1; {LINES_AT_ONCE} lines]",
     ),
     click.option(
         "--stop",

@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load_file
+from safetensors.numpy import save as save_arrays
 
-from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
+from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load, save
 from charlstm.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlstm.errors import UnwritableError
 from charlstm.tensorfile import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, checksummed
 
 VOCAB = Vocab.from_text("ab\n\u00fc\U0001f389")
@@ -33,7 +35,7 @@ def parts(path):
 
 def write(path, about, arrays):
     """Write a file whose checksum is right, whatever else is not."""
-    content = save(arrays, {"charlstm": json.dumps({**about, "checksum": NO_CHECKSUM})})
+    content = save_arrays(arrays, {"charlstm": json.dumps({**about, "checksum": NO_CHECKSUM})})
     header, rest = checksummed(content)
     path.write_bytes(header + rest)
 
@@ -104,6 +106,18 @@ def refused(path, message):
     assert message in text, text
     with pytest.raises(CharlstmError):
         load(path)
+
+
+def test_a_model_of_ones_own_loop_can_be_kept(tmp_path):
+    model = make()
+    model.parameters["head.b"][...] = np.arange(len(VOCAB))
+    save(model, str(tmp_path / "my.safetensors"))
+    again = load(tmp_path / "my.safetensors")
+    assert again.config == model.config and again.vocab == model.vocab
+    np.testing.assert_array_equal(again.parameters.vector, model.parameters.vector)
+    assert again.sample(50, seed=1) == model.sample(50, seed=1)
+    with pytest.raises(UnwritableError, match="cannot write"):
+        save(model, tmp_path / "none" / "x.safetensors")
 
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
@@ -252,9 +266,9 @@ def test_damage_that_leaves_all_in_its_form_is_found(good):
 def test_a_file_of_before_there_were_checksums_is_read(good):
     about, arrays = parts(good)
     del about["checksum"]
-    good.write_bytes(save(arrays, {"charlstm": json.dumps(about)}))
+    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps(about)}))
     assert load_checkpoint(good).progress == {"step": 3}
-    good.write_bytes(save(arrays, {"charlstm": json.dumps({**about, "chEcksum": "0" * 64})}))
+    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps({**about, "chEcksum": "0" * 64})}))
     refused(good, "unknown entry 'chEcksum'")
 
 

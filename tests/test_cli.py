@@ -264,6 +264,46 @@ def test_a_stop_may_be_a_line_end_as_shells_can_type_it(cli, trained):
     assert cli(*arguments, "--stop", r"\\n").stdout == whole  # a backslash, of which there is none
 
 
+def test_samples_as_json_are_those_that_are_printed(cli, trained):
+    arguments = ("sample", "-r", trained, "--length", 40, "--prime", "the ", "--seed", 7)
+    printed = cli(*arguments).stdout
+    result = cli(*arguments, "--count", 3, "--json", "--novelty")
+    about = json.loads(result.stdout)
+    assert set(about) == {"seed", "texts", "novelty"} and result.stderr == ""
+    assert about["seed"] == 7 and [len(text) for text in about["texts"]] == [44] * 3
+    assert about["novelty"]["longest"] > 0
+    assert [json.loads(cli(*arguments, "--json").stdout)["texts"]] == [[printed[:-1]]]
+    refused = cli("sample", "-r", trained, "--json", "--length", 0, code=2)
+    assert "--json is at the end: give a --length" in refused.stderr
+
+
+def test_a_sample_of_a_model_of_lines_is_a_line(cli, tmp_path):
+    names = ["anna", "bert", "carla", "dora", "emil"]
+    (tmp_path / "names.txt").write_text("\n".join(names * 200))
+    options = ("--lines", "--steps", 300, "--hidden", 16, "--quiet")
+    cli("train", tmp_path / "names.txt", "-r", tmp_path / "run", *options)
+    arguments = ("sample", "-r", tmp_path / "run", "--seed", 3, "--temperature", 0.3)
+    for given, count in (((), 20), (("--count", 7), 7), (("--count", 1), 1)):
+        lines = cli(*arguments, *given).stdout.splitlines()
+        assert len(lines) == count and set(lines) <= set(names)
+        assert json.loads(cli(*arguments, *given, "--json").stdout)["texts"] == lines
+    primed = cli(*arguments, "--prime", "em", "--count", 4).stdout
+    assert primed == "emil\n" * 4
+    assert "count must be 1 or more" in cli(*arguments, "--count", 0, code=1).stderr
+
+
+def test_what_is_left_out_is_told(cli, trained, tmp_path):
+    (tmp_path / "t.txt").write_text("the cät sees ä dög")
+    for arguments in (
+        ("eval", tmp_path / "t.txt"),
+        ("score", tmp_path / "t.txt"),
+        ("sample", "--seed", 1, "--length", 5, "--prime", "the cät, ä dög"),
+    ):
+        told = cli(*arguments, "-r", trained, "--unknown", "skip").stderr.splitlines()
+        for letter in "äö":
+            assert told.count(f"{letter!r} is unknown to the model: left out") == 1
+
+
 def test_what_is_shown_at_the_end_needs_an_end(cli, trained):
     result = cli("sample", "-r", trained, "--length", 0, "--count", 2, code=2)
     assert "all but the first sample are shown at the end: give a --length" in result.stderr
@@ -488,8 +528,24 @@ def test_words_have_no_bytes(cli, tmp_path):
     arguments = ("eval", tmp_path / "t.txt", "-r", tmp_path / "run")
     figures = json.loads(cli(*arguments, "--json").stdout)
     assert figures["bytes"] is figures["bits_per_byte"] is None
-    assert figures["bits_per_character"] > 0
-    assert "bits per byte        not known of words" in cli(*arguments).stdout
+    assert figures["bits_per_character"] > 0 and figures["unit"] == "word"
+    shown = cli(*arguments).stdout
+    assert "bits per byte        not known of words" in shown
+    assert f"bits per word        {figures['bits_per_character']:,.4f}" in shown
+    assert f"words                {figures['characters']}" in shown and "character" not in shown
+    scored = json.loads(cli("score", "-", "-r", tmp_path / "run", input="the cat\n").stdout)
+    assert (scored["unit"], scored["characters"]) == ("word", 2)
+
+
+def test_several_files_are_joined_for_validation_which_is_told(cli, text_file, tmp_path):
+    (tmp_path / "more.txt").write_text("the cat sees a dog.\n" * 50)
+    options = ("--steps", 2, "--hidden", 4)
+    both = (text_file, tmp_path / "more.txt")
+    told = cli("train", *both, "-r", tmp_path / "both", *options).stderr
+    assert "note: validated on the last 10% of all 2 files joined: --val-file takes another" in told
+    own = ("--val-file", text_file)
+    assert "files joined" not in cli("train", *both, *own, "-r", tmp_path / "own", *options).stderr
+    assert "files joined" not in cli("train", text_file, "-r", tmp_path / "one", *options).stderr
 
 
 def test_the_bytes_of_a_text_are_counted_in_blocks(monkeypatch):

@@ -133,7 +133,7 @@ def test_what_can_be_saved_never_is_told_before_the_first_step(hard_text, tmp_pa
 def test_metrics_that_can_never_be_written_are_told_before_the_first_step(hard_text, tmp_path):
     (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
     with pytest.raises(CharlstmError, match=r"metrics\.jsonl: c"):
-        charlstm.train(hard_text, tmp_path / "run", overwrite=True, **SMALL)
+        charlstm.train(hard_text, tmp_path / "run", **SMALL)
 
 
 def test_metrics_that_are_lost_at_the_end_are_an_error_but_the_model_is_saved(

