@@ -176,8 +176,7 @@ class RunDisplay:
         )
 
     def _on_sample(self, event: Event) -> None:
-        for line in event["text"].split("\n"):
-            self._say(f"    {visible(line)}")
+        self._say("\n".join(f"    {visible(line)}" for line in event["text"].split("\n")))
 
     def _on_recovery(self, event: Event) -> None:
         self._say(
