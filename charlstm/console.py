@@ -88,12 +88,11 @@ def tell_unknown(
     if unknown == "error":
         return {}
     replacements = vocab.replacements(text)
-    for old in replacements.keys() - set(told):
-        new = replacements[old] if unknown == "replace" else ""
-        click.echo(
-            f"{old!r} is unknown to the model: {f'read as {new!r}' if new else 'left out'}",
-            err=True,
-        )
+    for old, new in replacements.items():
+        if old not in told:
+            is_read = new and unknown == "replace"
+            what = f"read as {new!r}" if is_read else "left out"
+            click.echo(f"{old!r} is unknown to the model: {what}", err=True)
     return replacements
 
 
