@@ -6,13 +6,13 @@ print(model.sample(500, prime="Once"))
 print(model.score("To be, or not to be").bits_per_character)
 """
 
-from .config import ModelConfig, TrainConfig
-from .errors import CharlstmError
-from .folder import load, save
-from .launch import train
-from .model import CharModel
-from .trainer import Trainer
-from .vocab import Vocab
+from charlstm.config import ModelConfig, TrainConfig
+from charlstm.errors import CharlstmError
+from charlstm.network.model import CharModel
+from charlstm.runs.folder import load, save
+from charlstm.runs.start import train
+from charlstm.text.vocab import Vocab
+from charlstm.training.trainer import Trainer
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,5 @@
 """python -m charlstm"""
 
-from .cli import main
+from charlstm.cli.main import main
 
 main()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CharlstmError
+from charlstm.errors import CharlstmError
 
 Array = NDArray[Any]  # weights, activations, gradients: float32 or float64
 Ids = NDArray[Any]  # symbols of the vocabulary: whole numbers

@@ -8,25 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from corpus_files import make_text
+from required import REQUIRE_ALL
 
 pytest.register_assert_rewrite("run_files")
 
 # A shell starts what runs in its background with SIGINT ignored, and so would every process that
 # the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-REQUIRE_ALL = os.environ.get("CHARLSTM_REQUIRE_ALL") == "1"  # a skipped test is then a failure
-
-SUBJECTS = "the cat", "a dog", "our king", "my lord", "the old queen"
-VERBS = "sees", "hears", "follows", "never finds"
-
-
-def make_text(lines: int, seed: int = 0) -> str:
-    rng = np.random.default_rng(seed)
-    return "".join(
-        f"{rng.choice(SUBJECTS)} {rng.choice(VERBS)} {rng.choice(SUBJECTS)}.\n"
-        for _ in range(lines)
-    )
 
 
 def pytest_configure(config):
@@ -54,30 +43,6 @@ def _unskipped(report):
     return report
 
 
-# A run that takes a fraction of a second, and all that makes resumption hard: dropout, averaged
-# weights, several passes, two workers, a schedule that depends on the evaluations.
-SMALL = {
-    "hidden": 16,
-    "layers": 2,
-    "ngrams": 3,
-    "ngram_slots": 60,
-    "ngram_lr": 0.02,
-    "lanes": 16,
-    "window": 12,
-    "dropout": 0.2,
-    "dropout_between": 0.1,
-    "average": 0.9,
-    "weight_dropout": 0.1,
-    "lr": 0.005,
-    "steps": 60,
-    "eval_every": 10,
-    "schedule": "plateau",
-    "patience": 1,
-    "workers": 2,
-    "seed": 3,
-}
-
-
 @pytest.fixture(scope="session")
 def text_file(tmp_path_factory) -> Path:
     """About 4,000 characters in lines."""
@@ -92,7 +57,9 @@ def trained(text_file, tmp_path_factory) -> Path:
     import charlstm
 
     folder = tmp_path_factory.mktemp("trained") / "run"
-    charlstm.train(text_file, folder, hidden=32, lanes=8, window=24, steps=250, lr=0.02, workers=1)
+    charlstm.train(
+        text_file, folder, hidden=32, batch_size=8, seq_length=24, steps=250, lr=0.02, workers=1
+    )
     return folder
 
 
@@ -125,7 +92,7 @@ def byte_run(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("bytes")
     (folder / "t.txt").write_text("grüße aus köln, 日本語も。\n" * 80, encoding="utf-8")
     run = charlstm.train(
-        folder / "t.txt", folder / "run", level="byte", hidden=16, steps=30, lanes=4, workers=1
+        folder / "t.txt", folder / "run", level="byte", hidden=16, steps=30, batch_size=4, workers=1
     )
     return run.path
 
@@ -135,7 +102,7 @@ def cli():
     """Call the command line in this process: cli("sample", "-r", run) -> click's result."""
     from click.testing import CliRunner
 
-    from charlstm.cli import main
+    from charlstm.cli.main import main
 
     def call(*arguments, input=None, code=0):
         result = CliRunner().invoke(main, [str(a) for a in arguments], input=input)

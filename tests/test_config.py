@@ -6,14 +6,15 @@ import json
 import pytest
 
 from charlstm import CharlstmError, ModelConfig, TrainConfig
-from charlstm.config import config_from_json, config_to_json
+from charlstm.config import AUTO, CorpusConfig, Interval, RunConfig, knobs_of, split_by_record
 
 
 def test_defaults_are_plain():
     config = TrainConfig()
     assert (config.optimizer, config.schedule, config.clip) == ("adam", "constant", 5.0)
     assert (config.dropout, config.weight_decay, config.clip_value) == (0, 0, 0)
-    assert (config.steps, config.epochs, config.minutes, config.workers) == (None,) * 4
+    assert (config.steps, config.epochs, config.minutes) == (None,) * 3
+    assert (config.workers, config.eval_every, config.precision) == (AUTO,) * 3
     assert (config.beta1, config.beta2, config.lr) == (0.9, 0.999, 2e-3)
     model = ModelConfig()
     assert (model.cell, model.hidden, model.layers, model.dtype) == ("lstm", 128, 2, "float32")
@@ -22,11 +23,11 @@ def test_defaults_are_plain():
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("lanes", 0, "1 or more, not 0"),
-        ("window", -3, "1 or more, not -3"),
-        ("lanes", 2.0, "int, not 2.0"),
-        ("lanes", True, "int, not True"),
-        ("lanes", "8", "int, not '8'"),
+        ("batch_size", 0, "1 or more, not 0"),
+        ("seq_length", -3, "1 or more, not -3"),
+        ("batch_size", 2.0, "int, not 2.0"),
+        ("batch_size", True, "int, not True"),
+        ("batch_size", "8", "int, not '8'"),
         ("lr", 0, "above 0, not 0"),
         ("lr", float("nan"), "a finite number, not nan"),
         ("lr", float("inf"), "a finite number, not inf"),
@@ -43,8 +44,8 @@ def test_defaults_are_plain():
         ("minutes", -1, "above 0"),
         ("eval_every", 0, "above 0"),
         ("keep_every", -1, "above 0"),
-        ("workers", 0, "above 0"),
-        ("seed", -1, "0 or more"),
+        ("workers", 0, "1 to 1,024"),
+        ("seed", -1, "0 to 3"),
         ("seed", None, "int, not None"),
         ("optimizer", "adamax", "one of adam, rmsprop, sgd, not 'adamax'"),
         ("schedule", [], "one of constant"),
@@ -58,8 +59,8 @@ def test_bad_training_option_is_named(name, value, expected):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("hidden", 0, "1 to 16384, not 0"),
-        ("hidden", 10**9, "1 to 16384"),
+        ("hidden", 0, "1 to 16,384, not 0"),
+        ("hidden", 10**9, "1 to 16,384"),
         ("layers", 65, "1 to 64"),
         ("layers", "2", "int, not '2'"),
         ("dtype", "float16", "one of float32, float64, not 'float16'"),
@@ -86,14 +87,14 @@ def test_cosine_needs_an_end():
 
 def test_configs_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        TrainConfig().lanes = 3
+        TrainConfig().batch_size = 3
 
 
 @pytest.mark.parametrize(
     "config", [ModelConfig(hidden=7, layers=1, dtype="float64"), TrainConfig(steps=7, clip=1)]
 )
 def test_json_round_trip(config):
-    assert config_from_json(type(config), json.loads(json.dumps(config_to_json(config)))) == config
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 @pytest.mark.parametrize(
@@ -107,19 +108,19 @@ def test_json_round_trip(config):
 )
 def test_foreign_json_is_refused(data, message):
     with pytest.raises(CharlstmError, match=message):
-        config_from_json(ModelConfig, data)
+        ModelConfig.from_dict(data)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"warmup": 10**40}, "warmup must be 9.01e+15 at most, not 1000"),
-        ({"lr": 1e40}, "lr must be 1e+38 at most, not 1e+40"),
+        ({"lr": 1e40}, "lr must be above 0 and at most 1e+38, not 1e+40"),
         ({"weight_decay": 1e301}, "weight_decay must be 1e+300 at most, not 1e+301"),
-        ({"workers": 1025}, "workers must be 1.02e+03 at most"),
-        ({"seed": 2**128}, "seed must be 3.4e+38 at most"),
-        ({"minutes": 1e8}, "minutes must be 1e+07 at most"),
-        ({"epochs": 1e10}, "epochs must be 1e+09 at most"),
+        ({"workers": 1025}, "workers must be 1 to 1,024, not 1025"),
+        ({"seed": 2**128}, "seed must be 0 to 3.40282e+38, not"),
+        ({"minutes": 1e8}, "minutes must be above 0 and at most 10,000,000, not"),
+        ({"epochs": 1e10}, "epochs must be above 0 and at most 1,000,000,000, not"),
     ],
 )
 def test_numbers_beyond_all_use_are_refused(options, message):
@@ -127,3 +128,58 @@ def test_numbers_beyond_all_use_are_refused(options, message):
         TrainConfig(**options)
     assert str(caught.value).startswith(message) and len(str(caught.value)) < 120
     assert TrainConfig(seed=2**128 - 1, lr=1e38).seed == 2**128 - 1
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside", "words"),
+    [
+        ("[0, 1)", (0, 0.5, 0.999), (-0.1, 1, float("nan")), "0 or more and below 1"),
+        ("(0, 1]", (1e-9, 1), (0, 1.1), "above 0 and at most 1"),
+        ("[1, 64]", (1, 64), (0, 65), "1 to 64"),
+        ("(0, inf)", (1e-300, 1e300), (0, float("inf")), "above 0"),
+        ("[1, inf)", (1, 2**53), (0.99,), "1 or more"),
+    ],
+)
+def test_an_interval_contains_its_numbers_and_is_told_in_words(text, inside, outside, words):
+    interval = Interval(text)
+    assert all(value in interval for value in inside)
+    assert not any(value in interval for value in outside)
+    assert str(interval) == words
+
+
+def test_zero_is_allowed_beside_the_range_of_ngrams():
+    assert ModelConfig(ngrams=0).ngrams == 0
+    for bad in (1, 17, -2):
+        with pytest.raises(CharlstmError, match=f"^ngrams must be 0, or 2 to 16, not {bad}"):
+            ModelConfig(ngrams=bad)
+
+
+def test_settings_asked_for_hold_auto_for_all_others():
+    asked = RunConfig.asked({"hidden": 3, "lr": 0.1, "val_frac": 0.0, "steps": None})
+    assert asked.given == {"hidden": 3, "lr": 0.1, "val_frac": 0.0}
+    assert (asked.model.layers, asked.train.clip, asked.corpus.level) == (AUTO, AUTO, AUTO)
+    completed = asked.model.completed({"hidden": 5, "layers": 4})
+    assert completed == ModelConfig(hidden=3, layers=4)  # a choice does not replace what was given
+    with pytest.raises(CharlstmError, match="unknown option 'rnn_size'"):
+        RunConfig.asked({"rnn_size": 3})
+
+
+def test_a_record_with_an_open_choice_is_refused_where_values_are_needed():
+    ModelConfig().require_chosen()
+    TrainConfig().require_chosen("workers", "eval_every", "precision")
+    with pytest.raises(CharlstmError, match="^workers is auto, which charlstm.train replaces"):
+        TrainConfig().require_chosen("eval_every", "precision")
+
+
+def test_values_go_to_the_record_that_has_a_knob_of_their_name():
+    given = {"hidden": 3, "lr": 0.1, "val_frac": 0.0}
+    parts = split_by_record(given, ModelConfig, TrainConfig, CorpusConfig)
+    assert parts == [{"hidden": 3}, {"lr": 0.1}, {"val_frac": 0.0}]
+
+
+@pytest.mark.parametrize("record", [CorpusConfig, ModelConfig, TrainConfig])
+def test_defaults_of_charlstm_train_are_within_their_ranges(record):
+    for one in knobs_of(record).values():
+        one.check(one.default)
+        one.check(one.train_default)
+        assert one.facts.help.endswith(".") or one.facts.help[-1].isalnum()

@@ -8,10 +8,10 @@ native ones.
 import os
 from types import ModuleType
 
-from ..config import ModelConfig
-from ..errors import CharlstmError
-from . import library, native, reference
-from .generation import NativeGeneration
+from charlstm.config import ModelConfig
+from charlstm.errors import CharlstmError
+from charlstm.kernels import native, native_library, reference
+from charlstm.kernels.native_generation import NativeGeneration
 
 _FORCED = os.environ.get("CHARLSTM_KERNELS", "")
 
@@ -24,8 +24,8 @@ if _FORCED not in ("", "numpy", "native"):
     _problem = f"CHARLSTM_KERNELS must be numpy or native, not {_FORCED!r}"
 elif _FORCED != "numpy":
     try:
-        DESCRIPTION = f"native kernels ({library.description()})"
-    except library.UnavailableError as error:
+        DESCRIPTION = f"native kernels ({native_library.description()})"
+    except native_library.UnavailableError as error:
         DESCRIPTION = f"NumPy kernels ({error})"
         if _FORCED == "native":
             _problem = f"CHARLSTM_KERNELS=native: {error}"
@@ -46,7 +46,7 @@ sum_rows, add_rows = _implementation.sum_rows, _implementation.add_rows
 update_rows, adam_update = _implementation.update_rows, _implementation.adam_update
 
 
-def require_what_was_asked_for() -> None:
+def require_requested_kernels() -> None:
     """CharlstmError where the environment asks for kernels that cannot run here.
 
     Not when this is imported, where nothing could tell it in one line.
@@ -62,12 +62,12 @@ def generates(config: ModelConfig) -> bool:
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16, so that an LSTM trains faster in it."""
-    return BACKEND == "native" and library.bfloat16_set() is not None
+    return BACKEND == "native" and native_library.bfloat16_set() is not None
 
 
 def fast_bfloat16() -> bool:
     """Whether it does so several times as fast as float32: with AMX."""
-    return BACKEND == "native" and library.bfloat16_set() == "amx"
+    return BACKEND == "native" and native_library.bfloat16_set() == "amx"
 
 
 __all__ = [

@@ -7,7 +7,7 @@
 #define Py_LIMITED_API 0x030A0000
 #include <Python.h>
 
-#include "native_pairs.h"
+#include "native_bf16_dot.h"
 
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
@@ -48,7 +48,7 @@ EXPORT int instruction_sets(void) {
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
     found |= 2;
-#if HAS_PAIRS
+#if HAS_BF16_DOT
   if ((found & 2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5))) {
     found |= 8;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22)) && (d & (1u << 24)))

@@ -7,9 +7,9 @@ the GRU's and the RNN's recurrence in bfloat16.
 
 import numpy as np
 
-from ..arrays import Array, Ids
-from . import reference
-from .library import (
+from charlstm.arrays import Array, Ids
+from charlstm.kernels import reference
+from charlstm.kernels.native_library import (
     address,
     bfloat16_set,
     float32_set,

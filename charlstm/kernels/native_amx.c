@@ -9,11 +9,11 @@
     "avx512f,avx512dq,avx512vl,avx512bw,fma,avx512bf16,amx-tile,amx-bf16,prefer-vector-width=512")
 #endif
 #endif
-#include "native_pairs.h"
-#if HAS_PAIRS
+#include "native_bf16_dot.h"
+#if HAS_BF16_DOT
 #define SUFFIX amx
 #define WIDTH 16
-#define PAIR_ROWS 32 /* two tiles */
+#define DOT_ROWS 32 /* two tiles */
 #define BEGIN_PRODUCTS TILE_CONFIGURE(&configuration)
 #define END_PRODUCTS TILE_RELEASE() /* so that a switch between threads need not save them */
 

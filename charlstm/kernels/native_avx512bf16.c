@@ -7,11 +7,11 @@
 #pragma GCC target("avx512f,avx512dq,avx512vl,avx512bw,fma,avx512bf16,prefer-vector-width=512")
 #endif
 #endif
-#include "native_pairs.h"
-#if HAS_PAIRS
+#include "native_bf16_dot.h"
+#if HAS_BF16_DOT
 #define SUFFIX avx512bf16
 #define WIDTH 16
-#define PAIR_ROWS 6
+#define DOT_ROWS 6
 #define BEGIN_PRODUCTS
 #define END_PRODUCTS
 #include "native_vector.h"
@@ -22,7 +22,7 @@
 
 INLINE void product_of_pair_rows(const int rows, const unsigned short *A, ptrdiff_t K,
                                  const unsigned *panel, float *sums) {
-  vec acc[PAIR_ROWS][4];
+  vec acc[DOT_ROWS][4];
   for (int r = 0; r < rows; r++)
     for (int j = 0; j < 4; j++) acc[r][j] = (vec){0};
   for (ptrdiff_t k = 0; k < K; k += 2, panel += COLUMNS) {

@@ -3,12 +3,12 @@
  * stay float32. Included once for each way to multiply, for vectors of 16, with
  *
  *   SUFFIX     of the exported names
- *   PAIR_ROWS  rows that product_of_pairs takes at the most, up to GATE_ROWS
+ *   DOT_ROWS  rows that product_of_pairs takes at the most, up to GATE_ROWS
  *   BEGIN_PRODUCTS, END_PRODUCTS  what a thread does before and after many products
  *
  * and a function product_of_pairs after it. Operands lie as the instructions want them. The rows of
  * A are bfloat16, K padded with zeros to a multiple of PADDING, and there are as many of them as
- * fill the last PAIR_ROWS. A panel has COLUMNS columns; two numbers that follow each other in K are
+ * fill the last DOT_ROWS. A panel has COLUMNS columns; two numbers that follow each other in K are
  * neighbours: (K / 2, COLUMNS, 2). In panels of the gates, the columns are i f o g of 16 units.
  */
 #define COLUMNS 64
@@ -98,7 +98,7 @@ INLINE void *take(char **room, ptrdiff_t bytes) {
 
 /* B rows of K for A, all zero. */
 INLINE unsigned short *take_rows(char **room, ptrdiff_t B, ptrdiff_t K) {
-  const ptrdiff_t bytes = padded(B, PAIR_ROWS) * padded(K, PADDING) * 2;
+  const ptrdiff_t bytes = padded(B, DOT_ROWS) * padded(K, PADDING) * 2;
   return memset(take(room, bytes), 0, (size_t)bytes);
 }
 
@@ -106,8 +106,8 @@ INLINE unsigned short *take_rows(char **room, ptrdiff_t B, ptrdiff_t K) {
 void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
                                  float *h, float *c, float *tanh_c, const float *Wh, char *room) {
   const ptrdiff_t K = padded(H, PADDING);
-  const int at_once = rows_at_once(B, PAIR_ROWS);
-  float sums[PAIR_ROWS * COLUMNS] __attribute__((aligned(64)));
+  const int at_once = rows_at_once(B, DOT_ROWS);
+  float sums[DOT_ROWS * COLUMNS] __attribute__((aligned(64)));
   unsigned short *operand = take_rows(&room, B, H), *next = take_rows(&room, B, H);
   unsigned *packed = take(&room, padded(H, 16) / 16 * K / 2 * COLUMNS * 4);
   for (ptrdiff_t first = 0; first < H; first += 16)
@@ -143,8 +143,8 @@ void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int cap
                                   float *dh, float *dc, const float *dh_out, const float *c,
                                   const float *tanh_c, const float *Wh, char *room) {
   const ptrdiff_t K = padded(4 * H, PADDING), panel_size = K / 2 * COLUMNS;
-  const int at_once = rows_at_once(B, PAIR_ROWS);
-  float sums[PAIR_ROWS * COLUMNS] __attribute__((aligned(64)));
+  const int at_once = rows_at_once(B, DOT_ROWS);
+  float sums[DOT_ROWS * COLUMNS] __attribute__((aligned(64)));
   unsigned short *operand = take_rows(&room, B, 4 * H);
   unsigned *packed = take(&room, padded(H, COLUMNS) / COLUMNS * panel_size * 4);
   for (ptrdiff_t first = 0; first < padded(H, COLUMNS); first += 16)
@@ -176,8 +176,8 @@ void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpos
                              int transpose_B, const float *A, const float *B, const float *bias,
                              float *C, char *room) {
   const ptrdiff_t padded_K = padded(K, PADDING);
-  const int at_once = rows_at_once(M, PAIR_ROWS);
-  float sums[PAIR_ROWS * COLUMNS] __attribute__((aligned(64)));
+  const int at_once = rows_at_once(M, DOT_ROWS);
+  float sums[DOT_ROWS * COLUMNS] __attribute__((aligned(64)));
   unsigned short *operand = take_rows(&room, padded(M, 16), K);
   unsigned *panel = take(&room, padded_K / 2 * COLUMNS * 4);
   if (transpose_A)

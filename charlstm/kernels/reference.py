@@ -1,6 +1,6 @@
 """The kernels in NumPy: the fallback, and the twin of the native ones.
 
-Shapes: T time steps, B lanes, H hidden units. Every array is C-contiguous and of one dtype.
+Shapes: T time steps, B streams, H hidden units. Every array is C-contiguous and of one dtype.
 What an argument is called says what it holds; results are written into arrays that are given.
 precision is that of the operands of matrix products: see operands.py.
 
@@ -18,10 +18,10 @@ leaves (-1, 1).
 
 import numpy as np
 
-from ..arrays import Array, Ids
-from .operands import WORTH_BLOCKING as WORTH_BLOCKING
-from .operands import ThroughRecurrentWeights, column_blocks, operand
-from .operands import round_to_bfloat16 as round_to_bfloat16
+from charlstm.arrays import Array, Ids
+from charlstm.kernels.bfloat16 import WORTH_BLOCKING as WORTH_BLOCKING
+from charlstm.kernels.bfloat16 import ThroughRecurrentWeights, column_blocks, operand
+from charlstm.kernels.bfloat16 import round_to_bfloat16 as round_to_bfloat16
 
 ADAM_BLOCK = 16_384  # elements: with their moments they stay in the cache through all operations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from charlstm import cells
+from charlstm.network import textbook_cells
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 from oracles import from_torch_gates, numeric_gradient, relative_error, torch_layers
@@ -35,7 +35,7 @@ def inputs_of(cell, form):
 
 def functions(cell, form):
     infix = "_step" if form == "step" else ""
-    return (getattr(cells, f"{cell}{infix}_{way}") for way in ("forward", "backward"))
+    return (getattr(textbook_cells, f"{cell}{infix}_{way}") for way in ("forward", "backward"))
 
 
 def against_numbers(cell, form):

@@ -15,8 +15,8 @@ import time
 import numpy as np
 
 from charlstm import TrainConfig
-from charlstm.layers import CELLS
-from charlstm.layers.head import (
+from charlstm.network.layers import CELLS
+from charlstm.network.layers.head import (
     cross_entropy,
     head_backward,
     head_gradients,
@@ -24,9 +24,9 @@ from charlstm.layers.head import (
     head_shapes,
     log_probabilities,
 )
-from charlstm.optimizers import make_optimizer
-from charlstm.parameters import Parameters
-from charlstm.schedules import Schedule
+from charlstm.network.parameters import Parameters
+from charlstm.training.optimizers import make_optimizer
+from charlstm.training.schedules import Schedule
 
 N, T, D, H, LAYERS, CLASSES = 32, 16, 2, 30, 3, 2
 TURNS, SIGMA = 2, 1.3
@@ -68,19 +68,19 @@ class Classifier:
     def forward(self, x):
         """Log-probabilities (N, CLASSES) of x (T, N, D), and what backward takes."""
         steps, count, _ = x.shape
-        inputs, workspaces = [x], []
+        inputs, activations = [x], []
         for layer in self.layers:
-            workspace = LSTM.workspace(steps, count, H, "float32")
-            LSTM.forward(layer, inputs[-1], np.zeros((2, count, H), "float32"), workspace)
-            workspaces.append(workspace)
-            inputs.append(workspace.h[1:])
+            activations = LSTM.activations(steps, count, H, "float32")
+            LSTM.forward(layer, inputs[-1], np.zeros((2, count, H), "float32"), activations)
+            activations.append(activations)
+            inputs.append(activations.h[1:])
         log_probs = np.empty((count, CLASSES), "float32")
         log_probabilities(self.head, inputs[-1][-1], log_probs)
-        return log_probs, (inputs, workspaces)
+        return log_probs, (inputs, activations)
 
     def backward(self, targets, log_probs, cache, gradients):
         """Overwrite the gradients with those of the mean cross-entropy; uses up log_probs."""
-        inputs, workspaces = cache
+        inputs, activations = cache
         count = len(targets)
         dout = np.zeros_like(inputs[-1])  # only the last step's output reaches the loss
         head = gradients.part("head.")
@@ -89,9 +89,9 @@ class Classifier:
         head_gradients(head, inputs[-1][-1], log_probs)
         for k in reversed(range(LAYERS)):
             layer, dstate = gradients.part(f"layers.{k}."), np.zeros((2, count, H), "float32")
-            LSTM.backward(self.layers[k], dout, dstate, workspaces[k], dout if k else None)
-            LSTM.recurrent_gradients(layer, workspaces[k])
-            LSTM.projection_gradients(layer, inputs[k], workspaces[k])
+            LSTM.backward(self.layers[k], dout, dstate, activations[k], dout if k else None)
+            LSTM.recurrent_gradients(layer, activations[k])
+            LSTM.projection_gradients(layer, inputs[k], activations[k])
 
 
 def train(steps, seed=0, report=None):

@@ -8,8 +8,8 @@ with a linear candidate and output).
 
 import numpy as np
 
-from charlstm.cells import lstm_step_forward, sigmoid
-from charlstm.layers import CELLS
+from charlstm.network.layers import CELLS
+from charlstm.network.textbook_cells import lstm_step_forward, sigmoid
 
 VALUES = [(1, 0, 0), (3, 1, 0), (2, 0, 0), (4, 1, 0), (2, 0, 0)]
 VALUES += [(1, 0, 1), (3, -1, 0), (6, 1, 0), (1, 0, 1)]
@@ -56,10 +56,10 @@ def step_by_step(rows):
 def layer(rows):
     """The outputs (T,) of the layer that trains, over the whole sequence."""
     lstm = CELLS["lstm"]
-    workspace = lstm.workspace(len(INPUTS), 1, 1, "float64")
+    activations = lstm.activations(len(INPUTS), 1, 1, "float64")
     parameters = dict(zip(("Wx", "Wh", "b"), weights(rows), strict=True))
-    lstm.forward(parameters, INPUTS[:, None], np.zeros((2, 1, 1)), workspace)
-    return workspace.h[1:, 0, 0]
+    lstm.forward(parameters, INPUTS[:, None], np.zeros((2, 1, 1)), activations)
+    return activations.h[1:, 0, 0]
 
 
 def pytorch(rows):

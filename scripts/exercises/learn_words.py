@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from charlstm import CharModel, ModelConfig, TrainConfig, Trainer
-from charlstm.corpus import open_corpus
-from charlstm.scorer import evaluate
+from charlstm.network.scoring import evaluate
+from charlstm.text.corpus import open_corpus
 
 TEXT = Path(__file__).parents[2] / "../shared/data/tinyshakespeare.txt"
 
@@ -37,8 +37,8 @@ def learn(text: Path, cell: str = "lstm", epochs: int = 3, lines: int = 200) -> 
         model,
         ids,
         TrainConfig(
-            lanes=1,
-            window=200,
+            batch_size=1,
+            seq_length=200,
             reduction="sum",
             optimizer="sgd",
             beta1=0.0,
@@ -49,7 +49,7 @@ def learn(text: Path, cell: str = "lstm", epochs: int = 3, lines: int = 200) -> 
     )
     losses = [evaluate(model, ids).nats_per_character]
     for _ in range(epochs):
-        for _ in range(trainer.lanes.windows_per_pass):
+        for _ in range(trainer.batches.windows_per_pass):
             trainer.step()
         losses.append(evaluate(model, ids).nats_per_character)
     trainer.close()

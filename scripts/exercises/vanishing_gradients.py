@@ -5,14 +5,14 @@ comes with recurrent weights of three sizes. `--output FILE.svg` there draws it,
 a trained model.
 """
 
-from charlstm.inspection.commands import gradient_tables
-from charlstm.inspection.gradients import measure_all, models_to_compare, random_ids
-from charlstm.vocab import Vocab
+from charlstm.analysis.gradient_flow import measure_gradient_flow, models_to_compare, random_ids
+from charlstm.cli.inspect import gradient_tables
+from charlstm.text.vocab import Vocab
 
 
 def measured():
     vocab = Vocab.bytes()
-    return measure_all(models_to_compare(64, 1, vocab), random_ids(vocab))
+    return measure_gradient_flow(models_to_compare(64, 1, vocab), random_ids(vocab))
 
 
 def main():

@@ -1,0 +1,79 @@
+"""A picture of the gradient's norm over the lag, drawn with matplotlib."""
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlstm.analysis.gradient_flow import GONE, GradientFlow
+from charlstm.errors import CharlstmError
+from charlstm.system.atomic_files import atomic_write
+
+SHADES = {
+    "rnn": ("#e8853a", "#c2432d", "#7a1414"),
+    "gru": ("#7d4fa8", "#b58fd6"),
+    "lstm": ("#6fb7e0", "#2b7bba", "#0b3a70"),
+}
+
+
+DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm": "-"}
+
+
+LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6  # what lies outside would squeeze the rest
+
+
+def require_drawable(path: Path) -> None:
+    """Refuse a path that `draw` could not draw into, before there is anything to draw."""
+    if path.suffix.lower() not in (".svg", ".png"):
+        raise CharlstmError(f"{path}: the name of a picture must end in .svg or .png")
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise CharlstmError("drawing needs matplotlib: pip install charlstm[inspect]") from None
+
+
+def draw(flows: Sequence[GradientFlow], path: Path) -> None:
+    """Draw the norms, as parts of those at lag 1, into an .svg or .png file."""
+    require_drawable(path)
+    figure = _figure(flows)
+    try:
+        with atomic_write(path) as file:
+            figure.savefig(file, format=path.suffix[1:].lower(), dpi=150)
+    except OSError as error:
+        raise CharlstmError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _figure(flows: Sequence[GradientFlow]) -> Any:
+    from matplotlib.figure import Figure
+
+    panels = {"dh": r"Hidden state: $\|\partial L_t/\partial h_{t-k}\|$"}
+    if any("dc" in flow.norms for flow in flows):
+        panels["dc"] = r"Cell state: $\|\partial L_t/\partial c_{t-k}\|$"
+    figure = Figure(figsize=(5.6 * len(panels) + 0.4, 5.2), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    of_panel = dict(zip(panels, axes, strict=True))
+    shades = {cell: cycle(colors) for cell, colors in SHADES.items()}
+    for flow in flows:
+        color = next(shades[flow.cell])
+        for name, norms in flow.norms.items():
+            label, style = flow.label, DASHES[flow.cell]
+            if name == "forget":
+                label, style = f"{label}: product of f", ":"
+            ax = of_panel.get(name, axes[-1])
+            relative = norms / norms[0]
+            ax.plot(np.arange(1, len(norms) + 1), relative, c=color, ls=style, lw=1.8, label=label)
+    for ax, title in zip(axes, panels.values(), strict=True):
+        ax.set_title(title, fontsize=12)
+        ax.set(xscale="log", yscale="log", xlim=(1, len(norms)), xlabel="lag k, in steps")
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.axhline(GONE, color="0.45", linewidth=0.8)
+        ax.grid(alpha=0.25)
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(fontsize=8.5, loc="lower left", framealpha=0.9)
+    low, high = axes[0].get_ylim()
+    axes[0].set_ylim(max(low, LOWEST_SHOWN), min(high, HIGHEST_SHOWN))
+    axes[0].set_ylabel("norm, as a part of that at lag 1")
+    axes[0].annotate("gone: 1/1000", (1.05, GONE), va="bottom", fontsize=8.5, color="0.35")
+    return figure

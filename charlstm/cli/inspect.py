@@ -1,0 +1,261 @@
+"""charlstm inspect: look into a model, at its gates on a text and at its gradients over time."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlstm.analysis import gradient_flow, gradient_picture
+from charlstm.analysis.gates import measure_activity
+from charlstm.analysis.gates_page import write_page
+from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
+from charlstm.arrays import Ids
+from charlstm.cli.shared_options import encoding_option, json_option, run_option, unknown_option
+from charlstm.cli.text_input import encode_read, read_for
+from charlstm.config import ModelConfig
+from charlstm.network.model import CharModel
+from charlstm.runs.folder import load, newest_run
+from charlstm.text.vocab import Vocab
+
+READ = 100_000  # symbols, of which `gradients` takes some parts
+SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+NORMS = {
+    "dh": "norm of dL_t/dh_{t-k}",
+    "dc": "norm of dL_t/dc_{t-k}",
+    "forget": "product of the forget gates of the last k steps, mean over the units",
+}
+
+
+@click.group()
+def inspect() -> None:
+    """Look into a model: its gradients over time, its cells and gates on a text."""
+
+
+@inspect.command()
+@click.argument("texts", nargs=-1)
+@click.option("--text", "given", help="The text itself, instead of files.")
+@run_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default="gates.html",
+    show_default=True,
+    help="The page to write.",
+)
+@click.option(
+    "--length",
+    type=click.IntRange(min=1),
+    default=5000,
+    show_default=True,
+    help="Read at most so many characters (bytes at level byte), from the beginning.",
+)
+@encoding_option
+@unknown_option
+def gates(
+    texts: tuple[str, ...],
+    given: str | None,
+    run: Path | None,
+    output: Path,
+    length: int,
+    encoding: str,
+    unknown: str,
+) -> None:
+    """Show on a page what cells and gates do on TEXTS, joined; - is standard input.
+
+    The page is one HTML file that needs no network. It colours the text by surprisal, by the value
+    of any cell or by the gates' openness, and names the cells that follow quotes, lines and
+    brackets.
+    """
+
+    if bool(texts) == (given is not None):
+        raise click.UsageError("give files, or a text with --text: one of both")
+    run = run or newest_run()
+    model = load(run)
+    ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
+    size = write_page(output, model, measure_activity(model, ids), str(run))
+    part = "" if whole else ", the beginning of the text (--length)"
+    click.echo(f"{len(ids):,} {model.vocab.unit}s{part}; {size / 1e6:.1f} MB", err=True)
+    click.echo(output)
+
+
+@inspect.command()
+@click.argument("texts", nargs=-1)
+@click.option(
+    "-r",
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Folder of a run: measure its model.  [default: a fresh one, which reads bytes]",
+)
+@click.option(
+    "--compare",
+    is_flag=True,
+    help="Fresh RNNs, a GRU and LSTMs in one table; beside a run, if any.",
+)
+@click.option(
+    "--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Of a fresh model.  [default: lstm]"
+)
+@click.option("--hidden", type=int, help="Units of each layer of fresh models.  [default: 64]")
+@click.option("--layers", type=int, help="Layers of fresh models.  [default: 1]")
+@click.option(
+    "--forget-bias",
+    type=float,
+    help="Bias of the gate that keeps the state, lstm's f or gru's z.  [default: 1]",
+)
+@click.option(
+    "--recurrent-scale", type=float, help="Factor on fresh recurrent weights.  [default: 1]"
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random ids.")
+@click.option(
+    "--lags",
+    type=click.IntRange(min=2),
+    default=500,
+    show_default=True,
+    help="Go back so many steps in time.",
+)
+@click.option("--layer", type=click.IntRange(min=1), help="Show this layer.  [default: the last]")
+@click.option(
+    "--clip",
+    type=float,
+    default=5.0,
+    show_default=True,
+    help="Clip the gradient of a training step to this norm, to see what that does; 0: not.",
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Draw the norms into this .svg or .png file."
+)
+@encoding_option
+@unknown_option
+@json_option
+def gradients(
+    texts: tuple[str, ...],
+    run: Path | None,
+    compare: bool,
+    lags: int,
+    layer: int | None,
+    clip: float,
+    output: Path | None,
+    encoding: str,
+    unknown: str,
+    as_json: bool,
+    seed: int,
+    **fresh: Any,
+) -> None:
+    """Measure how far back the gradient of a loss reaches on TEXTS, joined; - is standard input.
+
+    The loss is that of one symbol; its gradient with respect to the states k steps before it
+    vanishes, lasts or explodes with the lag k. Without TEXTS, the models read random symbols.
+    """
+
+    fresh = {name: value for name, value in fresh.items() if value is not None}
+    if run and {"hidden", "layers"} & fresh.keys():
+        raise click.UsageError("a run has its own --hidden and --layers")
+    if (run or compare) and {"cell", "forget_bias", "recurrent_scale"} & fresh.keys():
+        raise click.UsageError(
+            "--cell, --forget-bias and --recurrent-scale are for one fresh model, without --run "
+            "and --compare"
+        )
+    if output:
+        gradient_picture.require_drawable(output)
+    models = models_to_measure(run, compare, seed, **fresh)
+    vocab = next(iter(models.values())).vocab
+    if texts:
+        ids, _ = _beginning(vocab, texts, None, READ + max(0, lags), encoding, unknown)
+    else:
+        ids = gradient_flow.random_ids(vocab, lags, seed)
+    results = gradient_flow.measure_gradient_flow(models, ids, lags, layer, clip)
+    if output:
+        gradient_picture.draw(results, output)
+    if as_json:
+        click.echo(json.dumps([_flow_as_json(flow) for flow in results]))
+    else:
+        click.echo("\n".join(gradient_tables(results)))
+
+
+def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
+    """A JSON object, whose lists have an entry for each lag, from 1."""
+    return {
+        "label": flow.label,
+        "cell": flow.cell,
+        "layer": flow.layer,
+        **{name: norms.tolist() for name, norms in flow.norms.items()},
+        "gone_at": {name: flow.gone_at(name) for name in flow.norms},
+        "training_step": {"norm": flow.step.norm, "clipped": flow.step.clipped},
+    }
+
+
+def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
+    """Lines: the norms by the lag, a table each for h, c and the gates; then training steps."""
+    width = max(len(flow.label) for flow in flows)
+    lags = len(flows[0].norms["dh"])
+    shown = [lag for lag in SHOWN_LAGS if lag <= lags]
+    for name, title in NORMS.items():
+        rows = [flow for flow in flows if name in flow.norms]
+        if not rows:
+            continue
+        yield title
+        yield f"{'lag':{width}}" + "".join(f"{lag:8}" for lag in shown) + "    gone"
+        for flow in rows:
+            values = "".join(f"{flow.norms[name][lag - 1]:8.0e}" for lag in shown)
+            yield f"{flow.label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>8}"
+        yield ""
+    yield "gone: the first lag at which it is below 1/1000 of that at lag 1"
+    yield ""
+    yield "norm of the gradient of a training step"
+    yield f"{'':{width}}  before   clipped"
+    for flow in flows:
+        yield f"{flow.label:{width}}{flow.step.norm:8.2g}{flow.step.clipped:10.2g}"
+
+
+def _beginning(
+    vocab: Vocab,
+    texts: tuple[str, ...],
+    given: str | None,
+    length: int,
+    encoding: str,
+    unknown: str,
+) -> tuple[Ids, bool]:
+    """The ids of the beginning of files, or of a text given itself; and whether that is all."""
+
+    if given is None:
+        pieces = read_for(vocab, texts, encoding)
+    else:
+        in_bytes = vocab.level == "byte"
+        data = given.encode("utf-8", "surrogatepass").decode("latin-1") if in_bytes else given
+        pieces = iter([data])
+    text = ""
+    while len(text) <= length and (piece := next(pieces, "")):
+        text += piece
+    return encode_read(vocab, text[:length], unknown), len(text) <= length
+
+
+def models_to_measure(
+    run: Path | None = None,
+    compare: bool = False,
+    seed: int = 0,
+    *,
+    hidden: int | None = None,
+    layers: int | None = None,
+    cell: Any = None,
+    forget_bias: float | None = None,
+    recurrent_scale: float | None = None,
+) -> dict[str, CharModel]:
+    """By label: the model of a run, or a fresh one; with `compare`, those to compare it with.
+
+    Fresh ones are of the size of the run's and share its vocabulary; else they read bytes.
+    """
+    size = (64 if hidden is None else hidden, 1 if layers is None else layers)
+    models, vocab = {}, Vocab.bytes()
+    if run:
+        models[Path(os.path.realpath(run)).name] = model = load(run)
+        vocab, size = model.vocab, (model.config.hidden, model.config.layers)
+    if compare:
+        return models | models_to_compare(*size, vocab, seed)
+    if run:
+        return models
+    config = ModelConfig(cell or "lstm", *size)
+    scale = 1.0 if recurrent_scale is None else recurrent_scale
+    fresh = fresh_model(config, vocab, seed, forget_bias=forget_bias, recurrent_scale=scale)
+    return {config.cell.upper(): fresh}

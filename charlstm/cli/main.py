@@ -1,0 +1,57 @@
+"""The command line: each command parses its options, makes one library call and prints."""
+
+import sys
+from typing import Any
+
+import click
+
+from charlstm import __version__, kernels
+from charlstm.cli.evaluate import evaluate, score
+from charlstm.cli.info import cache, info
+from charlstm.cli.inspect import inspect
+from charlstm.cli.sample import sample
+from charlstm.cli.train import train
+from charlstm.errors import CharlstmError
+from charlstm.system.terminal import protect_terminal, visible
+
+
+class CommandGroup(click.Group):
+    """Prints what charlstm refuses as one line, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            kernels.require_requested_kernels()
+            return super().invoke(ctx)
+        except CharlstmError as error:
+            message = " ".join(str(error).split())
+        except click.UsageError as error:
+            message = error.format_message()  # which quotes what it was given
+            if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
+                raise
+            raise click.UsageError(visible(message), error.ctx) from None
+        except MemoryError:
+            message = "not enough memory: try a smaller --hidden, --streams or --window"
+        except BrokenPipeError:  # the reader of our output has gone, as `head` does
+            sys.stdout = None  # or Python would flush it at exit
+            ctx.exit(0)
+        except OSError as error:  # that nobody expected: a full disk behind standard output
+            message = f"{error.filename or 'failed'}: {error.strerror or error}"
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            ctx.exit(130)
+        click.echo(f"charlstm: {visible(message)}", err=True)
+        ctx.exit(1)
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="charlstm")
+def main() -> None:
+    """Train character-level language models on your own text, and use them."""
+    protect_terminal()
+
+
+for command in (train, sample, evaluate, score, info, inspect, cache):
+    main.add_command(command)

@@ -1,0 +1,105 @@
+"""What --novelty says of a text, beside the text that the model was trained on."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from charlstm.analysis.novelty import Novelty, Stretch, measure_novelty
+from charlstm.arrays import Ids
+from charlstm.errors import CharlstmError
+from charlstm.runs.progress_display import CorpusDisplay
+from charlstm.runs.texts import training_and_validation_ids
+from charlstm.system.terminal import visible
+from charlstm.text.vocab import line_end
+
+if TYPE_CHECKING:
+    from charlstm.network.model import CharModel
+
+SHOWN = 160  # characters of a stretch
+
+
+class NoveltyReport:
+    """Compares texts with the text that a model was trained on, and tells what they share.
+
+    What cannot be compared is refused at once: there need be no text yet.
+    """
+
+    def __init__(self, run: Path, model: "CharModel") -> None:
+        with closing(CorpusDisplay()) as display:
+            try:
+                self._training, self._held_out = training_and_validation_ids(run, display)
+            except CharlstmError as error:
+                raise CharlstmError(
+                    f"{error}: --novelty needs the run's folder and, unchanged and in its place, "
+                    "the text that the run was trained on"
+                ) from error
+        self._vocab = model.vocab
+        self._line_end = line_end(model.vocab) if model.config.lines else None
+
+    def text(self, texts: Sequence[Ids]) -> str:
+        """The report on texts, ids of the model's vocabulary, for a person to read."""
+        novelty = self._measure(texts)
+        return "\n".join(novelty_lines(novelty, self._vocab.unit, self._text_of))
+
+    def to_dict(self, texts: Sequence[Ids]) -> dict[str, Any]:
+        """The report as a JSON-able dict, with the text of each stretch."""
+        novelty = self._measure(texts)
+        about = novelty.to_dict()
+        for record, stretch in zip(about["stretches"], novelty.stretches, strict=True):
+            record["text"] = self._text_of(stretch)
+        return about
+
+    def _measure(self, texts: Sequence[Ids]) -> Novelty:
+        with closing(CorpusDisplay(self._vocab.unit)) as display:
+            return measure_novelty(
+                texts,
+                self._training,
+                self._held_out,
+                unit=self._vocab.unit,
+                line_end=self._line_end,
+                progress=lambda done, total: display(done, total, "comparing"),
+            )
+
+    def _text_of(self, stretch: Stretch) -> str:
+        return self._vocab.decode(self._training[stretch.place :][: stretch.length])
+
+
+def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:
+    """A table of what texts share with the training text; then the longest stretches.
+
+    text_of: the text of a stretch.
+    """
+    own, others = novelty.texts, novelty.held_out
+    columns = [("this text", own)]
+    if others is not None:
+        columns.append(("held-out text", others))
+    yield _row("shared with the training text", (name for name, _ in columns))
+    yield _row(f"  longest stretch, {unit}s", (f"{f.longest:,}" for _, f in columns))
+    for n in own.shares:
+        yield _row(f"  in stretches of {n} or more", (f"{f.shares[n]:.1%}" for _, f in columns))
+    if own.lines is not None:
+        yield _row("  known whole lines", (f"{f.known_lines:,} of {f.lines:,}" for _, f in columns))
+    if others is None:
+        yield "(there is no held-out text to compare with)"
+    else:
+        lengths = [f"{length:,}" for length in novelty.longest_of_pieces]
+        size = others.symbols // len(lengths)
+        of = "its longest" if len(lengths) == 1 else "their longest, the median of which is above:"
+        pieces = "1 piece" if len(lengths) == 1 else f"{len(lengths)} pieces"
+        yield f"(held-out text: {pieces} of {size:,} {unit}s; {of} {' '.join(lengths)})"
+    for stretch in novelty.stretches:
+        which = f" of text {stretch.number + 1}" if novelty.count > 1 else ""
+        yield (
+            f"{stretch.length:,} {unit}s at {stretch.start:,}{which}, in the training text at "
+            f'{stretch.place:,}: "{_shortened(visible(text_of(stretch)))}"'
+        )
+
+
+def _row(name: str, values: Iterable[str]) -> str:
+    return f"{name:34}" + "".join(f"{value:>16}" for value in values)
+
+
+def _shortened(text: str) -> str:
+    """The text, or its beginning and its end."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 2 :]}"

@@ -1,0 +1,72 @@
+"""Options that commands share, and options made from the knobs of a record."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlstm.config import AUTO, Knob, Record, knobs_of
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+run_option = click.option(
+    "-r", "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: newest]"
+)
+unknown_option = click.option(
+    "--unknown",
+    type=click.Choice(["error", "skip", "replace"]),
+    default="error",
+    show_default=True,
+    help="Treatment of characters that the model does not know: refuse the text, leave them out, "
+    "or take the nearest known character, else a space.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+encoding_option = click.option(
+    "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
+)
+novelty_option = click.option(
+    "--novelty",
+    is_flag=True,
+    help="Report afterwards how much of the text (without the prime) also stands in the training "
+    "text, beside the same figures for held-out text, and the longest such stretches.",
+)
+
+
+def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = "") -> Decorator:
+    """Add an option for each knob of a record, or for those named, to a command.
+
+    An option that is not given has the value None. The prefix stands before the option's name.
+    """
+    knobs = knobs_of(record)
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(list(names or knobs)):  # help shows decorators in their order
+            command = _option_of(knobs[name], prefix)(command)
+        return command
+
+    return decorate
+
+
+def _option_of(knob: Knob, prefix: str) -> Decorator:
+    """The command-line option of a knob."""
+    flag = f"--{prefix}{knob.name}".replace("_", "-")
+    default = knob.default_in_words
+    help_text = knob.facts.help + (f"  [default: {default}]" if default else "")
+    if bool in knob.types:
+        off = flag.replace("--", "--no-", 1)
+        return click.option(f"{flag}/{off}", default=None, help=help_text)
+    return click.option(
+        flag, type=_type_of(knob), multiple=tuple in knob.types, default=None, help=help_text
+    )
+
+
+def _type_of(knob: Knob) -> "click.ParamType[Any]":
+    """The type of a knob's values on the command line."""
+    if knob.choices:
+        automatic = (AUTO,) if knob.default == AUTO else ()
+        return click.Choice([*automatic, *knob.choices])
+    if tuple in knob.types:
+        return click.Path()
+    return click.FLOAT if float in knob.types else click.INT if int in knob.types else click.STRING

@@ -1,0 +1,237 @@
+"""A knob: one field of a record of settings, whose facts are all written where it is declared.
+
+    hidden: int = knob(128, "Units of each layer.", within="[1, 16384]", rule="by the text's size")
+
+Its name and type come from the field. Its help text, range and default are the arguments of `knob`.
+The checks of the library, the options of the command line and the table of all options follow from
+these, so that none of them can disagree.
+"""
+
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import NoneType
+from typing import Any, Literal, TypeVar
+
+from charlstm.errors import CharlstmError
+
+# The value of a knob that is chosen for the user. It has the type Any, as any knob may hold it.
+AUTO: Any = "auto"
+
+# Bounds of a knob that names none. Whole numbers beyond 2^53 are not exact in JSON, and floats
+# below 1e300 leave room to calculate with.
+LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
+
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval of numbers in the notation of mathematics, such as "[0, 1)" or "(0, inf)"."""
+
+    text: str
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lower and the upper bound."""
+        low, high = self.text[1:-1].split(",")
+        return float(low), float(high)
+
+    def __contains__(self, value: float) -> bool:
+        low, high = self.bounds
+        above = value > low if self.text[0] == "(" else value >= low
+        below = value < high if self.text[-1] == ")" else value <= high
+        return above and below
+
+    def __str__(self) -> str:
+        """The interval in words, such as "0 or more and below 1"."""
+        low, high = (
+            f"{bound:,.0f}" if bound < 1e15 and bound % 1 == 0 else f"{bound:g}"
+            for bound in self.bounds
+        )
+        if self.text[0] == "[" and self.text[-1] == "]":
+            return f"{low} to {high}"
+        lower = f"above {low}" if self.text[0] == "(" else f"{low} or more"
+        if math.isinf(self.bounds[1]):
+            return lower
+        return f"{lower} and {'below' if self.text[-1] == ')' else 'at most'} {high}"
+
+
+@dataclass(frozen=True)
+class KnobFacts:
+    """The facts of a knob beside its name, type and default: see `knob`."""
+
+    help: str
+    within: Interval | None
+    also: tuple[Any, ...]
+    train: Any
+    rule: str
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    within: str | None = None,
+    also: tuple[Any, ...] = (),
+    train: Any = _UNSET,
+    rule: str = "",
+) -> Any:
+    """Declare a field of a Record.
+
+    default: the value that a record has where none is given.
+    help: one or more sentences for the command line and the table of options.
+    within: the interval that numbers must lie in, such as "[0, 1)".
+    also: values outside of the interval that are allowed too.
+    train: the default of `charlstm train`, where that is another constant.
+    rule: how `charlstm train` chooses the value, where it depends on the text or on the time.
+    """
+    facts = KnobFacts(help, Interval(within) if within else None, also, train, rule)
+    return field(default=default, metadata={"knob": facts})
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A field of a record with all that is known of it."""
+
+    name: str
+    types: tuple[type, ...]  # of its values; empty where there are choices
+    choices: tuple[str, ...]  # the only values of a knob of choices
+    default: Any
+    facts: KnobFacts
+
+    @property
+    def train_default(self) -> Any:
+        """The default of `charlstm train`: a value, or AUTO where a rule chooses."""
+        if self.facts.rule:
+            return AUTO
+        return self.default if self.facts.train is _UNSET else self.facts.train
+
+    @property
+    def default_in_words(self) -> str:
+        """The default of `charlstm train`, or the rule that chooses; "" where there is none."""
+        value = self.train_default
+        if self.facts.rule or value in (None, ()):
+            return self.facts.rule
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    def check(self, value: Any) -> None:
+        """Raise CharlstmError for a value of another type or outside of the range."""
+        if value == AUTO:
+            return
+        if self.choices:
+            if value not in self.choices:
+                automatic = (AUTO,) if self.default == AUTO else ()
+                names = ", ".join((*automatic, *self.choices))
+                raise CharlstmError(f"{self.name} must be one of {names}, not {value!r:.60}")
+            return
+        allowed = (*self.types, int) if float in self.types else self.types
+        if isinstance(value, bool) != (bool in self.types) or not isinstance(value, allowed):
+            names = " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
+            raise CharlstmError(f"{self.name} must be {names}, not {value!r:.60}")
+        if isinstance(value, int | float) and value not in self.facts.also:
+            self._check_range(value)
+
+    def _check_range(self, value: float) -> None:
+        if not math.isfinite(value):
+            raise CharlstmError(f"{self.name} must be a finite number, not {value!r:.60}")
+        within = self.facts.within
+        if within is not None and value not in within:
+            also = "".join(f"{other}, or " for other in self.facts.also)
+            raise CharlstmError(f"{self.name} must be {also}{within}, not {value!r:.60}")
+        largest = LARGEST_REAL if isinstance(value, float) else LARGEST_INTEGER
+        bounded = within is not None and math.isfinite(within.bounds[1])
+        if not bounded and abs(value) > largest:
+            raise CharlstmError(f"{self.name} must be {largest:.3g} at most, not {value!r:.60}")
+
+
+def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
+    """The knobs of a record by their names, in the order of declaration."""
+    if record in _KNOBS:
+        return _KNOBS[record]
+    annotations = typing.get_type_hints(record)
+    found = _KNOBS[record] = {}
+    for each in fields(record):
+        annotation = annotations[each.name]
+        choices: tuple[str, ...] = ()
+        types = typing.get_args(annotation) or (annotation,)
+        if typing.get_origin(annotation) is Literal:
+            choices, types = typing.get_args(annotation), ()
+        elif typing.get_origin(annotation) is tuple:
+            types = (tuple,)
+        found[each.name] = Knob(each.name, types, choices, each.default, each.metadata["knob"])
+    return found
+
+
+_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # of each record that was asked for
+
+Self = TypeVar("Self", bound="Record")
+
+
+@dataclass(frozen=True)
+class Record:
+    """Settings with names, checked as they are made: the base of all records of knobs."""
+
+    def __post_init__(self) -> None:
+        for name, one in knobs_of(type(self)).items():
+            one.check(getattr(self, name))
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Raise CharlstmError for values that contradict each other."""
+
+    @classmethod
+    def asked(cls: type[Self], given: Mapping[str, Any]) -> Self:
+        """The record of the values given, with AUTO for all others."""
+        return cls(**{**dict.fromkeys(knobs_of(cls), AUTO), **given})
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values other than AUTO, by name."""
+        values = {name: getattr(self, name) for name in knobs_of(type(self))}
+        return {name: value for name, value in values.items() if value != AUTO}
+
+    def completed(self: Self, chosen: Mapping[str, Any]) -> Self:
+        """The record with each AUTO replaced by the value chosen, or else by the default."""
+        defaults = {name: one.default for name, one in knobs_of(type(self)).items()}
+        return replace(self, **{**defaults, **chosen, **self.given})
+
+    def require_chosen(self, *may_be_open: str) -> None:
+        """Raise CharlstmError where a knob holds AUTO still, other than those named."""
+        for name in knobs_of(type(self)):
+            if getattr(self, name) == AUTO and name not in may_be_open:
+                raise CharlstmError(
+                    f"{name} is {AUTO}, which charlstm.train replaces: give a value here"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls: type[Self], data: object) -> Self:
+        """Rebuild a record that to_dict wrote; CharlstmError for anything else.
+
+        A knob that is missing has its default, so that a new knob needs no new file format.
+        """
+        if not isinstance(data, Mapping):
+            raise CharlstmError(f"a {cls.__name__} must be an object, not {type(data).__name__}")
+        names = knobs_of(cls)
+        if unknown := sorted(str(name) for name in data if name not in names):
+            raise CharlstmError(f"unknown field {unknown[0]!r} in a {cls.__name__}")
+        lists_as_tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**lists_as_tuples)
+
+
+def split_by_record(given: Mapping[str, Any], *records: type[Record]) -> list[dict[str, Any]]:
+    """The values given, each with the record that has a knob of its name, in the records' order.
+
+    Raises CharlstmError for a name that no record has.
+    """
+    parts = [{n: v for n, v in given.items() if n in knobs_of(record)} for record in records]
+    if unknown := sorted(set(given).difference(*parts)):
+        raise CharlstmError(f"unknown option {unknown[0]!r}")
+    return parts

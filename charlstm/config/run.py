@@ -1,0 +1,34 @@
+"""RunConfig: everything that a run can be asked for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from charlstm.config.corpus import CorpusConfig
+from charlstm.config.knobs import split_by_record
+from charlstm.config.model import ModelConfig
+from charlstm.config.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The settings of a run: its text, its model and its training."""
+
+    corpus: CorpusConfig
+    model: ModelConfig
+    train: TrainConfig
+
+    @classmethod
+    def asked(cls, given: Mapping[str, Any]) -> "RunConfig":
+        """The settings given by name, with AUTO for all others; None counts as not given.
+
+        Raises CharlstmError for a name that no record has, and for a value out of its range.
+        """
+        known = {name: value for name, value in given.items() if value is not None}
+        corpus, model, train = split_by_record(known, CorpusConfig, ModelConfig, TrainConfig)
+        return cls(CorpusConfig.asked(corpus), ModelConfig.asked(model), TrainConfig.asked(train))
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values other than AUTO, by name."""
+        return self.corpus.given | self.model.given | self.train.given

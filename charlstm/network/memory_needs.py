@@ -1,0 +1,33 @@
+"""Bytes of memory that a model and its activations take."""
+
+import math
+
+from charlstm.config import ModelConfig
+from charlstm.network.layers import layer_of
+from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
+from charlstm.system.memory import require_memory
+
+
+def require_memory_for(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
+    """Refuse a model if this number of copies of its parameters cannot fit into memory."""
+    require_memory(
+        bytes_of_weights(shapes, model, copies),
+        f"a model of {model.layers} x {model.hidden} units",
+        "take smaller --hidden, --layers or --ngram-slots",
+    )
+
+
+def activation_bytes(model: ModelConfig, V: int) -> int:
+    """Bytes of activations and log-probabilities that a forward pass stores per stream and step."""
+    stored = model.layers * layer_of(model).STORED_PER_UNIT * model.hidden
+    return (V + stored) * _bytes_each(model)
+
+
+def bytes_of_weights(shapes: Shapes, model: ModelConfig, copies: int) -> int:
+    """Bytes of several copies of the flat vector and of the one table that they share."""
+    numbers = copies * dense_size(shapes) + math.prod(shapes.get(NGRAM_TABLE, (0,)))
+    return numbers * _bytes_each(model)
+
+
+def _bytes_each(model: ModelConfig) -> int:
+    return 8 if model.dtype == "float64" else 4

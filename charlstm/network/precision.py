@@ -1,0 +1,40 @@
+"""The precision of training: what "auto" stands for, what a model refuses, and why it is so."""
+
+from typing import Literal, get_args
+
+from charlstm import kernels
+from charlstm.config import AUTO, ModelConfig, Precision
+from charlstm.errors import CharlstmError
+
+
+def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfloat16"]:
+    """What the operands of matrix products are rounded to: bfloat16, or float32 for not at all.
+
+    auto takes bfloat16 where it is much faster: for an LSTM, on a processor with AMX.
+    Raises CharlstmError for bfloat16 with a model of float64, which has more places than it keeps.
+    """
+    if asked not in (AUTO, *get_args(Precision)):
+        names = ", ".join((AUTO, *get_args(Precision)))
+        raise CharlstmError(f"precision must be one of {names}, not {asked!r}")
+    if asked == "bfloat16" and model.dtype != "float32":
+        raise CharlstmError(f"precision bfloat16 is for models of float32, not of {model.dtype}")
+    pays = kernels.fast_bfloat16() and model.cell == "lstm" and model.dtype == "float32"
+    if asked == "bfloat16" or (asked == AUTO and pays):
+        return "bfloat16"
+    return "float32"
+
+
+def explain_precision(asked: str, model: ModelConfig) -> str:
+    """The precision that such a model trains in here, and why, in a few words."""
+    if model.dtype != "float32":
+        return model.dtype
+    taken, automatic = resolve_precision(asked, model), resolve_precision(AUTO, model)
+    if taken != automatic:
+        return f"{taken} (chosen; auto would take {automatic} here)"
+    if taken == "bfloat16":
+        return "bfloat16 (fast with AMX)"
+    if kernels.fast_bfloat16():
+        return "float32 (bfloat16 pays for LSTMs only)"
+    if model.cell == "lstm" and kernels.multiplies_bfloat16():
+        return "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
+    return "float32 (bfloat16 pays with AMX only)"

@@ -1,0 +1,32 @@
+"""Named random generators: one for each purpose, all from one seed, each with a state to save."""
+
+from typing import Any, Literal
+
+import numpy as np
+
+from charlstm.errors import CharlstmError
+
+Purpose = Literal["weights", "batches", "dropout", "sample"]
+_SPAWN_KEYS: dict[Purpose, int] = {"weights": 0, "batches": 1, "dropout": 2, "sample": 3}
+
+
+def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
+    """A generator of its own for `purpose`; equal seeds give equal draws, None a new seed."""
+    try:
+        sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
+    except (TypeError, ValueError):
+        raise CharlstmError(f"seed must be a whole number of 0 or more, not {seed!r}") from None
+    return np.random.Generator(np.random.PCG64(sequence))
+
+
+def generator_to_dict(rng: np.random.Generator) -> dict[str, Any]:
+    """The state of a generator, for JSON."""
+    return dict(rng.bit_generator.state)
+
+
+def load_generator(rng: np.random.Generator, saved: Any) -> None:
+    """Let a generator go on from a state that generator_to_dict gave."""
+    try:
+        rng.bit_generator.state = saved
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise CharlstmError(f"not the state of a random generator: {error}") from None

@@ -1,0 +1,66 @@
+"""The losses of the training steps since the last evaluation, in bounded memory."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from charlstm.errors import CharlstmError
+from charlstm.untrusted import integer, real_value
+
+RECENT_STEPS = 20  # steps
+
+
+class LossHistory:
+    """Counts and sums of them, in nats a character; the newest themselves.
+
+    count: of the steps since the last evaluation. recent: the last RECENT of them at most.
+    """
+
+    def __init__(self) -> None:
+        self.count, self._sum = 0, 0.0
+        self._unlogged, self._unlogged_sum = 0, 0.0
+        self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
+
+    def add(self, loss: float) -> None:
+        """Count the loss of the newest step."""
+        self.count += 1
+        self._sum += loss
+        self._unlogged += 1
+        self._unlogged_sum += loss
+        self.recent.append(loss)
+
+    @property
+    def mean(self) -> float:
+        """Over all steps since the last evaluation."""
+        return self._sum / self.count
+
+    def log(self) -> float:
+        """The mean over the steps since this was last asked."""
+        mean = self._unlogged_sum / self._unlogged
+        self._unlogged, self._unlogged_sum = 0, 0.0
+        return mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """The losses, for JSON."""
+        return {
+            "count": self.count,
+            "sum": self._sum,
+            "unlogged": self._unlogged,
+            "unlogged_sum": self._unlogged_sum,
+            "recent": list(self.recent),
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> "LossHistory":
+        """The losses that to_dict gave; CharlstmError for anything else."""
+        losses = cls()
+        losses.count = integer(saved, "count")
+        losses._sum = real_value("sum", saved["sum"])
+        losses._unlogged = integer(saved, "unlogged", most=losses.count)
+        losses._unlogged_sum = real_value("unlogged_sum", saved["unlogged_sum"])
+        losses.recent.extend(real_value("recent", loss) for loss in saved["recent"])
+        if not len(losses.recent) == len(saved["recent"]) == min(losses.count, RECENT_STEPS):
+            raise CharlstmError(
+                f"recent must be the last {RECENT_STEPS} losses of {losses.count:,}"
+            )
+        return losses

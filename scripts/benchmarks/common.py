@@ -1,0 +1,257 @@
+"""Code that the benchmarks share: training shapes, the machine, texts, stored results, tables."""
+
+import csv
+import json
+import platform
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+from tabulate import tabulate
+from threadpoolctl import threadpool_limits
+
+from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, Vocab, kernels
+from charlstm.config import CorpusConfig, Precision, RunConfig
+from charlstm.runs.checkpoint import load_checkpoint
+from charlstm.runs.folder import LAST
+from charlstm.runs.start import begin_run
+from charlstm.system.threads import available_cores
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT_FOLDERS = (ROOT / "corpora", ROOT / "data", ROOT.parent / "shared/data")
+# The files that a result depends on: a change of any other one is no other commit.
+CODE = ("charlstm", "setup.py", "scripts/benchmarks/*.py")
+
+SYMBOLS = 65  # distinct characters of tiny Shakespeare
+VOCAB = Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS)))
+IDS = np.random.default_rng(0).integers(SYMBOLS, size=960_000, dtype=np.uint8)
+SGEMM_SIZES = (2048, 2560, 3072)
+SETTLE_SECONDS = 0.05  # idle threads of BLAS spin for up to about 30 ms
+
+
+# -- training shapes ------------------------------------------------------------------------
+
+
+class Shape(NamedTuple):
+    """The sizes of a model and of a training step.
+
+    Operations are those of matrix products alone, two for each multiply-add.
+    """
+
+    layers: int
+    hidden: int
+    batch_size: int
+    seq_length: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.layers}×{self.hidden}, batch size {self.batch_size}, "
+            f"sequence length {self.seq_length}"
+        )
+
+    @property
+    def characters(self) -> int:
+        """Characters that a step learns from."""
+        return self.batch_size * self.seq_length
+
+    @property
+    def recurrence_operations(self) -> int:
+        """Operations of h Wh in all layers."""
+        return 2 * self.characters * self.layers * self.hidden * 4 * self.hidden
+
+    @property
+    def projection_operations(self) -> int:
+        """Operations of x Wx in all layers but the first, which gathers rows instead."""
+        return 2 * self.characters * (self.layers - 1) * self.hidden * 4 * self.hidden
+
+    @property
+    def head_operations(self) -> int:
+        """Operations of the output layer."""
+        return 2 * self.characters * self.hidden * SYMBOLS
+
+    @property
+    def step_operations(self) -> int:
+        """Operations of a training step.
+
+        The backward pass computes a gradient for both factors of each product, which costs as
+        much as the product each time.
+        """
+        return 3 * (self.recurrence_operations + self.projection_operations + self.head_operations)
+
+
+def make_trainer(shape: Shape, precision: Precision = "float32") -> Trainer:
+    """The trainer of a fresh model, by Adam, on random characters."""
+    model = CharModel(ModelConfig(hidden=shape.hidden, layers=shape.layers), VOCAB)
+    config = TrainConfig(
+        batch_size=shape.batch_size, seq_length=shape.seq_length, precision=precision
+    )
+    return Trainer(model, IDS, config)
+
+
+# -- the machine ----------------------------------------------------------------------------
+
+
+def machine() -> dict[str, str | int]:
+    """The processor, kernels and NumPy that figures are measured with."""
+    return {
+        "cpu": cpu_name(),
+        "cores": available_cores(),
+        "kernels": kernels.DESCRIPTION,
+        "numpy": np.__version__,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def sgemm_gflops() -> float:
+    """The largest rate of square float32 products in NumPy on all cores, in GFLOP/s."""
+    times = []
+    with threadpool_limits(available_cores(), user_api="blas"):
+        for n in SGEMM_SIZES * 2:
+            a = np.random.default_rng(0).random((n, n), np.float32)
+            out = a @ a  # touches the memory of the result before the clock starts
+            start = time.perf_counter()
+            np.matmul(a, a, out=out)
+            times.append((time.perf_counter() - start) / (2 * n**3))
+    time.sleep(SETTLE_SECONDS)
+    return 1e-9 / min(times)
+
+
+# -- texts ----------------------------------------------------------------------------------
+
+
+def find_text(name: str) -> Path:
+    """The path of a text file that lies in the checkout, in its data/ or in ../shared/data/.
+
+    Exits with a line that says how to get the text where it is missing.
+    """
+    for folder in TEXT_FOLDERS:
+        if (folder / name).exists():
+            return folder / name
+    sys.exit(
+        f"{name} is neither in data/ nor in ../shared/data/: get it with "
+        f".venv/bin/python scripts/corpora/download.py {Path(name).stem}"
+    )
+
+
+# -- stored results -------------------------------------------------------------------------
+
+
+class Origin(NamedTuple):
+    """The kernels, the machine and the code that a result was measured with.
+
+    Of stale results, measured before all of this was stored, the machine is "" and the commit
+    begins with "stale".
+    """
+
+    kernels: str
+    cpu: str
+    cores: str
+    commit: str  # the last one that changed CODE, with "+" where files have changed since
+
+    HEADINGS = ("kernels", "machine", "commit")
+
+    @property
+    def cells(self) -> list[str]:
+        """The cells of a table below HEADINGS."""
+        machine = f"{self.cpu}, {self.cores} cores" if self.cpu else "not recorded"
+        return [self.kernels, machine, self.commit]
+
+
+def this_origin() -> Origin:
+    """The origin of results that this process measures."""
+    return Origin(kernels.DESCRIPTION, cpu_name(), str(available_cores()), code_commit())
+
+
+def code_commit() -> str:
+    """The last commit that changed CODE, with "+" where CODE differs from it; else "unknown".
+
+    A commit of results or of documents does not change the code, so that a sweep goes on after it.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments, "--", *CODE]
+        return subprocess.check_output(command, cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
+
+    try:
+        last = git("log", "-1", "--abbrev=7", "--format=%h").strip()
+        changed = git("status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):  # no git, or no checkout
+        return "unknown"
+    return f"{last}{'+' if changed else ''}" if last else "unknown"
+
+
+def resolved_settings(path: Path, options: Mapping[str, Any]) -> str:
+    """The settings with which charlstm.train would train on a text, as stored_settings gives them.
+
+    options: those of charlstm.train. With `minutes` the settings depend on the machine's speed at
+    the moment, and two calls may differ.
+    """
+    asked = RunConfig.asked({**options, "paths": (str(path),)})
+    with TemporaryDirectory() as folder:
+        run = begin_run(Path(folder), asked, None, time.monotonic(), None)
+        run.trainer.close()
+    return _settings_in_json(run.trainer.model.config, run.trainer.config, run.text)
+
+
+def stored_settings(run: Path) -> str:
+    """The settings in the checkpoint of a run's folder that differ from the library's defaults.
+
+    They are one JSON object; the paths of the text are left out.
+    """
+    saved = load_checkpoint(run / LAST)
+    train = TrainConfig.from_dict(saved.training["config"])
+    return _settings_in_json(
+        saved.model.config, train, CorpusConfig.from_dict(saved.training["corpus"])
+    )
+
+
+def _settings_in_json(model: ModelConfig, train: TrainConfig, text: CorpusConfig) -> str:
+    settings = {}
+    for config in (model, train, text):
+        defaults = type(config)().to_dict()
+        settings |= {n: value for n, value in config.to_dict().items() if value != defaults[n]}
+    del settings["paths"]
+    return json.dumps(settings, sort_keys=True)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a file of results, tab-separated below their names; [] where there is no file.
+
+    Exits with a line where the file has other columns.
+    """
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        if list(reader.fieldnames or ()) != list(columns):
+            sys.exit(f"{path} has other columns than {', '.join(columns)}: give another --table")
+        return list(reader)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a file of results, which is made when it is missing."""
+    is_new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n",
+                                quoting=csv.QUOTE_NONE, quotechar=None)  # fmt: skip
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of texts, with all columns but the first aligned to the right."""
+    aligned = ("left", *["right"] * (len(headings) - 1)) if rows else None
+    return tabulate(rows, headings, "pipe", disable_numparse=True, colalign=aligned)

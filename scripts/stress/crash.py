@@ -1,0 +1,342 @@
+#!/usr/bin/env python3
+"""Interrupts training runs at random moments, resumes them, and compares their results.
+
+    .venv/bin/python scripts/stress/crash.py               200 runs killed with SIGKILL
+    .venv/bin/python scripts/stress/crash.py --with term   SIGTERM instead, sometimes twice
+    .venv/bin/python scripts/stress/crash.py --with full   a full disk instead, for a while
+    .venv/bin/python scripts/stress/crash.py --runs 6      fewer runs
+
+200 runs take about 15 minutes on two cores. Half of them use the native kernels, half NumPy's. Each
+run is interrupted one to three times and resumed until it is finished. Every third interruption
+comes while a checkpoint is being written, as its temporary file shows. After each interruption the
+checkpoints must be readable. At the end, their arrays and the losses in metrics.jsonl must equal
+those of a run that was never interrupted, byte for byte.
+
+The full disk is a small file system in memory. Where none can be mounted, a limit on the size of
+files stands in for it. Exits with 1 if a run failed.
+"""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+try:
+    from safetensors.numpy import load_file
+    from tabulate import tabulate
+    from tqdm import tqdm
+
+    from charlstm import CharlstmError
+    from charlstm.runs.checkpoint import load_checkpoint
+except ImportError as error:
+    sys.exit(f"{error}: run ./scripts/setup test, then .venv/bin/python scripts/stress/crash.py")
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = 200
+KERNELS = ("native", "numpy")
+CHECKPOINTS = ("best.safetensors", "last.safetensors")
+# Settings with much state to restore: dropout of outputs and weights, averaged weights, streams
+# that are cut anew in each pass and reset at random, a rate that changes at each step, two workers.
+OPTIONS = (
+    "--hidden 64 --layers 2 --batch-size 12 --seq-length 16 --steps 30 --eval-every 3 "
+    "--dropout 0.2 --weight-dropout 0.1 --average 0.9 --reset 0.05 --schedule cosine --warmup 4 "
+    "--lr 0.01 --workers 2 --seed 7"
+)
+TEXT_CHARACTERS = 8_000
+DISK_SIZE = "24m"  # of the file system in memory
+MAX_FILE_BYTES = 4_096  # the limit that stands in for a full disk
+Interrupt = Callable[[subprocess.Popen, random.Random], None]
+
+
+class FailedError(Exception):
+    """Raised for a run that failed, or whose results differ from an uninterrupted run."""
+
+
+# -- processes ------------------------------------------------------------------------------------
+
+
+def start(folder: Path, text: Path, kernels: str, cache: Path) -> subprocess.Popen:
+    """Start a process that begins the run of a folder, or resumes it."""
+    resumable = (folder / "last.safetensors").exists()
+    arguments = ["--resume"] if resumable else [str(text), *OPTIONS.split()]
+    return subprocess.Popen(
+        [sys.executable, "-m", "charlstm", "train", *arguments, "-r", str(folder), "--quiet"],
+        env=os.environ | {"CHARLSTM_KERNELS": kernels, "CHARLSTM_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def is_saving(folder: Path) -> bool:
+    """Whether the temporary file of a checkpoint lies in the folder."""
+    with suppress(FileNotFoundError):
+        return any(name.endswith(".tmp") for name in os.listdir(folder))  # noqa: PTH208  # fast
+    return False
+
+
+def wait_for_save(process: subprocess.Popen, folder: Path, skipped: int) -> None:
+    """Wait until a save begins, after `skipped` other saves, or until the process ends."""
+    was_saving = False
+    while process.poll() is None:
+        saving = is_saving(folder)
+        if saving and not was_saving:
+            if skipped == 0:
+                return
+            skipped -= 1
+        was_saving = saving
+        time.sleep(1e-4)  # leaves the cores to the run
+
+
+# -- interruptions --------------------------------------------------------------------------------
+
+
+def kill(process: subprocess.Popen, rng: random.Random) -> None:
+    """Send SIGKILL."""
+    process.kill()
+
+
+def terminate(process: subprocess.Popen, rng: random.Random) -> None:
+    """Send SIGTERM, and in one case of four a second one shortly after."""
+    process.terminate()
+    if rng.random() < 0.25:
+        time.sleep(0.02 * rng.random())
+        process.terminate()
+
+
+def fill(disk: Path | None) -> Interrupt:
+    """Return an interruption that fills the disk for a while, or until the process ends.
+
+    disk: the folder of the small file system; None limits the size of the process's files instead.
+    """
+
+    def interrupt(process: subprocess.Popen, rng: random.Random) -> None:
+        until_end = rng.random() < 0.5
+        if disk is None:
+            limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, limits[1]))
+        else:
+            write_until_full(disk / "filler")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60 if until_end else 0.3 * rng.random())
+        if disk is not None:
+            (disk / "filler").unlink()
+        elif process.poll() is None:
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
+
+    return interrupt
+
+
+def write_until_full(path: Path) -> None:
+    """Write a file until its disk has less than 512 bytes left."""
+    size = 1 << 20
+    with path.open("wb", buffering=0) as file:
+        while size >= 512:
+            try:
+                file.write(bytes(size))
+            except OSError:
+                size //= 2
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """Mount a small file system in memory at `folder`; None where that is not possible."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    try:
+        yield folder if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def ended_as_expected(code: int, errors: str, interruption: str) -> bool:
+    """Whether an interrupted process ended with a fitting exit code and one line at most."""
+    lines = errors.count("\n")
+    if interruption == "full":
+        reasons = ("No space left on device", "File too large")
+        refused = code == 1 and lines == 1 and any(reason in errors for reason in reasons)
+        return code == 0 or refused
+    number = {"kill": signal.SIGKILL, "term": signal.SIGTERM}[interruption]
+    # -number: SIGTERM ends a process at once that is still importing
+    return lines <= 1 and code in (0, -number, 128 + number)
+
+
+def require_readable(folder: Path) -> None:
+    """Raise FailedError if a checkpoint of the folder cannot be read."""
+    for name in CHECKPOINTS:
+        if (folder / name).exists():
+            try:
+                load_checkpoint(folder / name)
+            except CharlstmError as error:
+                raise FailedError(f"unreadable: {error}") from None
+
+
+def results_of(folder: Path) -> dict[str, Any]:
+    """The results of a run: the bytes of all arrays by name, and its events without times."""
+    found: dict[str, Any] = {}
+    for name in CHECKPOINTS:
+        arrays = load_file(folder / name)
+        found |= {f"{name} {key}": array.tobytes() for key, array in arrays.items()}
+    events = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    times = ("seconds", "characters_per_second")
+    found["metrics"] = [
+        {key: value for key, value in event.items() if key not in times}
+        for event in events
+        if event["event"] in ("train", "eval")
+    ]
+    return found
+
+
+# -- the campaign ---------------------------------------------------------------------------------
+
+
+class Tally:
+    """Counts of runs and interruptions under one kind of kernels."""
+
+    def __init__(self) -> None:
+        self.runs = self.interruptions = self.during_saves = self.identical = 0
+
+
+class Campaign:
+    """Interrupted runs on one text, compared with an uninterrupted run under the same kernels.
+
+    seed: of the moments of interruption.
+    """
+
+    def __init__(self, root: Path, interruption: str, interrupt: Interrupt, seed: int) -> None:
+        self.root, self.interruption, self.interrupt = root, interruption, interrupt
+        self.rng = random.Random(seed)
+        self.text = root / "text.txt"
+        play = (ROOT / "corpora/play.txt").read_text(encoding="utf-8")
+        self.text.write_text(play[:TEXT_CHARACTERS], encoding="utf-8")
+        self.tallies = {kernels: Tally() for kernels in KERNELS}
+        self.expected: dict[str, dict[str, Any]] = {}  # results of the uninterrupted runs
+        self.seconds: dict[str, float] = {}  # that they took
+        for kernels in KERNELS:
+            folder = root / kernels
+            began = time.monotonic()
+            process = start(folder, self.text, kernels, root / "cache")
+            errors = process.communicate()[1]
+            if process.returncode:
+                sys.exit(f"the uninterrupted run failed: {errors}")
+            self.seconds[kernels] = time.monotonic() - began
+            self.expected[kernels] = results_of(folder)
+
+    def run(self, folder: Path, kernels: str) -> None:
+        """Interrupt and resume one run until it is finished; FailedError if that fails."""
+        tally = self.tallies[kernels]
+        tally.runs += 1
+        for _ in range(self.rng.randint(1, 3)):
+            process = start(folder, self.text, kernels, folder.with_suffix(".cache"))
+            self._interrupt_once(process, folder, kernels)
+            errors = process.communicate()[1]
+            if not ended_as_expected(process.returncode, errors, self.interruption):
+                raise FailedError(f"exit code {process.returncode}: {errors}")
+            require_readable(folder)
+        process = start(folder, self.text, kernels, folder.with_suffix(".cache"))
+        errors = process.communicate()[1]
+        if process.returncode:
+            raise FailedError(f"exit code {process.returncode}: {errors}")
+        self._require_expected_results(folder, kernels)
+        tally.identical += 1
+
+    def _interrupt_once(self, process: subprocess.Popen, folder: Path, kernels: str) -> None:
+        tally = self.tallies[kernels]
+        if sum(t.interruptions for t in self.tallies.values()) % 3 == 0:
+            wait_for_save(process, folder, self.rng.randrange(4))
+        else:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(self.rng.uniform(0.1, 0.9) * self.seconds[kernels])
+        if process.poll() is not None:
+            return
+        during_save = is_saving(folder)
+        self.interrupt(process, self.rng)
+        if self.interruption == "kill":  # the dead process leaves its temporary file behind
+            process.wait()
+            during_save = is_saving(folder)
+        tally.interruptions += 1
+        tally.during_saves += during_save
+
+    def _require_expected_results(self, folder: Path, kernels: str) -> None:
+        found, expected = results_of(folder), self.expected[kernels]
+        if differing := [key for key in expected if found.get(key) != expected[key]]:
+            raise FailedError(f"differs in {', '.join(differing)}")
+        known = {*CHECKPOINTS, "metrics.jsonl"}
+        if left_behind := sorted({path.name for path in folder.iterdir()} - known):
+            raise FailedError(f"left behind: {', '.join(left_behind)}")
+
+    def table(self) -> str:
+        """The tallies as a Markdown table."""
+        headings = ("kernels", "runs", "interruptions", "during a save", "identical results")
+        rows = [
+            [kernels, tally.runs, tally.interruptions, tally.during_saves, tally.identical]
+            for kernels, tally in self.tallies.items()
+        ]
+        return tabulate(rows, headings, tablefmt="pipe", intfmt=",")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 1 if a run failed."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"[default: {RUNS}]")
+    parser.add_argument(
+        "--with",
+        dest="interruption",
+        choices=("kill", "term", "full"),
+        default="kill",
+        help="kind of interruption  [default: kill]",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the moments of interruption  [default: 0]"
+    )
+    options = parser.parse_args(arguments)
+    if options.runs < 1:
+        parser.error("--runs must be 1 or more")
+    failures, began = [], time.monotonic()
+    with ExitStack() as resources:
+        temporary = resources.enter_context(TemporaryDirectory())
+        disk = None
+        if options.interruption == "full":
+            disk = resources.enter_context(small_disk(Path(temporary) / "disk"))
+        interrupt = {"kill": kill, "term": terminate, "full": fill(disk)}[options.interruption]
+        campaign = Campaign(Path(temporary), options.interruption, interrupt, options.seed)
+        folders = disk or Path(temporary) / "runs"
+        folders.mkdir(exist_ok=True)
+        for n in tqdm(range(options.runs), unit="run", dynamic_ncols=True):
+            folder, kernels = folders / f"run-{n}", KERNELS[n % len(KERNELS)]
+            try:
+                campaign.run(folder, kernels)
+            except FailedError as failure:
+                failures.append(f"run {n}, {kernels}: {failure}")
+            for used in (folder, folder.with_suffix(".cache")):
+                subprocess.run(["rm", "-rf", str(used)], check=True)
+    cause = {"kill": "SIGKILL", "term": "SIGTERM", "full": "a full disk"}[options.interruption]
+    if options.interruption == "full" and disk is None:
+        cause = "a limit on the size of files"
+    print(f"{options.runs} runs with {cause}, {time.monotonic() - began:.0f} s\n")
+    print(campaign.table())
+    for failure in failures:
+        print(failure)
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Damages checkpoints in many ways and checks that each is read unchanged or refused.
+
+    .venv/bin/python scripts/stress/damaged_checkpoints.py                  20,000 files
+    .venv/bin/python scripts/stress/damaged_checkpoints.py --count 500      fewer
+    .venv/bin/python scripts/stress/damaged_checkpoints.py --only training  one kind of damage
+
+The files are made from the best and the last checkpoint of a small run. They are read in a process
+of their own, which measures time and memory. If that process dies, the file that it was reading
+counts as wrong and a new process continues. Some kinds of damage put a correct checksum on the
+damaged file, as an attacker would. Files with a damaged training state are also resumed from, for
+two steps. One file in ten is also shown by `charlstm info`.
+
+Exits with 1 if a file was read as something else, ended the process, took more than 200 MB of
+memory above its own size, or more than one second of processor time.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+try:
+    from checkpoint_damage import KINDS, MAY_BE_VALID, Damage, Original, parse, training
+    from tabulate import tabulate
+
+    import charlstm
+    from charlstm.config import RunConfig
+    from charlstm.runs.checkpoint import FORMAT, Checkpoint, load_checkpoint
+    from charlstm.runs.folder import BEST, LAST, describe
+    from charlstm.runs.safetensors_reader import NO_CHECKSUM
+    from charlstm.runs.start import resume_run
+except ImportError as error:
+    sys.exit(
+        f"{error}: run ./scripts/setup test, "
+        "then .venv/bin/python scripts/stress/damaged_checkpoints.py"
+    )
+
+COUNT = 20_000  # files
+MAX_MEGABYTES, MAX_SECONDS = 200, 1.0  # for reading one file
+MAX_MESSAGE = 5_000  # characters of a refusal
+RESUMED_STEPS = 2
+TEXT = "It was the best of times, it was the worst of times,\nit was the age of wisdom. " * 40
+RUN: dict[str, Any] = {
+    "hidden": 6, "layers": 2, "batch_size": 4, "seq_length": 8, "steps": 20, "eval_every": 10,
+    "average": 0.9, "dropout": 0.1, "weight_dropout": 0.1, "schedule": "plateau", "workers": 1,
+}  # fmt: skip
+
+
+class Result(NamedTuple):
+    """The outcome of reading one damaged file."""
+
+    outcome: str  # "equal", "refused", or a description of the failure
+    seconds: float  # of processor time
+    megabytes: float  # peak memory of reading, above the size of the file
+
+
+def make_originals(folder: Path) -> list[Original]:
+    """Train a tiny run in `folder` and return its best and its last checkpoint."""
+    text = folder / "text.txt"
+    text.write_text(TEXT, encoding="utf-8")
+    run = charlstm.train(text, folder / "run", **RUN)
+    return [parse(name, (run.path / name).read_bytes()) for name in (BEST, LAST)]
+
+
+# -- reading one file -----------------------------------------------------------------------------
+
+
+def read(path: Path, original: Original, undamaged: Checkpoint, damage: Damage) -> str:
+    """Read a damaged file; return "equal", "refused", or a description of the failure."""
+    try:
+        found = load_checkpoint(path)
+    except charlstm.CharlstmError as error:
+        return judge_message(error)
+    expected = dict(original.metadata)
+    if damage in MAY_BE_VALID:
+        expected = parse(path.name, path.read_bytes()).metadata
+    equal = metadata_of(found) == expected and have_same_arrays(found, undamaged)
+    return "equal" if equal else "read as something else"
+
+
+def metadata_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The metadata that a file with this checkpoint holds."""
+    return {
+        "checksum": NO_CHECKSUM,
+        "format": FORMAT,
+        "model": checkpoint.model.config.to_dict(),
+        "vocab": checkpoint.model.vocab.to_dict(),
+        "summary": checkpoint.summary,
+        "training": checkpoint.training,
+    }
+
+
+def have_same_arrays(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether two checkpoints hold the same arrays, byte for byte."""
+    own, others = ({**c.arrays, **c.model.parameters} for c in (one, other))
+    return own.keys() == others.keys() and all(
+        own[name].tobytes() == others[name].tobytes() for name in own
+    )
+
+
+def judge_message(error: charlstm.CharlstmError) -> str:
+    """Return "refused" for a message of one line, else "unclear"."""
+    message = str(error)
+    return "refused" if 0 < len(message) < MAX_MESSAGE and "\n" not in message else "unclear"
+
+
+def show_and_resume(path: Path, folder: Path, resumes: bool) -> None:
+    """Describe a file as `charlstm info` does and, if asked, resume from it; both may refuse it."""
+    try:
+        json.dumps(describe(path))
+        if resumes:
+            resume(path, folder)
+    except charlstm.CharlstmError as error:
+        assert judge_message(error) == "refused", error
+
+
+class EnoughStepsError(Exception):
+    """Raised by the observer of a run to end it."""
+
+
+def resume(path: Path, folder: Path) -> None:
+    """Train for two steps from a file put into the folder of a run."""
+    shutil.copy(path, folder / LAST)
+    steps = 0
+
+    def observe(event: dict[str, Any]) -> None:
+        nonlocal steps
+        steps += event["event"] == "step"
+        if steps == RESUMED_STEPS:
+            raise EnoughStepsError
+
+    try:
+        run = resume_run(folder, RunConfig.asked({}), time.monotonic(), None)
+        run.observer = observe
+        if run.trainer.total_steps is not None:
+            run.trainer.total_steps += RESUMED_STEPS
+        run.go()
+    except EnoughStepsError:
+        pass
+
+
+# -- the process that reads -----------------------------------------------------------------------
+
+
+def memory() -> tuple[float, float]:
+    """Megabytes of this process: now, and its peak since the counter was last cleared."""
+    text = Path("/proc/self/status").read_text()
+    now, peak = (re.search(rf"{name}:\s+(\d+)", text) for name in ("VmRSS", "VmHWM"))
+    assert now and peak
+    return int(now[1]) / 1000, int(peak[1]) / 1000
+
+
+def clear_peak_memory() -> None:
+    """Reset the peak that `memory` returns."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def work(folder: Path, numbers: range, kinds: list[Damage], seed: int, pipe: Connection) -> None:
+    """Make and read the files with these numbers.
+
+    Sends (number, kind, None) before it reads a file and (number, kind, Result) after.
+    """
+    warnings.simplefilter("ignore")  # numbers of a damaged file may overflow
+    os.environ["CHARLSTM_CACHE"] = str(folder / "cache")
+    originals = {original.name: original for original in make_originals(folder)}
+    undamaged = {name: load_checkpoint(folder / "run" / name) for name in originals}
+    path = folder / "damaged.safetensors"
+    for number in numbers:
+        rng = random.Random(f"{seed} {number}")
+        damage = rng.choices(kinds, [KINDS[kind] for kind in kinds])[0]
+        original = originals[LAST if damage is training else rng.choice((BEST, LAST))]
+        pipe.send((number, damage.__name__, None))
+        path.write_bytes(damage(rng, original))
+        clear_peak_memory()
+        before, began = memory()[0], time.process_time()
+        try:
+            outcome = read(path, original, undamaged[original.name], damage)
+            seconds = time.process_time() - began
+            megabytes = memory()[1] - before - path.stat().st_size / 1e6
+            if damage is training or number % 10 == 0:
+                show_and_resume(path, folder / "run", resumes=damage is training)
+        except Exception:
+            outcome, seconds, megabytes = traceback.format_exc(), 0.0, 0.0
+        pipe.send((number, damage.__name__, Result(outcome, seconds, megabytes)))
+
+
+def results(count: int, kinds: list[Damage], seed: int) -> Iterator[tuple[int, str, Result]]:
+    """Yield the number, the kind of damage and the result of each of `count` files."""
+    context = multiprocessing.get_context("fork")
+    number = 0
+    while number < count:
+        with TemporaryDirectory() as folder:
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (Path(folder), range(number, count), kinds, seed, sender)
+            process = context.Process(target=work, args=arguments)
+            process.start()
+            sender.close()
+            kind = "before the first file"
+            try:
+                while number < count:
+                    number, kind, result = receiver.recv()
+                    if result is not None:
+                        yield number, kind, result
+                        number += 1
+            except EOFError:
+                process.join()
+                yield number, kind, Result(f"the process died: {process.exitcode}", 0.0, 0.0)
+                number += 1
+            process.join()
+
+
+# -- the report -----------------------------------------------------------------------------------
+
+
+def summarise(found: list[tuple[int, str, Result]]) -> tuple[str, bool]:
+    """Return a table with a row for each kind of damage, and whether every bound was kept."""
+    rows: list[list[Any]] = []
+    names = [kind.__name__ for kind in KINDS]
+    for name in (*(name for name in names if any(name == kind for _, kind, _ in found)), "all"):
+        own = [result for _, kind, result in found if name in (kind, "all")]
+        outcomes = Counter(result.outcome for result in own)
+        equal, refused = outcomes["equal"], outcomes["refused"]
+        wrong = len(own) - equal - refused
+        slowest = max(result.seconds for result in own)
+        largest = max(0.0, *(result.megabytes for result in own))
+        rows.append([name.replace("_", " "), len(own), equal, refused, wrong, slowest, largest])
+    good = wrong == 0 and slowest <= MAX_SECONDS and largest <= MAX_MEGABYTES
+    headings = ("damage", "files", "equal", "refused", "wrong", "slowest, s", "MB above the file")
+    formats = ("", "", "", "", "", ".3f", ".0f")
+    return tabulate(rows, headings, tablefmt="pipe", intfmt=",", floatfmt=formats), good
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 1 if a bound was not kept."""
+    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=COUNT, help=f"files  [default: {COUNT:,}]")
+    parser.add_argument(
+        "--only", choices=[kind.__name__ for kind in KINDS], help="use this kind of damage alone"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the damage  [default: 0]")
+    options = parser.parse_args(arguments)
+    if options.count < 1:
+        parser.error("--count must be 1 or more")
+    kinds = [kind for kind in KINDS if options.only in (None, kind.__name__)]
+    found = []
+    for number, kind, result in results(options.count, kinds, options.seed):
+        found.append((number, kind, result))
+        if result.outcome not in ("equal", "refused"):
+            print(f"file {number} ({kind}): {result.outcome}", file=sys.stderr)
+    text, good = summarise(found)
+    print(text)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()

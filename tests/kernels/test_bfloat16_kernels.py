@@ -1,0 +1,125 @@
+"""The native products of bfloat16 equal their NumPy twins, by each way to multiply.
+
+A way that this machine lacks is emulated: the same files, with the instructions written out in C.
+"""
+
+import ctypes
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracles import relative_error
+
+from charlstm.kernels import native, native_library, reference
+
+SOURCES = Path(native_library.__file__).parent
+WAYS = {"amx": "native_amx.c", "avx512bf16": "native_avx512bf16.c"}
+SHAPES = [(8, 1, 1), (9, 7, 5), (16, 25, 33), (8, 50, 70), (12, 17, 128), (10, 33, 16)]
+
+
+def has(isa):
+    try:
+        return isa in native_library.usable()
+    except native_library.UnavailableError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory):
+    """A library in which every way to multiply is plain C."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    built = tmp_path_factory.mktemp("emulated") / "emulated.so"
+    flags = ["-O2", "-shared", "-fPIC", "-Wno-psabi", "-DCHARLSTM_EMULATED"]
+    flags += shlex.split(os.environ.get("CFLAGS", ""))
+    sources = [SOURCES / name for name in WAYS.values()]
+    subprocess.run([compiler, *flags, *sources, "-o", built, "-lm"], check=True)
+    return ctypes.CDLL(str(built))
+
+
+@pytest.fixture(
+    params=[*((isa, "emulated") for isa in WAYS), *((isa, "real") for isa in WAYS if has(isa))],
+    ids=" ".join,
+)
+def way(request, monkeypatch):
+    isa, kind = request.param
+    native_library.typed_function.cache_clear()
+    if kind == "emulated":
+        emulation = request.getfixturevalue("emulated")
+        monkeypatch.setattr(native_library, "load", lambda: emulation)
+    monkeypatch.setattr(native, "bfloat16_set", lambda: isa)
+    yield isa
+    native_library.typed_function.cache_clear()
+
+
+def draw(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_window_forward_and_backward_equals_its_twin(way, shape, capped):
+    T, B, H = shape
+    rng = np.random.default_rng(H)
+    Wh = draw(rng, H, 4 * H) / np.float32(H**0.5)
+    x, dh_out, last_dh, last_dc = (
+        draw(rng, *size) for size in ((T, B, 4 * H), (T, B, H), (B, H), (B, H))
+    )
+    first_h, first_c = np.tanh(draw(rng, B, H)), draw(rng, B, H)
+    results = []
+    for kernels in (native, reference):
+        gates, dh, dc = x.copy(), last_dh.copy(), last_dc.copy()
+        h, c, tanh_c = (np.full((n, B, H), np.nan, np.float32) for n in (T + 1, T + 1, T))
+        h[0], c[0] = first_h, first_c
+        kernels.lstm_forward(gates, h, c, tanh_c, Wh, "bfloat16", capped)
+        forward = [array.copy() for array in (gates, h, c, tanh_c)]
+        kernels.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, "bfloat16", capped)
+        results.append([*forward, gates, dh, dc])
+    for mine, theirs in zip(*results, strict=True):
+        assert relative_error(mine, theirs) < 1e-3
+    exact = x.copy()
+    reference.lstm_forward(exact, h, c, tanh_c, Wh, capped=capped)
+    assert relative_error(exact, results[0][0]) > 1e-5, "the operands were not rounded"
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (7, 5, 3), (33, 65, 31), (50, 70, 520), (17, 16, 64), (100, 130, 33)]
+)
+def test_each_product_equals_its_twin(way, shape):
+    R, K, N = shape
+    rng = np.random.default_rng(R)
+    x, W, dout, b = draw(rng, R, K), draw(rng, K, N), draw(rng, R, N), draw(rng, N)
+    for name, arguments, further, size in (
+        ("project", (x, W), {}, (R, N)),
+        ("project", (x, W), {"b": b}, (R, N)),
+        ("weight_gradient", (x, dout), {}, (K, N)),
+        ("input_gradient", (dout, W), {}, (R, K)),
+    ):
+        mine, theirs = (np.full(size, np.nan, np.float32) for _ in range(2))
+        getattr(native, name)(*arguments, mine, "bfloat16", **further)
+        getattr(reference, name)(*arguments, theirs, "bfloat16", **further)
+        assert relative_error(mine, theirs) < 1e-5, name
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_seen(way, bad):
+    x, W = np.ones((3, 40), np.float32), np.ones((40, 5), np.float32)
+    x[1, 37] = bad
+    out = np.zeros((3, 5), np.float32)
+    native.project(x, W, out, "bfloat16")
+    assert np.array_equal(out[[0, 2]], np.full((2, 5), 40))
+    assert np.array_equal(out[1], np.full(5, bad), equal_nan=True)
+
+
+def test_operands_are_rounded_to_nearest_even(way):
+    # the last place of a bfloat16 at 1 is 2^-7: halfway between two, the even one is taken
+    x = np.float32([[1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-16, -1 - 2**-8, 2**-130, 3.4e38]])
+    out = np.zeros((6, 6), np.float32)
+    native.weight_gradient(x, np.ones((1, 6), np.float32), out, "bfloat16")
+    expected = [1, 1 + 2**-6, 1 + 2**-7, -1, 0, np.inf]  # what is below 2^-126 may be zero
+    assert np.allclose(out[:, 0], expected, rtol=0, atol=2**-126)

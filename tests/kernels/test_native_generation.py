@@ -1,0 +1,102 @@
+"""Native sampling against the NumPy loop: the same draws, the same texts."""
+
+import numpy as np
+import pytest
+from oracles import relative_error
+
+from charlstm import CharModel, ModelConfig, Vocab, kernels
+from charlstm.network.layers.ngrams import history_codes, symbol_codes, write_history
+from charlstm.network.sampling import Sampling, stream_texts
+
+if kernels.BACKEND != "native":
+    pytest.skip("no native kernels here", allow_module_level=True)
+
+VOCAB = Vocab.from_text("\n abcdefghijklmnopqrstuvwxyz.,'")
+
+
+def make(hidden=24, layers=2, seed=1, **options):
+    config = ModelConfig(hidden=hidden, layers=layers, ngram_slots=5_000, **options)
+    model = CharModel(config, VOCAB, seed=seed)
+    model.parameters["head.W"] *= 4  # as sure of itself as a trained one
+    model.parameters["head.b"] = np.random.default_rng(seed).normal(size=len(VOCAB))
+    if config.ngrams:
+        table = model.parameters["ngrams.W"]
+        table[...] = np.random.default_rng(seed).normal(0, 0.7, table.shape)
+    return model
+
+
+def texts(model, monkeypatch, native, **options):
+    monkeypatch.setattr(kernels, "generates", lambda config: native)
+    pieces = stream_texts(model, **options)
+    return ["".join(parts) for parts in zip(*pieces, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(0),
+        Sampling(0.5),
+        Sampling(1.3, top_k=5),
+        Sampling(top_p=0.8),
+        Sampling(min_p=0.05),
+        Sampling(0.9, top_k=12, top_p=0.9, min_p=0.01),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 13])
+@pytest.mark.parametrize("ngrams", [0, 5])
+def test_texts_equal_those_of_the_numpy_loop(monkeypatch, sampling, count, ngrams):
+    options = {"length": 2000 if count == 1 else 200, "count": count, "sampling": sampling}
+    model = make(ngrams=ngrams, seed=1 + ngrams)
+    for seed in range(3):
+        native = texts(model, monkeypatch, True, seed=seed, **options)
+        assert native == texts(model, monkeypatch, False, seed=seed, **options)
+        assert len(set(native)) == (1 if sampling.temperature == 0 else count)
+
+
+@pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 2), (True, 16)])
+@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (16, 3), (33, 2), (130, 1)])
+def test_odd_sizes(monkeypatch, hidden, layers, capped, skip, ngrams):
+    model = make(hidden, layers, capped=capped, skip=skip, ngrams=ngrams)
+    for count in (1, 4):
+        options = {"length": 150, "count": count, "seed": 5, "prime": "the "}
+        native = texts(model, monkeypatch, True, **options)
+        assert native == texts(model, monkeypatch, False, **options)
+
+
+@pytest.mark.parametrize("ngrams", [0, 4])
+def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch, ngrams):
+    model = make(lines=True, ngrams=ngrams)
+    model.parameters["head.b"][0] += 3  # many line ends
+    options = {"length": 500, "seed": 2, "count": 3}
+    native = texts(model, monkeypatch, True, **options)
+    assert native == texts(model, monkeypatch, False, **options)
+    assert native[0].count("\n") > 20
+
+
+@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 6)])
+def test_logits_along_a_text(skip, ngrams, capped):
+    """The state and the last logits after 300 symbols, to 1e-5 of the NumPy step's."""
+    model = make(hidden=40, capped=capped, skip=skip, ngrams=ngrams)
+    rng = np.random.default_rng(0)
+    state = rng.normal(0, 0.3, model.initial_state(2).shape).astype(np.float32)
+    write_history(rng.integers(len(VOCAB) + 1, size=(max(0, ngrams - 1), 2)), state[2:])
+    codes = symbol_codes(VOCAB.symbols)
+    ids = np.array([3, 4])
+    generation = kernels.NativeGeneration(
+        model.config, model.parameters, ids, state, -1, codes,
+        history_codes(state[2:], ngrams, codes),
+        temperature=1.0, top_k=0, top_p=1.0, min_p=0.0,
+    )  # fmt: skip
+    for _ in range(300):
+        log_probs, state = model.step(ids, state)
+        ids = generation.run(1, rng.random((1, 2)))[0]
+        logits = generation._kept["logits"].reshape(2, -1)
+        mine = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        assert relative_error(mine, log_probs) < 1e-5
+    assert relative_error(generation._kept["h"], state[:2, 0]) < 1e-5
+    assert relative_error(generation._kept["c"], state[:2, 1]) < 1e-5
+    recent = history_codes(state[2:], ngrams, codes)
+    assert np.array_equal(generation._kept["recent"], recent)

@@ -1,0 +1,205 @@
+"""CharModel: gradients against finite differences and PyTorch, carried state, bad arguments."""
+
+import threading
+from itertools import product
+
+import numpy as np
+import pytest
+from oracles import numeric_gradient, relative_error, to_torch_gates, torch_model
+from random_models import SHAPES, make_model
+
+from charlstm import CharlstmError, CharModel, ModelConfig, Vocab
+from charlstm.network.dropout import DroppedWeights, Masks
+
+KINDS = [
+    {"cell": cell, "skip": skip, "ngrams": ngrams}
+    for cell in ("lstm", "gru", "rnn")
+    for skip, ngrams in ((False, 0), (True, 0), (False, 2), (True, 6))
+]
+CAPPED = [{"capped": True}, {"capped": True, "skip": True, "ngrams": 6}]
+# three capped units in a row leave less of a gradient than differences can tell: PyTorch has those
+CAPPED_SHAPES = [shape for shape in SHAPES if shape[:2] != (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [*product(SHAPES, KINDS), *product(CAPPED_SHAPES, CAPPED)], ids=str
+)
+def test_gradients_equal_finite_differences(shape, kind):
+    model, inputs, targets, state = make_model(*shape, seed=kind.get("ngrams", 0), **kind)
+    _, gradients, _ = model.loss_and_gradients(inputs, targets, state)
+    activations = model.new_activations(*inputs.shape)
+
+    def loss():
+        return model.losses(inputs, targets, state, activations)[0].mean()
+
+    assert set(gradients) == set(model.parameters)
+    for name, array in model.parameters.items():
+        assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
+    model.forward(inputs, state, activations)
+    dstate = model.backward(targets, activations, model.parameters.like(), 1 / inputs.size)
+    assert relative_error(dstate, numeric_gradient(loss, state)) < 1e-6
+
+
+@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 33, 17, 20, 5), (1, 128, 65, 12, 9)])
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
+def test_equals_pytorch(shape, dtype, bound, capped):
+    torch = pytest.importorskip("torch")
+    model, inputs, targets, state = make_model(*shape, dtype=dtype, capped=capped)
+    if dtype == "float32":
+        for array in model.parameters.values():
+            array /= max(1.0, len(array) ** 0.5 / 2)  # no wider than a real initialisation
+    loss, gradients, new_state = model.loss_and_gradients(inputs, targets, state)
+    activations = model.new_activations(*inputs.shape)
+    model.forward(inputs, state, activations)
+    output = activations.layers[-1].h[1:].copy()
+    dstate = model.backward(targets, activations, model.parameters.like(), 1 / inputs.size)
+
+    lstm, head = torch_model(model)
+    one_hot = torch.nn.functional.one_hot(torch.from_numpy(inputs), len(model.vocab))
+    h0 = torch.from_numpy(state[:, 0].copy()).requires_grad_()
+    c0 = torch.from_numpy(state[:, 1].copy()).requires_grad_()
+    theirs, (h, c) = lstm(one_hot.to(h0.dtype), (h0, c0))
+    logits = head(theirs)
+    their_loss = torch.nn.functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]), torch.from_numpy(targets).reshape(-1)
+    )
+    their_loss.backward()
+
+    assert abs(loss - their_loss.item()) < bound
+    assert relative_error(output, theirs.detach()) < bound
+    assert relative_error(new_state, torch.stack((h, c), 1).detach()) < bound
+    assert relative_error(dstate, torch.stack((h0.grad, c0.grad), 1)) < bound
+    assert relative_error(gradients["head.W"], head.weight.grad.T) < bound
+    assert relative_error(gradients["head.b"], head.bias.grad) < bound
+    for k in range(model.config.layers):
+        for ours, name in (("Wx", "weight_ih"), ("Wh", "weight_hh"), ("b", "bias_ih")):
+            mine = to_torch_gates(model.config.cell, gradients[f"layers.{k}.{ours}"])
+            assert relative_error(mine, getattr(lstm, f"{name}_l{k}").grad) < bound, name
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_two_windows_with_carried_state_equal_one_of_twice_the_length(dtype, bound):
+    model, inputs, targets, state = make_model(2, 6, 5, 20, 3, dtype)
+    whole, end_of_whole = model.losses(inputs, targets, state)
+    first, middle = model.losses(inputs[:10], targets[:10], state)
+    second, end = model.losses(inputs[10:], targets[10:], middle)
+    assert relative_error(np.concatenate((first, second)), whole) < bound
+    assert relative_error(end, end_of_whole) < bound
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 6, 3), (1, 3, 2, 1, 1), (3, 4, 6, 11, 2)])
+def test_dropout_has_the_gradient_of_what_is_left(shape, cell, skip):
+    model, inputs, targets, state = make_model(*shape, cell=cell, skip=skip)
+    L, H, _, _, B = shape
+    rng = np.random.default_rng(1)
+    between = rng.choice([0.0, 2.0], (L - 1, B, H))
+    seen = rng.choice([0.0, 2.0], (model.config.layers_seen, B, H))
+    left = rng.choice([0.0, 1.25], (L, *model.parameters["layers.0.Wh"].shape))
+    activations = model.new_activations(*inputs.shape, dropout=True)
+    recurrent = tuple(DroppedWeights(factors, np.empty_like(factors)) for factors in left)
+    masks = Masks(between, seen, recurrent)
+
+    def loss():
+        for k, dropped in enumerate(masks.recurrent):
+            dropped.weights[...] = model.parameters[f"layers.{k}.Wh"] * dropped.factors
+        model.forward(inputs, state, activations, masks)
+        rows = activations.log_probs[np.arange(inputs.size), targets.reshape(-1)]
+        return -rows.mean()
+
+    loss()
+    gradients = model.parameters.like()
+    model.backward(targets, activations, gradients, 1 / inputs.size, masks)
+    gradients = {name: array.copy() for name, array in gradients.items()}
+    for name, array in model.parameters.items():
+        assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
+    # a unit that is masked in every lane teaches the head nothing
+    seen[0, :, 2] = 0
+    seen[0, :, 1] = 1
+    model.forward(inputs, state, activations, masks)
+    again = model.parameters.like()
+    model.backward(targets, activations, again, 1.0, masks)
+    assert not again["head.W"][2].any() and again["head.W"][1].any()
+
+
+def test_steps_equal_the_window():
+    model, inputs, targets, state = make_model(2, 6, 5, 12, 3)
+    losses, end = model.losses(inputs, targets, state)
+    for t in range(len(inputs)):
+        log_probs, state = model.step(inputs[t], state)
+        assert np.allclose(np.exp(log_probs).sum(axis=1), 1)
+        assert relative_error(-log_probs[np.arange(3), targets[t]], losses[t]) < 1e-12
+    assert relative_error(state, end) < 1e-12
+
+
+def test_initial_weights_are_as_documented():
+    vocab = Vocab.from_text("abcdefgh")
+    model = CharModel(ModelConfig(hidden=200, layers=2), vocab, seed=3)
+    p = model.parameters
+    assert list(p) == [
+        *(f"layers.{k}.{name}" for k in (0, 1) for name in ("Wx", "Wh", "b")),
+        "head.W",
+        "head.b",
+    ]
+    assert p["layers.0.Wx"].shape == (8, 800) and p["layers.1.Wx"].shape == (200, 800)
+    assert p["head.W"].shape == (200, 8)
+    assert abs(p["layers.1.Wh"].std() - 200**-0.5) < 0.001
+    bias = p["layers.1.b"].reshape(4, 200)
+    assert (bias[1] == 1).all() and not bias[[0, 2, 3]].any()
+    same = CharModel(ModelConfig(hidden=200, layers=2), vocab, seed=3)
+    other = CharModel(ModelConfig(hidden=200, layers=2), vocab, seed=4)
+    assert (same.parameters.vector == p.vector).all()
+    assert (other.parameters["head.W"] != p["head.W"]).all()
+
+
+def test_parameters_are_views_and_a_write_counts():
+    model, inputs, targets, state = make_model(1, 4, 3, 5, 2)
+    before = model.loss_and_gradients(inputs, targets, state)[0]
+    model.parameters["head.b"] = np.array([5.0, 0.0, 0.0])
+    assert model.parameters.vector[-3] == 5.0
+    assert model.loss_and_gradients(inputs, targets, state)[0] != before
+    with pytest.raises(CharlstmError, match=r"head\.b must have the shape"):
+        model.parameters["head.b"] = np.zeros(4)
+    with pytest.raises(CharlstmError, match="no parameter 'nothing'"):
+        model.parameters["nothing"] = np.zeros(4)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "message"),
+    [
+        (np.zeros(3, int), np.zeros(3, int), r"inputs must be of shape \(T, B\)"),
+        (np.zeros((2, 2)), np.zeros((2, 2), int), "whole numbers"),
+        (np.full((2, 2), 9), np.zeros((2, 2), int), "inputs must be 0 to 2, not 9"),
+        (np.zeros((2, 2), int), np.full((2, 2), -1), "targets must be 0 to 2, not -1"),
+        (np.zeros((2, 2), int), np.zeros((2, 3), int), "targets must have the shape"),
+        (np.zeros((0, 2), int), np.zeros((0, 2), int), "inputs must be of shape"),
+    ],
+)
+def test_bad_arrays_are_named(inputs, targets, message):
+    model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
+    with pytest.raises(CharlstmError, match=message):
+        model.loss_and_gradients(inputs, targets)
+
+
+def test_bad_state_is_named():
+    model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
+    with pytest.raises(CharlstmError, match=r"state must be of shape \(1, 2, 2, 4\)"):
+        model.step(np.array([0, 1]), model.initial_state(3))
+
+
+def test_threads_share_a_model():
+    model, *_ = make_model(2, 16, 5, 1, 1, "float32")
+    alone = [model.sample(200, seed=seed) for seed in range(4)]
+    together = [""] * 4
+
+    def work(seed):
+        together[seed] = model.sample(200, seed=seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == alone

@@ -1,0 +1,190 @@
+"""Scores: evaluation by its definition, whatever the batch_size; texts one by one."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from corpus_files import make_text
+
+from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
+from charlstm.network.scoring import Loss, evaluate, score_texts
+from charlstm.system.threads import Workers
+
+
+def plainly(model, ids, state=None):
+    """The nats of each id but the first, one step at a time."""
+    state = model.initial_state(1) if state is None else state
+    nats = []
+    for before, id_ in pairwise(ids):
+        log_probs, state = model.step(np.array([before]), state)
+        nats.append(-float(log_probs[0, id_]))
+    return nats
+
+
+@pytest.fixture(scope="module")
+def model(trained):
+    return load(trained)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Untrained, in float64, so that rounding hides nothing."""
+    return CharModel(ModelConfig(hidden=7, layers=2, dtype="float64"), Vocab.from_text("ab\ncd"), 3)
+
+
+def ids_of(model, length, seed=0):
+    return np.random.default_rng(seed).integers(len(model.vocab), size=length, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("length", [2, 3, 50, 51, 52, 1_000, 1_234])
+def test_every_character_but_the_first_is_scored(small, length):
+    ids = ids_of(small, length)
+    expected = plainly(small, ids)
+    for batch_size in (None, 1):
+        loss = evaluate(small, ids, batch_size=batch_size)
+        assert loss.characters == length - 1
+        assert loss.nats == pytest.approx(sum(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("window", [1, 2, 7, 50, 51, 120, 499, 500, 10_000])
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_cold_windows_by_their_definition(small, window, batch_size):
+    ids = ids_of(small, 500)
+    expected = 0.0
+    for start in range(0, len(ids) - 1, window):
+        expected += sum(plainly(small, ids[start : start + window + 1]))
+    for workers in (1, 2):
+        pool = Workers(workers)
+        loss = evaluate(small, ids, window=window, batch_size=batch_size, workers=pool)
+        pool.close()
+        assert loss.characters == 499
+        assert loss.nats == pytest.approx(expected, rel=1e-12)
+
+
+def test_lanes_warmed_on_what_lies_before_them_are_as_good_as_one(model):
+    ids = model.vocab.encode(make_text(900, seed=8))
+    assert len(ids) > 20_000
+    one = evaluate(model, ids, batch_size=1)
+    for batch_size in (None, 2, 7, 20):
+        many = evaluate(model, ids, batch_size=batch_size)
+        assert many.characters == one.characters
+        assert abs(many.nats_per_character - one.nats_per_character) < 1e-3
+    cold = evaluate(model, ids, window=1_000)
+    assert abs(cold.nats_per_character - one.nats_per_character) > 1e-5  # a start has its price
+
+
+def test_each_lane_reads_exactly_the_thousand_characters_before_it(small):
+    ids = ids_of(small, 2_101)
+    first = sum(plainly(small, ids[:1_051]))
+    warmed = sum(plainly(small, ids[50:])[1_000:])
+    assert evaluate(small, ids, batch_size=2).nats == pytest.approx(first + warmed, rel=1e-12)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_evaluation_does_not_depend_on_the_workers(model, workers):
+    ids = model.vocab.encode(make_text(250, seed=8))
+    pool = Workers(workers)
+    assert evaluate(model, ids, workers=pool).nats == pytest.approx(
+        evaluate(model, ids).nats, rel=1e-6
+    )
+    pool.close()
+
+
+def test_progress_counts_each_prediction_once(small):
+    for options in ({}, {"batch_size": 1}, {"window": 7}):
+        counted = []
+        evaluate(small, ids_of(small, 2_500), progress=counted.append, **options)
+        assert sum(counted) == 2_499
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "message"),
+    [
+        (1, {}, "fewer than 2 characters"),
+        (0, {}, "fewer than 2 characters"),
+        (9, {"window": 0}, "window must be 1 or more"),
+        (9, {"batch_size": 0}, "batch_size must be 1 or more"),
+    ],
+)
+def test_nothing_to_evaluate_is_refused(small, length, options, message):
+    with pytest.raises(CharlstmError, match=message):
+        evaluate(small, ids_of(small, length), **options)
+
+
+def test_figures_of_a_loss():
+    loss = Loss(math.log(8) * 10, 10)
+    assert loss.nats_per_character == pytest.approx(math.log(8))
+    assert loss.bits_per_character == pytest.approx(3)
+    assert loss.perplexity == pytest.approx(8)
+    assert Loss(0.0, 0).perplexity == 1 and Loss(0.0, 0).bits_per_character == 0
+    assert Loss(1e6, 1).perplexity == math.inf
+
+
+def test_a_text_is_scored_as_if_it_followed_a_line_end(small):
+    text = "abcdab"
+    expected = plainly(small, small.vocab.encode("\n" + text))
+    score = small.score(text)
+    assert (score.text, score.characters) == (text, 6)
+    assert np.allclose(score.nats, expected, rtol=1e-12)
+    assert score.bits_per_character == pytest.approx(sum(expected) / 6 / math.log(2))
+    assert score.perplexity == pytest.approx(math.exp(sum(expected) / 6))
+
+
+def test_a_model_that_knows_no_line_end_does_not_score_the_first_character():
+    model = CharModel(ModelConfig(hidden=5, layers=1, dtype="float64"), Vocab.from_text("abc"))
+    score = model.score("abca")
+    assert score.characters == 3
+    assert np.allclose(score.nats, plainly(model, model.vocab.encode("abca")))
+    assert [model.score(text).characters for text in ("", "a")] == [0, 0]
+
+
+def test_empty_texts_have_no_loss(small):
+    scores = list(score_texts(small, ["", "ab", ""]))
+    assert [s.characters for s in scores] == [0, 2, 0]
+    assert scores[0].bits_per_character == 0 and scores[0].perplexity == 1
+    assert list(score_texts(small, [])) == []
+
+
+def test_texts_are_independent_of_their_batch_and_come_in_order(small):
+    rng = np.random.default_rng(0)
+    lengths = [*rng.integers(0, 120, 600), 700, 51, 50, 0, 1]
+    texts = ["".join(rng.choice(list("abcd"), n)) for n in lengths]
+    for text, score in zip(texts, score_texts(small, texts), strict=True):
+        assert score.text == text and score.characters == len(text)
+    for k in (0, 5, 599, 600, 601, 602, 604):
+        together = list(score_texts(small, texts))[k]
+        assert np.allclose(together.nats, small.score(texts[k]).nats, rtol=1e-10)
+
+
+def test_a_long_text_does_not_pad_short_ones(small, monkeypatch):
+    """A line of a megabyte among short ones must not take sixty times its memory."""
+    sizes = []
+    losses = small.losses
+
+    def watched(inputs, targets, state, activations=None):
+        sizes.append(inputs.size)
+        return losses(inputs, targets, state, activations)
+
+    monkeypatch.setattr(small, "losses", watched)
+    texts = ["ab"] * 63 + ["abcd" * 500]
+    list(score_texts(small, texts))
+    assert sum(sizes) < 3 * sum(map(len, texts))
+
+
+def test_unknown_characters_of_a_text(small):
+    with pytest.raises(CharlstmError, match=r"no 'x' .*position 1"):
+        list(score_texts(small, ["ab", "axb"]))
+    skipped, replaced = (next(score_texts(small, ["áxb"], how)) for how in ("skip", "replace"))
+    assert skipped.characters == 1 and skipped.text == "áxb"
+    assert np.allclose(replaced.nats, small.score("ab").nats)
+
+
+def test_score_at_level_byte_counts_bytes(byte_run):
+    score = load(byte_run).score("ü日")
+    assert score.characters == 5
+
+
+def test_trained_model_finds_its_own_text_likelier_than_noise(model):
+    own, noise = model.score("the cat sees a dog."), model.score("eht tac sese a gdo.")
+    assert own.bits_per_character < 1.5 < 2.5 < noise.bits_per_character

@@ -1,0 +1,368 @@
+"""Checkpoint files: round trip, and every odd file refused in one line that names it."""
+
+import hashlib
+import json
+import os
+import pickle
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from safetensors.numpy import save as save_arrays
+
+from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load, save
+from charlstm.errors import UnwritableError
+from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, checksummed
+
+VOCAB = Vocab.from_text("ab\n\u00fc\U0001f389")
+
+
+def make(dtype="float32", hidden=5, vocab=VOCAB):
+    return CharModel(ModelConfig(hidden=hidden, layers=2, dtype=dtype), vocab, seed=2)
+
+
+def parts(path):
+    """Metadata and arrays of a file, to be changed and written again."""
+    with safe_open(path, "numpy") as file:
+        about = json.loads(file.metadata()["charlstm"])
+    return about, load_file(path)
+
+
+def write(path, about, arrays):
+    """Write a file whose checksum is right, whatever else is not."""
+    content = save_arrays(arrays, {"charlstm": json.dumps({**about, "checksum": NO_CHECKSUM})})
+    header, rest = checksummed(content)
+    path.write_bytes(header + rest)
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.safetensors"
+    save_checkpoint(path, Checkpoint(make(), {"step": 3}))
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("vocab", [VOCAB, Vocab.bytes(), Vocab.from_text("\ud800\udc00ab")])
+def test_round_trip_to_the_bit(tmp_path, dtype, vocab):
+    model = make(dtype, vocab=vocab)
+    like = np.arange(len(model.parameters.vector), dtype=dtype)
+    arrays = {"moments.mean": like, "moments.square": like + 1, "average": like / 3}
+    arrays["state"] = np.ones((2, 2, 3, 5), dtype)
+    config = {"batch_size": 3, "average": 0.5}
+    training = {"config": config, "seed": 2**127, "rate": 0.1, "text": "\u00fc"}
+    path = tmp_path / "x"
+    save_checkpoint(path, Checkpoint(model, {"step": 3, "loss": None}, training, arrays))
+    got = load_checkpoint(path)
+    assert got.model.parameters.vector.tobytes() == model.parameters.vector.tobytes()
+    assert got.model.vocab == vocab and got.model.config == model.config
+    assert (got.progress, got.training) == ({"step": 3, "loss": None}, training)
+    assert got.arrays.keys() == arrays.keys()
+    assert all(got.arrays[name].tobytes() == arrays[name].tobytes() for name in arrays)
+    assert load(path).config == model.config
+
+
+def test_one_self_contained_file_without_code(good):
+    """Version rot: one versioned file holds config, vocabulary and weights, in a plain format."""
+    about, arrays = parts(good)
+    assert about["format"] == 1
+    assert about["vocab"] == {"level": "char", "symbols": ["\n", "a", "b", "\u00fc", "\U0001f389"]}
+    assert set(arrays) == set(make().parameters)
+    assert [path.name for path in good.parent.iterdir()] == [good.name]
+
+
+def test_the_same_state_gives_the_same_bytes(good):
+    first = good.read_bytes()
+    save_checkpoint(good, Checkpoint(make(), {"step": 3}))
+    assert good.read_bytes() == first
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_is_never_saved_over_the_good_checkpoint(good, value):
+    before = good.read_bytes()
+    model = make()
+    model.parameters["layers.1.Wh"][2, 3] = value
+    with pytest.raises(CharlstmError, match=r"good\.safetensors: not written, as some weights"):
+        save_checkpoint(good, Checkpoint(model, {}))
+    assert good.read_bytes() == before
+    assert list(good.parent.iterdir()) == [good]
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    with pytest.raises(CharlstmError, match=r"x: cannot write [\d,]+ bytes: No such file"):
+        save_checkpoint(tmp_path / "none" / "x", Checkpoint(make(), {}))
+
+
+def refused(path, message):
+    with pytest.raises(CharlstmError) as caught:
+        load_checkpoint(path)
+    text = str(caught.value)
+    assert str(path) in text and "\n" not in text
+    assert message in text, text
+    with pytest.raises(CharlstmError):
+        load(path)
+
+
+def test_a_model_of_ones_own_loop_can_be_kept(tmp_path):
+    model = make()
+    model.parameters["head.b"][...] = np.arange(len(VOCAB))
+    save(model, str(tmp_path / "my.safetensors"))
+    again = load(tmp_path / "my.safetensors")
+    assert again.config == model.config and again.vocab == model.vocab
+    np.testing.assert_array_equal(again.parameters.vector, model.parameters.vector)
+    assert again.sample(50, seed=1) == model.sample(50, seed=1)
+    with pytest.raises(UnwritableError, match="cannot write"):
+        save(model, tmp_path / "none" / "x.safetensors")
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(make(), {"step": 1}, {}, {})
+    monkeypatch.setattr("charlstm.runs.safetensors_reader.MAX_VALUES", 10)
+    with pytest.raises(CharlstmError, match=r"not written: JSON of too many values"):
+        save_checkpoint(tmp_path / "a.safetensors", checkpoint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def raw(header):
+    data = json.dumps(header).encode()
+    return struct.pack("<Q", len(data)) + data + bytes(4)
+
+
+ONE = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+
+ODD_FILES = {
+    "empty": b"",
+    "text": b"Once upon a time there was a king.\n" * 9,
+    "pickle": pickle.dumps({"model": [1, 2, 3]}),
+    "header beyond all bounds": struct.pack("<Q", 2**63) + b"{}",
+    "foreign": raw({"__metadata__": {"format": "pt"}, **ONE}),
+    "without metadata": raw(ONE),
+    "metadata not JSON": raw({"__metadata__": {"charlstm": "{"}, **ONE}),
+    "metadata no object": raw({"__metadata__": {"charlstm": "[1]"}, **ONE}),
+    "metadata a number": raw({"__metadata__": {"charlstm": "7"}, **ONE}),
+    "metadata nested without end": raw({"__metadata__": {"charlstm": "[" * 90_000}, **ONE}),
+    "metadata empty": raw({"__metadata__": {"charlstm": "{}"}, **ONE}),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, name):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(ODD_FILES[name])
+    refused(path, "not a checkpoint of charlstm")
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
+def test_a_truncated_file_is_refused(good, part):
+    data = good.read_bytes()
+    good.write_bytes(data[: int(part * len(data))])
+    refused(good, "not a checkpoint of charlstm")
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    refused(tmp_path / "none.safetensors", "no such file")
+    with pytest.raises(CharlstmError, match="not a checkpoint of charlstm"):
+        load_checkpoint(tmp_path)
+    with pytest.raises(CharlstmError, match="no run in this folder"):
+        load(tmp_path)
+
+
+CHANGES = {
+    "format": ("format", 2, "format 2, this program reads format 1"),
+    "hidden": ("model", {"hidden": 6, "layers": 2}, "layers.0.Wx is F32 (5, 20), expected (5, 24)"),
+    "layers": ("model", {"hidden": 5, "layers": 3}, "layers.2.Wx is missing"),
+    "fewer layers": ("model", {"hidden": 5, "layers": 1}, "unknown array 'layers.1.Wh'"),
+    "dtype": ("model", {"hidden": 5, "layers": 2, "dtype": "float64"}, "layers.0.Wx is F32"),
+    "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected (5, 65536)"),
+    "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16384"),
+    "no object": ("model", 7, "must be an object"),
+    "type": ("model", {"hidden": "5"}, "hidden must be int"),
+    "field": ("model", {"hidden": 5, "heads": 3}, "unknown field 'heads'"),
+    "vocab size": ("vocab", {"level": "char", "symbols": ["a", "b"]}, "expected (2, 20)"),
+    "vocab order": ("vocab", {"level": "char", "symbols": ["b", "a"]}, "vocabulary"),
+    "vocab twice": ("vocab", {"level": "char", "symbols": ["a", "a"]}, "vocabulary"),
+    "vocab long": ("vocab", {"level": "char", "symbols": ["ab", "c"]}, "vocabulary"),
+    "vocab level": ("vocab", {"level": "syllable"}, "vocabulary"),
+    "vocab list": ("vocab", ["a", "b"], "vocabulary"),
+    "progress": ("progress", [1, 2], "not a checkpoint"),
+    "training": ("training", 3, "not a checkpoint"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_metadata_that_does_not_fit_is_refused(good, name):
+    key, value, message = CHANGES[name]
+    about, arrays = parts(good)
+    write(good, {**about, key: value}, arrays)
+    refused(good, message)
+
+
+@pytest.mark.parametrize("key", ["format", "model", "vocab", "progress", "training"])
+def test_metadata_that_is_missing_is_refused(good, key):
+    about, arrays = parts(good)
+    del about[key]
+    write(good, about, arrays)
+    refused(good, f"not a checkpoint of charlstm ('{key}')")
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("head.W", None, "head.W is missing"),
+        ("head.W", np.zeros((5, 4), np.float32), "head.W is F32 (5, 4), expected (5, 5)"),
+        ("head.b", np.zeros(5), "head.b is F64 (5,)"),
+        ("head.b", np.zeros(5, np.int32), "head.b is 'I32', not F32 or F64"),
+        ("head.b", np.full(5, np.nan, np.float32), "some weights are not finite"),
+        ("head.c", np.zeros(5, np.float32), "unknown array 'head.c'"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(good, name, array, message):
+    about, arrays = parts(good)
+    if array is None:
+        del arrays[name]
+    else:
+        arrays[name] = array
+    write(good, about, arrays)
+    refused(good, message)
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    path.write_bytes(b"good")
+
+    def fail(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(CharlstmError, match=r"x: cannot write .* No space left on device"):
+        save_checkpoint(path, Checkpoint(make(), {}))
+    assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_holds_the_checksum_of_itself(good):
+    content = good.read_bytes()
+    about, _ = parts(good)
+    without = content.replace(about["checksum"].encode(), b"0" * 64)
+    assert about["checksum"] == hashlib.sha256(without).hexdigest()
+    about.pop("checksum")
+    assert list(about) == ["format", "model", "progress", "training", "vocab"]
+
+
+def test_damage_that_leaves_all_in_its_form_is_found(good):
+    content = bytearray(good.read_bytes())
+    content[-2] ^= 1  # a weight
+    good.write_bytes(content)
+    refused(good, "damaged: its checksum differs")
+    content[-2] ^= 1
+    good.write_bytes(bytes(content).replace(b"step", b"stop"))
+    refused(good, "damaged: its checksum differs")
+
+
+def test_a_file_of_before_there_were_checksums_is_read(good):
+    about, arrays = parts(good)
+    del about["checksum"]
+    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps(about)}))
+    assert load_checkpoint(good).progress == {"step": 3}
+    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps({**about, "chEcksum": "0" * 64})}))
+    refused(good, "unknown entry 'chEcksum'")
+
+
+def packed(header, rest=b""):
+    data = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(data)) + data + rest
+
+
+def one(**changes):
+    return {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
+
+
+HOSTILE_HEADERS = {
+    "another length": (packed(ONE, bytes(5)), "bytes, but the header tells of"),
+    "a gap": (packed(one(data_offsets=[1, 5]), bytes(5)), "is not where the array before it"),
+    "overlap": (packed({**one(), "b": one()["a"]}, bytes(4)), "is not where the array before it"),
+    "size": (packed(one(shape=[2]), bytes(4)), "'a' has another size than its shape"),
+    "a product beyond 64 bits": (packed(one(shape=[2**32, 2**32]), bytes(4)), "another size"),
+    "negative": (packed(one(shape=[-1]), bytes(4)), "no shape or place"),
+    "backwards": (packed(one(data_offsets=[4, 0]), bytes(4)), "another size"),
+    "float": (packed(one(shape=[1.0]), bytes(4)), "no shape or place"),
+    "bool": (packed(one(shape=[True]), bytes(4)), "no shape or place"),
+    "dimensions": (packed(one(shape=[1] * 40), bytes(4)), "no shape or place"),
+    "dtype": (packed(one(dtype=["F32"]), bytes(4)), "a is ['F32'], not F32 or F64"),
+    "no entry": (packed({"a": 3}, bytes(4)), "'a' is not described as an array"),
+    "more in it": (packed(one(code="x"), bytes(4)), "'a' is not described as an array"),
+    "twice": (packed(b'{"a":{},"a":{}}'), "a name stands twice"),
+    "digits": (packed(b'{"a":' + b"1" * 5000 + b"}"), "too many digits"),
+    "infinite": (packed(b'{"a":1e999}'), "a number that is not finite"),
+    "NaN": (packed(b'{"a":NaN}'), "a number that is not finite"),
+    "not ASCII": (packed('{"ä":1}'.encode()), "not of ASCII"),
+    "a list": (packed(b"[1]"), "no JSON object"),
+    "nested": (packed(b"[" * 100_000), "not a checkpoint"),
+    "metadata": (packed({"__metadata__": {"charlstm": 3}}), "not texts by name"),
+    "many arrays": (packed({str(n): {} for n in range(1001)}), "1,001 arrays, at most 1,000"),
+    "many values": (packed(b"[" + b"1," * MAX_VALUES + b"1]"), "too many values"),
+    "long": (packed(b" " * (MAX_HEADER + 1)), "a header of 33,554,433 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_HEADERS)
+def test_a_hostile_header_is_refused(tmp_path, name):
+    content, message = HOSTILE_HEADERS[name]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    refused(path, message)
+
+
+def test_nothing_is_made_for_a_config_that_the_file_has_no_arrays_for(good):
+    about, arrays = parts(good)
+    arrays["layers.0.Wx"] = arrays["layers.0.Wx"][:, :0]
+    write(good, {**about, "model": {"hidden": 16_384, "layers": 64}}, arrays)
+    tracemalloc.start()
+    refused(good, "layers.0.Wx is F32 (5, 0), expected (5, 65536)")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("moments.mean", None, "training.moments.mean is missing"),
+        ("moments.mean", (3,), "training.moments.mean is F32 (3,), expected (470,)"),
+        ("moments.extra", (3,), "unknown array 'training.moments.extra'"),
+        ("average", (470,), "unknown array 'training.average'"),
+        ("state", (2, 2, 4, 5), "training.state is F32 (2, 2, 4, 5), expected (2, 2, 3, 5)"),
+        ("state", np.inf, "not finite"),
+    ],
+)
+def test_arrays_of_the_training_must_fit_its_config(tmp_path, name, value, message):
+    path, model = tmp_path / "last.safetensors", make()
+    like = np.zeros_like(model.parameters.vector)
+    arrays = {"moments.mean": like, "moments.square": like}
+    arrays["state"] = np.zeros((2, 2, 3, 5), np.float32)
+    save_checkpoint(path, Checkpoint(model, {}, {"config": {"batch_size": 3}}, arrays))
+    about, arrays = parts(path)
+    if value is None:
+        del arrays["training." + name]
+    elif value == np.inf:
+        arrays["training." + name][0, 0, 0, 0] = value
+    else:
+        arrays["training." + name] = np.zeros(value, np.float32)
+    write(path, about, arrays)
+    refused(path, message)
+
+
+@pytest.mark.parametrize("value", [{"a": {}}, {"a": [1]}, {"a": "x" * 101}, {"x" * 101: 1}])
+def test_progress_is_numbers_and_short_texts(good, value):
+    about, arrays = parts(good)
+    write(good, {**about, "progress": value}, arrays)
+    refused(good, "is no number or short text")
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    refused(tmp_path / "pipe", "not a file")

@@ -1,0 +1,271 @@
+"""Disks that are full for a while or for good: nothing saved is lost, and training goes on."""
+
+import gzip
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+from corpus_files import make_text
+from run_files import BEST, LAST, SMALL, assert_as_whole, weights_of
+
+import charlstm
+from charlstm import CharlstmError
+from charlstm.errors import UnwritableError
+from charlstm.runs import saver
+from charlstm.runs.checkpoint import load_checkpoint
+
+
+@contextmanager
+def largest_file(size):
+    """No file of this process may be larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def full_between(first, last, events, size=6_000):
+    """An observer that keeps events, and limits files after step `first` up to step `last`.
+
+    Without a last step, to be used within largest_file, which lifts the limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def observe(event):
+        events.append(event)
+        if event["event"] == "step" and event["step"] in (first, last):
+            limit = size if event["step"] == first else soft
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
+    return observe
+
+
+def texts_of(events):
+    return [event["text"] for event in events if event["event"] == "notice"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(5, 15), (11, 29), (25, 52), (3, 57)])
+def test_what_cannot_be_saved_for_a_while_is_saved_later(whole, hard_text, tmp_path, first, last):
+    """Checkpoints are larger than the limit at once, the metrics after a while."""
+    folder, events = tmp_path / "run", []
+    run = charlstm.train(hard_text, folder, observer=full_between(first, last, events), **SMALL)
+    assert run.reason == "finished"
+    assert_as_whole(folder, whole)
+    told = [text for text in texts_of(events) if "metrics.jsonl" not in text]
+    failed, done = told
+    assert re.fullmatch(
+        r".*(best|last)\.safetensors: cannot write \d+,\d+ bytes: File too large; training goes "
+        r"on, and tries again when it saves next",
+        failed,
+    )
+    step = -(-last // 10) * 10
+    assert done == f"{folder}: all is saved again, up to step {step}"
+
+
+def test_meanwhile_the_earlier_files_are_as_they_were(whole, hard_text, tmp_path):
+    folder, seen = tmp_path / "run", []
+    limit = full_between(23, 47, [])
+
+    def observe(event):
+        if event["event"] == "notice" or (event["event"] == "step" and event["step"] in (23, 46)):
+            seen.append({name: (folder / name).read_bytes() for name in (BEST, LAST)})
+            names = {path.name for path in folder.iterdir()}
+            assert names == {BEST, LAST, "metrics.jsonl", "lock"}
+        limit(event)
+
+    charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    before, *during, _ = seen
+    assert len(during) >= 2 and all(files == before for files in during)
+    assert_as_whole(folder, whole)
+
+
+def test_a_disk_that_stays_full_is_an_error_that_tells_what_is_lost(
+    whole, hard_text, tmp_path, cli
+):
+    folder = tmp_path / "run"
+    with pytest.raises(UnwritableError) as caught, largest_file(10**9):
+        charlstm.train(hard_text, folder, observer=full_between(25, None, []), **SMALL)
+    assert re.fullmatch(
+        rf"{re.escape(str(folder))}/\w+\.safetensors: cannot write [\d,]+ bytes: File too large; "
+        rf"what is saved is of step 20: make room, then charlstm train -r "
+        rf"{re.escape(str(folder))} --resume",
+        str(caught.value),
+    )
+    assert load_checkpoint(folder / LAST).summary["step"] == 20
+    with largest_file(6_000):
+        error = cli("train", "-r", folder, "--resume", "--quiet", code=1).stderr
+    assert re.fullmatch(rf"charlstm: {re.escape(str(folder / LAST))}: cannot write .*\n", error)
+    charlstm.train(run=folder, resume=True)
+    assert_as_whole(folder, whole)
+
+
+def test_a_signal_while_the_disk_is_full_is_no_success(whole, hard_text, tmp_path):
+    folder = tmp_path / "run"
+    limit = full_between(25, None, [])
+
+    def observe(event):
+        limit(event)
+        if event["event"] == "step" and event["step"] == 34:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(UnwritableError, match="step 20: make room"), largest_file(10**9):
+        charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    charlstm.train(run=folder, resume=True)
+    assert_as_whole(folder, whole)
+
+
+def test_what_can_be_saved_never_is_told_before_the_first_step(hard_text, tmp_path, cli):
+    charlstm.text.corpus.open_corpus([hard_text])  # what is encoded is kept elsewhere
+    given = [x for name, v in SMALL.items() for x in (f"--{name.replace('_', '-')}", v)]
+    with largest_file(3_000):
+        error = cli("train", hard_text, "-r", tmp_path / "run", *given, code=1).stderr
+    line = error.splitlines()[-1]
+    assert re.search(r"run/last\.safetensors: cannot write [\d,]+ bytes: File too large$", line)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_that_can_never_be_written_are_told_before_the_first_step(hard_text, tmp_path):
+    (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
+    with pytest.raises(CharlstmError, match=r"metrics\.jsonl: c"):
+        charlstm.train(hard_text, tmp_path / "run", **SMALL)
+
+
+def test_metrics_that_are_lost_at_the_end_are_an_error_but_the_model_is_saved(
+    whole, hard_text, tmp_path
+):
+    folder = tmp_path / "run"
+
+    def observe(event):
+        if event["event"] == "step" and event["step"] == 42:
+            (folder / "metrics.jsonl").rename(tmp_path / "moved")
+            (folder / "metrics.jsonl").mkdir()
+
+    message = r"metrics\.jsonl: cannot write [\d,]+ bytes: Is a directory; \d+ of its lines are los"
+    with pytest.raises(UnwritableError, match=message):
+        charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    assert weights_of(folder / LAST) == weights_of(whole[0] / LAST)
+    assert weights_of(folder / BEST) == weights_of(whole[0] / BEST)
+
+
+def test_metrics_that_cannot_be_written_for_a_while_are_told_once_and_again(
+    whole, hard_text, tmp_path
+):
+    folder, events = tmp_path / "run", []
+
+    def observe(event):
+        events.append(event)
+        metrics, moved = folder / "metrics.jsonl", tmp_path / "moved"
+        if event["event"] == "step" and event["step"] == 22:
+            metrics.rename(moved)
+            metrics.mkdir()
+        if event["event"] == "step" and event["step"] == 37:
+            metrics.rmdir()
+            moved.rename(metrics)
+
+    charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    failed, done = texts_of(events)
+    assert "metrics.jsonl: cannot write" in failed and failed.endswith(
+        " bytes: Is a directory; training goes on, its lines wait"
+    )
+    assert done == f"{folder}/metrics.jsonl: all its lines are written again"
+    assert_as_whole(folder, whole)
+
+
+def test_kept_checkpoints_wait_too_until_they_are_too_many(hard_text, tmp_path, monkeypatch):
+    options = {**SMALL, "keep_every": 3, "eval_every": 20}
+    expected = charlstm.train(hard_text, tmp_path / "expected", **options).path
+    folder, events = tmp_path / "run", []
+    charlstm.train(hard_text, folder, observer=full_between(4, 15, events), **options)
+    names = sorted(path.name for path in expected.glob("step-*"))
+    assert sorted(path.name for path in folder.glob("step-*")) == names
+    for name in names:
+        assert weights_of(folder / name) == weights_of(expected / name)
+    monkeypatch.setattr(saver, "MOST_WAITING", 2)
+    with pytest.raises(UnwritableError, match=r"step-000006.* could not be written; all else is s"):
+        charlstm.train(hard_text, tmp_path / "few", observer=full_between(4, 15, events), **options)
+    left = sorted(path.name for path in (tmp_path / "few").glob("step-*"))
+    assert set(names) - set(left) == {"step-000006.safetensors"}  # of those of steps 6, 9 and 12
+    assert weights_of(tmp_path / "few" / LAST) == weights_of(expected / LAST)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 300 kB; where none may be mounted the limit on files above has to do."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
+    if os.name == "nt" or subprocess.run(command, capture_output=True).returncode:
+        pytest.xfail("no file system may be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_on_a_full_disk_a_run_goes_on_and_ends_as_ever(whole, hard_text, small_disk):
+    folder, filler, events = small_disk / "run", small_disk / "filler", []
+
+    def observe(event):
+        events.append(event)
+        if event["event"] == "step" and event["step"] == 13:
+            with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+                while True:
+                    file.write(bytes(4096))
+        if event["event"] == "step" and event["step"] == 34:
+            filler.unlink()
+
+    charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    told = texts_of(events)
+    assert any("No space left on device; training goes on" in text for text in told)
+    assert told[-1] == f"{folder}: all is saved again, up to step 40"
+    assert_as_whole(folder, whole)
+
+
+def test_on_a_disk_that_cannot_be_written_to_a_command_ends_at_once(
+    hard_text, small_disk, tmp_path, cli
+):
+    run = charlstm.train(hard_text, small_disk / "run", **{**SMALL, "steps": 10}).path
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for arguments in (
+        [hard_text, "-r", small_disk / "new"],
+        [hard_text, "-r", run, "--overwrite"],
+        ["-r", run, "--resume"],
+        ["-r", run, "--resume", "--steps", "20"],
+    ):
+        error = cli("train", *arguments, "--quiet", code=1).stderr
+        assert re.fullmatch(
+            r"charlstm: .*: (cannot be made|cannot be written): Read-only.*\n", error
+        )
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_standard_input_that_does_not_fit_is_told(small_disk, cli):
+    error = cli("train", "-", "-r", small_disk / "run", input=make_text(14_000), code=1).stderr
+    assert re.fullmatch(r"charlstm: cannot write .*/stdin-1\.txt: No space left on device\n", error)
+    assert list(small_disk.iterdir()) == []
+
+
+def test_of_standard_input_nothing_stays_where_the_run_itself_does_not_fit(small_disk, cli):
+    """The disk has room for the text, which is compressed, but not for the first checkpoint."""
+    packed = gzip.compress(make_text(2_000).encode())
+    options = ("-r", small_disk / "run", "--hidden", 256, "--steps", 5, "--quiet")
+    error = cli("train", "-", *options, input=packed, code=1).stderr
+    assert re.fullmatch(
+        r"charlstm: .*/last\.safetensors: cannot write [\d,]+ bytes: No .*\n", error
+    )
+    assert list(small_disk.iterdir()) == []
+
+
+def test_text_that_does_not_fit_into_the_cache_is_told(small_disk, tmp_path, monkeypatch, cli):
+    (tmp_path / "t.txt").write_text(make_text(14_000))
+    monkeypatch.setenv("CHARLSTM_CACHE", str(small_disk))
+    error = cli("train", tmp_path / "t.txt", "-r", tmp_path / "run", "--quiet", code=1).stderr
+    assert re.search(r"takes \d+,\d+ bytes \(No space left on device\): make room", error)
+    assert list(small_disk.iterdir()) == [] and not (tmp_path / "run").exists()
+    assert shutil.disk_usage(small_disk).used == 0

@@ -1,0 +1,301 @@
+"""The lock of a run's folder: one process trains there, and a dead one holds nothing."""
+
+import errno
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from corpus_files import make_text
+from run_files import SMALL
+
+import charlstm
+from charlstm import CharlstmError
+from charlstm.runs import lock
+from charlstm.runs.lock import LockedError, locked, new_folder
+
+HOLD = (
+    "import sys, pathlib, charlstm.lock as l\n"
+    "with l.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+)
+
+
+@pytest.fixture(params=["flock", "no flock"])
+def system(request, monkeypatch):
+    if request.param == "no flock":
+        monkeypatch.setattr(lock, "flock", None)
+    return request.param
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds tmp_path / "run"."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "run"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def snapshot(folder):
+    return {
+        path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))
+    }
+
+
+def test_the_lock_tells_who_holds_it_and_goes_at_the_end(tmp_path, system):
+    folder = tmp_path / "runs" / "x"
+    with locked(folder):
+        about = json.loads((folder / "lock").read_text())
+        assert (about["pid"], about["host"]) == (os.getpid(), socket.gethostname())
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", about["since"])
+    assert list(tmp_path.iterdir()) == []  # what was made for it and stayed empty goes too
+    with pytest.raises(RuntimeError), locked(folder):
+        (folder / "mine").touch()
+        raise RuntimeError
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+def test_a_folder_that_is_held_is_refused_with_who_holds_it(tmp_path, system, holder):
+    before = snapshot(tmp_path)
+    pattern = (
+        rf"run is being trained by process {holder.pid} on {re.escape(socket.gethostname())} "
+        r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d: wait"
+    )
+    for _ in range(2):
+        with pytest.raises(LockedError, match=pattern), locked(tmp_path / "run"):
+            pass
+    assert snapshot(tmp_path) == before
+    holder.communicate("")
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_a_lock_whose_process_was_killed_is_taken(tmp_path, system, holder):
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert (tmp_path / "run" / "lock").exists()
+    with locked(tmp_path / "run"):
+        assert json.loads((tmp_path / "run" / "lock").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / "run" / "lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_held"),
+    [
+        ({}, True),
+        ({"pid": 2**31 - 1}, False),
+        ({"pid": 2**90}, False),
+        ({"process_started": "1"}, False),  # the number has been given to another process
+        ({"host": "elsewhere"}, True),  # which cannot be seen from here
+    ],
+)
+def test_without_flock_a_lock_counts_while_its_process_runs(
+    tmp_path, monkeypatch, holder, changes, is_held
+):
+    monkeypatch.setattr(lock, "flock", None)
+    path = tmp_path / "run" / "lock"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    if not is_held:
+        with locked(tmp_path / "run"):
+            return
+    with pytest.raises(LockedError), locked(tmp_path / "run"):
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": true}', "[" * 9999])
+def test_a_lock_file_of_anything_else_hinders_nothing(tmp_path, system, content):
+    (tmp_path / "lock").write_text(content)
+    if system == "no flock":  # its process may be about to sign it
+        with pytest.raises(LockedError, match="by another process"), locked(tmp_path):
+            pass
+        os.utime(tmp_path / "lock", (0, 0))
+    with locked(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_one_without_flock(tmp_path, monkeypatch, holder):
+    def refuse(descriptor, operation):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(lock, "flock", refuse)
+    with pytest.raises(LockedError, match=f"process {holder.pid} "), locked(tmp_path / "run"):
+        pass
+    with locked(tmp_path / "other"):
+        assert (tmp_path / "other" / "lock").exists()
+
+
+def test_only_one_of_many_that_begin_at_once_gets_it(tmp_path, system):
+    barrier, held, refused = threading.Barrier(12), [], []
+
+    def take(n):
+        barrier.wait()
+        try:
+            with locked(tmp_path / "run"):
+                held.append(n)
+                barrier.wait()
+        except LockedError:
+            refused.append(n)
+            barrier.wait()
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(take, range(12)))
+    assert (len(held), len(refused)) == (1, 11)
+
+
+def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    barrier, given = threading.Barrier(8), []
+
+    def begin(n):
+        barrier.wait()
+        with new_folder("my.txt", None, False) as folder:
+            given.append(str(folder))
+            barrier.wait()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(begin, range(8)))
+    assert sorted(given) == ["runs/my", *(f"runs/my-{n}" for n in range(2, 9))]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_released_over_and_over_is_never_held_twice(tmp_path):
+    """Also where the one takes the file that the other is about to remove."""
+    holders, most = [], []
+
+    def work(n):
+        done = 0
+        while done < 40:
+            try:
+                with locked(tmp_path / "run"):
+                    holders.append(n)
+                    most.append(len(holders))
+                    holders.remove(n)
+                    done += 1
+            except LockedError:
+                pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert len(most) == 160 and max(most) == 1
+
+
+@pytest.mark.parametrize("missing", [FileExistsError, FileNotFoundError])
+def test_a_folder_that_goes_and_comes_back_while_it_is_made_is_tried_again(
+    tmp_path, monkeypatch, missing
+):
+    """pathlib's mkdir fails where others remove and make the folder between two of its steps."""
+    made, mkdir = [], Path.mkdir
+
+    def fail_once(path, *arguments, **options):
+        mkdir(path, *arguments, **options)
+        made.append(path)
+        if len(made) == 1:
+            raise missing(errno.EEXIST, "as another made it")
+
+    monkeypatch.setattr(Path, "mkdir", fail_once)
+    with locked(tmp_path / "run"):
+        assert made == [tmp_path / "run"] * 2
+
+
+@pytest.mark.parametrize("run", ["file", "to a file", "to nothing", "file/run", "to nothing/run"])
+def test_a_folder_that_cannot_be_is_not_tried_again(tmp_path, run):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "to a file").symlink_to(tmp_path / "file")
+    (tmp_path / "to nothing").symlink_to(tmp_path / "missing")
+    with pytest.raises(CharlstmError, match=f"{run}: cannot be made: "), locked(tmp_path / run):
+        pass
+    assert (tmp_path / "file").read_text() == "text" and len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("arguments", [["--resume"], ["TEXT"], ["TEXT", "--overwrite"]])
+def test_a_second_command_is_refused_and_writes_nothing(tmp_path, text_file, cli, arguments):
+    folder = tmp_path / "run"
+    small = {**SMALL, "steps": 3}
+    charlstm.train(text_file, folder, **small)
+    arguments = [text_file if a == "TEXT" else a for a in arguments]
+    seen = []
+
+    def observe(event):
+        if event["event"] == "step" and not seen:
+            before = snapshot(tmp_path)
+            result = cli("train", "-r", folder, *arguments, code=1)
+            seen.append(result.stderr)
+            assert result.stdout == "" and snapshot(tmp_path) == before
+
+    charlstm.train(text_file, folder, overwrite=True, observer=observe, **small)
+    line = rf"charlstm: {re.escape(str(folder))} is being trained by process {os.getpid()} on .*\n"
+    assert len(seen) == 1 and re.fullmatch(line, seen[0])
+    assert not (folder / "lock").exists()
+
+
+def test_what_waits_for_standard_input_holds_its_folder(tmp_path, cli):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "charlstm", "train", "-", "-r", folder, "--steps", "2"],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (folder / "lock").exists() or not (folder / "lock").read_text():
+        assert process.poll() is None
+    result = cli("train", "-", "-r", folder, code=1, input=make_text(20))
+    assert f"is being trained by process {process.pid} " in result.stderr
+    process.communicate(make_text(20))
+    assert process.returncode == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"best.safetensors", "last.safetensors", "metrics.jsonl", "stdin-1.txt"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), MemoryError()])
+def test_the_lock_goes_on_every_way_out(tmp_path, text_file, error):
+    def fail(event):
+        if event["event"] == "step":
+            raise error
+
+    with pytest.raises(type(error)):
+        charlstm.train(text_file, tmp_path / "run", observer=fail, **SMALL)
+    assert (tmp_path / "run" / "last.safetensors").exists()
+    assert not (tmp_path / "run" / "lock").exists()
+
+
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path, text_file, monkeypatch):
+    real = os.open
+
+    def refuse(path, *more, **options):
+        if str(path).endswith("lock"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CharlstmError, match="run: cannot be written: Permission denied"):
+        charlstm.train(text_file, tmp_path / "run", **SMALL)
+    monkeypatch.setattr(os, "open", real)
+    full = OSError(28, "No space left on device")
+
+    def write(descriptor, data):
+        raise full
+
+    monkeypatch.setattr(os, "write", write)
+    with pytest.raises(CharlstmError, match="run: cannot be written: No space left on device"):
+        charlstm.train(text_file, tmp_path / "run", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_that_leads_to_itself_names_a_folder_and_is_refused_when_it_is_read(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with new_folder("loop", None, overwrite=False) as folder:
+        assert folder == Path("runs/loop")
+    with pytest.raises(CharlstmError, match=r"cannot read .*loop: Too many levels"):
+        charlstm.train("loop", **SMALL)

@@ -1,0 +1,66 @@
+"""Files that are whole or not there, whatever fails while they are written."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from charlstm.system.atomic_files import atomic_write, flush_folder
+
+
+def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_end(
+    tmp_path, monkeypatch
+):
+    done = []
+    real = {"fsync": os.fsync, "replace": Path.replace}
+
+    def fsync(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append("flush folder" if is_folder else "flush file")
+        real["fsync"](descriptor)
+
+    def replace(path, target):
+        assert path.read_bytes() == b"new" and path.parent == target.parent
+        assert target.read_bytes() == b"old"
+        done.append("rename")
+        return real["replace"](path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    (tmp_path / "x").write_bytes(b"old")
+    with atomic_write(tmp_path / "x") as file:
+        file.write(b"new")
+    assert done == ["flush file", "rename", "flush folder"]
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt(), SystemExit()])
+def test_whatever_fails_the_old_file_stays_and_nothing_else(tmp_path, error):
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(type(error)), atomic_write(tmp_path / "x") as file:
+        file.write(b"new")
+        raise error
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_the_first_error_is_told_where_the_temporary_file_is_gone_too(tmp_path):
+    with pytest.raises(OSError, match="broken"), atomic_write(tmp_path / "x") as file:
+        Path(file.name).unlink()
+        raise OSError(errno.EIO, "broken")
+
+
+def test_a_system_that_cannot_flush_folders_is_no_failure(tmp_path, monkeypatch):
+    def refuse(number):
+        def fsync(descriptor):
+            raise OSError(number, os.strerror(number))
+
+        return fsync
+
+    monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
+    flush_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        flush_folder(tmp_path)

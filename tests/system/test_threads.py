@@ -1,0 +1,176 @@
+"""Worker threads, and the BLAS limit around them."""
+
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+@pytest.fixture(autouse=True)
+def two_blas_threads():
+    """So that the limit is seen to come and go, on a machine with one core too."""
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with threadpool_limits(2, "blas"):
+        assert set(blas_threads()) == {2}
+        yield
+
+
+def test_blas_is_held_to_one_thread_and_the_limit_is_lifted():
+    with one_blas_thread():
+        assert set(blas_threads()) == {1}
+        with one_blas_thread():
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {1}
+    assert set(blas_threads()) == {2}
+
+
+def test_blas_limit_is_lifted_after_an_error():
+    with pytest.raises(KeyError), one_blas_thread():
+        raise KeyError
+    assert set(blas_threads()) == {2}
+
+
+@pytest.mark.parametrize("first_to_leave", [0, 1])
+def test_blas_limit_is_lifted_by_the_last_of_several_threads(first_to_leave):
+    inside, end = threading.Event(), threading.Event()
+    leave = [threading.Event(), threading.Event()]
+    left = [threading.Event(), threading.Event()]
+
+    def hold(k):
+        with one_blas_thread():
+            inside.set()
+            leave[k].wait(10)
+        left[k].set()
+        end.wait(10)  # lives on, as trainers do between their steps
+
+    threads = [threading.Thread(target=hold, args=(k,)) for k in range(2)]
+    try:
+        for thread in threads:
+            inside.clear()
+            thread.start()
+            assert inside.wait(10)
+            assert set(blas_threads()) == {1}
+        leave[first_to_leave].set()
+        assert left[first_to_leave].wait(10)
+        assert set(blas_threads()) == {1}
+        leave[1 - first_to_leave].set()
+        assert left[1 - first_to_leave].wait(10)
+        assert set(blas_threads()) == {2}
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_results_come_in_order_of_the_workers(count):
+    workers = Workers(count)
+    barrier = threading.Barrier(count)
+
+    def work(k):
+        barrier.wait(10)  # all are at work at once
+        time.sleep(0.002 * (count - k))
+        return k * k, threading.get_ident()
+
+    results = workers.run(work)
+    workers.close()
+    assert [square for square, _ in results] == [k * k for k in range(count)]
+    assert len({thread for _, thread in results}) == count
+    assert results[0][1] == threading.get_ident()
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_an_error_is_raised_once_all_are_done(failing):
+    workers = Workers(3)
+    done = []
+
+    def work(k):
+        if k == failing:
+            raise ZeroDivisionError(k)
+        time.sleep(0.02)
+        done.append(k)
+
+    with pytest.raises(ZeroDivisionError, match=str(failing)):
+        workers.run(work)
+    assert sorted(done) == [k for k in range(3) if k != failing]
+    assert workers.run(lambda k: k) == [0, 1, 2]  # and the workers live on
+    workers.close()
+
+
+def test_workers_do_not_warn_of_overflow_but_others_still_do():
+    workers = Workers(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = workers.run(lambda k: float((np.float32([3e38]) * 10)[0]))
+        with pytest.raises(RuntimeWarning):
+            np.float32([3e38]) * 10
+    workers.close()
+    assert values == [np.inf, np.inf]
+
+
+def test_closing_ends_the_threads():
+    before = threading.active_count()
+    workers = Workers(4)
+    workers.run(lambda k: k)
+    assert threading.active_count() > before
+    workers.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("items", "count"), [(7, 3), (1, 1), (10, 10), (2, 5), (1000, 7)])
+def test_shares_are_contiguous_and_nearly_equal(items, count):
+    parts = [list(range(items))[share(items, count, k)] for k in range(count)]
+    assert [item for part in parts for item in part] == list(range(items))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_cores_are_those_of_the_process(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {1, 5, 7}, raising=False)
+    assert available_cores() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert available_cores() == 1
+
+
+def test_a_worker_that_is_ready_does_the_tasks_of_the_others():
+    tasks, workers, done = Tasks(), Workers(2), []
+    added, helped = threading.Event(), threading.Event()
+
+    def note(name):
+        done.append((name, threading.get_ident()))
+
+    def blocks_until_helped():
+        added.set()  # the task after this one has been added
+        assert helped.wait(10)
+        note("long")
+
+    def short():
+        note("short")
+        helped.set()
+
+    def work(k):
+        if k == 0:
+            tasks.work([lambda: added.wait(10)])
+        else:
+            tasks.work([blocks_until_helped, short])
+
+    workers.run(work)
+    workers.close()
+    (first, one), (second, other) = done
+    assert (first, second) == ("short", "long")
+    assert one != other
+
+
+def test_tasks_that_fail_raise_where_they_ran():
+    tasks = Tasks()
+    with pytest.raises(ZeroDivisionError):
+        tasks.work([lambda: None, lambda: 1 / 0])

@@ -1,0 +1,43 @@
+"""Named random generators."""
+
+import json
+
+import numpy as np
+import pytest
+
+from charlstm import CharlstmError
+from charlstm.seeds import generator, generator_to_dict, load_generator
+
+
+def test_purposes_and_seeds_draw_apart():
+    draws = {
+        (seed, purpose): tuple(generator(seed, purpose).random(4))
+        for seed in (0, 1)
+        for purpose in ("weights", "batch_size", "dropout", "sample")
+    }
+    assert len(set(draws.values())) == 8
+    assert tuple(generator(0, "batches").random(4)) == draws[0, "batch_size"]
+    assert generator(None, "sample").random() != generator(None, "sample").random()
+    assert generator(np.int64(1), "batch_size").random(4).tolist() == list(draws[1, "batch_size"])
+
+
+def test_state_goes_through_json():
+    rng = generator(7, "dropout")
+    rng.random(5, np.float32)  # an odd number of halves: one is left over
+    saved = json.loads(json.dumps(generator_to_dict(rng)))
+    expected = rng.random(5, np.float32)
+    other = generator(0, "sample")
+    load_generator(other, saved)
+    assert other.random(5, np.float32).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("state", [None, {}, {"bit_generator": "MT19937"}, [1]])
+def test_foreign_state_is_refused(state):
+    with pytest.raises(CharlstmError, match="not the state of a random generator"):
+        load_generator(generator(0, "batches"), state)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x"])
+def test_bad_seed_is_refused(seed):
+    with pytest.raises(CharlstmError, match="seed must be a whole number of 0 or more"):
+        generator(seed, "sample")

@@ -1,0 +1,239 @@
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corpus_files import SENTENCE, entries, text_of
+
+from charlstm.errors import CharlstmError
+from charlstm.text import cache as cache_module
+from charlstm.text import corpus as corpus_module
+from charlstm.text.cache import cache_folder, cache_size, clear_cache
+from charlstm.text.corpus import open_corpus
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_a_second_opening_comes_from_the_cache(write, cache, monkeypatch):
+    path = write("a", SENTENCE)
+    first = open_corpus([path])
+    assert len(entries(cache)) == 1
+    assert sorted(entries(cache / entries(cache)[0])) == ["corpus.json", "ids.npy"]
+    monkeypatch.setattr(corpus_module, "_make", lambda *_: pytest.fail("encoded again"))
+    elsewhere = write("other/name", SENTENCE)
+    second = open_corpus([elsewhere])
+    assert second.ids.tolist() == first.ids.tolist()
+    assert second.vocab == first.vocab and second.digest == first.digest
+    assert (second.bytes, second.train_characters) == (first.bytes, first.train_characters)
+    assert second.paths == (str(elsewhere),)
+
+
+def test_the_cache_goes_by_content_not_by_time(write, cache):
+    path = write("a", "abcabc")
+    before = path.stat()
+    first = open_corpus([path])
+    path.write_text("abcabd")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = open_corpus([path])
+    assert text_of(second) == "abcabd" and text_of(first) == "abcabc"
+    assert second.digest != first.digest
+    assert len(entries(cache)) == 2
+
+
+def cut(entry):
+    with (entry / "ids.npy").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 1)
+
+
+def lengthen(entry):
+    with (entry / "ids.npy").open("ab") as file:
+        file.write(b"\0")
+
+
+def change(**facts):
+    def damage(entry):
+        path = entry / "corpus.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+    return damage
+
+
+DAMAGES = {
+    "cut": cut,
+    "longer": lengthen,
+    "empty ids": lambda entry: (entry / "ids.npy").write_bytes(b""),
+    "no numpy file": lambda entry: (entry / "ids.npy").write_bytes(
+        b"\x93NUMPY\x01\0\x10\0{((((" * 9
+    ),
+    "other type": lambda entry: np.save(entry / "ids.npy", np.zeros(len(SENTENCE), np.uint16)),
+    "other length": lambda entry: np.save(entry / "ids.npy", np.zeros(5, np.uint8)),
+    "objects": lambda entry: np.save(entry / "ids.npy", np.array([{}]), allow_pickle=True),
+    "no ids": lambda entry: (entry / "ids.npy").unlink(),
+    "no json": lambda entry: (entry / "corpus.json").unlink(),
+    "cut json": lambda entry: (entry / "corpus.json").write_text('{"vocab"'),
+    "json of another kind": lambda entry: (entry / "corpus.json").write_text("[]"),
+    "bad vocabulary": change(vocab={"level": "char", "symbols": ["b", "a"]}),
+    "other level": change(vocab={"level": "byte"}),
+    "other split": change(train_characters=10**6),
+    "empty folder": lambda entry: [path.unlink() for path in entry.iterdir()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_entry_is_made_anew(write, cache, damage):
+    path = write("a", SENTENCE)
+    open_corpus([path])
+    (entry,) = cache.iterdir()
+    whole = {file.name: file.read_bytes() for file in entry.iterdir()}
+    damage(entry)
+    corpus = open_corpus([path])
+    assert text_of(corpus) == SENTENCE and corpus.train_characters == len(SENTENCE)
+    assert entries(cache) == [entry.name]
+    assert {file.name: file.read_bytes() for file in entry.iterdir()} == whole
+
+
+def test_nothing_stays_of_an_entry_that_failed(write, cache, monkeypatch):
+    path = write("a", SENTENCE)
+    monkeypatch.setattr(
+        corpus_module.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
+    )
+    with pytest.raises(CharlstmError) as caught:
+        open_corpus([path])
+    message = str(caught.value)
+    for part in (str(cache), f"{len(SENTENCE)} bytes", "No space left", "CHARLSTM_CACHE"):
+        assert part in message
+    assert entries(cache) == []
+
+
+def test_two_processes_making_the_same_entry(write, cache, monkeypatch):
+    path = write("a", SENTENCE)
+    make = corpus_module._make
+    seen = []
+
+    def make_twice(root, key, *rest):
+        seen.append(key)
+        if len(seen) == 1:
+            # As if another process finished between our look and our rename.
+            original = Path.rename
+
+            def rename(self, target):
+                monkeypatch.setattr(Path, "rename", original)
+                make(root, key, *rest)
+                return original(self, target)
+
+            monkeypatch.setattr(Path, "rename", rename)
+        make(root, key, *rest)
+
+    monkeypatch.setattr(corpus_module, "discard", lambda _: None)
+    monkeypatch.setattr(corpus_module, "_make", make_twice)
+    assert text_of(open_corpus([path])) == SENTENCE
+    assert entries(cache) == [seen[0]]
+
+
+def test_an_entry_that_vanishes_at_once(write, cache, monkeypatch):
+    monkeypatch.setattr(corpus_module, "_make", lambda *_: None)
+    with pytest.raises(CharlstmError, match=r"stored there cannot be used") as caught:
+        open_corpus([write("a", SENTENCE)])
+    assert str(caught.value).startswith(f"{cache}: ")
+
+
+def test_the_least_recently_used_go_first(write, cache, monkeypatch):
+    texts = {name: "ab" + name * 998 for name in "cdef"}
+    paths = {name: write(name, text) for name, text in texts.items()}
+    names = {}
+    for age, name in enumerate("cde"):
+        known = set(entries(cache))
+        open_corpus([paths[name]])
+        (names[name],) = set(entries(cache)) - known
+        os.utime(cache / names[name], (1000 + age, 1000 + age))
+    open_corpus([paths["c"]])  # used again: now d is the oldest
+    size, count = cache_size()
+    assert count == 3 and 3 * 1000 < size < 3 * 1500
+    monkeypatch.setenv("CHARLSTM_CACHE_GB", str(size / 1e9))
+    open_corpus([paths["f"]])
+    assert names["d"] not in entries(cache)
+    assert {names["c"], names["e"]} < set(entries(cache)) and len(entries(cache)) == 3
+    monkeypatch.setenv("CHARLSTM_CACHE_GB", "0")
+    open_corpus([write("g", "abg")])
+    assert len(entries(cache)) == 1 and text_of(open_corpus([write("g", "abg")])) == "abg"
+
+
+@pytest.mark.parametrize("limit", ["-1", "much", "nan"])
+def test_a_bad_limit(write, monkeypatch, limit):
+    monkeypatch.setenv("CHARLSTM_CACHE_GB", limit)
+    with pytest.raises(CharlstmError, match="CHARLSTM_CACHE_GB must be a number"):
+        open_corpus([write("a", SENTENCE)])
+
+
+def test_clearing_removes_only_what_is_ours(write, cache):
+    open_corpus([write("a", SENTENCE)])
+    (cache / "notes.txt").write_text("mine")
+    (cache / f"{'0' * 64}.00ff.tmp").mkdir()
+    (cache / f"{'0' * 64}.00ff.tmp" / "ids.npy").write_bytes(b"x" * 1000)
+    size, count = cache_size()
+    assert count == 1 and size > 1000 + len(SENTENCE)
+    assert clear_cache() == size
+    assert cache_size() == (0, 0)
+    assert entries(cache) == ["notes.txt"]
+
+
+def test_leftovers_of_killed_processes_go_after_a_day(write, cache):
+    old, new = (cache / f"{'0' * 64}.{name}.tmp" for name in ("aa", "bb"))
+    old.mkdir(parents=True)
+    new.mkdir()
+    os.utime(old, (time.time() - 90000,) * 2)
+    open_corpus([write("a", SENTENCE)])
+    assert not old.exists() and new.exists()
+
+
+def test_an_explicit_folder(write, cache, tmp_path):
+    open_corpus([write("a", SENTENCE)], cache=tmp_path / "deep" / "own")
+    assert len(entries(tmp_path / "deep" / "own")) == 1
+    assert entries(cache) == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "expected"),
+    [
+        ("linux", {"XDG_CACHE_HOME": "{}/xdg"}, "xdg/charlstm"),
+        ("linux", {}, "home/.cache/charlstm"),
+        ("linux", {"CHARLSTM_CACHE": "{}/own"}, "own"),
+        ("darwin", {"XDG_CACHE_HOME": "{}/xdg"}, "home/Library/Caches/charlstm"),
+        ("win32", {"LOCALAPPDATA": "{}/local"}, "local/charlstm"),
+        ("win32", {}, "home/AppData/Local/charlstm"),
+    ],
+)
+def test_where_the_cache_is(tmp_path, monkeypatch, platform, variables, expected):
+    for name in ("CHARLSTM_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(tmp_path))
+    monkeypatch.setattr(cache_module.sys, "platform", platform)
+    assert cache_folder() == tmp_path / expected
+    assert cache_folder().is_dir()
+
+
+def test_a_cache_that_cannot_be_made(write, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("CHARLSTM_CACHE", str(write("a-file", "x") / "cache"))
+    folder = cache_folder()
+    assert folder == temporary / f"charlstm-{os.getuid()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert text_of(open_corpus([write("a", SENTENCE)])) == SENTENCE
+    assert len(entries(folder)) == 1
+
+
+def test_a_temporary_folder_that_somebody_else_made(write, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("CHARLSTM_CACHE", str(write("a-file", "x") / "cache"))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / f"charlstm-{os.getuid()}").symlink_to(tmp_path / "theirs")
+    folder = cache_folder()
+    assert folder.parent == tmp_path and folder.name.startswith("charlstm-")
+    assert not folder.is_symlink() and entries(tmp_path / "theirs") == []

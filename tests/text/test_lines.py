@@ -1,0 +1,172 @@
+"""Lines as independent texts: how they are cut, batched, learned from, evaluated and sampled."""
+
+import math
+
+import numpy as np
+import pytest
+from oracles import relative_error
+
+from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Trainer, Vocab
+from charlstm.network.scoring import evaluate, score_texts
+from charlstm.seeds import generator
+from charlstm.text.batches import PADDING, LineBatches, line_spans
+
+TEXT = "ab\n\ncabc\nb\nabcabcabcabcabcabcab\nac"
+LINES = ["ab\n", "cabc\n", "b\n", "abcabcabcabcabcabcab\n", "ac"]
+
+
+def make(cell="lstm", dtype="float64", **config):
+    vocab = Vocab.from_text(TEXT)
+    model = CharModel(
+        ModelConfig(cell=cell, hidden=6, layers=2, dtype=dtype, lines=True), vocab, seed=1
+    )
+    trainer = Trainer(
+        model, vocab.encode(TEXT), TrainConfig(seq_length=100, clip=0.0, workers=1, **config)
+    )
+    return model, trainer
+
+
+def test_spans_are_the_lines_and_long_ones_are_cut():
+    ids = np.frombuffer(TEXT.encode(), np.uint8)
+    starts, stops = line_spans(ids, ord("\n"), 100)
+    assert [TEXT[a:b] for a, b in zip(starts, stops, strict=True)] == LINES
+    starts, stops = line_spans(ids, ord("\n"), 8)
+    pieces = [TEXT[a:b] for a, b in zip(starts, stops, strict=True)]
+    assert pieces == [*LINES[:3], "abcabcab", "cabcabca", "bcab\n", "ac"]
+
+
+def test_an_empty_text_has_no_lines():
+    starts, stops = line_spans(np.empty(0, np.uint8), ord("\n"), 8)
+    assert len(starts) == len(stops) == 0
+
+
+def test_a_score_reads_each_line_afresh():
+    model, _ = make()
+    text = "ab\ncabc\n\nab"
+    whole = model.score(text)
+    assert whole.text == text and whole.characters == len(text)
+    lines = [model.score(line) for line in ("ab\n", "cabc\n", "\n", "ab")]
+    assert np.allclose(whole.nats, np.concatenate([line.nats for line in lines]), rtol=1e-12)
+    assert model.score("").characters == 0
+    both = list(score_texts(model, [text, "b"]))
+    assert np.array_equal(both[0].nats, whole.nats)
+    assert np.allclose(both[1].nats, model.score("b").nats, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_windows_of_all_lengths_share_the_room_of_the_longest(cell, dropout):
+    text = "".join("ab" * n + "\n" for n in (3, 40, 9, 25, 50, 1))
+    vocab = Vocab.from_text(text)
+    trained = []
+    for fresh in (False, True):
+        config = ModelConfig(cell=cell, hidden=5, layers=2, lines=True, ngrams=2, ngram_slots=30)
+        model = CharModel(config, vocab, seed=1)
+        settings = TrainConfig(batch_size=1, seq_length=100, workers=1, dropout=dropout, lr=0.01)
+        trainer = Trainer(model, vocab.encode(text), settings)
+        for _ in range(12):
+            if fresh:
+                trainer._activations = [None]
+            trainer.step()
+        if not fresh:
+            assert len(trainer._activations[0].log_probs) == 112  # 100 steps, in sixteens
+        trained.append(model.parameters.vector.copy())
+    assert np.array_equal(*trained)
+
+
+def test_a_window_holds_each_line_after_a_line_end_and_before_padding():
+    ids = np.frombuffer(TEXT.encode(), np.uint8)
+    lines = LineBatches(ids, ord("\n"), 2, 100, generator(0, "batches"))
+    assert lines.windows_per_pass == 3 and lines.symbols_per_window == 33 / 3
+    for _ in range(2):
+        seen = []
+        for _ in range(3):
+            window = lines.next_window()
+            assert window.shape[1] == 2
+            for column in window.T:
+                text = "".join(map(chr, column[1:][column[1:] != PADDING]))
+                if text:
+                    assert column[0] == ord("\n")
+                    seen.append(text)
+                    assert (column[len(text) + 1 :] == PADDING).all()
+        assert sorted(seen) == sorted(LINES)
+    assert lines.passes == 2
+
+
+def test_a_position_can_be_saved_in_the_middle_of_a_pass():
+    ids = np.frombuffer(TEXT.encode(), np.uint8)
+    lines = LineBatches(ids, ord("\n"), 2, 100, generator(0, "batches"))
+    for _ in range(4):
+        lines.next_window()
+    other = LineBatches(ids, ord("\n"), 2, 100, generator(9, "batches"))
+    other.load_dict(lines.to_dict())
+    for _ in range(5):
+        assert (lines.next_window() == other.next_window()).all()
+    assert other.passes == lines.passes == 3
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_padding_teaches_nothing(cell):
+    """The gradient of a padded batch is the sum of the gradients of its lines alone."""
+    model, trainer = make(cell, batch_size=5, reduction="sum", optimizer="sgd", beta1=0.0, lr=1.0)
+    before = model.parameters.vector.copy()
+    total, nats = np.zeros_like(before), 0.0
+    for line in LINES:
+        ids = model.vocab.encode("\n" + line)[:, None]
+        loss, gradients, _ = model.loss_and_gradients(ids[:-1], ids[1:])
+        total += gradients.vector * len(line)
+        nats += loss * len(line)
+    loss = trainer.step()
+    assert math.isclose(loss, nats / sum(map(len, LINES)), rel_tol=1e-12)
+    assert relative_error(before - model.parameters.vector, total) < 1e-12
+    assert math.isclose(trainer.gradient_norm, np.linalg.norm(total), rel_tol=1e-12)
+
+
+def test_the_mean_is_over_what_counts():
+    model, trainer = make(batch_size=5, reduction="mean", optimizer="sgd", beta1=0.0, lr=1.0)
+    before = model.parameters.vector.copy()
+    trainer.step()
+    step = before - model.parameters.vector
+    model, trainer = make(batch_size=5, reduction="sum", optimizer="sgd", beta1=0.0, lr=1.0)
+    trainer.step()
+    summed = before - model.parameters.vector
+    assert relative_error(step * sum(map(len, LINES)), summed) < 1e-12
+
+
+def test_evaluation_reads_each_line_afresh():
+    model, _ = make()
+    loss = evaluate(model, model.vocab.encode(TEXT))
+    one_by_one = sum(score.nats.sum() for score in score_texts(model, LINES))
+    assert loss.characters == sum(map(len, LINES))
+    assert math.isclose(loss.nats, one_by_one, rel_tol=1e-12)
+    with pytest.raises(CharlstmError, match="each line afresh"):
+        evaluate(model, model.vocab.encode(TEXT), window=5)
+
+
+def test_a_line_end_makes_the_model_forget():
+    model, _ = make()
+    state = np.random.default_rng(0).normal(size=model.initial_state(2).shape)
+    end, a = model.vocab.encode("\na")
+    fresh, _ = model.step(np.array([end, end]), model.initial_state(2))
+    after, new_state = model.step(np.array([end, a]), state)
+    assert (after[0] == fresh[0]).all()
+    assert (after[1] != fresh[1]).any() and state.any() and new_state.shape == state.shape
+
+
+def test_the_rate_halves_when_the_loss_of_a_pass_rises():
+    _, trainer = make(batch_size=5, schedule="halve-on-rise", lr=0.25, optimizer="sgd")
+    assert trainer.batches.windows_per_pass == 1
+    losses, rates = [], []
+    for _ in range(30):
+        losses.append(trainer.step())
+        rates.append(trainer.learning_rate)
+    rises = np.cumsum(np.diff(losses, prepend=np.inf) > 0)
+    assert rises[-1] > 0, "the rate was chosen so that some loss rises"
+    assert rates == [0.25 * 0.5**n for n in rises]
+
+
+def test_lines_need_line_ends():
+    vocab = Vocab.from_text("abc")
+    model = CharModel(ModelConfig(lines=True), vocab)
+    with pytest.raises(CharlstmError, match="needs a text with line ends"):
+        Trainer(model, vocab.encode("abcabc"), TrainConfig())

@@ -1,0 +1,204 @@
+import gzip
+import io
+import lzma
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from corpus_files import SENTENCE, entries, text_of
+
+from charlstm.errors import CharlstmError
+from charlstm.text import reading
+from charlstm.text.corpus import open_corpus
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 100])
+def test_one_byte_order_mark_is_dropped_at_the_start_of_each_file(write, chunk_bytes):
+    paths = [write("a", "\ufeff\ufeffab"), write("b", "\ufeffc\ufeff")]
+    assert text_of(open_corpus(paths, chunk_bytes=chunk_bytes)) == "\ufeffabc\ufeff"
+    corpus = open_corpus(paths, level="byte", chunk_bytes=chunk_bytes)
+    assert text_of(corpus) == "\ufeffabc\ufeff"
+    signed = open_corpus(paths, encoding="utf-8-sig", chunk_bytes=chunk_bytes)
+    assert text_of(signed) == "\ufeffabc\ufeff"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
+)
+def test_the_mark_of_other_encodings(write, encoding):
+    mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
+    path = write("a", (mark + SENTENCE).encode(encoding))
+    assert text_of(open_corpus([path], encoding=encoding)) == SENTENCE
+
+
+def test_a_file_of_nothing_but_a_mark(write):
+    corpus = open_corpus([write("a", "\ufeff"), write("b", "xy")])
+    assert text_of(corpus) == "xy"
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths(write, tmp_path):
+    for name in ("b.txt", "a/z.txt", "a.txt", "c/d/e.txt", "A.txt"):
+        write(f"texts/{name}", f"<{name}>")
+    write("texts/.hidden.txt", "no")
+    write("texts/.git/a.txt", "no")
+    write("elsewhere/a.txt", "no")
+    write("linked.txt", "<linked>")
+    folder = tmp_path / "texts"
+    (folder / "link-to-folder").symlink_to(tmp_path / "elsewhere")
+    (folder / "broken").symlink_to(tmp_path / "gone")
+    (folder / "z-link.txt").symlink_to(tmp_path / "linked.txt")
+    os.mkfifo(folder / "pipe")
+    corpus = open_corpus([folder])
+    assert text_of(corpus) == "<A.txt><a.txt><a/z.txt><b.txt><c/d/e.txt><linked>"
+    assert corpus.paths[2] == str(folder / "a" / "z.txt")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+@pytest.mark.parametrize("chunk_bytes", [7, 1 << 20])
+def test_compressed_files(write, pack, chunk_bytes):
+    text = SENTENCE * 50
+    path = write("a", pack(text.encode()))
+    assert text_of(open_corpus([path], chunk_bytes=chunk_bytes)) == text
+    assert text_of(open_corpus([path], level="byte", chunk_bytes=chunk_bytes)) == text
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_damaged_compressed_files(write, pack, level):
+    whole = pack(np.random.default_rng(0).integers(32, 127, 5000, np.uint8).tobytes())
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0xFF
+    for damaged in (whole[:-500], whole[:14], bytes(flipped), whole[:-1]):
+        path = write("bad.packed", damaged)
+        with pytest.raises(
+            CharlstmError, match=r"bad\.packed: damaged or cut off inside"
+        ) as caught:
+            open_corpus([path], level=level)
+        assert "\n" not in str(caught.value)
+
+
+def test_xz_of_several_streams_with_zeros_between():
+    packed = lzma.compress(b"ab" * 500) + bytes(8) + lzma.compress(b"cd" * 500) + bytes(4)
+    for size in (1, 3, 7, 1 << 20):
+        stream, unpacked = reading._Unxz(io.BytesIO(packed)), b""
+        while piece := stream.read(size):
+            assert len(piece) <= size
+            unpacked += piece
+        assert unpacked == b"ab" * 500 + b"cd" * 500
+
+
+def test_xz_may_not_ask_for_much_memory(write, monkeypatch):
+    packed = lzma.compress(SENTENCE.encode() * 9, preset=9)  # asks for 65 MB, however short
+    path = write("a.xz", packed)
+    assert text_of(open_corpus([path])) == SENTENCE * 9
+    monkeypatch.setattr(reading, "XZ_MEMORY", 1 << 25)
+    with pytest.raises(CharlstmError, match=r"b\.xz: .*\(Memory usage limit exceeded\)"):
+        open_corpus([write("b.xz", packed)], cache=path.parent / "other")
+
+
+def test_xz_where_python_was_built_without(write, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lzma", None)
+    with pytest.raises(CharlstmError, match=r"a\.xz: this Python cannot read xz"):
+        open_corpus([write("a.xz", lzma.compress(b"abc"))])
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 3, 5, 1000])
+@pytest.mark.parametrize(
+    ("data", "offset", "byte"),
+    [
+        (b"caf\xe9 au lait", 3, "e9"),
+        (b"ab\xe2\x82", 2, "e2"),
+        ("é€😀".encode() + b"\xff", 9, "ff"),
+        (b"\xef\xbb\xbfab\x80", 5, "80"),
+        (b"abc\xed\xa0\x80", 3, "ed"),
+        (gzip.compress(b"x" * 2000 + b"\xc0"), 2000, "c0"),
+    ],
+)
+def test_invalid_utf8_is_located(write, data, offset, byte, chunk_bytes):
+    path = write("bad.txt", data)
+    with pytest.raises(CharlstmError) as caught:
+        open_corpus([write("good.txt", "abc"), path], chunk_bytes=chunk_bytes)
+    message = str(caught.value)
+    assert f"{path}: invalid UTF-8 at byte {offset} (0x{byte}, " in message
+    assert "--encoding" in message and "--level byte" in message
+    assert "\n" not in message
+    assert open_corpus([path], level="byte").characters > 0
+
+
+def test_invalid_in_other_encodings(write):
+    path = write("bad.txt", b"ab\x81\xff")
+    with pytest.raises(CharlstmError, match=r"invalid shift_jis at byte 2 \(0x81"):
+        open_corpus([path], encoding="sjis")
+    with pytest.raises(CharlstmError, match=r"bad\.txt: .*BOM.*--encoding"):
+        open_corpus([path], encoding="utf-16")
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "hex", "zlib", "rot13", "undefined", "a\0b", ""])
+def test_unknown_encoding(write, encoding):
+    with pytest.raises(CharlstmError, match="is not a text encoding known here"):
+        open_corpus([write("a", "abc")], encoding=encoding)
+
+
+def test_paths_that_cannot_be_read(tmp_path):
+    (tmp_path / "folder" / ".hidden").mkdir(parents=True)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CharlstmError, match=r"cannot read .*gone\.txt: No such file"):
+        open_corpus([tmp_path / "gone.txt"])
+    with pytest.raises(CharlstmError, match="folder: this folder has no files"):
+        open_corpus([tmp_path / "folder"])
+    with pytest.raises(CharlstmError, match="pipe is neither a file nor a folder"):
+        open_corpus([tmp_path / "pipe"])
+    with pytest.raises(CharlstmError, match="cannot read"):
+        open_corpus(["a\0b"])
+    with pytest.raises(CharlstmError, match="no text to learn from"):
+        open_corpus([])
+
+
+@pytest.fixture
+def someone_else():
+    """Root may read everything, so it becomes nobody for the test."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+def test_no_permission(someone_else):
+    with TemporaryDirectory() as name:  # not pytest's folder, which nobody else may enter
+        folder = Path(name) / "texts"
+        folder.mkdir()
+        path = folder / "a.txt"
+        path.write_text("abc", encoding="utf-8")
+        path.chmod(0)
+        with pytest.raises(CharlstmError, match=r"cannot read .*a\.txt: Permission denied"):
+            open_corpus([path])
+        folder.chmod(0)
+        with pytest.raises(CharlstmError, match=r"cannot read .*texts.*: Permission denied"):
+            open_corpus([folder])
+        folder.chmod(0o700)
+
+
+def test_a_file_that_fails_while_it_is_read(write, monkeypatch):
+    path = write("a.txt", "abc")
+    monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(OSError(5, "I/O error")))
+    with pytest.raises(CharlstmError, match=r"cannot read .*a\.txt: I/O error"):
+        open_corpus([path])
+
+
+def test_a_file_that_changes_while_it_is_read(write, cache):
+    path = write("a.txt", "abcabc")
+
+    def change(done, total, what):
+        if what == "scanning":
+            path.write_text("abcdefg")
+
+    with pytest.raises(CharlstmError, match=r"a\.txt changed while it was read"):
+        open_corpus([path], progress=change)
+    assert entries(cache) == []

@@ -1,0 +1,71 @@
+"""What a run remembers of its evaluations."""
+
+import json
+
+import numpy as np
+import pytest
+
+from charlstm.training.validation import Evaluation, Validation
+
+
+def filled(*losses):
+    validation = Validation(np.zeros(10, np.uint8))
+    return validation, [
+        validation.add(Evaluation(10 * k, 2.0, loss)) for k, loss in enumerate(losses, 1)
+    ]
+
+
+def test_knows_the_best_and_how_long_ago_it_was():
+    validation, bests = filled(3.0, 2.0, 2.5, 2.0, 1.5, 1.6)
+    assert bests == [True, True, False, False, True, False]
+    assert validation.waited == 1
+    assert validation.best == Evaluation(50, 2.0, 1.5)
+    assert (validation.val_loss, validation.best_val_loss) == (1.6, 1.5)
+
+
+@pytest.mark.parametrize("losses", [(), (3.0, 2.0, 2.5, 2.7)])
+def test_goes_on_from_what_was_saved(losses):
+    validation, _ = filled(*losses)
+    other, _ = filled(9.0)
+    other.load_dict(json.loads(json.dumps(validation.to_dict())))
+    assert other.evaluations == validation.evaluations
+    assert other.waited == validation.waited == max(0, len(losses) - 2)
+    assert other.best_val_loss == (2.0 if losses else None)
+
+
+@pytest.mark.parametrize(("length", "possible"), [(0, False), (1, False), (2, True)])
+def test_a_text_of_one_character_has_nothing_to_predict(length, possible):
+    validation = Validation(np.zeros(length, np.uint8))
+    assert validation.possible == possible
+    assert (validation.best, validation.val_loss, validation.best_val_loss) == (None, None, None)
+    if not possible:
+        assert validation.evaluate({}, None) == {}
+
+
+def test_of_a_long_text_a_million_characters_are_evaluated():
+    assert len(Validation(np.zeros(3_000_000, np.uint8)).ids) == 1_000_000
+
+
+def test_fewer_are_where_time_is_short_and_no_other_number_after_that():
+    validation = Validation(np.arange(5_000, dtype=np.uint16))
+    for most, left in ((9_000, 5_000), (3_000, 3_000), (4_000, 3_000), (2, 1_000)):
+        validation.shorten(most)
+        assert validation.ids.tolist() == list(range(left))
+    other = Validation(np.arange(5_000, dtype=np.uint16))
+    other.load_dict(json.loads(json.dumps(validation.to_dict())))
+    assert len(other.ids) == 1_000
+
+
+def test_a_shortened_text_of_empty_lines_has_nothing_to_predict():
+    validation = Validation(np.array([0] * 1_000 + [1], np.uint8), line_end=0)
+    assert validation.possible
+    validation.shorten(1_000)
+    assert not validation.possible and validation.evaluate({}, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("ids", "line_end", "possible"),
+    [([5], None, False), ([0, 0], None, True), ([0, 0], 0, False), ([5], 0, True), ([], 0, False)],
+)
+def test_what_there_is_to_predict(ids, line_end, possible):
+    assert Validation(np.array(ids, np.uint8), line_end).possible == possible
