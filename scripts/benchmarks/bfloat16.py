@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 try:
     from common import (
+        ORIGIN_HEADINGS,
         ROOT,
         Origin,
         append_row,
@@ -210,7 +211,7 @@ def summary(results: Sequence[Result]) -> str:
     headings = ("text", *(f"{precision}, nats" for precision in PRECISIONS))
     headings += ("difference, nats (each seed)", "difference, bits")
     headings += tuple(f"{precision}, bits above the entropy" for precision in PRECISIONS)
-    return markdown_table((*headings, "steps", *Origin.HEADINGS), rows)
+    return markdown_table((*headings, "steps", *ORIGIN_HEADINGS), rows)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -160,13 +160,14 @@ class Origin(NamedTuple):
     cores: str
     commit: str  # the last one that changed CODE, with "+" where files have changed since
 
-    HEADINGS = ("kernels", "machine", "commit")
-
     @property
     def cells(self) -> list[str]:
-        """The cells of a table below HEADINGS."""
+        """The cells of a table below ORIGIN_HEADINGS."""
         machine = f"{self.cpu}, {self.cores} cores" if self.cpu else "not recorded"
         return [self.kernels, machine, self.commit]
+
+
+ORIGIN_HEADINGS = ("kernels", "machine", "commit")
 
 
 def this_origin() -> Origin:
@@ -218,7 +219,7 @@ def stored_settings(run: Path) -> str:
 
 
 def _settings_in_json(model: ModelConfig, train: TrainConfig, text: CorpusConfig) -> str:
-    settings = {}
+    settings: dict[str, Any] = {}
     for config in (model, train, text):
         defaults = type(config)().to_dict()
         settings |= {n: value for n, value in config.to_dict().items() if value != defaults[n]}
@@ -254,4 +255,4 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table of texts, with all columns but the first aligned to the right."""
     aligned = ("left", *["right"] * (len(headings) - 1)) if rows else None
-    return tabulate(rows, headings, "pipe", disable_numparse=True, colalign=aligned)
+    return str(tabulate(rows, headings, "pipe", disable_numparse=True, colalign=aligned))

@@ -4,7 +4,7 @@
     .venv/bin/python scripts/benchmarks/defaults.py sweep
         model sizes, learning rates and dropout by text and budget: about three hours
     .venv/bin/python scripts/benchmarks/defaults.py ablation
-        each element of the defaults left out in turn: 45 minutes for each seed
+        one element of the defaults changed in each run: 45 minutes for each seed
     .venv/bin/python scripts/benchmarks/defaults.py dozen
         the defaults beside a dozen settings on other texts: 1.5 hours
     .venv/bin/python scripts/benchmarks/defaults.py minutes
@@ -45,6 +45,7 @@ from typing import Any, NamedTuple
 
 try:
     from common import (
+        ORIGIN_HEADINGS,
         ROOT,
         Origin,
         append_row,
@@ -261,7 +262,7 @@ def summary(named: list[tuple[str, Result]]) -> str:
             *origin.cells,
         ])  # fmt: skip
     headings = ("run", "loss", "cold windows", "training loss", "steps", "seconds")
-    return markdown_table((*headings, *Origin.HEADINGS), rows)
+    return markdown_table((*headings, *ORIGIN_HEADINGS), rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
