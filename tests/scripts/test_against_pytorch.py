@@ -9,8 +9,16 @@ import pytest
 import charlstm
 
 KEYS = (
-    *("task", "backend", "precision", "layers", "hidden", "batch_size", "seq_length", "milliseconds"),
-    *("characters_per_second", "peer", "peer_milliseconds", "ratio", "spread", "peak_share"),
+    *("task", "backend", "precision", "layers", "hidden", "batch_size", "seq_length"),
+    *(
+        "milliseconds",
+        "characters_per_second",
+        "peer",
+        "peer_milliseconds",
+        "ratio",
+        "spread",
+        "peak_share",
+    ),
 )
 
 

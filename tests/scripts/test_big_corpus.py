@@ -1,6 +1,7 @@
 """big_corpus.py: a small text through all of its measurements, and its limits."""
 
 import json
+import sys
 
 import big_corpus as script
 import pytest
@@ -15,13 +16,14 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 def test_a_small_text_is_measured(capsys):
-    code = script.main(["--gigabytes", "0.001", "--steps", "2", "--hidden", "8", "--json"])
+    script.main(["--gigabytes", "0.001", "--steps", "2", "--hidden", "8", "--json"])
     figures = json.loads(capsys.readouterr().out)
     assert 1 <= figures["text_mb"] < 10
     assert figures["novelty_longest"] >= 2000
-    assert 0 < figures["train_private_mb"] < 400
-    assert code in (0, 1)
+    if sys.platform == "linux":
+        assert 0 < figures["train_private_mb"] < 400
 
 
 @pytest.mark.parametrize(

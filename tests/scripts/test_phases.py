@@ -10,7 +10,7 @@ import pytest
 
 import charlstm
 
-SMALL = "--layers 2 --hidden 8 --batch-size 6 --seq-length 10 --steps 3".split()
+SMALL = ("--layers=2", "--hidden=8", "--batch-size=6", "--seq-length=10", "--steps=3")
 
 
 @pytest.fixture(autouse=True)

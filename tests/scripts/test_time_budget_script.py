@@ -10,6 +10,7 @@ def run(capsys, *arguments):
     return caught.value.code, capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_in_quiet_and_under_load(text_file, capsys):
     _, output = run(capsys, "--minutes", 0.1, "--text", text_file)
     quiet, loaded = (line.split("|")[1:-1] for line in output.splitlines()[2:])
@@ -54,7 +55,7 @@ def test_one_late_run_of_several_budgets_is_enough(monkeypatch, capsys, text_fil
 
 
 def test_a_run_that_fails_ends_the_script(tmp_path):
-    with pytest.raises(SystemExit, match="a run of 0.1 minutes ended with exit code 1"):
+    with pytest.raises(SystemExit, match=r"a run of 0\.1 minutes ended with exit code 1"):
         script.train(tmp_path / "missing.txt", 0.1, False)
 
 
