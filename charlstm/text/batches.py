@@ -1,7 +1,7 @@
-"""Batches of a text: B parallel streams in windows of T steps, or whole lines, B at a time.
+"""Batches of a text for training: windows of parallel streams, or windows of whole lines.
 
-Both give windows of ids (T+1, B), rows 0..T-1 the inputs and rows 1..T the targets, and have a
-position that can be saved. Where a window has nothing to learn, it has PADDING.
+A window is an array of ids (T+1, B): rows 0..T-1 are the inputs, rows 1..T the targets. Targets
+that are PADDING are not learned. The position within the text can be saved and loaded.
 """
 
 from abc import ABC, abstractmethod
@@ -16,28 +16,28 @@ from charlstm.untrusted import integer
 
 PADDING = -1
 
-STEPS_ROUNDED_TO = 16  # lines of nearly equal length share a workspace
+STEPS_MULTIPLE = 16  # windows of lines have a multiple of it as T, so that they share activations
 
 
 class Batches(ABC):
-    """Windows of `count` columns, `windows_per_pass` to a pass over the text."""
+    """An endless sequence of windows; `windows_per_pass` of them make one pass over the text."""
 
-    count: int
-    seq_length: int  # the most steps of a window
+    batch_size: int  # columns of each window
+    seq_length: int  # the largest T of a window
     windows_per_pass: int
-    symbols_per_window: float  # that are learned, on the average
+    symbols_per_window: float  # average number of targets without padding
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.passes = 0  # finished ones
+        self.passes = 0  # completed passes
         self._rng = rng
         self._begin_pass()
 
     def _begin_pass(self) -> None:
-        self.windows_done = 0
+        self.windows_done = 0  # in this pass
 
     def next_window(self) -> Ids:
-        """The next (T+1, B) ids."""
-        window = self._window_now()
+        """Return the next window, ids (T+1, B), and advance."""
+        window = self._current_window()
         self.windows_done += 1
         if self.windows_done == self.windows_per_pass:
             self.passes += 1
@@ -47,19 +47,19 @@ class Batches(ABC):
     @property
     @abstractmethod
     def starts_afresh(self) -> bool:
-        """Whether the next window follows nothing, so that no state should carry into it."""
+        """Whether the next window continues no earlier one, so that it needs an initial state."""
 
     @abstractmethod
-    def _window_now(self) -> Ids:
-        """The window at the present position."""
+    def _current_window(self) -> Ids:
+        """Return the window at the current position."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """The position, for JSON."""
+        """Return the position, for JSON."""
 
     @abstractmethod
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from a position that to_dict gave."""
+        """Continue from a position that to_dict returned."""
 
     def _load_position(self, saved: dict[str, Any]) -> None:
         self.passes = integer(saved, "passes")
@@ -67,10 +67,11 @@ class Batches(ABC):
 
 
 def fit_batch(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
-    """The streams and the window that a text of `length` symbols has room for, at most those asked.
+    """Return the batch size and sequence length for a text of `length` symbols.
 
-    Each stream needs at least one window of its own; a text shorter than one window gets one stream
-    and a shorter window.
+    They are the ones given, or smaller where the text is too short: each stream needs at least one
+    window of its own. A text shorter than one window gets one stream and a shorter window. Raises
+    CharlstmError for a text of fewer than 2 symbols.
     """
     if length < 2:
         raise CharlstmError(f"a text of {length} characters is too small to learn from")
@@ -79,21 +80,28 @@ def fit_batch(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
 
 
 class StreamBatches(Batches):
-    """Windows of ids for truncated back-propagation through time.
+    """B parallel streams of the text, in windows of T steps, for truncated back-propagation.
 
-    The text is read as a ring, cut into `count` streams of equal length. Each pass starts at a new
-    random offset, so that over the passes no place is always a stream's first, a window's last, or
-    left out: a pass ends with the last whole window of a stream. Without `recut` all start at 0.
+    The text is read as a ring, which is cut into `batch_size` streams of equal length. Each pass
+    cuts it at a new random offset, so that no place is always the first of a stream, the last of a
+    window, or left out: a pass ends with the last complete window of a stream.
+
+    recut: whether to draw the offsets; without it every pass has offset 0.
     """
 
     def __init__(
-        self, ids: Ids, count: int, seq_length: int, rng: np.random.Generator, recut: bool = True
+        self,
+        ids: Ids,
+        batch_size: int,
+        seq_length: int,
+        rng: np.random.Generator,
+        recut: bool = True,
     ) -> None:
         self.ids, self.recut = ids, recut
-        self.count, self.seq_length = fit_batch(len(ids), count, seq_length)
-        self.stream_length = len(ids) // self.count
+        self.batch_size, self.seq_length = fit_batch(len(ids), batch_size, seq_length)
+        self.stream_length = len(ids) // self.batch_size
         self.windows_per_pass = self.stream_length // self.seq_length
-        self.symbols_per_window = float(self.count * self.seq_length)
+        self.symbols_per_window = float(self.batch_size * self.seq_length)
         super().__init__(rng)
 
     def _begin_pass(self) -> None:
@@ -105,15 +113,15 @@ class StreamBatches(Batches):
         """Whether the next window is the first of a pass."""
         return self.windows_done == 0
 
-    def _window_now(self) -> Ids:
+    def _current_window(self) -> Ids:
         first = self.offset + self.windows_done * self.seq_length
-        starts = first + self.stream_length * np.arange(self.count)
+        starts = first + self.stream_length * np.arange(self.batch_size)
         positions = starts + np.arange(self.seq_length + 1)[:, None]
         window: Ids = self.ids[positions % len(self.ids)].astype(np.intp)
         return window
 
     def to_dict(self) -> dict[str, Any]:
-        """The position, for JSON."""
+        """Return the position, for JSON."""
         return {
             "passes": self.passes,
             "offset": self.offset,
@@ -122,16 +130,17 @@ class StreamBatches(Batches):
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from a position that to_dict gave."""
+        """Continue from a position that to_dict returned."""
         self._load_position(saved)
         self.offset = integer(saved, "offset", most=len(self.ids) - 1)
         load_generator(self._rng, saved["generator"])
 
 
 def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
-    """Where the lines of a text start and stop, their ends included; empty lines are left out.
+    """Return the starts and stops of the lines of a text, without its empty lines.
 
-    A line of more than `longest` symbols is cut into pieces of that length.
+    A line includes its line end. A line of more than `longest` symbols is cut into several spans of
+    that length and a last one with the rest.
     """
     if not len(ids):
         return np.empty(0, np.intp), np.empty(0, np.intp)
@@ -139,40 +148,46 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
     if not len(stops) or stops[-1] < len(ids):
         stops = np.append(stops, len(ids))
     starts = np.concatenate(([0], stops[:-1]))
-    pieces = -(-(stops - starts) // longest)
-    first = np.repeat(np.cumsum(pieces) - pieces, pieces)
-    starts = np.repeat(starts, pieces) + longest * (np.arange(pieces.sum()) - first)
-    stops = np.minimum(starts + longest, np.repeat(stops, pieces))
-    filled = ids[starts] != line_end
-    return starts[filled], stops[filled]
+    spans_per_line = -(-(stops - starts) // longest)
+    first = np.repeat(np.cumsum(spans_per_line) - spans_per_line, spans_per_line)
+    starts = np.repeat(starts, spans_per_line)
+    starts += longest * (np.arange(spans_per_line.sum()) - first)
+    stops = np.minimum(starts + longest, np.repeat(stops, spans_per_line))
+    not_empty = ids[starts] != line_end
+    return starts[not_empty], stops[not_empty]
 
 
-def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, count: int) -> Ids:
-    """Lines side by side in a window (T+1, count): each after a line end, then padding."""
+def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, batch_size: int) -> Ids:
+    """Return a window (T+1, batch_size) with a line in each column: line end, line, padding.
+
+    T is the length of the longest line, rounded up to STEPS_MULTIPLE. Columns without a line are
+    all padding. The second and later spans of a long line follow its preceding symbol instead of a
+    line end.
+    """
     longest = int((stops - starts).max())
-    T = -(-longest // STEPS_ROUNDED_TO) * STEPS_ROUNDED_TO
-    window = np.full((T + 1, count), PADDING, np.intp)
-    for stream, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        window[0, stream] = ids[start - 1] if start else line_end
-        window[1 : stop - start + 1, stream] = ids[start:stop]
+    T = -(-longest // STEPS_MULTIPLE) * STEPS_MULTIPLE
+    window = np.full((T + 1, batch_size), PADDING, np.intp)
+    for column, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        window[0, column] = ids[start - 1] if start else line_end
+        window[1 : stop - start + 1, column] = ids[start:stop]
     return window
 
 
 class LineBatches(Batches):
-    """Windows of `count` lines, each an independent text; every pass in a new random order.
+    """Windows of `batch_size` lines, each an independent text; every pass in a new random order.
 
-    seq_length: the most symbols of a line that are learned at once; a longer one is cut.
+    seq_length: the most symbols of a line that are learned at once; longer lines are cut.
     """
 
     def __init__(
-        self, ids: Ids, line_end: int, count: int, seq_length: int, rng: np.random.Generator
+        self, ids: Ids, line_end: int, batch_size: int, seq_length: int, rng: np.random.Generator
     ) -> None:
         self.ids, self.line_end, self.seq_length = ids, line_end, seq_length
         self._starts, self._stops = line_spans(ids, line_end, seq_length)
         if not len(self._starts):
             raise CharlstmError("the text has only empty lines: too small to learn from")
-        self.count = min(count, len(self._starts))
-        self.windows_per_pass = -(-len(self._starts) // self.count)
+        self.batch_size = min(batch_size, len(self._starts))
+        self.windows_per_pass = -(-len(self._starts) // self.batch_size)
         symbols = int((self._stops - self._starts).sum())
         self.symbols_per_window = symbols / self.windows_per_pass
         super().__init__(rng)
@@ -184,18 +199,18 @@ class LineBatches(Batches):
 
     @property
     def starts_afresh(self) -> bool:
-        """Always: lines have nothing to do with one another."""
+        """Always true: a line continues no other line."""
         return True
 
-    def _window_now(self) -> Ids:
-        # fewer lines than `count` at the end of a pass: the other columns are padding
-        first = self.windows_done * self.count
-        chosen = self._order[first : first + self.count]
+    def _current_window(self) -> Ids:
+        # the last window of a pass may have fewer lines than columns
+        first = self.windows_done * self.batch_size
+        chosen = self._order[first : first + self.batch_size]
         starts, stops = self._starts[chosen], self._stops[chosen]
-        return lines_window(self.ids, self.line_end, starts, stops, self.count)
+        return lines_window(self.ids, self.line_end, starts, stops, self.batch_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """The position: the generator as it was before it drew this pass's order."""
+        """Return the position, with the generator's state from before it drew this pass's order."""
         return {
             "passes": self.passes,
             "windows_done": self.windows_done,
@@ -203,7 +218,7 @@ class LineBatches(Batches):
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from a position that to_dict gave."""
+        """Continue from a position that to_dict returned."""
         load_generator(self._rng, saved["generator"])
         self._begin_pass()
         self._load_position(saved)

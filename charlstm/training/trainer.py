@@ -23,7 +23,7 @@ from charlstm.system.memory import require_memory
 from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
 from charlstm.text.batches import (
     PADDING,
-    STEPS_ROUNDED_TO,
+    STEPS_MULTIPLE,
     Batches,
     LineBatches,
     StreamBatches,
@@ -100,10 +100,10 @@ class Trainer:
             self.batches = StreamBatches(
                 ids, config.batch_size, config.seq_length, rng, config.recut
             )
-        workers = min(cores_for(config), self.batches.count)
+        workers = min(cores_for(config), self.batches.batch_size)
         self.config = replace(
             config,
-            batch_size=self.batches.count,
+            batch_size=self.batches.batch_size,
             seq_length=self.batches.seq_length,
             workers=workers,
             precision=precision,
@@ -125,14 +125,14 @@ class Trainer:
         self.steps_done = 0
         self.halvings = 0
         self.gradient_norm = math.nan  # of the last step, before clipping
-        self.state = model.initial_state(self.batches.count)
+        self.state = model.initial_state(self.batches.batch_size)
         self._dropout_rng = generator(config.seed, "dropout")
         recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
         self._dropout = Dropout(
-            model.config, config, self.batches.count, recurrent, self._dropout_rng
+            model.config, config, self.batches.batch_size, recurrent, self._dropout_rng
         )
         # what each worker owns
-        self._shares = [share(self.batches.count, workers, k) for k in range(workers)]
+        self._shares = [share(self.batches.batch_size, workers, k) for k in range(workers)]
         self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
         self._activations: list[Activations | None] = [None] * workers
         self._gradients = [model.parameters.like_vector() for _ in range(workers)]
@@ -160,7 +160,7 @@ class Trainer:
             self.state[...] = 0
         elif self.config.reset:
             # so that the model also learns to begin, which it has to when it is sampled from
-            begins = self._dropout_rng.random(self.batches.count) < self.config.reset
+            begins = self._dropout_rng.random(self.batches.batch_size) < self.config.reset
             self.state[:, :, begins] = 0
         passes = self.batches.passes
         window = self.batches.next_window()
@@ -320,7 +320,7 @@ def require_memory_to_train(
     if model.lines:  # which may all be short
         batch_size, seq_length = (
             min(config.batch_size, symbols),
-            min(config.seq_length, STEPS_ROUNDED_TO),
+            min(config.seq_length, STEPS_MULTIPLE),
         )
     workers = min(cores_for(config), batch_size)
     copies = 1 + workers + len(MOMENTS[config.optimizer]) + bool(config.average)
