@@ -1,4 +1,4 @@
-"""Lines as independent texts: how they are cut, batched, learned from, evaluated and sampled."""
+"""Models of lines: each line is trained on, evaluated and scored as an independent text."""
 
 import math
 
@@ -8,8 +8,6 @@ from oracles import relative_error
 
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Trainer, Vocab
 from charlstm.network.scoring import evaluate, score_texts
-from charlstm.seeds import generator
-from charlstm.text.batches import PADDING, LineBatches, line_spans
 
 TEXT = "ab\n\ncabc\nb\nabcabcabcabcabcabcab\nac"
 LINES = ["ab\n", "cabc\n", "b\n", "abcabcabcabcabcabcab\n", "ac"]
@@ -26,21 +24,7 @@ def make(cell="lstm", dtype="float64", **config):
     return model, trainer
 
 
-def test_spans_are_the_lines_and_long_ones_are_cut():
-    ids = np.frombuffer(TEXT.encode(), np.uint8)
-    starts, stops = line_spans(ids, ord("\n"), 100)
-    assert [TEXT[a:b] for a, b in zip(starts, stops, strict=True)] == LINES
-    starts, stops = line_spans(ids, ord("\n"), 8)
-    pieces = [TEXT[a:b] for a, b in zip(starts, stops, strict=True)]
-    assert pieces == [*LINES[:3], "abcabcab", "cabcabca", "bcab\n", "ac"]
-
-
-def test_an_empty_text_has_no_lines():
-    starts, stops = line_spans(np.empty(0, np.uint8), ord("\n"), 8)
-    assert len(starts) == len(stops) == 0
-
-
-def test_a_score_reads_each_line_afresh():
+def test_a_score_has_no_context_across_lines():
     model, _ = make()
     text = "ab\ncabc\n\nab"
     whole = model.score(text)
@@ -55,7 +39,7 @@ def test_a_score_reads_each_line_afresh():
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_windows_of_all_lengths_share_the_room_of_the_longest(cell, dropout):
+def test_windows_of_all_lengths_share_the_activations_of_the_longest(cell, dropout):
     text = "".join("ab" * n + "\n" for n in (3, 40, 9, 25, 50, 1))
     vocab = Vocab.from_text(text)
     trained = []
@@ -74,39 +58,8 @@ def test_windows_of_all_lengths_share_the_room_of_the_longest(cell, dropout):
     assert np.array_equal(*trained)
 
 
-def test_a_window_holds_each_line_after_a_line_end_and_before_padding():
-    ids = np.frombuffer(TEXT.encode(), np.uint8)
-    lines = LineBatches(ids, ord("\n"), 2, 100, generator(0, "batches"))
-    assert lines.windows_per_pass == 3 and lines.symbols_per_window == 33 / 3
-    for _ in range(2):
-        seen = []
-        for _ in range(3):
-            window = lines.next_window()
-            assert window.shape[1] == 2
-            for column in window.T:
-                text = "".join(map(chr, column[1:][column[1:] != PADDING]))
-                if text:
-                    assert column[0] == ord("\n")
-                    seen.append(text)
-                    assert (column[len(text) + 1 :] == PADDING).all()
-        assert sorted(seen) == sorted(LINES)
-    assert lines.passes == 2
-
-
-def test_a_position_can_be_saved_in_the_middle_of_a_pass():
-    ids = np.frombuffer(TEXT.encode(), np.uint8)
-    lines = LineBatches(ids, ord("\n"), 2, 100, generator(0, "batches"))
-    for _ in range(4):
-        lines.next_window()
-    other = LineBatches(ids, ord("\n"), 2, 100, generator(9, "batches"))
-    other.load_dict(lines.to_dict())
-    for _ in range(5):
-        assert (lines.next_window() == other.next_window()).all()
-    assert other.passes == lines.passes == 3
-
-
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_padding_teaches_nothing(cell):
+def test_padding_does_not_change_the_gradient(cell):
     """The gradient of a padded batch is the sum of the gradients of its lines alone."""
     model, trainer = make(cell, batch_size=5, reduction="sum", optimizer="sgd", beta1=0.0, lr=1.0)
     before = model.parameters.vector.copy()
@@ -122,7 +75,7 @@ def test_padding_teaches_nothing(cell):
     assert math.isclose(trainer.gradient_norm, np.linalg.norm(total), rel_tol=1e-12)
 
 
-def test_the_mean_is_over_what_counts():
+def test_the_mean_is_over_the_targets_without_padding():
     model, trainer = make(batch_size=5, reduction="mean", optimizer="sgd", beta1=0.0, lr=1.0)
     before = model.parameters.vector.copy()
     trainer.step()
@@ -133,7 +86,7 @@ def test_the_mean_is_over_what_counts():
     assert relative_error(step * sum(map(len, LINES)), summed) < 1e-12
 
 
-def test_evaluation_reads_each_line_afresh():
+def test_evaluation_has_no_context_across_lines():
     model, _ = make()
     loss = evaluate(model, model.vocab.encode(TEXT))
     one_by_one = sum(score.nats.sum() for score in score_texts(model, LINES))
@@ -143,7 +96,7 @@ def test_evaluation_reads_each_line_afresh():
         evaluate(model, model.vocab.encode(TEXT), window=5)
 
 
-def test_a_line_end_makes_the_model_forget():
+def test_a_line_end_resets_the_state():
     model, _ = make()
     state = np.random.default_rng(0).normal(size=model.initial_state(2).shape)
     end, a = model.vocab.encode("\na")
@@ -165,7 +118,7 @@ def test_the_rate_halves_when_the_loss_of_a_pass_rises():
     assert rates == [0.25 * 0.5**n for n in rises]
 
 
-def test_lines_need_line_ends():
+def test_a_text_without_line_ends_is_refused():
     vocab = Vocab.from_text("abc")
     model = CharModel(ModelConfig(lines=True), vocab)
     with pytest.raises(CharlstmError, match="needs a text with line ends"):
