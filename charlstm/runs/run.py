@@ -22,7 +22,7 @@ from charlstm.system.signals import Interrupted, StopSignals
 from charlstm.text.corpus import Corpus, split
 from charlstm.text.vocab import line_end
 from charlstm.training.advice import find_warnings
-from charlstm.training.defaults import EVALUATE_AT_LEAST, evaluate_every
+from charlstm.training.defaults import MAX_STEPS_BETWEEN_EVALUATIONS, steps_between_evaluations
 from charlstm.training.loss_history import RECENT_STEPS, LossHistory
 from charlstm.training.time_budget import TimeBudget
 from charlstm.training.trainer import Trainer
@@ -70,7 +70,7 @@ class Run:
             self.eval_every = trainer.config.eval_every
         if trainer.total_steps is not None:
             # Known before the first step: no evaluation may depend on how fast the machine is.
-            self.eval_every = evaluate_every(trainer.config, trainer.total_steps)
+            self.eval_every = steps_between_evaluations(trainer.config, trainer.total_steps)
         self.saver = Saver(folder)
         self.interruption = StopSignals()
         self._plan_told = False
@@ -85,7 +85,10 @@ class Run:
 
     def finished(self) -> bool:
         """Whether its last step is done, or it stops early, as config.stop_after asks."""
-        return self._at_end() or 0 < self.trainer.config.stop_after <= self.validation.waited
+        return (
+            self._at_end()
+            or 0 < self.trainer.config.stop_after <= self.validation.evaluations_since_best
+        )
 
     def _at_end(self) -> bool:
         total = self.trainer.total_steps
@@ -197,18 +200,18 @@ class Run:
     def _plan(self) -> None:
         """Fit the end to the time budget, once the speed is known, and again and again."""
         config, trainer = self.trainer.config, self.trainer
-        if not self.time_budget.known:
+        if not self.time_budget.speed_is_known:
             return
         if config.minutes is not None:
             remaining = config.minutes * 60 - self.elapsed
             if not self.time_budget.seconds_per_evaluation:
-                self._shorten_validation(self.time_budget.most_to_evaluate(remaining))
-                self.time_budget.guess_evaluation(len(self.validation.ids))
+                self._shorten_validation(self.time_budget.affordable_characters(remaining))
+                self.time_budget.estimate_evaluation(len(self.validation.ids))
             steps = self.time_budget.steps_within(remaining, self.eval_every)
             trainer.total_steps = trainer.steps_done + steps
             if self.eval_every is None:
                 between = max(1, steps // self.time_budget.evaluations_within(remaining))
-                self.eval_every = min(EVALUATE_AT_LEAST, between)
+                self.eval_every = min(MAX_STEPS_BETWEEN_EVALUATIONS, between)
         if not (self._plan_told or trainer.total_steps is None or self.finished()):
             self._plan_told = True
             remaining = trainer.total_steps - trainer.steps_done
@@ -374,7 +377,7 @@ class Run:
     def _log(self, rate: float) -> None:
         self._event(
             "train",
-            train_loss=self.losses.log(),
+            train_loss=self.losses.mean_since_log(),
             learning_rate=rate,
             gradient_norm=self.trainer.gradient_norm,
             characters_per_second=round(self.time_budget.characters_per_second),

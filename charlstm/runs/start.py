@@ -25,8 +25,8 @@ from charlstm.system.signals import exit_on_sigterm
 from charlstm.text.corpus import split, spool
 from charlstm.text.reading import ReadingProgress
 from charlstm.text.vocab import Vocab
-from charlstm.training.defaults import choose
-from charlstm.training.machine_speed import MOST_HIDDEN, operations_per_second
+from charlstm.training.defaults import choose_settings
+from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer, require_memory_to_train
 from charlstm.untrusted import LARGEST_INTEGER, MALFORMED_ERRORS, real
 
@@ -113,7 +113,7 @@ def _paths(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
 
 def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
     """Refuse settings that contradict each other before the text is read, which may take long."""
-    choose(1_000_000, asked.model, asked.train)
+    choose_settings(1_000_000, asked.model, asked.train)
     if base is not None:
         for name, value in asked.model.given.items():
             if value != getattr(base.config, name):
@@ -158,18 +158,18 @@ def _choose(
 ) -> tuple[ModelConfig, TrainConfig]:
     """Complete the settings asked for; where they have `minutes`, for the time that there is."""
     if train.minutes in (None, AUTO):
-        return choose(characters, model, train, symbols=symbols)
+        return choose_settings(characters, model, train, symbols=symbols)
     minutes = train.minutes
 
     def choose_for(speed: float, model: ModelConfig) -> tuple[ModelConfig, TrainConfig]:
         seconds = minutes * 60 - (time.monotonic() - started)
         operations = max(1.0, TRAINING_PART * seconds * speed)
-        return choose(characters, model, train, symbols=symbols, operations=operations)
+        return choose_settings(characters, model, train, symbols=symbols, operations=operations)
 
-    first, settings = choose(characters, model, train, symbols=symbols)
-    speed = operations_per_second(replace(first, hidden=MOST_HIDDEN), settings)
+    first, settings = choose_settings(characters, model, train, symbols=symbols)
+    speed = operations_per_second(replace(first, hidden=MAX_MEASURED_HIDDEN), settings)
     chosen, settings = choose_for(speed, model)
-    if chosen.hidden >= MOST_HIDDEN:
+    if chosen.hidden >= MAX_MEASURED_HIDDEN:
         return chosen, settings
     # A small model makes fewer operations a second than the one measured. The number of passes
     # over the text, on which dropout and rate depend, follows from its own speed.
@@ -213,7 +213,7 @@ def resume_run(
         )
         run.load_dict(about)
         if ends:
-            run.validation.waited = (
+            run.validation.evaluations_since_best = (
                 0  # a moved end asks for more training, whatever has been waited
             )
         before = str(about["kernels"])

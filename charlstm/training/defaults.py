@@ -59,7 +59,7 @@ LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
 LONGEST_WARMUP = 100  # steps
 STOP_AFTER = 5  # evaluations in a row without a new best
 EVALUATIONS = 10  # over a run, and at least one every so many steps:
-EVALUATE_AT_LEAST = 1_000
+MAX_STEPS_BETWEEN_EVALUATIONS = 1_000
 
 
 def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
@@ -73,7 +73,7 @@ def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
     return 6 * (products + model.layers_seen * model.hidden * symbols)
 
 
-def choose(
+def choose_settings(
     characters: int,
     model: ModelConfig,
     train: TrainConfig,
@@ -156,8 +156,8 @@ def _weights(model: ModelConfig, symbols: int) -> float:
     return operations_per_symbol(model, symbols) / 6
 
 
-def evaluate_every(config: TrainConfig, total_steps: int) -> int:
+def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
     """Steps between evaluations, where the end is known from the beginning."""
     if config.eval_every != AUTO:
         return config.eval_every
-    return min(EVALUATE_AT_LEAST, max(1, total_steps // EVALUATIONS))
+    return min(MAX_STEPS_BETWEEN_EVALUATIONS, max(1, total_steps // EVALUATIONS))

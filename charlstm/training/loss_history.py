@@ -34,7 +34,7 @@ class LossHistory:
         """Over all steps since the last evaluation."""
         return self._sum / self.count
 
-    def log(self) -> float:
+    def mean_since_log(self) -> float:
         """The mean over the steps since this was last asked."""
         mean = self._unlogged_sum / self._unlogged
         self._unlogged, self._unlogged_sum = 0, 0.0

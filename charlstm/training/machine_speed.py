@@ -18,7 +18,7 @@ from charlstm.training.defaults import (
 from charlstm.training.trainer import Trainer
 
 # Units of each layer that are measured at most: larger models are up to a third faster.
-MOST_HIDDEN = 256
+MAX_MEASURED_HIDDEN = 256
 SYMBOLS = 64
 WARM_UP_STEPS, TIMED_STEPS = 2, 7
 
@@ -30,7 +30,7 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
     GFLOP/s.
     """
     slots = min(model.ngram_slots, MOST_NGRAM_WEIGHTS // SYMBOLS)  # also of a text of few symbols
-    hidden = min(model.hidden, MOST_HIDDEN)
+    hidden = min(model.hidden, MAX_MEASURED_HIDDEN)
     small = CharModel(
         replace(model, hidden=hidden, layers=1, ngram_slots=slots, lines=False),
         Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS))),

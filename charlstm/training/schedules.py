@@ -22,7 +22,7 @@ class Schedule:
         self.config = config
         self.scale = 1.0  # what plateau and halve-on-rise have come down to
         self.best = math.inf
-        self.waited = 0  # evaluations since the best
+        self.evaluations_without_best = 0  # evaluations since the best
         self.last_pass = math.inf  # its training loss
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:
@@ -42,12 +42,15 @@ class Schedule:
     def observe(self, loss: float) -> None:
         """Take note of a validation loss; only plateau acts on it."""
         if loss < self.best:
-            self.best, self.waited = loss, 0
+            self.best, self.evaluations_without_best = loss, 0
             return
-        self.waited += 1
-        if self.config.schedule == "plateau" and self.waited >= self.config.patience:
+        self.evaluations_without_best += 1
+        if (
+            self.config.schedule == "plateau"
+            and self.evaluations_without_best >= self.config.patience
+        ):
             self.scale *= self.config.decay
-            self.waited = 0
+            self.evaluations_without_best = 0
 
     def end_pass(self, loss: float) -> None:
         """Take note of the mean training loss of a pass; only halve-on-rise acts on it."""
@@ -60,7 +63,7 @@ class Schedule:
         return {
             "scale": self.scale,
             "best": None if math.isinf(self.best) else self.best,
-            "waited": self.waited,
+            "evaluations_without_best": self.evaluations_without_best,
             "last_pass": None if math.isinf(self.last_pass) else self.last_pass,
         }
 
@@ -68,6 +71,6 @@ class Schedule:
         """Go on from what to_dict gave."""
         self.scale = real(saved, "scale", least=0, most=1)
         self.best = math.inf if saved["best"] is None else real(saved, "best")
-        self.waited = integer(saved, "waited")
+        self.evaluations_without_best = integer(saved, "evaluations_without_best")
         known = saved["last_pass"] is not None
         self.last_pass = real(saved, "last_pass") if known else math.inf

@@ -32,7 +32,7 @@ class TimeBudget:
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
             return
-        if self.known:
+        if self.speed_is_known:
             self.seconds_per_step += NEWEST_STEP_WEIGHT * (seconds - self.seconds_per_step)
         else:
             self._seconds += seconds
@@ -42,7 +42,7 @@ class TimeBudget:
         self.seconds_per_evaluation = seconds
 
     @property
-    def known(self) -> bool:
+    def speed_is_known(self) -> bool:
         """Whether enough steps have been timed to plan by."""
         timed = self._steps - UNTIMED_STEPS
         return timed >= STEPS_TO_KNOW and (
@@ -53,12 +53,12 @@ class TimeBudget:
     def characters_per_second(self) -> float:
         return self._characters_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
 
-    def guess_evaluation(self, characters: int) -> None:
+    def estimate_evaluation(self, characters: int) -> None:
         """Before the first evaluation: a third of what training on so many characters takes."""
         if not self.seconds_per_evaluation:
             self.seconds_per_evaluation = 0.1 + characters / (3 * self.characters_per_second)
 
-    def most_to_evaluate(self, seconds: float) -> int:
+    def affordable_characters(self, seconds: float) -> int:
         """The characters that leave most of so much time to training, by the same guess."""
         at_once = 3 * self.characters_per_second / (1 + self._more_at_end)
         return int(LAST_EVALUATION_PART * seconds * at_once)

@@ -39,7 +39,7 @@ class Validation:
     def __init__(self, ids: Ids, line_end: int | None = None) -> None:
         self.ids, self._line_end = ids[:MOST_CHARACTERS], line_end
         self.evaluations: list[Evaluation] = []
-        self.waited = 0
+        self.evaluations_since_best = 0
 
     @property
     def possible(self) -> bool:
@@ -90,7 +90,7 @@ class Validation:
         """Take note of an evaluation; whether it is the best so far."""
         best = self.best
         is_best = best is None or evaluation.val_loss < best.val_loss
-        self.waited = 0 if is_best else self.waited + 1
+        self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
         self.evaluations.append(evaluation)
         return is_best
 
@@ -99,7 +99,7 @@ class Validation:
         return {
             "characters": len(self.ids),
             "evaluations": [astuple(e) for e in self.evaluations],
-            "waited": self.waited,
+            "evaluations_since_best": self.evaluations_since_best,
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
@@ -112,5 +112,5 @@ class Validation:
             )
             for step, train_loss, val_loss in saved["evaluations"]
         ]
-        self.waited = integer(saved, "waited")
+        self.evaluations_since_best = integer(saved, "evaluations_since_best")
         self.shorten(integer(saved, "characters"))

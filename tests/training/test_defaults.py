@@ -6,13 +6,13 @@ from charlstm import CharlstmError, ModelConfig, TrainConfig
 from charlstm.config import CorpusConfig
 from charlstm.network.layers import CELLS
 from charlstm.training import defaults
-from charlstm.training.defaults import evaluate_every, operations_per_symbol
+from charlstm.training.defaults import steps_between_evaluations, operations_per_symbol
 
 
 def choose(characters, model, train, **budget):
     """What the rule makes of the settings given by name."""
     asked = ModelConfig.asked(model), TrainConfig.asked(train)
-    return defaults.choose(characters, *asked, **budget)
+    return defaults.choose_settings(characters, *asked, **budget)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_bad_validation_fraction_is_refused(fraction):
 
 
 def test_evaluations_are_ten_in_a_run_and_at_least_every_thousand_steps():
-    assert evaluate_every(TrainConfig(), 500) == 50
-    assert evaluate_every(TrainConfig(), 50_000) == 1_000
-    assert evaluate_every(TrainConfig(), 3) == 1
-    assert evaluate_every(TrainConfig(eval_every=7), 500) == 7
+    assert steps_between_evaluations(TrainConfig(), 500) == 50
+    assert steps_between_evaluations(TrainConfig(), 50_000) == 1_000
+    assert steps_between_evaluations(TrainConfig(), 3) == 1
+    assert steps_between_evaluations(TrainConfig(eval_every=7), 500) == 7

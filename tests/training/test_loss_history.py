@@ -17,10 +17,10 @@ def counted(*values):
 
 def test_means_are_of_all_steps_and_of_those_since_the_last_log():
     losses = counted(4.0, 2.0)
-    assert (losses.count, losses.mean, losses.log()) == (2, 3.0, 3.0)
+    assert (losses.count, losses.mean, losses.mean_since_log()) == (2, 3.0, 3.0)
     losses.add(1.0)
     losses.add(0.0)
-    assert (losses.count, losses.mean, losses.log()) == (4, 1.75, 0.5)
+    assert (losses.count, losses.mean, losses.mean_since_log()) == (4, 1.75, 0.5)
 
 
 def test_only_the_newest_are_kept():
@@ -34,14 +34,14 @@ def test_only_the_newest_are_kept():
 def test_going_on_from_what_is_saved_changes_no_bit(steps, logged):
     whole = counted(*(0.1 * k for k in range(steps)))
     if logged and steps:
-        whole.log()
+        whole.mean_since_log()
     text = json.dumps(whole.to_dict())
     assert len(text) < 700  # however many steps
     resumed = LossHistory.from_dict(json.loads(text))
     for losses in (whole, resumed):
         losses.add(1 / 3)
     assert resumed.to_dict() == whole.to_dict()
-    assert resumed.mean == whole.mean and resumed.log() == whole.log()
+    assert resumed.mean == whole.mean and resumed.mean_since_log() == whole.mean_since_log()
 
 
 @pytest.mark.parametrize(

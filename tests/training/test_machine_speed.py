@@ -11,7 +11,7 @@ from charlstm import ModelConfig, TrainConfig
 from charlstm.config import RunConfig
 from charlstm.runs import start
 from charlstm.training import machine_speed
-from charlstm.training.defaults import choose, operations_per_symbol
+from charlstm.training.defaults import choose_settings, operations_per_symbol
 
 
 def asked(text, **given):
@@ -53,7 +53,7 @@ def test_the_table_that_is_measured_is_no_larger_than_one_that_is_chosen(monkeyp
     monkeypatch.setattr(
         machine_speed, "CharModel", lambda config, vocab: seen.append(config) or 1 / 0
     )
-    model, train = choose(
+    model, train = choose_settings(
         10_000_000, ModelConfig.asked({}), TrainConfig.asked({"minutes": 1.0}), symbols=5
     )
     assert model.ngram_slots == 2**23 // 5

@@ -30,7 +30,7 @@ def test_the_first_two_steps_do_not_count():
 def test_speed_is_known_after_a_second_or_a_hundred_steps(seconds, steps):
     pace = TimeBudget(1)
     taken = 0
-    while not pace.known:
+    while not pace.speed_is_known:
         pace.count_step(seconds)
         taken += 1
     assert taken == pytest.approx(steps, abs=1)
@@ -82,10 +82,10 @@ def test_no_time_left_is_no_step():
 
 def test_first_evaluation_is_guessed_until_it_is_measured():
     pace = pace_of(0.1)
-    pace.guess_evaluation(60_000)  # at 10,000 characters a second
+    pace.estimate_evaluation(60_000)  # at 10,000 characters a second
     assert pace.seconds_per_evaluation == pytest.approx(2.1)
     pace.count_evaluation(1.5)
-    pace.guess_evaluation(60_000)
+    pace.estimate_evaluation(60_000)
     assert pace.seconds_per_evaluation == 1.5
 
 
@@ -93,14 +93,14 @@ def test_first_evaluation_is_guessed_until_it_is_measured():
 def test_a_tenth_of_the_time_is_left_to_the_last_evaluation(models, characters):
     pace = pace_of(0.1, models_at_end=models)
     # trained on 10,000 characters a second, read at 30,000
-    assert pace.most_to_evaluate(60) == pytest.approx(characters, abs=1)
+    assert pace.affordable_characters(60) == pytest.approx(characters, abs=1)
 
 
 def test_goes_on_from_what_was_saved():
     pace = pace_of(0.1, steps=30, evaluation=1.0)
     other = TimeBudget(1000)
     other.load_dict(json.loads(json.dumps(pace.to_dict())))
-    assert other.known
+    assert other.speed_is_known
     for p in (pace, other):
         p.count_step(0.2)
     assert other.seconds_per_step == pace.seconds_per_step

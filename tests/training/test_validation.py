@@ -18,7 +18,7 @@ def filled(*losses):
 def test_knows_the_best_and_how_long_ago_it_was():
     validation, bests = filled(3.0, 2.0, 2.5, 2.0, 1.5, 1.6)
     assert bests == [True, True, False, False, True, False]
-    assert validation.waited == 1
+    assert validation.evaluations_since_best == 1
     assert validation.best == Evaluation(50, 2.0, 1.5)
     assert (validation.val_loss, validation.best_val_loss) == (1.6, 1.5)
 
@@ -29,7 +29,9 @@ def test_goes_on_from_what_was_saved(losses):
     other, _ = filled(9.0)
     other.load_dict(json.loads(json.dumps(validation.to_dict())))
     assert other.evaluations == validation.evaluations
-    assert other.waited == validation.waited == max(0, len(losses) - 2)
+    assert (
+        other.evaluations_since_best == validation.evaluations_since_best == max(0, len(losses) - 2)
+    )
     assert other.best_val_loss == (2.0 if losses else None)
 
 
