@@ -19,7 +19,7 @@ from charlstm.system.atomic_files import atomic_write
 from charlstm.text.cache import cache_folder, cache_limit, discard, make_room, mark_used, new_entry
 from charlstm.text.reading import READ_BYTES, ReadingProgress, TextFiles
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
-from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_pieces
+from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_chunks
 
 FORMAT = 1  # of the cache: raised whenever the same text would be stored otherwise
 MAX_CHARACTERS_OF_WORDS = 1 << 22  # of a vocabulary: in a checkpoint they may take seven times that
@@ -238,7 +238,7 @@ def _words(
 ) -> Iterator[tuple[bool, list[str]]]:
     """The words of all files, a list at a time; no word reaches from training into validation."""
     for held_out, group in groupby(texts.pieces(what, progress), key=lambda piece: piece[0]):
-        yield from ((held_out, words) for words in split_pieces(text for _, text in group))
+        yield from ((held_out, words) for words in split_chunks(text for _, text in group))
 
 
 def _refuse_too_small(files: Sequence[Path], purpose: str, characters: int) -> None:

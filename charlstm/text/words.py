@@ -1,4 +1,7 @@
-"""Text to words and back: words, marks and line ends, without the spaces between them."""
+"""Words of a text: splitting it into words, marks and line ends, joining them, counting them.
+
+Spaces are not kept. They are put back by rule when words are joined.
+"""
 
 import re
 from collections import Counter
@@ -9,24 +12,24 @@ LINE_END = "\n"
 
 # A word may have apostrophes and hyphens inside, and one apostrophe before it ('tis).
 _TOKEN = re.compile(r"\n|['’]?[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_")
-_LONGEST_CARRY = 1 << 20  # characters without a space that may be one word
-_CLOSING = set(",.;:!?)]}%…”’'") | {LINE_END}
-_OPENING = set("([{“‘") | {LINE_END}
+_LONGEST_WORD = 1 << 20  # characters; a longer run without white space is cut
+_NO_SPACE_BEFORE = set(",.;:!?)]}%…”’'") | {LINE_END}
+_NO_SPACE_AFTER = set("([{“‘") | {LINE_END}
 
 
 def split_words(text: str) -> list[str]:
-    """The words, marks and line ends of a text, in order."""
+    """Return the words, punctuation marks and line ends of a text, in order."""
     return _TOKEN.findall(text)
 
 
-def split_pieces(pieces: Iterable[str]) -> Iterator[list[str]]:
-    """The words of a text that comes in pieces, which may end within a word."""
+def split_chunks(chunks: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the words of a text that comes in chunks; a chunk may end within a word."""
     carry = ""
-    for piece in pieces:
-        text = carry + piece
-        # no word reaches over white space, so all up to the last of it is complete
+    for chunk in chunks:
+        text = carry + chunk
+        # No word spans white space, so that all text up to the last white space is complete.
         complete = max(text.rfind(space) for space in " \n\t") + 1
-        if not complete and len(text) > _LONGEST_CARRY:
+        if not complete and len(text) > _LONGEST_WORD:
             complete = len(text)
         yield split_words(text[:complete])
         carry = text[complete:]
@@ -34,38 +37,43 @@ def split_pieces(pieces: Iterable[str]) -> Iterator[list[str]]:
 
 
 def space_between(previous: str, word: str) -> str:
-    """What stands between two words when they are written out: a space or nothing."""
-    return "" if not previous or previous in _OPENING or word in _CLOSING else " "
+    """Return the space to write between two words: " " or "". `previous` is "" at the start."""
+    joined = not previous or previous in _NO_SPACE_AFTER or word in _NO_SPACE_BEFORE
+    return "" if joined else " "
 
 
 class WordCounts:
-    """How often each word of a text occurs, in bounded memory.
+    """Counts of the words of a text, in bounded memory.
 
-    Where there are too many distinct words, the rarest so far are forgotten, as word2vec does
-    (Mikolov et al. 2013): then the counts of rare words are too low, and some are not there.
+    When there are too many distinct words, the rarest so far are forgotten, as word2vec does
+    (Mikolov et al. 2013). The counts of rare words are then too low, and some words are missing.
 
-    bytes: the size in UTF-8 of all words, once it is finished.
+    max_words: the most distinct words to keep.
+    max_characters: the most characters of all distinct words together.
+    bytes: UTF-8 size of all words counted; complete after `finish`.
+    forgotten: the count up to which words were forgotten last; 0 if none were.
     """
 
-    def __init__(self, most: int = 2_000_000, most_characters: int = 1 << 26) -> None:
+    def __init__(self, max_words: int = 2_000_000, max_characters: int = 1 << 26) -> None:
         self.counts: Counter[str] = Counter()
         self.bytes = 0
-        self.forgotten = 0  # words that occurred at most so often
-        self._most, self._most_characters = most, most_characters
-        self._characters = 0  # of the distinct words, at most
+        self.forgotten = 0
+        self._max_words, self._max_characters = max_words, max_characters
+        self._characters = 0  # upper bound of the characters of the distinct words
 
     def add(self, words: list[str]) -> None:
-        """Count the words of a piece of the text."""
+        """Count some more words of the text."""
         self.counts.update(words)
         self._characters += sum(map(len, words))
-        if self._characters > self._most_characters:
+        if self._characters > self._max_characters:
             self._characters = sum(map(len, self.counts))
-            while self._characters > self._most_characters // 2:
+            while self._characters > self._max_characters // 2:
                 self._forget()
-        while len(self.counts) > self._most:
+        while len(self.counts) > self._max_words:
             self._forget()
 
     def _forget(self) -> None:
+        """Forget the rarest words, those with the next higher count."""
         self.forgotten += 1
         rare = [word for word, count in self.counts.items() if count <= self.forgotten]
         self.bytes += self._size(rare)
@@ -74,13 +82,13 @@ class WordCounts:
         self._characters = sum(map(len, self.counts))
 
     def finish(self) -> None:
-        """Complete `bytes`."""
+        """Complete `bytes` after the last words were added."""
         self.bytes += self._size(self.counts)
 
     def _size(self, words: Iterable[str]) -> int:
         return sum(len(w.encode("utf-8", "surrogatepass")) * self.counts[w] for w in words)
 
     def most_frequent(self, number: int | None) -> list[str]:
-        """The most frequent words, all by default; the first in order of equally frequent ones."""
+        """Return this number of the most frequent words, or all; equal counts in sorted order."""
         by_frequency = sorted(self.counts, key=lambda word: (-self.counts[word], word))
         return by_frequency[:number]

@@ -69,7 +69,7 @@ def test_texts_over_many_symbols_are_scored_few_at_a_time_and_alike(trained, mon
 
 
 def test_words_are_counted_as_they_are_where_there_are_few():
-    counts = WordCounts(most=4)
+    counts = WordCounts(max_words=4)
     for _ in range(3):
         counts.add(["b", "a", "b", "é"])
     counts.finish()
@@ -79,7 +79,7 @@ def test_words_are_counted_as_they_are_where_there_are_few():
 
 
 def test_the_rarest_words_are_forgotten_where_there_are_too_many():
-    counts = WordCounts(most=100)
+    counts = WordCounts(max_words=100)
     for k in range(1000):
         counts.add(["often", f"rare{k}"])
         assert len(counts.counts) <= 101
@@ -89,7 +89,7 @@ def test_the_rarest_words_are_forgotten_where_there_are_too_many():
 
 
 def test_words_that_are_long_are_forgotten_before_they_fill_memory():
-    counts = WordCounts(most_characters=10_000)
+    counts = WordCounts(max_characters=10_000)
     for k in range(100):
         counts.add([f"{k:0500}", "a"])
         assert sum(map(len, counts.counts)) <= 10_500

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charlstm import CharlstmError, Vocab
 from charlstm.text.corpus import open_corpus
-from charlstm.text.words import UNKNOWN_WORD, split_pieces, split_words
+from charlstm.text.words import UNKNOWN_WORD, split_chunks, split_words
 
 TEXT = "'Tis o'er, my lord: well-met!\nAre you (all) here?\n"
 
@@ -27,7 +27,7 @@ def test_words_are_written_out_as_they_were():
 @given(st.text(alphabet="ab '-.\n\t", max_size=60), st.integers(1, 7))
 def test_pieces_do_not_matter(text, size):
     pieces = [text[k : k + size] for k in range(0, len(text), size)]
-    assert [word for words in split_pieces(pieces) for word in words] == split_words(text)
+    assert [word for words in split_chunks(pieces) for word in words] == split_words(text)
 
 
 def test_unknown_words_have_one_id():

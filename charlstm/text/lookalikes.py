@@ -1,0 +1,58 @@
+"""Look-alikes: known characters to read in place of one that a vocabulary lacks."""
+
+import unicodedata
+from collections.abc import Container
+
+# Characters that stand for one another: an unknown one becomes the first of its row that is known.
+LOOKALIKES = (
+    "'’‘‛′ʹʼ‚`´",
+    '"”“‟″„«»',
+    "-‐‑‒–—―−",
+    "\n\u2028\u2029\x85",
+    "/⁄∕",
+    "•*·",
+)
+# Letters and signs that Unicode's compatibility decomposition leaves alone, or takes too far.
+SPELLINGS = {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O"}
+SPELLINGS |= {"đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ı": "i", "þ": "th", "Þ": "Th", "×": "x"}
+
+
+def nearest_known(character: str, known: Container[str]) -> str:
+    """Return the known characters that come nearest to an unknown one, as a text.
+
+    They are, in this order of preference: a look-alike, the character without accents or with its
+    ligature spelled out, or these in the other case. Failing those, the result is a space; it is
+    "" for an invisible character, or where the space is unknown too.
+    """
+    if _is_invisible(character):
+        return ""
+    plain = _without_marks(character)
+    # The character itself first: decomposition would make a space of an acute accent.
+    for form in (character, plain, character.swapcase(), plain.swapcase()):
+        similar = [_lookalike(each, known) for each in form]
+        if similar and all(each in known for each in similar):
+            return "".join(similar)
+    return " " if " " in known else ""
+
+
+def _lookalike(character: str, known: Container[str]) -> str:
+    """Return a known character that looks like this one, or the character itself."""
+    if character in known:
+        return character
+    for row in LOOKALIKES:
+        if character in row:
+            return next((other for other in row if other in known), character)
+    return character
+
+
+def _without_marks(text: str) -> str:
+    """Return `text` with ligatures spelled out and accents dropped."""
+    spelled = "".join(SPELLINGS.get(character, character) for character in text)
+    decomposed = unicodedata.normalize("NFKD", spelled)
+    return "".join(each for each in decomposed if not _is_invisible(each))
+
+
+def _is_invisible(character: str) -> bool:
+    """Whether it is an accent, a joiner, a byte-order mark, or the carriage return of \\r\\n."""
+    category = unicodedata.category(character)
+    return category.startswith("M") or category == "Cf" or character == "\r"
