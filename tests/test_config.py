@@ -28,7 +28,7 @@ def test_defaults_are_plain():
         ("batch_size", 2.0, "int, not 2.0"),
         ("batch_size", True, "int, not True"),
         ("batch_size", "8", "int, not '8'"),
-        ("lr", 0, "above 0, not 0"),
+        ("lr", 0, "above 0 and at most 1e.38, not 0"),
         ("lr", float("nan"), "a finite number, not nan"),
         ("lr", float("inf"), "a finite number, not inf"),
         ("clip", -1.0, "0 or more"),

@@ -13,14 +13,20 @@ from charlstm.analysis.gates import measure_activity
 from charlstm.analysis.gates_page import write_page
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
-from charlstm.cli.shared_options import encoding_option, json_option, run_option, unknown_option
-from charlstm.cli.text_input import encode_read, read_for
+from charlstm.cli.shared_options import (
+    encoding_option,
+    json_option,
+    knob_values,
+    run_option,
+    unknown_option,
+)
+from charlstm.cli.text_input import encode_text, read_text_for
 from charlstm.config import ModelConfig
 from charlstm.network.model import CharModel
 from charlstm.runs.folder import load, newest_run
 from charlstm.text.vocab import Vocab
 
-READ = 100_000  # symbols, of which `gradients` takes some parts
+SYMBOLS_TO_READ = 100_000  # of a text, from which `gradients` takes some parts
 SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 NORMS = {
     "dh": "norm of dL_t/dh_{t-k}",
@@ -31,7 +37,7 @@ NORMS = {
 
 @click.group()
 def inspect() -> None:
-    """Look into a model: its gradients over time, its cells and gates on a text."""
+    """Look into a model: its gradients over time, and its cells and gates on a text."""
 
 
 @inspect.command()
@@ -43,14 +49,14 @@ def inspect() -> None:
     type=click.Path(path_type=Path),
     default="gates.html",
     show_default=True,
-    help="The page to write.",
+    help="File of the page.",
 )
 @click.option(
     "--length",
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="Read at most so many characters (bytes at level byte), from the beginning.",
+    help="Most characters to read (bytes or words, for a model of these), from the beginning.",
 )
 @encoding_option
 @unknown_option
@@ -63,15 +69,14 @@ def gates(
     encoding: str,
     unknown: str,
 ) -> None:
-    """Show on a page what cells and gates do on TEXTS, joined; - is standard input.
+    """Write a page that shows the cells and gates on TEXTS, joined; - is standard input.
 
     The page is one HTML file that needs no network. It colours the text by surprisal, by the value
     of any cell or by the gates' openness, and names the cells that follow quotes, lines and
     brackets.
     """
-
     if bool(texts) == (given is not None):
-        raise click.UsageError("give files, or a text with --text: one of both")
+        raise click.UsageError("give either files or a text with --text")
     run = run or newest_run()
     model = load(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
@@ -87,44 +92,59 @@ def gates(
     "-r",
     "--run",
     type=click.Path(path_type=Path),
-    help="Folder of a run: measure its model.  [default: a fresh one, which reads bytes]",
+    help="Folder of a run, whose model is measured.  [default: an untrained model of bytes]",
 )
 @click.option(
     "--compare",
     is_flag=True,
-    help="Fresh RNNs, a GRU and LSTMs in one table; beside a run, if any.",
+    help="Compare untrained RNNs, a GRU and LSTMs in one table, beside the run if one is given.",
 )
 @click.option(
-    "--cell", type=click.Choice(["lstm", "gru", "rnn"]), help="Of a fresh model.  [default: lstm]"
+    "--cell",
+    type=click.Choice(["lstm", "gru", "rnn"]),
+    help="Kind of the layers of an untrained model.  [default: lstm]",
 )
-@click.option("--hidden", type=int, help="Units of each layer of fresh models.  [default: 64]")
-@click.option("--layers", type=int, help="Layers of fresh models.  [default: 1]")
+@click.option(
+    "--hidden", type=int, help="Hidden units of each layer of untrained models.  [default: 64]"
+)
+@click.option("--layers", type=int, help="Layers of untrained models.  [default: 1]")
 @click.option(
     "--forget-bias",
     type=float,
-    help="Bias of the gate that keeps the state, lstm's f or gru's z.  [default: 1]",
+    help="Bias of the gate that keeps the state of an untrained model, the LSTM's f or the GRU's "
+    "z.  [default: 1]",
 )
 @click.option(
-    "--recurrent-scale", type=float, help="Factor on fresh recurrent weights.  [default: 1]"
+    "--recurrent-scale", type=float, help="Factor on untrained recurrent weights.  [default: 1]"
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and random ids.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of untrained weights and random symbols.",
+)
 @click.option(
     "--lags",
     type=click.IntRange(min=2),
     default=500,
     show_default=True,
-    help="Go back so many steps in time.",
+    help="Time steps to go back.",
 )
-@click.option("--layer", type=click.IntRange(min=1), help="Show this layer.  [default: the last]")
+@click.option(
+    "--layer", type=click.IntRange(min=1), help="Layer to show, from 1.  [default: the last]"
+)
 @click.option(
     "--clip",
     type=float,
     default=5.0,
     show_default=True,
-    help="Clip the gradient of a training step to this norm, to see what that does; 0: not.",
+    help="Norm to which the gradient of a training step is clipped, to show the effect; 0: none.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Draw the norms into this .svg or .png file."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File, .svg or .png, for a picture of the norms.",
 )
 @encoding_option
 @unknown_option
@@ -148,21 +168,20 @@ def gradients(
     The loss is that of one symbol; its gradient with respect to the states k steps before it
     vanishes, lasts or explodes with the lag k. Without TEXTS, the models read random symbols.
     """
-
-    fresh = {name: value for name, value in fresh.items() if value is not None}
+    fresh = knob_values(fresh)
     if run and {"hidden", "layers"} & fresh.keys():
         raise click.UsageError("a run has its own --hidden and --layers")
     if (run or compare) and {"cell", "forget_bias", "recurrent_scale"} & fresh.keys():
         raise click.UsageError(
-            "--cell, --forget-bias and --recurrent-scale are for one fresh model, without --run "
-            "and --compare"
+            "--cell, --forget-bias and --recurrent-scale are for one untrained model, without "
+            "--run and --compare"
         )
     if output:
         gradient_picture.require_drawable(output)
     models = models_to_measure(run, compare, seed, **fresh)
     vocab = next(iter(models.values())).vocab
     if texts:
-        ids, _ = _beginning(vocab, texts, None, READ + max(0, lags), encoding, unknown)
+        ids, _ = _beginning(vocab, texts, None, SYMBOLS_TO_READ + max(0, lags), encoding, unknown)
     else:
         ids = gradient_flow.random_ids(vocab, lags, seed)
     results = gradient_flow.measure_gradient_flow(models, ids, lags, layer, clip)
@@ -175,7 +194,7 @@ def gradients(
 
 
 def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
-    """A JSON object, whose lists have an entry for each lag, from 1."""
+    """The flow for JSON; its lists have an entry for each lag, from 1."""
     return {
         "label": flow.label,
         "cell": flow.cell,
@@ -187,7 +206,7 @@ def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
 
 
 def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
-    """Lines: the norms by the lag, a table each for h, c and the gates; then training steps."""
+    """Lines of tables: norms by lag for h, c and the forget gates, then norms of training steps."""
     width = max(len(flow.label) for flow in flows)
     lags = len(flows[0].norms["dh"])
     shown = [lag for lag in SHOWN_LAGS if lag <= lags]
@@ -201,7 +220,7 @@ def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
             values = "".join(f"{flow.norms[name][lag - 1]:8.0e}" for lag in shown)
             yield f"{flow.label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>8}"
         yield ""
-    yield "gone: the first lag at which it is below 1/1000 of that at lag 1"
+    yield "gone: the first lag with less than 1/1000 of the norm at lag 1"
     yield ""
     yield "norm of the gradient of a training step"
     yield f"{'':{width}}  before   clipped"
@@ -217,10 +236,10 @@ def _beginning(
     encoding: str,
     unknown: str,
 ) -> tuple[Ids, bool]:
-    """The ids of the beginning of files, or of a text given itself; and whether that is all."""
+    """The ids of the beginning of the files or of the text given, and whether that is all of it."""
 
     if given is None:
-        pieces = read_for(vocab, texts, encoding)
+        pieces = read_text_for(vocab, texts, encoding)
     else:
         in_bytes = vocab.level == "byte"
         data = given.encode("utf-8", "surrogatepass").decode("latin-1") if in_bytes else given
@@ -228,7 +247,7 @@ def _beginning(
     text = ""
     while len(text) <= length and (piece := next(pieces, "")):
         text += piece
-    return encode_read(vocab, text[:length], unknown), len(text) <= length
+    return encode_text(vocab, text[:length], unknown), len(text) <= length
 
 
 def models_to_measure(
@@ -242,9 +261,9 @@ def models_to_measure(
     forget_bias: float | None = None,
     recurrent_scale: float | None = None,
 ) -> dict[str, CharModel]:
-    """By label: the model of a run, or a fresh one; with `compare`, those to compare it with.
+    """The models to measure, by label: of a run, an untrained one, or those to compare.
 
-    Fresh ones are of the size of the run's and share its vocabulary; else they read bytes.
+    Untrained models have the size and the vocabulary of the run's; without a run they read bytes.
     """
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()

@@ -6,17 +6,19 @@ from typing import Any
 import click
 
 from charlstm import __version__, kernels
-from charlstm.cli.evaluate import evaluate, score
-from charlstm.cli.info import cache, info
+from charlstm.cli.cache import cache
+from charlstm.cli.evaluate import evaluate
+from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
 from charlstm.cli.sample import sample
+from charlstm.cli.score import score
 from charlstm.cli.train import train
 from charlstm.errors import CharlstmError
 from charlstm.system.terminal import protect_terminal, visible
 
 
 class CommandGroup(click.Group):
-    """Prints what charlstm refuses as one line, and exits with 1."""
+    """A group of commands that prints a refusal as one line and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -25,16 +27,16 @@ class CommandGroup(click.Group):
         except CharlstmError as error:
             message = " ".join(str(error).split())
         except click.UsageError as error:
-            message = error.format_message()  # which quotes what it was given
+            message = error.format_message()  # it quotes the user's text
             if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
                 raise
             raise click.UsageError(visible(message), error.ctx) from None
         except MemoryError:
-            message = "not enough memory: try a smaller --hidden, --streams or --window"
-        except BrokenPipeError:  # the reader of our output has gone, as `head` does
-            sys.stdout = None  # or Python would flush it at exit
+            message = "not enough memory: try a smaller --hidden, --batch-size or --seq-length"
+        except BrokenPipeError:  # the reader of standard output has gone, as `head` does
+            sys.stdout = None  # else Python would flush it at exit, and fail
             ctx.exit(0)
-        except OSError as error:  # that nobody expected: a full disk behind standard output
+        except OSError as error:  # such as a full disk behind standard output
             message = f"{error.filename or 'failed'}: {error.strerror or error}"
         except KeyboardInterrupt:
             click.echo(err=True)

@@ -1,31 +1,30 @@
-"""What --novelty says of a text, beside the text that the model was trained on."""
+"""The report of --novelty: how much of a text also stands in the training text."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from charlstm.analysis.novelty import Novelty, Stretch, measure_novelty
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
-from charlstm.runs.progress_display import CorpusDisplay
+from charlstm.network.model import CharModel
 from charlstm.runs.texts import training_and_validation_ids
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import line_end
 
-if TYPE_CHECKING:
-    from charlstm.network.model import CharModel
-
-SHOWN = 160  # characters of a stretch
+SHOWN_CHARACTERS = 160  # of a stretch
 
 
 class NoveltyReport:
-    """Compares texts with the text that a model was trained on, and tells what they share.
+    """A comparison of texts with the training text of a model: the parts that both hold.
 
-    What cannot be compared is refused at once: there need be no text yet.
+    Raises CharlstmError at once, before there is any text, where the training text is missing.
     """
 
-    def __init__(self, run: Path, model: "CharModel") -> None:
+    def __init__(self, run: Path, model: CharModel) -> None:
+        from charlstm.runs.progress_display import CorpusDisplay  # here, as tqdm is slow to import
+
         with closing(CorpusDisplay()) as display:
             try:
                 self._training, self._held_out = training_and_validation_ids(run, display)
@@ -38,12 +37,12 @@ class NoveltyReport:
         self._line_end = line_end(model.vocab) if model.config.lines else None
 
     def text(self, texts: Sequence[Ids]) -> str:
-        """The report on texts, ids of the model's vocabulary, for a person to read."""
+        """The report on texts, given as ids of the model's vocabulary, for a person to read."""
         novelty = self._measure(texts)
         return "\n".join(novelty_lines(novelty, self._vocab.unit, self._text_of))
 
     def to_dict(self, texts: Sequence[Ids]) -> dict[str, Any]:
-        """The report as a JSON-able dict, with the text of each stretch."""
+        """The report for JSON, with the text of each stretch."""
         novelty = self._measure(texts)
         about = novelty.to_dict()
         for record, stretch in zip(about["stretches"], novelty.stretches, strict=True):
@@ -51,6 +50,8 @@ class NoveltyReport:
         return about
 
     def _measure(self, texts: Sequence[Ids]) -> Novelty:
+        from charlstm.runs.progress_display import CorpusDisplay
+
         with closing(CorpusDisplay(self._vocab.unit)) as display:
             return measure_novelty(
                 texts,
@@ -66,9 +67,9 @@ class NoveltyReport:
 
 
 def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:
-    """A table of what texts share with the training text; then the longest stretches.
+    """Lines of a table of the stretches shared with the training text, then the longest stretches.
 
-    text_of: the text of a stretch.
+    text_of: gives the text of a stretch.
     """
     own, others = novelty.texts, novelty.held_out
     columns = [("this text", own)]
@@ -101,5 +102,9 @@ def _row(name: str, values: Iterable[str]) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The text, or its beginning and its end."""
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 2 :]}"
+    """The text itself if it is short, else its beginning and its end."""
+    return (
+        text
+        if len(text) <= SHOWN_CHARACTERS
+        else f"{text[: SHOWN_CHARACTERS // 2]} ... {text[-SHOWN_CHARACTERS // 2 :]}"
+    )

@@ -3,6 +3,8 @@
 import json
 import re
 import secrets
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,66 +14,71 @@ from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.shared_options import (
     json_option,
     knob_options,
+    knob_values,
     novelty_option,
     run_option,
     unknown_option,
 )
-from charlstm.cli.text_input import read_pieces, read_whole, warn_unknown, writer
+from charlstm.cli.text_input import join_within_memory, read_text, warn_unknown
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import load, newest_run
 
-LINES_AT_ONCE = 20  # that `sample` writes from a model of lines
+LINES_AT_ONCE = 20  # default --count for a model of lines
 
 
 def _unescaped(text: str) -> str:
-    """Text as it was typed, where shells have no easy way to a line end or a tab."""
+    """A typed text with \\n, \\t and \\\\ replaced by a line end, a tab and a backslash."""
     return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
 
 
 @click.command()
 @run_option
-@click.option("--prime", default="", help="Text to go on from.")
-@click.option("--prime-file", type=click.Path(path_type=Path), help="File of such text.")
-@click.option("--hide-prime", is_flag=True, help="Print only what is new.")
+@click.option("--prime", default="", help="Text that the sample continues.")
+@click.option(
+    "--prime-file",
+    type=click.Path(path_type=Path),
+    help="File whose text, in UTF-8, the sample continues.",
+)
+@click.option("--hide-prime", is_flag=True, help="Print only the new text.")
 @click.option(
     "--length",
     type=int,
     default=2000,
     show_default=True,
-    help="Characters to write at most (bytes or words where the model is one of these); "
-    "0: until interrupted.",
+    help="Most characters to write (bytes or words, for a model of these); 0: until interrupted.",
 )
 @knob_options(Sampling)
 @click.option(
     "--count",
     type=int,
-    help="Samples, made in one batch and printed one after another, with an empty line between "
-    f"them, or lines of a model of lines.  [default: 1; {LINES_AT_ONCE} lines]",
+    help="Samples, made in one batch and printed with an empty line between them; of a model of "
+    f"lines, lines.  [default: 1; {LINES_AT_ONCE} lines]",
 )
 @click.option(
     "--stop",
     multiple=True,
-    callback=lambda *given: tuple(map(_unescaped, given[-1])),
-    help="End a sample before this text; several times. In it, \\n is a line end, \\t a tab, "
-    "\\\\ a backslash.",
+    callback=lambda context, option, texts: tuple(map(_unescaped, texts)),
+    help="End a sample before this text; may be given several times. In it, \\n is a line end, \\t "
+    "a tab and \\\\ a backslash.",
 )
 @click.option(
     "--seed",
     type=int,
-    help="The same seed gives the same text.  [default: a new one, printed on standard error]",
+    help="Seed of the draws: the same seed gives the same text.  [default: a new one, printed on "
+    "standard error]",
 )
 @unknown_option
 @novelty_option
 @json_option
 def sample(
     run: Path | None,
+    prime: str,
     prime_file: Path | None,
     hide_prime: bool,
     length: int,
     count: int | None,
-    seed: int | None,
     stop: tuple[str, ...],
-    prime: str,
+    seed: int | None,
     unknown: str,
     novelty: bool,
     as_json: bool,
@@ -85,50 +92,64 @@ def sample(
         raise click.UsageError(
             f"{option} prints only when the sample is finished: give a --length above 0"
         )
-    options = Sampling(**{name: value for name, value in sampling.items() if value is not None})
-    run = run or newest_run()
-    model = load(run)
-    between = "\n\n"
-    if model.config.lines:  # a sample is a line
-        stop, between = (*stop, "\n"), "\n"
-    if count is None:
-        count = LINES_AT_ONCE if model.config.lines else 1
-    report = NoveltyReport(run, model) if novelty else None
+    settings = Sampling(**knob_values(sampling))
+    place = run or newest_run()
+    model = load(place)
+    lines = model.config.lines
+    report = NoveltyReport(place, model) if novelty else None
     if prime_file:
-        prime = read_whole(read_pieces([prime_file], "utf-8"))
+        prime = join_within_memory(read_text([prime_file], "utf-8"))
     if seed is None:
         seed = secrets.randbelow(2**32)
         click.echo(f"seed {seed}", err=True)
     warn_unknown(model.vocab, prime, unknown)
-    pieces = stream_texts(
+    if count is None:
+        count = LINES_AT_ONCE if lines else 1
+    steps = stream_texts(
         model,
         length=length,
         count=count,
         prime=prime,
         unknown=unknown,
-        sampling=options,
-        stops=stop,
+        sampling=settings,
+        stops=(*stop, "\n") if lines else stop,
         seed=seed,
     )
-    write = writer()
     shown_prime = "" if hide_prime else prime
-    kept: list[list[str]] = [[] for _ in range(count)]
-    if not as_json:
-        write(shown_prime)
-    for step in pieces:
-        if not as_json:
-            write(step[0])  # the first sample as it grows, the others when it is done
-        for k in range(0 if novelty or as_json else 1, count):
-            kept[k].append(step[k])
-    texts = ["".join(parts) for parts in kept]
     if as_json:
-        about: dict[str, Any] = {"seed": seed, "texts": [shown_prime + text for text in texts]}
+        texts = ["".join(pieces) for pieces in zip(*steps, strict=True)]
+        facts: dict[str, Any] = {"seed": seed, "texts": [shown_prime + text for text in texts]}
         if report is not None:
-            about["novelty"] = report.to_dict([model.vocab.encode(text) for text in texts])
-        click.echo(json.dumps(about))
+            facts["novelty"] = report.to_dict([model.vocab.encode(text) for text in texts])
+        click.echo(json.dumps(facts))
         return
-    for text in texts[1:]:
-        write(between + shown_prime + text)
-    write("\n")
+    texts = _print_samples(steps, count, shown_prime, "\n" if lines else "\n\n", keep=novelty)
     if report is not None:
         click.echo(report.text([model.vocab.encode(text) for text in texts]), err=True)
+
+
+def _print_samples(
+    steps: Iterator[list[str]], count: int, prime: str, separator: str, keep: bool
+) -> list[str]:
+    """Print the first sample as it grows and the others when it is complete; return all texts.
+
+    steps: the piece of text by which each sample grows, at each step.
+    keep: whether the first text is returned too, which may be endless; else "" stands for it.
+    """
+    kept: list[list[str]] = [[] for _ in range(count)]
+    _print_now(prime)
+    for pieces in steps:
+        _print_now(pieces[0])
+        for k in range(0 if keep else 1, count):
+            kept[k].append(pieces[k])
+    texts = ["".join(pieces) for pieces in kept]
+    for text in texts[1:]:
+        _print_now(separator + prime + text)
+    _print_now("\n")
+    return texts
+
+
+def _print_now(text: str) -> None:
+    """Write to standard output without waiting for the end of a line."""
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,6 +1,6 @@
 """Options that commands share, and options made from the knobs of a record."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +70,8 @@ def _type_of(knob: Knob) -> "click.ParamType[Any]":
     if tuple in knob.types:
         return click.Path()
     return click.FLOAT if float in knob.types else click.INT if int in knob.types else click.STRING
+
+
+def knob_values(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given, by name."""
+    return {name: value for name, value in options.items() if value is not None}

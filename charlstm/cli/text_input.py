@@ -1,7 +1,7 @@
-"""Text on its way in and out of the commands."""
+"""Text on its way into a command: files, standard input, lines, unknown characters."""
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,54 +15,59 @@ from charlstm.text.corpus import spool
 from charlstm.text.reading import TextFiles
 from charlstm.text.vocab import Vocab
 
-LONGEST_LINE = 1 << 22  # characters that `score` takes for a line
-BYTES_A_CHARACTER = 16  # of a text that is read as a whole: itself, its code points, its ids
+LONGEST_LINE = 1 << 22  # characters of a line that `charlstm score` accepts
+BYTES_PER_CHARACTER = 16  # memory of a text that is read at once: its characters, codes and ids
 
 
-def read_pieces(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
-    """The text of files and folders, piece by piece; - is standard input."""
+def read_text(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
+    """The text of files and folders, in pieces; the path - is standard input.
+
+    At level "byte" each character stands for the byte of its code point.
+    """
     with TemporaryDirectory() as folder:
-        kept = Path(folder) / "standard input"
+        copy = Path(folder) / "standard input"
         if "-" in map(str, paths):
-            if sys.stdin is None:  # a process that was started without one
+            if sys.stdin is None:  # in a process that was started without one
                 raise CharlstmError("there is no standard input to read (-)")
-            spool(sys.stdin.buffer, kept)
-        found = [kept if str(path) == "-" else path for path in paths]
+            spool(sys.stdin.buffer, copy)
+        found = [copy if str(path) == "-" else path for path in paths]
         files = TextFiles.find(found, level=level, encoding=encoding)
         yield from (text for _, text in files.pieces("reading"))
 
 
-def read_whole(pieces: Iterator[str]) -> str:
-    """A text that is needed as a whole; CharlstmError for one that is too long for the memory."""
-    read, size = [], 0
-    for piece in pieces:
-        read.append(piece)
-        size += len(piece)
-        require_memory(
-            BYTES_A_CHARACTER * size, f"a text of {size:,} characters or more", "take a part of it"
-        )
-    return "".join(read)
+def read_text_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> Iterator[str]:
+    """The text of files in the form that encode_text expects for this vocabulary."""
+    return read_text(paths, encoding, "byte" if vocab.level == "byte" else "char")
 
 
-def read_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> Iterator[str]:
-    """The text of files as encode_read takes it for this vocabulary."""
-    return read_pieces(paths, encoding, "byte" if vocab.level == "byte" else "char")
-
-
-def encode_read(vocab: Vocab, text: str, unknown: str) -> Ids:
-    """The ids of text that read_for gave; says what unknown characters are read as."""
-    if vocab.level == "byte":  # there, a character stands for each byte
+def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
+    """The ids of a text from read_text_for; warns of the characters that are unknown."""
+    if vocab.level == "byte":
         return np.frombuffer(text.encode("latin-1"), np.uint8)
     warn_unknown(vocab, text, unknown)
     return vocab.encode(text, unknown=unknown)
 
 
-def split_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, without their ends.
+def join_within_memory(pieces: Iterator[str]) -> str:
+    """The pieces of a text as one; CharlstmError for a text too long for the memory."""
+    joined, size = [], 0
+    for piece in pieces:
+        joined.append(piece)
+        size += len(piece)
+        require_memory(
+            BYTES_PER_CHARACTER * size,
+            f"a text of {size:,} characters or more",
+            "take a part of it",
+        )
+    return "".join(joined)
 
-    Raises CharlstmError for one that is too long for a line.
+
+def split_lines(pieces: Iterator[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces, without their line ends.
+
+    Raises CharlstmError for a line of more than LONGEST_LINE characters.
     """
-    begun: list[str] = []  # the pieces of a line: to add each to one text would take their square
+    begun: list[str] = []  # pieces of one line; adding each to a text would take quadratic time
     size = 0
     for piece in pieces:
         first, *others = piece.split("\n")
@@ -74,33 +79,29 @@ def split_lines(pieces: Iterator[str]) -> Iterator[str]:
             )
         if others:
             yield "".join(begun).removesuffix("\r")
-            *whole, last = others
-            yield from (line.removesuffix("\r") for line in whole)
+            *complete, last = others
+            yield from (line.removesuffix("\r") for line in complete)
             begun, size = [last], len(last)
     if rest := "".join(begun):
         yield rest
 
 
 def warn_unknown(
-    vocab: Vocab, text: str, unknown: str, told: Collection[str] = ()
+    vocab: Vocab, text: str, unknown: str, known_to_user: Collection[str] = ()
 ) -> dict[str, str]:
-    """Say what each unknown character is read as, but for those told before; all of them."""
+    """Warn on standard error of each unknown character of a text, with its treatment.
+
+    unknown: "skip" or "replace"; with "error" nothing is printed, as encoding raises.
+    known_to_user: characters of earlier warnings, which are not printed again.
+
+    Returns the unknown characters with their replacements.
+    """
     if unknown == "error":
         return {}
     replacements = vocab.replacements(text)
-    for old, new in replacements.items():
-        if old not in told:
-            is_read = new and unknown == "replace"
-            what = f"read as {new!r}" if is_read else "left out"
-            click.echo(f"{old!r} is unknown to the model: {what}", err=True)
+    for character, replacement in replacements.items():
+        if character not in known_to_user:
+            is_replaced = replacement and unknown == "replace"
+            treatment = f"read as {replacement!r}" if is_replaced else "left out"
+            click.echo(f"{character!r} is unknown to the model: {treatment}", err=True)
     return replacements
-
-
-def writer() -> Callable[[str], None]:
-    """What writes to standard output at once."""
-
-    def write(text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-    return write

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from charlstm.system.terminal import visible
 
 STARTED = time.monotonic()  # the time budget of --minutes counts from here
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
-SIGNAL_EXITS = {"SIGINT": 130, "SIGTERM": 143}
+SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 
 
 @click.command()
@@ -24,13 +25,13 @@ SIGNAL_EXITS = {"SIGINT": 130, "SIGTERM": 143}
     "-r",
     "--run",
     type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: a new one under runs/, named after the corpus]",
+    help="Folder of the run.  [default: a new one under runs/, named after the text]",
 )
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with a run, bit for bit; only its end "
-    "(--steps, --epochs, --minutes) may be given anew.",
+    help="Go on with a run, bit for bit; only its end (--steps, --epochs, --minutes) may be given "
+    "anew.",
 )
 @click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
 @click.option(
@@ -39,41 +40,32 @@ SIGNAL_EXITS = {"SIGINT": 130, "SIGTERM": 143}
     metavar="RUN",
     help="Start from the best weights of another run; new characters are added.",
 )
-@knob_options(ModelConfig)
 @knob_options(CorpusConfig, TEXT_KNOBS)
+@knob_options(ModelConfig)
 @knob_options(TrainConfig)
-@click.option("--quiet", is_flag=True, help="Only the result and errors.")
+@click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @json_option
 def train(quiet: bool, as_json: bool, **options: Any) -> None:
     """Train a model on CORPUS: text files and folders, or - for standard input.
 
-    Files compressed with gzip or xz are read as text. The run's folder gets best.safetensors (the
-    model), last.safetensors (all it takes to go on) and metrics.jsonl.
+    Files compressed with gzip or xz are read as text. The run's folder holds best.safetensors (the
+    model), last.safetensors (all that it takes to go on) and metrics.jsonl.
     """
-    result = charlstm.train(started=STARTED, quiet=quiet, **options)
-    from charlstm.runs.progress_display import in_nats_and_bits  # imports tqdm, which takes a while
+    from charlstm.runs.progress_display import in_nats_and_bits  # here, as tqdm is slow to import
 
-    loss = result.best_val_loss
+    result = charlstm.train(started=STARTED, quiet=quiet, **options)
+    path, loss = visible(str(result.path)), result.best_val_loss
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "path": str(result.path),
-                    "best_val_loss": loss,
-                    "steps": result.steps,
-                    "reason": result.reason,
-                    "warnings": result.warnings,
-                }
-            )
-        )
+        click.echo(json.dumps(asdict(result) | {"path": str(result.path)}))
     else:
-        found = "no validation loss"
-        if loss is not None:
-            found = f"best validation loss {in_nats_and_bits(loss)}"
-        click.echo(f"{result.path}: {result.steps:,} steps, {found}")
-    if result.reason in SIGNAL_EXITS:
-        again = f"charlstm train -r {visible(str(result.path))} --resume"
-        click.echo(f"interrupted and saved: {again}", err=True)
-        sys.exit(SIGNAL_EXITS[result.reason])
+        best = (
+            "no validation loss"
+            if loss is None
+            else f"best validation loss {in_nats_and_bits(loss)}"
+        )
+        click.echo(f"{path}: {result.steps:,} steps, {best}")
+    if result.reason in SIGNAL_EXIT_CODES:
+        click.echo(f"interrupted and saved: charlstm train -r {path} --resume", err=True)
+        sys.exit(SIGNAL_EXIT_CODES[result.reason])
     if not quiet:
-        click.echo(f"charlstm sample -r {visible(str(result.path))}", err=True)
+        click.echo(f"charlstm sample -r {path}", err=True)

@@ -33,29 +33,39 @@ class Interval:
     text: str
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        """The lower and the upper bound."""
-        low, high = self.text[1:-1].split(",")
-        return float(low), float(high)
+    def low(self) -> float:
+        """The lower bound."""
+        return _bound(self.text[1:].split(",")[0])
+
+    @property
+    def high(self) -> float:
+        """The upper bound."""
+        return _bound(self.text[:-1].split(",")[1])
 
     def __contains__(self, value: float) -> bool:
-        low, high = self.bounds
-        above = value > low if self.text[0] == "(" else value >= low
-        below = value < high if self.text[-1] == ")" else value <= high
+        above = value > self.low if self.text[0] == "(" else value >= self.low
+        below = value < self.high if self.text[-1] == ")" else value <= self.high
         return above and below
 
     def __str__(self) -> str:
         """The interval in words, such as "0 or more and below 1"."""
-        low, high = (
-            f"{bound:,.0f}" if bound < 1e15 and bound % 1 == 0 else f"{bound:g}"
-            for bound in self.bounds
-        )
+        low, high = _in_words(self.low), _in_words(self.high)
         if self.text[0] == "[" and self.text[-1] == "]":
             return f"{low} to {high}"
         lower = f"above {low}" if self.text[0] == "(" else f"{low} or more"
-        if math.isinf(self.bounds[1]):
+        if math.isinf(self.high):
             return lower
         return f"{lower} and {'below' if self.text[-1] == ')' else 'at most'} {high}"
+
+
+def _bound(text: str) -> float:
+    """A bound of an interval; a whole number stays one, as a float keeps only 53 bits of it."""
+    text = text.strip()
+    return int(text) if text.isdigit() else float(text)
+
+
+def _in_words(bound: float) -> str:
+    return f"{bound:,}" if isinstance(bound, int) and bound < 10**15 else f"{bound:g}"
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,7 @@ class Knob:
             also = "".join(f"{other}, or " for other in self.facts.also)
             raise CharlstmError(f"{self.name} must be {also}{within}, not {value!r:.60}")
         largest = LARGEST_REAL if isinstance(value, float) else LARGEST_INTEGER
-        bounded = within is not None and math.isfinite(within.bounds[1])
+        bounded = within is not None and math.isfinite(within.high)
         if not bounded and abs(value) > largest:
             raise CharlstmError(f"{self.name} must be {largest:.3g} at most, not {value!r:.60}")
 

@@ -132,7 +132,7 @@ class TrainConfig(Record):
         within="[0, inf)",
     )
     epochs: float | None = knob(
-        None, "End after this number of passes over the text.", within="(0, 1e9]"
+        None, "End after this number of passes over the text.", within="(0, 1000000000]"
     )
     steps: int | None = knob(None, "End after this number of steps.", within="(0, inf)")
     minutes: float | None = knob(
@@ -140,7 +140,7 @@ class TrainConfig(Record):
         "End after this number of minutes, from the command to its exit. Without any end a run "
         "takes about three minutes on two cores, less for a small text, and says how long it will "
         "take.",
-        within="(0, 1e7]",
+        within="(0, 10000000]",
     )
     stop_after: int = knob(
         0,

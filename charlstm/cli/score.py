@@ -1,0 +1,71 @@
+"""charlstm score: measure how well a model predicts each line of a text."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlstm.analysis.dynamic_evaluation import DynamicConfig
+from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
+from charlstm.cli.shared_options import encoding_option, run_option, unknown_option
+from charlstm.cli.text_input import read_text_for, split_lines, warn_unknown
+from charlstm.network.scoring import score_texts
+from charlstm.runs.folder import load, newest_run
+from charlstm.system.threads import Workers, available_cores
+
+
+@click.command()
+@click.argument("files", nargs=-1)
+@run_option
+@click.option("--per-char", is_flag=True, help="Add the bits of each character.")
+@dynamic_options
+@encoding_option
+@unknown_option
+def score(
+    files: tuple[str, ...],
+    run: Path | None,
+    per_char: bool,
+    dynamic: DynamicConfig | None,
+    encoding: str,
+    unknown: str,
+) -> None:
+    """Score each line of FILES (or standard input) by itself, as a JSON object on a line.
+
+    A line is read as if it followed a line end; its own line end is not counted. For a model of
+    words, "character" means word in all figures ("unit" says so).
+
+    A model of bytes reads bytes as they are. In the text that is printed, bytes that are not UTF-8
+    stand as \\udc80 to \\udcff.
+    """
+    place = run or newest_run()
+    model = load(place)
+    measure: Callable[..., Any] = partial(score_texts, model)
+    if dynamic:
+        workers = Workers(available_cores())
+        measure = partial(
+            dynamic_evaluation_of(model, dynamic, workers).score_texts, workers=workers
+        )
+    settings = {"dynamic": asdict(dynamic)} if dynamic else {}
+    lines = split_lines(read_text_for(model.vocab, files or ("-",), encoding))
+    if model.vocab.level == "byte":
+        lines = (line.encode("latin-1").decode("utf-8", "surrogateescape") for line in lines)
+    warned, unit = set[str](), unit_of(model)
+    for result in measure(lines, unknown):
+        warned |= warn_unknown(model.vocab, result.text, unknown, warned).keys()
+        record: dict[str, Any] = {
+            "text": result.text,
+            **unit,
+            "characters": result.characters,
+            "nats": result.loss.nats,
+            "bits_per_character": result.bits_per_character,
+            "perplexity": finite(result.perplexity),
+        }
+        record |= settings
+        if per_char:
+            record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
+        click.echo(json.dumps(record))
