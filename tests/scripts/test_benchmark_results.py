@@ -1,14 +1,19 @@
 """common.py of the benchmarks: the texts, and the key that a result is stored under."""
 
 import json
+import re
 import subprocess
+from pathlib import Path
 
+import bfloat16
 import common
+import defaults
 import pytest
 
 import charlstm
 from charlstm import kernels
 
+BENCHMARKS = Path(common.__file__).parent
 SMALL = {"hidden": 8, "batch_size": 4, "seq_length": 10, "steps": 3, "seed": 5}
 
 
@@ -105,3 +110,18 @@ def test_a_table_with_other_columns_is_refused(tmp_path):
     assert common.read_rows(path, ("a", "b")) == [{"a": "1", "b": '{"x": 2}'}]
     with pytest.raises(SystemExit, match=r"t\.tsv has other columns than a, c: give another"):
         common.read_rows(path, ("a", "c"))
+
+
+def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, capsys):
+    results = (BENCHMARKS / "RESULTS.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\.venv/bin/python scripts/benchmarks/(\S+)\.py(.*?)(?: #.*)?$",
+                          results, re.M)  # fmt: skip
+    monkeypatch.setattr(common, "TEXT_FOLDERS", ())
+    printed = []
+    for script, arguments in commands:
+        assert (BENCHMARKS / f"{script}.py").exists()
+        if "--print" in arguments:
+            {"defaults": defaults, "bfloat16": bfloat16}[script].main(arguments.split())
+            printed.append(capsys.readouterr().out)
+    assert len(commands) > len(printed) == 6
+    assert all(table.count("\n") > 2 for table in printed)
