@@ -294,7 +294,7 @@ class _Follower:
         """Take the trained weights: of the table, in the rows that have moved since."""
         np.copyto(self._weights, self._trained)
         if self._table is not None and self._table_optimizer is not None:
-            squares = self._table_optimizer.moments["ngrams"]
+            squares = self._table_optimizer.squares
             moved = np.flatnonzero(squares != NGRAM_SQUARES)
             self._table[moved] = self._dynamic.model.parameters[NGRAM_TABLE][moved]
             squares[moved] = NGRAM_SQUARES

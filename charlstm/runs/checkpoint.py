@@ -31,7 +31,7 @@ from charlstm.runs.safetensors_reader import (
 )
 from charlstm.system.atomic_files import atomic_write
 from charlstm.text.vocab import Vocab
-from charlstm.training.trainer import training_array_shapes
+from charlstm.training.trainer import Trainer
 
 FORMAT = 2  # raised whenever a file is written otherwise
 # RecursionError: JSON of a thousand brackets
@@ -125,7 +125,7 @@ def _read(file: SafetensorsReader) -> Checkpoint:
     if training:
         train = TrainConfig.from_dict(training["config"])
         train.require_chosen("eval_every")
-        saved = training_array_shapes(config, shapes, train)
+        saved = Trainer.array_shapes(config, shapes, train)
         shapes |= {_TRAINING + name: shape for name, shape in saved.items()}
     for name, shape in shapes.items():
         if name not in file.places:

@@ -14,7 +14,6 @@ from charlstm.arrays import Ids
 from charlstm.config import AUTO, ENDS, ModelConfig, RunConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights
-from charlstm.network.stack import parameter_shapes
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST, METRICS, TrainedRun, last_saved, load, newest_run
 from charlstm.runs.lock import locked, new_folder
@@ -27,7 +26,8 @@ from charlstm.text.reading import ReadingProgress
 from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
-from charlstm.training.trainer import Trainer, require_memory_to_train
+from charlstm.training.trainer import Trainer
+from charlstm.training.training_memory import require_memory_to_train
 from charlstm.untrusted import LARGEST_INTEGER, MALFORMED_ERRORS, real
 
 TRAINING_PART = 0.9  # of a time budget: the rest goes to evaluations and saves
@@ -230,8 +230,7 @@ def resume_run(
 
 
 def _require_memory(ids: Ids, vocab: Vocab, model: ModelConfig, config: TrainConfig) -> None:
-    shapes = parameter_shapes(model, len(vocab))
-    require_memory_to_train(len(ids), len(vocab), shapes, model, config)
+    require_memory_to_train(len(ids), len(vocab), model, config)
 
 
 def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
-"""Optimizers over the flat parameter vector, a block at a time.
+"""Optimizers over the flat parameter vector.
 
-A block of weights and its moments stay in the cache through all of its element-wise operations,
-and workers update different blocks at once. Weight decay is decoupled from the gradient
-(Loshchilov and Hutter 2019): each step takes rate * weight_decay of every weight away.
+Several workers update different spans of the vector at once, each in blocks: a block of weights and
+its moments stay in the processor's cache through all element-wise operations. Weight decay is
+decoupled from the gradient (Loshchilov and Hutter 2019): each step subtracts rate * weight_decay
+times the weight.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,50 +16,36 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 
-BLOCK = 262_144  # elements; for less, workers wait longer for the interpreter than for memory
+BLOCK = 262_144  # elements; with smaller blocks, workers mostly wait for the interpreter's lock
 
 
-class Optimizer(Protocol):
-    """`moments` holds vectors as long as the parameters, to be saved with them."""
+class Optimizer(ABC):
+    """Changes weights by their gradient.
 
-    moments: dict[str, Array]
-
-    def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
-        """Update weights[span] by gradient[span]; `step` counts from 1. Uses up the gradient."""
-
-
-def blocks(span: slice) -> Iterator[slice]:
-    """Cut a span of the vector into blocks."""
-    for start in range(span.start, span.stop, BLOCK):
-        yield slice(start, min(start + BLOCK, span.stop))
-
-
-def average_weights(average: Array, weights: Array, span: slice, decay: float, step: int) -> None:
-    """Move average[span] towards weights[span], after step `step` (from 1).
-
-    The average is exponential (Polyak and Juditsky 1992 had the plain one). While a run is young
-    the decay is (1 + step) / (10 + step), as TensorFlow's ExponentialMovingAverage takes it when it
-    is told the step: about the last ninth of the steps counts, and not where they began.
+    moments: vectors of the shape of the weights by the names in MOMENTS, all zero at first; they
+        are saved with the weights.
     """
-    kept = min(decay, (1 + step) / (10 + step))
-    for block in blocks(span):
-        change = weights[block] - average[block]
-        change *= 1 - kept
-        average[block] += change
 
+    MOMENTS: ClassVar[tuple[str, ...]]
 
-class Adam:
-    """Kingma and Ba 2015: the mean gradient over the root of the mean squared gradient."""
-
-    epsilon = 1e-8
-
-    def __init__(self, config: TrainConfig, like: Array) -> None:
+    def __init__(self, config: TrainConfig, weights: Array) -> None:
         self.beta1, self.beta2 = config.beta1, config.beta2
         self.weight_decay = config.weight_decay
-        self.moments = {"mean": np.zeros_like(like), "square": np.zeros_like(like)}
+        self.moments = {name: np.zeros_like(weights) for name in self.MOMENTS}
+
+    @abstractmethod
+    def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
+        """Update weights[span] by gradient[span], which is overwritten; `step` counts from 1."""
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015): the mean gradient over the root of the mean squared gradient."""
+
+    MOMENTS = ("mean", "square")
+    EPSILON = 1e-8
 
     def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
-        # the moments start at zero; dividing by 1 - beta^step takes that bias off
+        # The moments start at zero; dividing them by 1 - beta^step corrects that bias.
         step_size = rate / (1 - self.beta1**step)
         root_correction = (1 - self.beta2**step) ** -0.5
         kernels.adam_update(
@@ -69,20 +57,16 @@ class Adam:
             beta2=self.beta2,
             step_size=step_size,
             root_correction=root_correction,
-            epsilon=self.epsilon,
+            epsilon=self.EPSILON,
             kept=1 - rate * self.weight_decay,
         )
 
 
-class RMSprop:
-    """Hinton 2012: the gradient over the root of the mean squared gradient."""
+class RMSprop(Optimizer):
+    """RMSprop (Hinton 2012): the gradient over the root of the mean squared gradient."""
 
-    epsilon = 1e-8
-
-    def __init__(self, config: TrainConfig, like: Array) -> None:
-        self.beta2 = config.beta2
-        self.weight_decay = config.weight_decay
-        self.moments = {"square": np.zeros_like(like)}
+    MOMENTS = ("square",)
+    EPSILON = 1e-8
 
     def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
         for block in blocks(span):
@@ -92,58 +76,71 @@ class RMSprop:
             square *= self.beta2
             square += scratch
             np.sqrt(square, out=scratch)
-            scratch += self.epsilon
+            scratch += self.EPSILON
             np.divide(g, scratch, out=scratch)
             scratch *= rate
             w *= 1 - rate * self.weight_decay
             w -= scratch
 
 
-class SGD:
-    """Gradient descent with momentum (Polyak 1964), beta1 being the momentum; 0 for none."""
+class SGD(Optimizer):
+    """Gradient descent with momentum beta1 (Polyak 1964), without it if beta1 is 0."""
 
-    def __init__(self, config: TrainConfig, like: Array) -> None:
-        self.momentum = config.beta1
-        self.weight_decay = config.weight_decay
-        self.moments = {"velocity": np.zeros_like(like)}
+    MOMENTS = ("velocity",)
 
     def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
         for block in blocks(span):
             w, velocity = weights[block], self.moments["velocity"][block]
-            velocity *= self.momentum
+            velocity *= self.beta1
             velocity += gradient[block]
             w *= 1 - rate * self.weight_decay
             w -= rate * velocity
 
 
-class RowAdaGrad:
-    """For the table of n-grams, of which a step changes a few rows.
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "rmsprop": RMSprop, "sgd": SGD}
 
-    AdaGrad (Duchi et al. 2011) with one sum of squares for each row, that of its gradients' norms:
-    the n-th step of a row is some 1 / sqrt(n) of its first one, whose norm is the rate, or less
-    where the sums do not start at 0.
+
+def make_optimizer(config: TrainConfig, weights: Array) -> Optimizer:
+    """Return the optimizer that `config` names, for a flat vector of weights."""
+    return OPTIMIZERS[config.optimizer](config, weights)
+
+
+class RowAdaGrad:
+    """AdaGrad (Duchi et al. 2011) for the table of n-grams, of which a step changes few rows.
+
+    Each row has one sum of squares, that of the norms of its gradients. Its n-th step is about
+    rate / sqrt(n) long, and shorter if the sums do not start at 0.
+
+    squares: the sum of each row, (rows,); saved with the weights.
     """
 
-    epsilon = 1e-12
+    EPSILON = 1e-12
 
     def __init__(self, table: Array, start: float = 0.0) -> None:
-        self.moments = {"ngrams": np.full(len(table), start, table.dtype)}
+        self.squares: Array = np.full(len(table), start, table.dtype)
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
-        """Update those of table[span] that are among rows (N, n), for the gradient (N, V)."""
-        squares = self.moments["ngrams"]
-        kernels.update_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=self.epsilon)
+        """Update each row of table[span] that is among rows (N, n), by the gradients (N, V)."""
+        kernels.update_rows(
+            table, self.squares, rows, dlogits, span, rate=rate, epsilon=self.EPSILON
+        )
 
 
-# What each keeps beside the weights, as its moments: vectors of their length.
-MOMENTS = {"adam": ("mean", "square"), "rmsprop": ("square",), "sgd": ("velocity",)}
-_OPTIMIZERS: dict[str, Callable[[TrainConfig, Array], Optimizer]] = {
-    "adam": Adam,
-    "rmsprop": RMSprop,
-    "sgd": SGD,
-}
+def average_weights(average: Array, weights: Array, span: slice, decay: float, step: int) -> None:
+    """Move average[span] towards weights[span] after step `step`, which counts from 1.
+
+    The average is exponential (that of Polyak and Juditsky 1992 is the plain one). Early in a run
+    its decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage with
+    num_updates, so that it covers about the last ninth of the steps and not the initial weights.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    for block in blocks(span):
+        change = weights[block] - average[block]
+        change *= 1 - decay
+        average[block] += change
 
 
-def make_optimizer(config: TrainConfig, parameters: Array) -> Optimizer:
-    """The optimizer that `config` names, for a flat parameter vector."""
-    return _OPTIMIZERS[config.optimizer](config, parameters)
+def blocks(span: slice) -> Iterator[slice]:
+    """Cut a span into blocks of BLOCK elements and a shorter one."""
+    for start in range(span.start, span.stop, BLOCK):
+        yield slice(start, min(start + BLOCK, span.stop))

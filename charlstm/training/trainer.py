@@ -1,4 +1,4 @@
-"""One step of training by truncated back-propagation through time, over all workers."""
+"""Training by truncated back-propagation through time: one step, shared among worker threads."""
 
 import math
 from dataclasses import replace
@@ -14,24 +14,15 @@ from charlstm.network.dropout import Dropout, Masks
 from charlstm.network.layers import layer_of
 from charlstm.network.layers.head import cross_entropy
 from charlstm.network.layers.ngrams import history_layers
-from charlstm.network.memory_needs import activation_bytes, bytes_of_weights
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
 from charlstm.network.precision import resolve_precision
 from charlstm.seeds import generator, generator_to_dict, load_generator
-from charlstm.system.memory import require_memory
 from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
-from charlstm.text.batches import (
-    PADDING,
-    STEPS_MULTIPLE,
-    Batches,
-    LineBatches,
-    StreamBatches,
-    fit_batch,
-)
+from charlstm.text.batches import PADDING, Batches, LineBatches, StreamBatches
 from charlstm.text.vocab import line_end
 from charlstm.training.optimizers import (
-    MOMENTS,
+    OPTIMIZERS,
     RowAdaGrad,
     average_weights,
     blocks,
@@ -41,190 +32,150 @@ from charlstm.training.schedules import Schedule
 from charlstm.untrusted import integer, real
 
 
-def training_array_shapes(
-    model: ModelConfig, parameters: Shapes, config: TrainConfig
-) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the arrays that Trainer.saved gives, and restore takes.
-
-    parameters: those of the model. config: as a trainer has completed it.
-    """
-    total = dense_size(parameters)
-    shapes: dict[str, tuple[int, ...]] = {
-        f"moments.{name}": (total,) for name in MOMENTS[config.optimizer]
-    }
-    parts = layer_of(model).STATE_PARTS
-    if NGRAM_TABLE in parameters:
-        shapes["moments.ngrams"] = parameters[NGRAM_TABLE][:1]
-    layers = model.layers + history_layers(model.ngrams, parts, model.hidden)
-    shapes["state"] = (layers, parts, config.batch_size, model.hidden)
-    if config.average:
-        shapes["average"] = (total,)
-    return shapes
-
-
-def cores_for(config: TrainConfig) -> int:
-    """The number of workers asked for, or one for each core."""
-    return available_cores() if config.workers == AUTO else config.workers
-
-
 class Trainer:
-    """Trains a model on a 1-D array of ids, in memory or memory-mapped.
+    """Trains a model on a text: a 1-D array of ids, in memory or memory-mapped.
 
-    Each worker thread has some of the streams; their gradients meet once a step. The number of
-    workers fixes the order of that sum, hence the last bits: `config` holds it once it is known,
-    and so it does with the precision that "auto" stands for.
+    Each worker thread takes some of the batch's streams; their gradients are summed once a step.
+    The table of n-grams, of which a step changes few rows, is trained by AdaGrad at a learning rate
+    of its own, without clipping, schedule or average.
 
-    averaged is a model of the moving average of the weights, None without config.average.
-
-    halvings is how often the rate of the schedule has been halved, as a run does that went wrong.
-
-    The table of n-grams, of which a step changes few rows, is learned by AdaGrad at a rate of its
-    own, without clipping, schedule or average.
-
-    total_steps is what the schedule counts to: from config.steps or config.epochs, or set from
-    outside for a run with a time budget; None while no end is known.
+    config: the settings given, with the batch size, sequence length, number of workers and
+        precision in use. The number of workers sets the order of sums, and so the last bits.
+    averaged: a model with the moving average of the weights; None without config.average.
+    total_steps: the length of the run, on which the schedule depends: from config.steps or
+        config.epochs, or set by the caller for a time budget; None while it is not known.
+    halvings: how many times a run that diverged has halved the learning rate.
+    state: (L, S, B, H) before the next window.
+    gradient_norm: the norm of the last step's gradient, before clipping.
     """
 
     def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
         config.require_chosen("workers", "precision", "eval_every")
         self.model = model
-        precision = resolve_precision(config.precision, model.config)
-        if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
-            raise CharlstmError("ids must be a 1-D array of whole numbers")
-        rng = generator(config.seed, "batches")
-        self.batches: Batches
-        if model.config.lines:
-            end = line_end(model.vocab)
-            self.batches = LineBatches(ids, end, config.batch_size, config.seq_length, rng)
-        else:
-            self.batches = StreamBatches(
-                ids, config.batch_size, config.seq_length, rng, config.recut
-            )
-        workers = min(cores_for(config), self.batches.batch_size)
-        self.config = replace(
+        self.batches = _make_batches(ids, model, config)
+        batch_size, weights = self.batches.batch_size, model.parameters.vector
+        self.config = config = replace(
             config,
-            batch_size=self.batches.batch_size,
+            batch_size=batch_size,
             seq_length=self.batches.seq_length,
-            workers=workers,
-            precision=precision,
+            workers=worker_count(config, batch_size),
+            precision=resolve_precision(config.precision, model.config),
         )
-        self.workers = Workers(workers)
-        self.optimizer = make_optimizer(config, model.parameters.vector)
+        self.optimizer = make_optimizer(config, weights)
         table = model.parameters.get(NGRAM_TABLE)
         self._table_optimizer = None if table is None else RowAdaGrad(table)
-        self.averaged: CharModel | None = None
-        if config.average:
-            self.averaged = CharModel(model.config, model.vocab)
-            self.averaged.parameters.vector[:] = model.parameters.vector
-            self.averaged.parameters.share_table(model.parameters)
         self.schedule = Schedule(config)
+        self.averaged = _copy_sharing_table(model) if config.average else None
+        self._rng = generator(config.seed, "dropout")
+        recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
+        self._dropout = Dropout(model.config, config, batch_size, recurrent, self._rng)
+        self.state = model.initial_state(batch_size)
+
+        self.steps_done, self.halvings = 0, 0
         self.total_steps = config.steps
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * self.batches.windows_per_pass))
-        self._pass_nats, self._pass_count = 0.0, 0  # of the pass so far
-        self.steps_done = 0
-        self.halvings = 0
-        self.gradient_norm = math.nan  # of the last step, before clipping
-        self.state = model.initial_state(self.batches.batch_size)
-        self._dropout_rng = generator(config.seed, "dropout")
-        recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
-        self._dropout = Dropout(
-            model.config, config, self.batches.batch_size, recurrent, self._dropout_rng
-        )
-        # what each worker owns
-        self._shares = [share(self.batches.batch_size, workers, k) for k in range(workers)]
-        self._spans = [share(len(model.parameters.vector), workers, k) for k in range(workers)]
-        self._activations: list[Activations | None] = [None] * workers
-        self._gradients = [model.parameters.like_vector() for _ in range(workers)]
+        self.gradient_norm = math.nan
+        self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
+
+        # The share of each worker: streams of the batch, a span of the weights, arrays of its own.
+        self.workers = Workers(config.workers)
+        numbers = range(config.workers)
+        self._streams = [share(batch_size, config.workers, k) for k in numbers]
+        self._spans = [share(len(weights), config.workers, k) for k in numbers]
+        self._gradients = [model.parameters.like_vector() for _ in numbers]
+        self._activations: list[Activations | None] = [None for _ in numbers]
 
     @property
     def epoch(self) -> int:
-        """Finished passes over the text."""
+        """The number of completed passes over the text."""
         return self.batches.passes
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step."""
+        """The learning rate of the next step."""
         rate = self.schedule.rate(self.steps_done, self.epoch, self.total_steps)
         return rate * 0.5**self.halvings
 
     @property
     def characters_per_step(self) -> float:
-        """Symbols that a step learns from, on the average."""
+        """The average number of symbols that a step learns from."""
         return self.batches.symbols_per_window
 
     def step(self) -> float:
-        """Train on the next window of all streams; return its mean loss in nats a symbol."""
+        """Train on the next window of all streams; return its mean loss in nats per symbol."""
         rate = self.learning_rate
+        self._reset_states()
+        window = self._next_window()
+        is_target = window[1:] != PADDING
+        count = int(is_target.sum())
+        scale = 1.0 if self.config.reduction == "sum" else 1 / count
+        scales = np.where(is_target, scale, 0).astype(self.state.dtype)
+        masks, tasks = self._dropout.draw(), Tasks()
+        with one_blas_thread():
+            results = self.workers.run(
+                lambda k: self._forward_backward(k, window, scales, masks, tasks)
+            )
+            activations = [activations for _, activations in results]
+            self.gradient_norm = math.sqrt(sum(self.workers.run(self._sum_gradients)))
+            self.workers.run(lambda k: self._update(k, rate, activations))
+        nats = sum(nats for nats, _ in results)
+        self.steps_done += 1
+        self._count_losses(nats, count)
+        return nats / count
+
+    def _reset_states(self) -> None:
+        """Set the state to zero where the next window starts a text."""
         if self.batches.starts_afresh:
             self.state[...] = 0
-        elif self.config.reset:
-            # so that the model also learns to begin, which it has to when it is sampled from
-            begins = self._dropout_rng.random(self.batches.batch_size) < self.config.reset
+        elif self.config.reset:  # so that the model also learns to begin a text, as a sample does
+            begins = self._rng.random(self.batches.batch_size) < self.config.reset
             self.state[:, :, begins] = 0
-        passes = self.batches.passes
+
+    def _next_window(self) -> Ids:
+        """Return the next window, (T + 1, B); raise CharlstmError for an id out of range."""
         window = self.batches.next_window()
         lowest = PADDING if self.model.config.lines else 0
         if window.min() < lowest or window.max() >= len(self.model.vocab):
             raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1}, as the vocabulary")
-        counted = window[1:] != PADDING
-        count = int(counted.sum())
-        scale = 1.0 if self.config.reduction == "sum" else 1 / count
-        scales = np.where(counted, scale, 0).astype(self.state.dtype)
-        masks = self._dropout.draw()
-        with one_blas_thread():
-            tasks = Tasks()
-            parts = self.workers.run(
-                lambda k: self._forward_backward(k, window, scales, masks, tasks)
-            )
-            losses = [loss for loss, _ in parts]
-            used = [activations for _, activations in parts]
-            squares = self.workers.run(self._sum_gradients)
-            self.gradient_norm = math.sqrt(sum(squares))
-            self.workers.run(lambda k: self._update(k, rate, used))
-        self.steps_done += 1
-        self._pass_nats += sum(losses)
-        self._pass_count += count
-        if self.batches.passes > passes:
-            self.schedule.end_pass(self._pass_nats / self._pass_count)
-            self._pass_nats, self._pass_count = 0.0, 0
-        return sum(losses) / count
+        return window
 
     def _forward_backward(
         self, k: int, window: Ids, scales: Array, masks: Masks, tasks: Tasks
     ) -> tuple[float, Activations]:
-        """The summed loss of worker k's streams, and its workspace; leaves its part of the gradient.
+        """Find the gradients of worker k's streams.
 
-        scales (T, B): the factor of each target's loss in the whole, 0 for padding. tasks: what is
-        left to do when the streams have been followed back, of all workers.
+        scales (T, B): the factor of each target's loss, 0 for padding. tasks: the products for the
+        weights' gradients, of all workers; a worker that has done its own helps the others.
+
+        Returns the sum of the losses and the activations.
         """
-        streams = self._shares[k]
-        own_scales = scales[:, streams].reshape(-1)
-        # what follows padding does not count, so that any symbol will do in its place
+        streams, gradients = self._streams[k], self._gradients[k]
+        # Padding follows the last target that counts, so that any symbol will do in its place.
         inputs, targets = window[:-1, streams].clip(0), window[1:, streams].clip(0)
-        own_masks = masks.of_streams(streams)
+        own_scales, own_masks = scales[:, streams].reshape(-1), masks.of_streams(streams)
         activations = self._activations_for(k, *inputs.shape)
         self.state[:, :, streams] = self.model.forward(
             inputs, self.state[:, :, streams], activations, own_masks
         )
         losses = cross_entropy(activations.log_probs, targets.reshape(-1))
-        loss = losses.sum(where=own_scales != 0, dtype=np.float64)
+        nats = losses.sum(where=own_scales != 0, dtype=np.float64)
         self.model.backward_activations(targets, activations, own_scales, own_masks)
-        tasks.work(self.model.weight_gradients(activations, self._gradients[k], own_masks))
-        return float(loss), activations
+        tasks.work(self.model.weight_gradients(activations, gradients, own_masks))
+        return float(nats), activations
 
     def _activations_for(self, k: int, T: int, B: int) -> Activations:
-        """Worker k's own for windows of T steps: a part of one for the most steps so far."""
+        """Return worker k's arrays for a window: the first steps of those for its longest one."""
         longest = self._activations[k]
         if longest is None or len(longest.dout) < T:
-            longest = self._activations[k] = None  # which lets go of it before there is another
+            longest = self._activations[k] = None  # frees the memory before more is taken
             longest = self._activations[k] = self.model.new_activations(
                 T, B, self._dropout.drops_outputs, self.config.precision
             )
         return longest if len(longest.dout) == T else first_steps(longest, T)
 
     def _sum_gradients(self, k: int) -> float:
-        """Add all workers' gradients into the first one's, over span k; its sum of squares."""
+        """Add all workers' gradients to the first one's over span k; return the sum of squares."""
         total, *others = (gradients.vector for gradients in self._gradients)
         squares = 0.0
         for block in blocks(self._spans[k]):
@@ -233,73 +184,103 @@ class Trainer:
             squares += float(np.dot(total[block], total[block]))
         return squares
 
-    def _update(self, k: int, rate: float, used: list[Activations]) -> None:
-        """Clip the gradient over span k, let the optimizer take its step there, and average.
+    def _update(self, k: int, rate: float, activations: list[Activations]) -> None:
+        """Clip the gradient, update the weights and their average, all over span k.
 
-        used: the workspaces of all workers.
+        activations: those of all workers, for the gradient of the table of n-grams.
         """
-        c, span, step = self.config, self._spans[k], self.steps_done + 1
+        config, span, step = self.config, self._spans[k], self.steps_done + 1
         weights, gradient = self.model.parameters.vector, self._gradients[0].vector
-        part = gradient[span]
-        if c.clip and self.gradient_norm > c.clip:
-            part *= c.clip / self.gradient_norm
-        if c.clip_value:
-            np.clip(part, -c.clip_value, c.clip_value, out=part)
+        clipped = gradient[span]
+        if config.clip and self.gradient_norm > config.clip:
+            clipped *= config.clip / self.gradient_norm
+        if config.clip_value:
+            np.clip(clipped, -config.clip_value, config.clip_value, out=clipped)
         self.optimizer.update(weights, gradient, span, rate, step)
         if self.averaged is not None:
-            average_weights(self.averaged.parameters.vector, weights, span, c.average, step)
+            average_weights(self.averaged.parameters.vector, weights, span, config.average, step)
         if self._table_optimizer is not None:
             table = self.model.parameters[NGRAM_TABLE]
             self._table_optimizer.update(
                 table,
-                share(len(table), self.workers.count, k),
-                np.concatenate([activations.ngram_rows for activations in used]),
-                np.concatenate([activations.log_probs for activations in used]),
-                c.ngram_lr * 0.5**self.halvings,
+                share(len(table), config.workers, k),
+                np.concatenate([each.ngram_rows for each in activations]),
+                np.concatenate([each.log_probs for each in activations]),
+                config.ngram_lr * 0.5**self.halvings,
             )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The state beside the arrays, for JSON: with arrays(), all that it takes to go on."""
-        return {
-            "steps_done": self.steps_done,
-            "halvings": self.halvings,
-            "total_steps": self.total_steps,
-            "batches": self.batches.to_dict(),
-            "dropout": generator_to_dict(self._dropout_rng),
-            "schedule": self.schedule.to_dict(),
-            "pass_nats": self._pass_nats,
-            "pass_count": self._pass_count,
-        }
+    def _count_losses(self, nats: float, count: int) -> None:
+        """Add a step's losses to those of the pass, whose mean the schedule gets at its end."""
+        self._pass_nats += nats
+        self._pass_count += count
+        if self.batches.windows_done == 0:  # the window was the last one of its pass
+            self.schedule.end_pass(self._pass_nats / self._pass_count)
+            self._pass_nats, self._pass_count = 0.0, 0
+
+    def is_finite(self) -> bool:
+        """Return whether all numbers that a step changes are finite."""
+        return all(map(all_finite, (*self.model.parameters.values(), *self.arrays().values())))
+
+    # -- saving: with arrays() and to_dict(), training continues bit for bit ------------------------
+
+    @staticmethod
+    def array_shapes(
+        model: ModelConfig, parameters: Shapes, config: TrainConfig
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of arrays() of a trainer with this config, by name.
+
+        parameters: the shapes of the model's parameters. config: as Trainer.config holds it.
+        """
+        weights = (dense_size(parameters),)
+        moments = OPTIMIZERS[config.optimizer].MOMENTS
+        shapes: dict[str, tuple[int, ...]] = {f"moments.{name}": weights for name in moments}
+        if NGRAM_TABLE in parameters:
+            shapes["moments.ngrams"] = parameters[NGRAM_TABLE][:1]
+        parts = layer_of(model).STATE_PARTS
+        layers = model.layers + history_layers(model.ngrams, parts, model.hidden)
+        shapes["state"] = (layers, parts, config.batch_size, model.hidden)
+        if config.average:
+            shapes["average"] = weights
+        return shapes
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays beside the weights that training changes, by the name they are saved under."""
+        """Return the arrays beside the parameters that a step changes, by name."""
         arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
         if self._table_optimizer is not None:
-            arrays["moments.ngrams"] = self._table_optimizer.moments["ngrams"]
+            arrays["moments.ngrams"] = self._table_optimizer.squares
         arrays["state"] = self.state
         if self.averaged is not None:
             arrays["average"] = self.averaged.parameters.vector
         return arrays
 
-    def is_finite(self) -> bool:
-        """Whether all that a step has changed are finite numbers."""
-        return all(map(all_finite, (*self.model.parameters.values(), *self.arrays().values())))
-
     def load_arrays(self, arrays: dict[str, Array]) -> None:
-        """Take over the arrays that arrays() gave, of a trainer of the same model and config."""
+        """Copy the arrays of a trainer of the same model and config into this one."""
         for name, array in self.arrays().items():
             if name not in arrays or arrays[name].shape != array.shape:
                 raise CharlstmError(f"the saved {name} does not fit this run")
             array[...] = arrays[name]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state beside the arrays, for JSON."""
+        return {
+            "steps_done": self.steps_done,
+            "halvings": self.halvings,
+            "total_steps": self.total_steps,
+            "batches": self.batches.to_dict(),
+            "dropout": generator_to_dict(self._rng),
+            "schedule": self.schedule.to_dict(),
+            "pass_nats": self._pass_nats,
+            "pass_count": self._pass_count,
+        }
+
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what to_dict gave, of a trainer of the same model, text and config."""
+        """Continue from the dict of a trainer of the same model, text and config."""
         self.steps_done = integer(saved, "steps_done")
         self.halvings = integer(saved, "halvings", most=1_000)
-        ends = saved["total_steps"] is not None
-        self.total_steps = integer(saved, "total_steps") if ends else None
+        end_is_known = saved["total_steps"] is not None
+        self.total_steps = integer(saved, "total_steps") if end_is_known else None
         self.batches.load_dict(saved["batches"])
-        load_generator(self._dropout_rng, saved["dropout"])
+        load_generator(self._rng, saved["dropout"])
         self.schedule.load_dict(saved["schedule"])
         self._pass_nats = real(saved, "pass_nats")
         self._pass_count = integer(saved, "pass_count")
@@ -309,25 +290,26 @@ class Trainer:
         self.workers.close()
 
 
-def require_memory_to_train(
-    symbols: int, V: int, shapes: Shapes, model: ModelConfig, config: TrainConfig
-) -> None:
-    """Refuse a training that cannot fit: what is counted is the least that it takes.
+def worker_count(config: TrainConfig, batch_size: int) -> int:
+    """Return the number of workers: as configured, or one per core; at most one per stream."""
+    workers = available_cores() if config.workers == AUTO else config.workers
+    return min(workers, batch_size)
 
-    symbols: of the training text. V: distinct ones. shapes: of the model's parameters.
-    """
-    batch_size, seq_length = fit_batch(symbols, config.batch_size, config.seq_length)
-    if model.lines:  # which may all be short
-        batch_size, seq_length = (
-            min(config.batch_size, symbols),
-            min(config.seq_length, STEPS_MULTIPLE),
-        )
-    workers = min(cores_for(config), batch_size)
-    copies = 1 + workers + len(MOMENTS[config.optimizer]) + bool(config.average)
-    require_memory(
-        bytes_of_weights(shapes, model, copies)
-        + batch_size * seq_length * activation_bytes(model, V),
-        f"training {model.layers} x {model.hidden} units on {V:,} distinct symbols",
-        "take smaller --hidden, --layers, --ngram-slots, --batch-size or --seq-length, or "
-        "--level byte",
-    )
+
+def _make_batches(ids: Ids, model: CharModel, config: TrainConfig) -> Batches:
+    """Cut a text into batches of streams, or of lines for a model of lines."""
+    if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
+        raise CharlstmError("ids must be a 1-D array of whole numbers")
+    size, length = config.batch_size, config.seq_length
+    rng = generator(config.seed, "batches")
+    if model.config.lines:
+        return LineBatches(ids, line_end(model.vocab), size, length, rng)
+    return StreamBatches(ids, size, length, rng, config.recut)
+
+
+def _copy_sharing_table(model: CharModel) -> CharModel:
+    """Return a copy of the model that shares its table of n-grams."""
+    copy = CharModel(model.config, model.vocab, seed=None)
+    copy.parameters.vector[:] = model.parameters.vector
+    copy.parameters.share_table(model.parameters)
+    return copy

@@ -153,7 +153,7 @@ def test_adagrad_changes_the_rows_of_a_step_and_no_others():
             optimizer.update(table, span, rows, dlogits, rate)
     assert relative_error(table, expected) < 1e-10
     assert np.array_equal(table[8:], expected[8:]) and (squares[8:] == 0).all()
-    assert relative_error(optimizer.moments["ngrams"], squares) < 1e-12
+    assert relative_error(optimizer.squares, squares) < 1e-12
 
 
 def test_the_first_step_of_a_row_has_the_rate_for_its_norm():

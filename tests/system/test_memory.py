@@ -9,12 +9,11 @@ import pytest
 import charlstm
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab
 from charlstm.network.scoring import evaluate
-from charlstm.network.stack import parameter_shapes
 from charlstm.system import memory
 from charlstm.system.memory import machine_memory, require_memory
 from charlstm.system.threads import Workers
-from charlstm.training import trainer
-from charlstm.training.trainer import require_memory_to_train
+from charlstm.training import training_memory
+from charlstm.training.training_memory import require_memory_to_train
 
 
 def test_this_machine_has_some_gigabytes():
@@ -60,10 +59,10 @@ PARAMETERS = (65 + 256 + 1) * 1024 + 256 * 65 + 65
 )
 def test_what_training_takes_at_least(monkeypatch, settings, lines, numbers):
     found = []
-    monkeypatch.setattr(trainer, "require_memory", lambda needed, *_: found.append(needed))
+    monkeypatch.setattr(training_memory, "require_memory", lambda needed, *_: found.append(needed))
     model = ModelConfig(hidden=256, layers=1, lines=lines)
     config = TrainConfig(workers=2, **settings)
-    require_memory_to_train(10_000, 65, parameter_shapes(model, 65), model, config)
+    require_memory_to_train(10_000, 65, model, config)
     assert found == [4 * numbers]
 
 

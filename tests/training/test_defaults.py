@@ -6,7 +6,7 @@ from charlstm import CharlstmError, ModelConfig, TrainConfig
 from charlstm.config import CorpusConfig
 from charlstm.network.layers import CELLS
 from charlstm.training import defaults
-from charlstm.training.defaults import steps_between_evaluations, operations_per_symbol
+from charlstm.training.defaults import operations_per_symbol, steps_between_evaluations
 
 
 def choose(characters, model, train, **budget):
@@ -176,7 +176,7 @@ def test_bad_options_are_named_before_they_are_calculated_with(options, message)
 @pytest.mark.parametrize("fraction", [1, 1.0, -0.1, float("nan"), "0.1", None])
 def test_bad_validation_fraction_is_refused(fraction):
     with pytest.raises(
-        CharlstmError, match="val_frac must be (0 or more and below 1|float|a finite number)"
+        CharlstmError, match=r"val_frac must be (0 or more and below 1|float|a finite number)"
     ):
         CorpusConfig(("a",), val_frac=fraction)
 
