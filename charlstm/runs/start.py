@@ -21,7 +21,7 @@ from charlstm.runs.metrics import require_format
 from charlstm.runs.run import Observer, Run
 from charlstm.runs.texts import open_text, text_of_checkpoint
 from charlstm.system.signals import exit_on_sigterm
-from charlstm.text.corpus import split, spool
+from charlstm.text.corpus import split_train_validation, spool
 from charlstm.text.reading import ReadingProgress
 from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import choose_settings
@@ -138,7 +138,7 @@ def begin_run(
     text = asked.corpus.completed({} if base is None else {"level": base.vocab.level})
     text = replace(text, paths=_absolute(text.paths), val_file=_absolute(text.val_file))
     corpus = open_text(folder, text, None if base is None else base.vocab, progress)
-    train_ids, _ = split(corpus, text)
+    train_ids, _ = split_train_validation(corpus, text)
     model_asked = asked.model if base is None else base.config
     model_config, train_config = _choose(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
@@ -195,7 +195,7 @@ def resume_run(
         if ends:
             config = replace(config, **{**dict.fromkeys(ENDS), **ends})
         text, corpus = text_of_checkpoint(folder, saved, progress)
-        train_ids, _ = split(corpus, text)
+        train_ids, _ = split_train_validation(corpus, text)
         _require_memory(train_ids, corpus.vocab, saved.model.config, config)
         trainer = Trainer(saved.model, train_ids, config)
         end = trainer.total_steps

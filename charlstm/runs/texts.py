@@ -7,7 +7,7 @@ from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlstm.runs.folder import LAST
-from charlstm.text.corpus import Corpus, open_corpus, split
+from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.text.vocab import Vocab
 from charlstm.untrusted import MALFORMED_ERRORS
@@ -33,7 +33,7 @@ def training_and_validation_ids(
         raise
     except MALFORMED_ERRORS as error:
         raise CharlstmError(f"{folder / LAST}: tells no corpus ({error!r})") from None
-    return split(corpus, text)
+    return split_train_validation(corpus, text)
 
 
 def text_of_checkpoint(

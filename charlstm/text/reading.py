@@ -1,31 +1,27 @@
-"""Files and folders to text, a piece at a time: which files, unpacking, decoding, newlines."""
+"""Reading of text files, one chunk at a time: finds the files, decompresses and decodes them."""
 
 import codecs
-import gzip
 import hashlib
 import io
 import json
 import os
 import stat
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, get_args
 
+from charlstm.config import Newlines
 from charlstm.errors import CharlstmError
+from charlstm.text.decompression import READ_BYTES, decompressed
 from charlstm.text.vocab import LEVELS
 
-NEWLINES = ("keep", "lf")
-ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in all, what is being done
+NEWLINES: tuple[str, ...] = get_args(Newlines)
+ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total, stage
 
-READ_BYTES = 1 << 18  # bytes read at a time; with more, encoding was measured to be slower
-XZ_MEMORY = 1 << 28  # bytes to unpack with, which such a file asks for: `xz -9` for a quarter of it
-
-Unpacked = BinaryIO | io.BufferedIOBase
-# "utf-16" and "utf-32" drop their own byte-order mark, as it tells them the order.
-MARKS = {
+# Byte-order marks to drop. "utf-16" and "utf-32" drop their own, which says the order of bytes.
+BYTE_ORDER_MARKS = {
     "utf-8": codecs.BOM_UTF8,
     "utf-16-le": codecs.BOM_UTF16_LE,
     "utf-16-be": codecs.BOM_UTF16_BE,
@@ -36,10 +32,12 @@ MARKS = {
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Files to be read as text, training files first, and how to read them.
+    """Files to read as text, and how to read them. The training files come first.
 
-    stamps: of each file, its size and time of change when it was found.
-    encoding: normalised name; at level "byte" it is not used.
+    stamps: size and time of change of each file when it was found.
+    train_files: the number of training files; the others are for validation.
+    encoding: normalised name; not used at level "byte".
+    chunk_bytes: the number of bytes to read at a time.
     """
 
     files: tuple[Path, ...]
@@ -62,9 +60,9 @@ class TextFiles:
         chunk_bytes: int = READ_BYTES,
         run: Path | None = None,
     ) -> "TextFiles":
-        """Return the files that the paths stand for; CharlstmError for a bad path or option.
+        """Return the files at the paths, folders expanded; CharlstmError for a bad path or option.
 
-        run: a folder that is not text, wherever it lies.
+        run: the folder of a run, whose files are not read as text.
         """
         if level not in LEVELS:
             raise CharlstmError(f"--level must be char, byte or word, not {level!r}")
@@ -72,7 +70,9 @@ class TextFiles:
             raise CharlstmError(f"--newlines must be keep or lf, not {newlines!r}")
         encoding = _text_encoding(encoding)
         if level == "byte" and encoding != "utf-8":
-            raise CharlstmError(f"--level byte reads bytes as they are: leave out {encoding}")
+            raise CharlstmError(
+                f"--level byte reads bytes as they are: leave out --encoding {encoding}"
+            )
         train = _expand(paths, run)
         if not train:
             raise CharlstmError("no text to learn from: name at least one file or folder")
@@ -82,54 +82,56 @@ class TextFiles:
 
     @property
     def total_bytes(self) -> int:
-        """Size of all the files as they are on disk."""
+        """Size of all files on disk."""
         return sum(size for size, _ in self.stamps)
 
     def digest(self, progress: ReadingProgress | None = None) -> str:
-        """Return the SHA-256, in hexadecimal, of the files' bytes, their roles and the options."""
+        """Return a SHA-256, in hexadecimal, of the files' bytes, their roles and the options."""
         options = [self.level, self.encoding, self.newlines]
-        whole = hashlib.sha256(json.dumps(options).encode())
+        digest = hashlib.sha256(json.dumps(options).encode())
         done = 0
         for number in range(len(self.files)):
-            one = hashlib.sha256()
-            for data in self._raw_pieces(number):
-                one.update(data)
+            file_digest = hashlib.sha256()
+            for data in self._raw_chunks(number):
+                file_digest.update(data)
                 done += len(data)
                 if progress is not None:
                     progress(done, self.total_bytes, "hashing")
-            whole.update(b"T" if number < self.train_files else b"V")
-            whole.update(one.digest())
-        return whole.hexdigest()
+            digest.update(b"T" if number < self.train_files else b"V")
+            digest.update(file_digest.digest())
+        return digest.hexdigest()
 
-    def _raw_pieces(self, number: int) -> Iterator[bytes]:
+    def _raw_chunks(self, number: int) -> Iterator[bytes]:
         with _opened(self.files[number]) as file:
             while data := file.read(self.chunk_bytes):
                 yield data
 
-    def pieces(
-        self, what: str, progress: ReadingProgress | None = None
+    def chunks(
+        self, stage: str, progress: ReadingProgress | None = None
     ) -> Iterator[tuple[bool, str]]:
-        """Yield (whether it is for validation, text), in order, never empty texts.
+        """Yield (whether the text is for validation, text) in order, without empty texts.
 
-        At level "byte" each character stands for the byte of its code point.
+        At level "byte", each character stands for the byte with its code point.
+
+        stage: the name of this pass over the files for `progress`.
         """
         done = 0
         for number, (size, _) in enumerate(self.stamps):
-            for position, text in self._pieces_of(number):
+            for position, text in self._chunks_of_file(number):
                 yield number >= self.train_files, text
                 if progress is not None:
-                    progress(done + position, self.total_bytes, what)
+                    progress(done + position, self.total_bytes, stage)
             done += size
 
-    def _pieces_of(self, number: int) -> Iterator[tuple[int, str]]:
-        """Yield (bytes of the file read so far, text) for one file."""
+    def _chunks_of_file(self, number: int) -> Iterator[tuple[int, str]]:
+        """Yield (bytes of the file read so far, text)."""
         path = self.files[number]
         with _opened(path) as file:
-            stream, damage = _unpacked(path, file)
+            stream, damage_errors = decompressed(path, file)
             decode = self._decoder()
             try:
                 data = stream.read(4)
-                mark = MARKS.get(self.encoding, b"")
+                mark = BYTE_ORDER_MARKS.get(self.encoding, b"")
                 fed = len(mark) if data.startswith(mark) else 0
                 data = data[fed:] + stream.read(self.chunk_bytes)
                 while True:
@@ -142,10 +144,13 @@ class TextFiles:
                     if not data:
                         return
                     data = stream.read(self.chunk_bytes)
-            except damage as error:
-                raise CharlstmError(f"{path}: damaged or cut off inside ({error})") from error
+            except damage_errors as error:
+                raise CharlstmError(
+                    f"{path}: the compressed data is damaged or incomplete ({error}): "
+                    "copy the file again"
+                ) from error
             except UnicodeDecodeError as error:
-                # What the decoder was given ends where the data ends, whatever it kept of before.
+                # error.object is the last input, after any bytes kept from earlier inputs.
                 offset = fed - len(error.object) + error.start
                 name = "UTF-8" if self.encoding == "utf-8" else self.encoding
                 raise CharlstmError(
@@ -153,7 +158,7 @@ class TextFiles:
                     f"{error.reason}): name the text's encoding with --encoding, or take the "
                     "bytes as they are with --level byte"
                 ) from error
-            except UnicodeError as error:  # a codec without positions, such as utf-16 unmarked
+            except UnicodeError as error:  # without a position: from utf-16 without its mark
                 raise CharlstmError(
                     f"{path}: {error}: name the text's encoding with --encoding"
                 ) from error
@@ -173,7 +178,9 @@ def _text_encoding(name: str) -> str:
         codecs.getincrementaldecoder(name)
         normal = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
-        raise CharlstmError(f"--encoding {name!r} is not a text encoding known here") from error
+        raise CharlstmError(
+            f"--encoding {name!r} is not a text encoding that Python knows"
+        ) from error
     return "utf-8" if normal == "utf-8-sig" else normal
 
 
@@ -189,6 +196,7 @@ def _stamp_of(path: Path) -> tuple[int, int]:
 
 
 def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
+    """Return the files of the paths, each folder replaced by the files in it."""
     files: list[Path] = []
     for path in map(Path, paths):
         try:
@@ -210,24 +218,25 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
 
 
 def _files_below(folder: Path, run: Path | None) -> list[Path]:
-    """All but hidden names, and the folders of runs: what such a one keeps is no text."""
+    """Return the files in a folder and below it, without hidden ones and those of runs."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error
 
-    own = run and run.resolve()
-    if folder.resolve() == own:
+    run_folder = run and run.resolve()
+    if folder.resolve() == run_folder:
         raise CharlstmError(
             f"{folder} is the folder of the text, where no run can be kept: name another with -r"
         )
     found = []
     for parent, folders, names in os.walk(folder, onerror=refuse):
-        if Path(parent) != folder and (_holds_models(names) or Path(parent).resolve() == own):
+        is_run = _holds_models(names) or Path(parent).resolve() == run_folder
+        if Path(parent) != folder and is_run:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if not name.startswith(".")]
-    # Broken links, pipes and devices are not files.
+    # Broken links, pipes and devices are left out.
     regular = [path for path in found if path.is_file()]
     return sorted(regular, key=lambda path: path.relative_to(folder).as_posix())
 
@@ -247,50 +256,3 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             yield file
     except OSError as error:
         raise _unreadable(path, error) from error
-
-
-def _unpacked(path: Path, file: BinaryIO) -> tuple[Unpacked, tuple[type[Exception], ...]]:
-    """Return what a compressed file holds, and what reading it raises if it is damaged."""
-    magic = file.read(6)
-    file.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
-    if magic == b"\xfd7zXZ\0":
-        try:
-            import lzma  # some builds of Python go without
-        except ImportError as error:
-            raise CharlstmError(f"{path}: this Python cannot read xz: unpack it first") from error
-        return io.BufferedReader(_Unxz(file), READ_BYTES), (EOFError, lzma.LZMAError)
-    return file, ()
-
-
-class _Unxz(io.RawIOBase):
-    """What an xz file holds. lzma.LZMAFile would take as much memory as the file asks for."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._begin_stream()
-
-    def _begin_stream(self) -> None:
-        import lzma
-
-        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while True:
-            packed = b""
-            if self._stream.eof:  # others may follow, after zeros
-                packed = self._stream.unused_data.lstrip(b"\0")
-                while not packed:
-                    if not (packed := self._file.read(READ_BYTES)):
-                        return 0
-                    packed = packed.lstrip(b"\0")
-                self._begin_stream()
-            elif self._stream.needs_input and not (packed := self._file.read(READ_BYTES)):
-                raise EOFError("it ends too early")
-            if data := self._stream.decompress(packed, len(buffer)):
-                buffer[: len(data)] = data
-                return len(data)

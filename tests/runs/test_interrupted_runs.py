@@ -20,7 +20,7 @@ both = pytest.mark.parametrize("number", ENDS, ids=["SIGINT", "SIGTERM"])
 
 
 @both
-@pytest.mark.parametrize("what", ["_scan", "_write_ids"])
+@pytest.mark.parametrize("what", ["scan", "_write_ids"])
 def test_while_the_corpus_is_encoded_nothing_of_it_stays(
     hard_text, tmp_path, monkeypatch, cache, number, what
 ):

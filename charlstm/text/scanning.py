@@ -1,0 +1,138 @@
+"""The scan: a first pass over text files that finds their vocabulary and their sizes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from charlstm.errors import CharlstmError
+from charlstm.text.reading import ReadingProgress, TextFiles
+from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
+from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_chunks
+
+# Most characters of all words of a vocabulary. In a checkpoint they may take seven times as many
+# bytes.
+MAX_CHARACTERS_OF_WORDS = 1 << 22
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The vocabulary of some text files, and their sizes.
+
+    train_symbols, validation_symbols: numbers of symbols: characters, bytes or words.
+    bytes: size of all text in UTF-8, or at level "byte" of the bytes themselves.
+    """
+
+    vocab: Vocab
+    train_symbols: int
+    validation_symbols: int
+    bytes: int
+
+    @property
+    def symbols(self) -> int:
+        """The number of symbols for training and validation together."""
+        return self.train_symbols + self.validation_symbols
+
+
+def scan(
+    texts: TextFiles, vocab_size: int | None, extra: Vocab | None, progress: ReadingProgress | None
+) -> Scan:
+    """Read the files once and return their vocabulary and sizes.
+
+    vocab_size: the number of symbols of a vocabulary of words; None for all words.
+    extra: a vocabulary whose symbols the result must have too.
+
+    Raises CharlstmError for a text that is too small, or has too many words.
+    """
+    if texts.level == "word":
+        return _scan_words(texts, vocab_size, extra, progress)
+    return _scan_characters(texts, extra, progress)
+
+
+def _scan_characters(
+    texts: TextFiles, extra: Vocab | None, progress: ReadingProgress | None
+) -> Scan:
+    """Return the scan at level "char" or "byte"."""
+    found = np.zeros(0x110000, bool)
+    if extra is not None and extra.level == "char":
+        found[code_points(extra.characters)] = True
+    known_ascii = b""  # the ASCII characters found so far
+    counts = [0, 0]  # of training, of validation
+    size = 0
+    for is_validation, text in texts.chunks("scanning", progress):
+        counts[is_validation] += len(text)
+        if texts.level == "byte":
+            size += len(text)
+            continue
+        data = text.encode("utf-8", "surrogatepass")
+        size += len(data)
+        # Deleting the known ASCII characters, which most texts consist of, is much faster than
+        # looking at each character.
+        rest = data.translate(None, known_ascii)
+        if rest:
+            found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
+            known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
+    _require_two_symbols(texts, counts)
+    if texts.level == "byte":
+        return Scan(Vocab.bytes(), *counts, size)
+    codes = np.flatnonzero(found).tolist()
+    if len(codes) < 2:
+        raise CharlstmError(
+            f"{texts.files[0]}: too small to learn from: {chr(codes[0])!r} is its only character"
+        )
+    return Scan(Vocab.from_characters(map(chr, codes)), *counts, size)
+
+
+def _scan_words(
+    texts: TextFiles, vocab_size: int | None, extra: Vocab | None, progress: ReadingProgress | None
+) -> Scan:
+    """Return the scan at level "word"; the vocabulary has the most frequent words and `extra`."""
+    found = WordCounts()
+    counts = [0, 0]  # of training, of validation
+    for is_validation, words in words_of(texts, "scanning", progress):
+        counts[is_validation] += len(words)
+        found.add(words)
+        if vocab_size is None and (found.forgotten or len(found.counts) > MAX_SYMBOLS):
+            raise CharlstmError(
+                f"{texts.files[0]}: more distinct words than a vocabulary may have "
+                f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
+            )
+    _require_two_symbols(texts, counts)
+    found.finish()
+    for always_known in (LINE_END, UNKNOWN_WORD):
+        del found.counts[always_known]
+    chosen = found.most_frequent(None if vocab_size is None else vocab_size - 2)
+    if (characters := sum(map(len, chosen))) > MAX_CHARACTERS_OF_WORDS:
+        raise CharlstmError(
+            f"{texts.files[0]}: distinct words of {characters:,} characters together, at most "
+            f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer with --vocab-size"
+        )
+    vocab = Vocab.from_words(chosen)
+    return Scan(vocab if extra is None else vocab.union(extra), *counts, found.bytes)
+
+
+def words_of(
+    texts: TextFiles, stage: str, progress: ReadingProgress | None
+) -> Iterator[tuple[bool, list[str]]]:
+    """Yield (whether they are for validation, words); no word spans training and validation."""
+    chunks = texts.chunks(stage, progress)
+    for is_validation, group in groupby(chunks, key=lambda chunk: chunk[0]):
+        yield from ((is_validation, words) for words in split_chunks(text for _, text in group))
+
+
+def _require_two_symbols(texts: TextFiles, counts: Sequence[int]) -> None:
+    """Refuse training files, or validation files, of fewer than 2 symbols."""
+    train, validation = counts
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
+    if texts.train_files < len(texts.files):
+        _refuse_too_small(texts.files[texts.train_files :], "for validation", validation)
+
+
+def _refuse_too_small(files: Sequence[Path], purpose: str, symbols: int) -> None:
+    if symbols < 2:
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        raise CharlstmError(
+            f"{files[0]}{more}: too small {purpose}: {symbols} characters, at least 2 are needed"
+        )
