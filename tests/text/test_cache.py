@@ -1,3 +1,5 @@
+"""The cache of encoded texts: its entries, its limit and its folder."""
+
 import json
 import os
 import tempfile
@@ -22,7 +24,7 @@ def test_a_second_opening_comes_from_the_cache(write, cache, monkeypatch):
     first = open_corpus([path])
     assert len(entries(cache)) == 1
     assert sorted(entries(cache / entries(cache)[0])) == ["corpus.json", "ids.npy"]
-    monkeypatch.setattr(corpus_module, "_make", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(corpus_module, "_make_entry", lambda *_: pytest.fail("encoded again"))
     elsewhere = write("other/name", SENTENCE)
     second = open_corpus([elsewhere])
     assert second.ids.tolist() == first.ids.tolist()
@@ -31,7 +33,7 @@ def test_a_second_opening_comes_from_the_cache(write, cache, monkeypatch):
     assert second.paths == (str(elsewhere),)
 
 
-def test_the_cache_goes_by_content_not_by_time(write, cache):
+def test_the_key_of_an_entry_is_its_content_not_its_time(write, cache):
     path = write("a", "abcabc")
     before = path.stat()
     first = open_corpus([path])
@@ -87,15 +89,15 @@ def test_a_damaged_entry_is_made_anew(write, cache, damage):
     path = write("a", SENTENCE)
     open_corpus([path])
     (entry,) = cache.iterdir()
-    whole = {file.name: file.read_bytes() for file in entry.iterdir()}
+    undamaged = {file.name: file.read_bytes() for file in entry.iterdir()}
     damage(entry)
     corpus = open_corpus([path])
     assert text_of(corpus) == SENTENCE and corpus.train_characters == len(SENTENCE)
     assert entries(cache) == [entry.name]
-    assert {file.name: file.read_bytes() for file in entry.iterdir()} == whole
+    assert {file.name: file.read_bytes() for file in entry.iterdir()} == undamaged
 
 
-def test_nothing_stays_of_an_entry_that_failed(write, cache, monkeypatch):
+def test_an_entry_that_cannot_be_written_leaves_nothing(write, cache, monkeypatch):
     path = write("a", SENTENCE)
     monkeypatch.setattr(
         corpus_module.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
@@ -108,15 +110,15 @@ def test_nothing_stays_of_an_entry_that_failed(write, cache, monkeypatch):
     assert entries(cache) == []
 
 
-def test_two_processes_making_the_same_entry(write, cache, monkeypatch):
+def test_two_processes_can_make_the_same_entry(write, cache, monkeypatch):
     path = write("a", SENTENCE)
-    make = corpus_module._make
+    make = corpus_module._make_entry
     seen = []
 
     def make_twice(root, key, *rest):
         seen.append(key)
         if len(seen) == 1:
-            # As if another process finished between our look and our rename.
+            # As if another process finished between this one's look and its rename.
             original = Path.rename
 
             def rename(self, target):
@@ -128,19 +130,19 @@ def test_two_processes_making_the_same_entry(write, cache, monkeypatch):
         make(root, key, *rest)
 
     monkeypatch.setattr(corpus_module, "discard", lambda _: None)
-    monkeypatch.setattr(corpus_module, "_make", make_twice)
+    monkeypatch.setattr(corpus_module, "_make_entry", make_twice)
     assert text_of(open_corpus([path])) == SENTENCE
     assert entries(cache) == [seen[0]]
 
 
-def test_an_entry_that_vanishes_at_once(write, cache, monkeypatch):
-    monkeypatch.setattr(corpus_module, "_make", lambda *_: None)
+def test_an_entry_that_vanishes_at_once_is_reported(write, cache, monkeypatch):
+    monkeypatch.setattr(corpus_module, "_make_entry", lambda *_: None)
     with pytest.raises(CharlstmError, match=r"stored there cannot be used") as caught:
         open_corpus([write("a", SENTENCE)])
     assert str(caught.value).startswith(f"{cache}: ")
 
 
-def test_the_least_recently_used_go_first(write, cache, monkeypatch):
+def test_the_least_recently_used_entries_are_removed_first(write, cache, monkeypatch):
     texts = {name: "ab" + name * 998 for name in "cdef"}
     paths = {name: write(name, text) for name, text in texts.items()}
     names = {}
@@ -162,13 +164,13 @@ def test_the_least_recently_used_go_first(write, cache, monkeypatch):
 
 
 @pytest.mark.parametrize("limit", ["-1", "much", "nan"])
-def test_a_bad_limit(write, monkeypatch, limit):
+def test_a_bad_limit_is_refused(write, monkeypatch, limit):
     monkeypatch.setenv("CHARLSTM_CACHE_GB", limit)
     with pytest.raises(CharlstmError, match="CHARLSTM_CACHE_GB must be a number"):
         open_corpus([write("a", SENTENCE)])
 
 
-def test_clearing_removes_only_what_is_ours(write, cache):
+def test_clearing_leaves_the_files_of_others(write, cache):
     open_corpus([write("a", SENTENCE)])
     (cache / "notes.txt").write_text("mine")
     (cache / f"{'0' * 64}.00ff.tmp").mkdir()
@@ -180,7 +182,7 @@ def test_clearing_removes_only_what_is_ours(write, cache):
     assert entries(cache) == ["notes.txt"]
 
 
-def test_leftovers_of_killed_processes_go_after_a_day(write, cache):
+def test_unfinished_entries_of_killed_processes_are_removed_after_a_day(write, cache):
     old, new = (cache / f"{'0' * 64}.{name}.tmp" for name in ("aa", "bb"))
     old.mkdir(parents=True)
     new.mkdir()
@@ -189,7 +191,7 @@ def test_leftovers_of_killed_processes_go_after_a_day(write, cache):
     assert not old.exists() and new.exists()
 
 
-def test_an_explicit_folder(write, cache, tmp_path):
+def test_an_explicit_folder_is_used_instead(write, cache, tmp_path):
     open_corpus([write("a", SENTENCE)], cache=tmp_path / "deep" / "own")
     assert len(entries(tmp_path / "deep" / "own")) == 1
     assert entries(cache) == []
@@ -206,7 +208,9 @@ def test_an_explicit_folder(write, cache, tmp_path):
         ("win32", {}, "home/AppData/Local/charlstm"),
     ],
 )
-def test_where_the_cache_is(tmp_path, monkeypatch, platform, variables, expected):
+def test_the_folder_of_the_cache_depends_on_the_platform(
+    tmp_path, monkeypatch, platform, variables, expected
+):
     for name in ("CHARLSTM_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -217,7 +221,7 @@ def test_where_the_cache_is(tmp_path, monkeypatch, platform, variables, expected
     assert cache_folder().is_dir()
 
 
-def test_a_cache_that_cannot_be_made(write, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_made_is_a_temporary_folder(write, tmp_path, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -229,7 +233,7 @@ def test_a_cache_that_cannot_be_made(write, tmp_path, monkeypatch):
     assert len(entries(folder)) == 1
 
 
-def test_a_temporary_folder_that_somebody_else_made(write, tmp_path, monkeypatch):
+def test_a_temporary_folder_of_another_user_is_not_used(write, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("CHARLSTM_CACHE", str(write("a-file", "x") / "cache"))
     (tmp_path / "theirs").mkdir()

@@ -1,3 +1,5 @@
+"""Corpora: text files as ids, their vocabulary, sizes and digest."""
+
 import gzip
 import hashlib
 import io
@@ -35,14 +37,14 @@ def test_a_text_becomes_ids(write):
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(256, np.uint8), (257, np.uint16)])
-def test_smallest_type(write, size, dtype):
+def test_ids_have_the_smallest_type(write, size, dtype):
     text = "".join(map(chr, range(size)))
     corpus = open_corpus([write("a.txt", text)])
     assert corpus.ids.dtype == dtype
     assert text_of(corpus) == text
 
 
-def test_more_symbols_than_sixteen_bits(write):
+def test_more_symbols_than_sixteen_bits_hold(write):
     text = "".join(map(chr, range(0x10000, 0x20001)))
     corpus = open_corpus([write("a.txt", text)])
     assert corpus.ids.dtype == np.uint32
@@ -57,8 +59,8 @@ def test_more_symbols_than_sixteen_bits(write):
     newlines=st.sampled_from(["keep", "lf"]),
     encoding=st.sampled_from(["utf-8", "utf-16", "utf-16-be", "utf-32", "gb18030"]),
 )
-def test_any_text_in_any_pieces(tmp_path, text, chunk_bytes, newlines, encoding):
-    # Two characters before it: enough to learn from, and its first is not a byte-order mark.
+def test_any_text_in_any_chunks(tmp_path, text, chunk_bytes, newlines, encoding):
+    # With two characters before it, it is enough to learn from and has no byte-order mark.
     text = "ab" + text
     path = tmp_path / "any.txt"
     path.write_bytes(text.encode(encoding))
@@ -76,7 +78,7 @@ def test_any_text_in_any_pieces(tmp_path, text, chunk_bytes, newlines, encoding)
     chunk_bytes=st.integers(1, 5),
     newlines=st.sampled_from(["keep", "lf"]),
 )
-def test_any_bytes_in_any_pieces(tmp_path, data, chunk_bytes, newlines):
+def test_any_bytes_in_any_chunks(tmp_path, data, chunk_bytes, newlines):
     path = tmp_path / "any.bin"
     path.write_bytes(b"ab" + data)
     corpus = open_corpus([path], level="byte", newlines=newlines, chunk_bytes=chunk_bytes)
@@ -114,7 +116,7 @@ def test_validation_files_come_last_and_are_in_the_vocabulary(write):
         ({"extra": Vocab.bytes()}, "of level byte, the text of level char: use --level byte"),
     ],
 )
-def test_options_that_do_not_fit(write, options, message):
+def test_options_that_contradict_each_other_are_refused(write, options, message):
     with pytest.raises(CharlstmError, match=message):
         open_corpus([write("a", "abc")], **options)
 
@@ -128,13 +130,13 @@ def test_options_that_do_not_fit(write, options, message):
         ("xxxx", r"a\.txt: too small to learn from: 'x' is its only character"),
     ],
 )
-def test_too_small(write, cache, content, message):
+def test_a_text_that_is_too_small_is_refused(write, cache, content, message):
     with pytest.raises(CharlstmError, match=message):
         open_corpus([write("a.txt", content)])
     assert entries(cache) == []
 
 
-def test_too_small_for_either_part(write):
+def test_too_small_a_training_or_validation_text_is_refused(write):
     empty, good = write("empty", ""), write("good", "abc")
     with pytest.raises(CharlstmError, match="empty and 1 more: too small to learn from: 0"):
         open_corpus([empty, empty], validation_paths=[good])
@@ -155,7 +157,7 @@ def test_extra_symbols_keep_their_place_in_the_order(write):
     assert open_corpus([path], level="byte", extra=Vocab.bytes()).ids.tobytes() == b"bdb"
 
 
-def test_spool(tmp_path):
+def test_standard_input_is_copied_to_a_file(tmp_path):
     path = tmp_path / "stdin.txt"
     spool(io.BytesIO(SENTENCE.encode()), path)
     assert path.read_bytes() == SENTENCE.encode()
@@ -172,22 +174,26 @@ def test_spool(tmp_path):
     assert path.read_bytes() == SENTENCE.encode()
 
 
-def test_progress_of_each_pass(write):
+def test_progress_is_reported_in_each_pass(write):
     paths = [write("a", SENTENCE), write("b", gzip.compress(SENTENCE.encode() * 9))]
     total = sum(path.stat().st_size for path in paths)
     calls = []
     open_corpus(paths, progress=lambda *call: calls.append(call), chunk_bytes=16)
-    assert list(dict.fromkeys(what for _, _, what in calls)) == ["hashing", "scanning", "encoding"]
-    for what in ("hashing", "scanning", "encoding"):
-        done = [call[0] for call in calls if call[2] == what]
+    assert list(dict.fromkeys(stage for _, _, stage in calls)) == [
+        "hashing",
+        "scanning",
+        "encoding",
+    ]
+    for stage in ("hashing", "scanning", "encoding"):
+        done = [call[0] for call in calls if call[2] == stage]
         assert done == sorted(done) and done[-1] == total
     assert {call[1] for call in calls} == {total}
     calls.clear()
     open_corpus(paths, progress=lambda *call: calls.append(call))
-    assert {what for _, _, what in calls} == {"hashing"}
+    assert {stage for _, _, stage in calls} == {"hashing"}
 
 
-def test_what_the_digest_covers(write):
+def test_the_digest_depends_on_content_order_roles_and_options(write):
     one, two, both, ab_c = write("1", "ab"), write("2", "cd"), write("3", "abcd"), write("4", "abc")
     digests = [
         open_corpus([one, two]).digest,
@@ -205,7 +211,7 @@ def test_what_the_digest_covers(write):
 
 
 def test_the_digest_stays_the_same_between_versions(write):
-    # --resume compares it with the one that a run was begun with, perhaps long ago.
+    # --resume compares it with the digest of the run, which may have begun long ago.
     file = hashlib.sha256(b"ab").digest()
     expected = hashlib.sha256(b'["char", "utf-8", "keep"]' + b"T" + file + b"V" + file).hexdigest()
     path = write("a", "ab")

@@ -1,3 +1,5 @@
+"""Reading of files: which files, decompression, decoding, byte-order marks and failures."""
+
 import gzip
 import io
 import lzma
@@ -11,7 +13,7 @@ import pytest
 from corpus_files import SENTENCE, entries, text_of
 
 from charlstm.errors import CharlstmError
-from charlstm.text import reading
+from charlstm.text import decompression
 from charlstm.text.corpus import open_corpus
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -30,13 +32,13 @@ def test_one_byte_order_mark_is_dropped_at_the_start_of_each_file(write, chunk_b
 @pytest.mark.parametrize(
     "encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
 )
-def test_the_mark_of_other_encodings(write, encoding):
+def test_the_byte_order_mark_of_other_encodings_is_dropped(write, encoding):
     mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
     path = write("a", (mark + SENTENCE).encode(encoding))
     assert text_of(open_corpus([path], encoding=encoding)) == SENTENCE
 
 
-def test_a_file_of_nothing_but_a_mark(write):
+def test_a_file_of_only_a_byte_order_mark_is_empty(write):
     corpus = open_corpus([write("a", "\ufeff"), write("b", "xy")])
     assert text_of(corpus) == "xy"
 
@@ -60,7 +62,7 @@ def test_a_folder_is_read_in_the_order_of_its_paths(write, tmp_path):
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
 @pytest.mark.parametrize("chunk_bytes", [7, 1 << 20])
-def test_compressed_files(write, pack, chunk_bytes):
+def test_compressed_files_are_decompressed(write, pack, chunk_bytes):
     text = SENTENCE * 50
     path = write("a", pack(text.encode()))
     assert text_of(open_corpus([path], chunk_bytes=chunk_bytes)) == text
@@ -69,39 +71,39 @@ def test_compressed_files(write, pack, chunk_bytes):
 
 @pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
 @pytest.mark.parametrize("level", ["char", "byte"])
-def test_damaged_compressed_files(write, pack, level):
+def test_damaged_compressed_files_are_refused(write, pack, level):
     whole = pack(np.random.default_rng(0).integers(32, 127, 5000, np.uint8).tobytes())
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
     for damaged in (whole[:-500], whole[:14], bytes(flipped), whole[:-1]):
         path = write("bad.packed", damaged)
         with pytest.raises(
-            CharlstmError, match=r"bad\.packed: damaged or cut off inside"
+            CharlstmError, match=r"bad\.packed: the compressed data is damaged or incomplete"
         ) as caught:
             open_corpus([path], level=level)
         assert "\n" not in str(caught.value)
 
 
-def test_xz_of_several_streams_with_zeros_between():
+def test_an_xz_file_may_have_several_streams_with_zeros_between():
     packed = lzma.compress(b"ab" * 500) + bytes(8) + lzma.compress(b"cd" * 500) + bytes(4)
     for size in (1, 3, 7, 1 << 20):
-        stream, unpacked = reading._Unxz(io.BytesIO(packed)), b""
+        stream, unpacked = decompression.XzStream(io.BytesIO(packed)), b""
         while piece := stream.read(size):
             assert len(piece) <= size
             unpacked += piece
         assert unpacked == b"ab" * 500 + b"cd" * 500
 
 
-def test_xz_may_not_ask_for_much_memory(write, monkeypatch):
-    packed = lzma.compress(SENTENCE.encode() * 9, preset=9)  # asks for 65 MB, however short
+def test_an_xz_file_that_needs_much_memory_is_refused(write, monkeypatch):
+    packed = lzma.compress(SENTENCE.encode() * 9, preset=9)  # needs 65 MB, however short
     path = write("a.xz", packed)
     assert text_of(open_corpus([path])) == SENTENCE * 9
-    monkeypatch.setattr(reading, "XZ_MEMORY", 1 << 25)
+    monkeypatch.setattr(decompression, "XZ_MEMORY_BYTES", 1 << 25)
     with pytest.raises(CharlstmError, match=r"b\.xz: .*\(Memory usage limit exceeded\)"):
         open_corpus([write("b.xz", packed)], cache=path.parent / "other")
 
 
-def test_xz_where_python_was_built_without(write, monkeypatch):
+def test_xz_is_refused_where_python_has_no_lzma(write, monkeypatch):
     monkeypatch.setitem(sys.modules, "lzma", None)
     with pytest.raises(CharlstmError, match=r"a\.xz: this Python cannot read xz"):
         open_corpus([write("a.xz", lzma.compress(b"abc"))])
@@ -130,7 +132,7 @@ def test_invalid_utf8_is_located(write, data, offset, byte, chunk_bytes):
     assert open_corpus([path], level="byte").characters > 0
 
 
-def test_invalid_in_other_encodings(write):
+def test_bytes_invalid_in_other_encodings_are_located(write):
     path = write("bad.txt", b"ab\x81\xff")
     with pytest.raises(CharlstmError, match=r"invalid shift_jis at byte 2 \(0x81"):
         open_corpus([path], encoding="sjis")
@@ -139,12 +141,12 @@ def test_invalid_in_other_encodings(write):
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "hex", "zlib", "rot13", "undefined", "a\0b", ""])
-def test_unknown_encoding(write, encoding):
-    with pytest.raises(CharlstmError, match="is not a text encoding known here"):
+def test_an_unknown_encoding_is_refused(write, encoding):
+    with pytest.raises(CharlstmError, match="is not a text encoding that Python knows"):
         open_corpus([write("a", "abc")], encoding=encoding)
 
 
-def test_paths_that_cannot_be_read(tmp_path):
+def test_paths_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "folder" / ".hidden").mkdir(parents=True)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CharlstmError, match=r"cannot read .*gone\.txt: No such file"):
@@ -160,8 +162,8 @@ def test_paths_that_cannot_be_read(tmp_path):
 
 
 @pytest.fixture
-def someone_else():
-    """Root may read everything, so it becomes nobody for the test."""
+def without_root():
+    """The test runs as the user nobody if it is run by root, who may read everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -170,8 +172,8 @@ def someone_else():
     os.seteuid(0)
 
 
-def test_no_permission(someone_else):
-    with TemporaryDirectory() as name:  # not pytest's folder, which nobody else may enter
+def test_files_without_permission_are_refused(without_root):
+    with TemporaryDirectory() as name:  # pytest's own folder admits no other user
         folder = Path(name) / "texts"
         folder.mkdir()
         path = folder / "a.txt"
@@ -185,18 +187,18 @@ def test_no_permission(someone_else):
         folder.chmod(0o700)
 
 
-def test_a_file_that_fails_while_it_is_read(write, monkeypatch):
+def test_a_file_that_fails_while_it_is_read_is_refused(write, monkeypatch):
     path = write("a.txt", "abc")
     monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(OSError(5, "I/O error")))
     with pytest.raises(CharlstmError, match=r"cannot read .*a\.txt: I/O error"):
         open_corpus([path])
 
 
-def test_a_file_that_changes_while_it_is_read(write, cache):
+def test_a_file_that_changes_while_it_is_read_is_refused(write, cache):
     path = write("a.txt", "abcabc")
 
-    def change(done, total, what):
-        if what == "scanning":
+    def change(done, total, stage):
+        if stage == "scanning":
             path.write_text("abcdefg")
 
     with pytest.raises(CharlstmError, match=r"a\.txt changed while it was read"):

@@ -1,3 +1,5 @@
+"""Vocabularies: round trips at each level, unknown characters, refusals."""
+
 import codecs
 import json
 
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from charlstm.errors import CharlstmError
 from charlstm.text.vocab import Vocab, code_points
 
-# Everything a Python string can hold: NULs, byte-order marks and lone surrogates too.
+# All that a Python string can hold, with NULs, byte-order marks and lone surrogates.
 ANY_CHARACTER = st.one_of(
     st.characters(codec=None, exclude_categories=()),
     st.sampled_from("\0\ufeff\r\n\ud800\udbff\udc00\udfff\U0010ffff"),
@@ -31,7 +33,7 @@ def test_char_round_trip(text):
 
 
 @given(LEARNABLE)
-def test_char_vocabulary_is_exactly_the_characters_in_code_point_order(text):
+def test_a_vocabulary_is_the_distinct_characters_in_code_point_order(text):
     vocab = Vocab.from_text(text)
     assert list(vocab.symbols) == sorted(set(text), key=ord)
     assert vocab.characters == "".join(sorted(set(text)))
@@ -61,20 +63,20 @@ def test_bytes_decode_one_at_a_time_as_all_at_once(data):
     assert "".join(pieces) == vocab.decode(list(data)) == data.decode("utf-8", "replace")
 
 
-def test_byte_decoder_waits_for_whole_characters():
+def test_a_byte_decoder_waits_for_complete_characters():
     decoder = Vocab.bytes().decoder()
     assert [decoder.feed(k) for k in "é€!".encode()] == ["", "é", "", "", "€", "!"]
     assert decoder.feed(0xE2) == ""
     assert decoder.finish() == "\ufffd"
 
 
-def test_byte_level():
+def test_level_byte_has_the_256_byte_values():
     vocab = Vocab.bytes()
     assert len(vocab) == 256 and vocab.dtype == np.uint8
     assert (vocab.symbols[0x41], vocab.symbols[0xE9]) == ("A", "\\xe9")
     assert len(set(vocab.symbols)) == 256
     assert vocab.encode("\ud800").tolist() == [0xED, 0xA0, 0x80]
-    assert vocab.encode("é\udcff").tolist() == [0xC3, 0xA9, 0xFF]  # a byte that is no UTF-8
+    assert vocab.encode("é\udcff").tolist() == [0xC3, 0xA9, 0xFF]  # a byte that is not UTF-8
     assert vocab.decode([0xED, 0x41]) == "\ufffdA"
     assert vocab.replacements("é\ud800") == {}
     assert vocab.union(Vocab.bytes()) == vocab
@@ -87,7 +89,7 @@ def test_byte_level():
     ("size", "dtype"),
     [(2, "u1"), (256, "u1"), (257, "u2"), (65536, "u2"), (65537, "u4")],
 )
-def test_smallest_type_that_holds_every_id(size, dtype):
+def test_ids_have_the_smallest_type(size, dtype):
     text = "".join(map(chr, range(size)))
     vocab = Vocab.from_text(text)
     ids = vocab.encode(text)
@@ -102,25 +104,25 @@ def test_fewer_than_two_characters_are_refused(text):
         Vocab.from_text(text)
 
 
-def test_from_characters_wants_single_characters():
+def test_symbols_of_several_characters_are_refused():
     with pytest.raises(CharlstmError, match="single character"):
         Vocab.from_characters(["a", "bc"])
 
 
-def test_vocabularies_compare_and_hash_by_value_and_do_not_change():
+def test_vocabularies_compare_and_hash_by_value_and_are_immutable():
     assert Vocab.from_text("ab") == Vocab.from_text("baab") != Vocab.from_text("abc")
     assert hash(Vocab.from_text("ab")) == hash(Vocab.from_text("ba"))
     with pytest.raises(AttributeError):
         Vocab.from_text("ab").level = "byte"
 
 
-def test_union():
+def test_a_union_has_the_symbols_of_both():
     assert Vocab.from_text("ac").union(Vocab.from_text("bc")).characters == "abc"
     with pytest.raises(CharlstmError, match="level char cannot be extended by one of level byte"):
         Vocab.from_text("ab").union(Vocab.bytes())
 
 
-def test_unknown_character_is_named():
+def test_an_unknown_character_is_named():
     vocab = Vocab.from_text("abc ")
     with pytest.raises(CharlstmError) as caught:
         vocab.encode("ab é")
@@ -131,7 +133,7 @@ def test_unknown_character_is_named():
         vocab.encode("\ud800")
 
 
-def test_unknown_skip_and_bad_choice():
+def test_unknown_characters_can_be_skipped():
     vocab = Vocab.from_text("abc")
     assert vocab.decode(vocab.encode("xaybéc\U0001f600", "skip")) == "abc"
     assert vocab.encode("", "skip").tolist() == []
@@ -171,14 +173,14 @@ def test_unknown_skip_and_bad_choice():
         (" ", "\ud800", " "),
     ],
 )
-def test_nearest_known_character(known, unknown, expected):
+def test_an_unknown_character_is_replaced_by_the_nearest_known(known, unknown, expected):
     vocab = Vocab.from_text("xy" + known)
     assert vocab.replacements(f"x{unknown}y{unknown}") == {unknown: expected}
     assert vocab.decode(vocab.encode(f"x{unknown}y", "replace")) == f"x{expected}y"
 
 
 @given(ANY_TEXT)
-def test_replace_never_fails_and_keeps_what_is_known(text):
+def test_replacing_never_fails_and_keeps_known_characters(text):
     vocab = Vocab.from_text("abcdefghijklmnopqrstuvwxyz ,.")
     swaps = vocab.replacements(text)
     assert set(swaps) == set(text) - set(vocab.symbols)
@@ -186,7 +188,7 @@ def test_replace_never_fails_and_keeps_what_is_known(text):
     assert vocab.decode(vocab.encode(text, "replace")) == expected
 
 
-def test_encode_codes_refuses_what_the_vocabulary_lacks():
+def test_encode_codes_refuses_unknown_code_points():
     vocab = Vocab.from_text("ab")
     for codes in ([97, 120], [97, 0x10FFFF]):
         with pytest.raises(RuntimeError, match=f"code point {codes[1]}"):
@@ -195,17 +197,17 @@ def test_encode_codes_refuses_what_the_vocabulary_lacks():
 
 @pytest.mark.parametrize("vocab", [Vocab.from_text("abc"), Vocab.bytes()])
 @pytest.mark.parametrize("bad", [-1, 256])
-def test_decode_refuses_ids_outside(vocab, bad):
+def test_decode_refuses_ids_outside_of_the_vocabulary(vocab, bad):
     with pytest.raises(IndexError, match="ids must be from 0 to"):
         vocab.decode([0, bad])
 
 
-def test_decode_of_nothing():
+def test_no_ids_decode_to_an_empty_text():
     assert Vocab.from_text("ab").decode([]) == Vocab.bytes().decode([]) == ""
 
 
 @pytest.mark.parametrize(
-    "hostile",
+    "malformed",
     [
         None,
         [],
@@ -227,18 +229,18 @@ def test_decode_of_nothing():
         {"level": "byte", "symbols": ["a", "b"]},
     ],
 )
-def test_from_json_refuses_what_is_not_a_vocabulary(hostile):
+def test_malformed_dicts_are_refused(malformed):
     with pytest.raises(CharlstmError):
-        Vocab.from_dict(hostile)
+        Vocab.from_dict(malformed)
 
 
-def test_every_code_point_is_a_vocabulary():
+def test_a_vocabulary_may_have_every_code_point():
     vocab = Vocab.from_characters(map(chr, range(0x110000)))
     assert len(vocab) == 0x110000
     assert vocab.encode("\0a\U0010ffff").tolist() == [0, 97, 0x10FFFF]
 
 
-def test_code_points_are_small_for_ascii():
+def test_code_points_of_ascii_are_bytes():
     assert code_points("az").dtype == np.uint8
     assert code_points("aé").tolist() == [97, 233]
     assert code_points("\ud800").tolist() == [0xD800]
