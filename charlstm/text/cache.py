@@ -1,4 +1,8 @@
-"""The cache of encoded texts: one folder an entry, named by its key, there whole or not at all."""
+"""The cache of encoded texts. Each entry is a folder named by its key.
+
+An entry is complete or missing, never half written. The entries that were used least recently are
+removed when the cache grows beyond its limit.
+"""
 
 import os
 import re
@@ -14,24 +18,26 @@ from pathlib import Path
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import flush_folder
 
-# Nothing else in the folder is ever touched: CHARLSTM_CACHE may name a folder with other things.
+# The names of entries, finished and not. No other file is ever touched: CHARLSTM_CACHE may name a
+# folder with other things in it.
 ENTRY = re.compile(r"[0-9a-f]{64}")
 UNFINISHED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]+\.tmp")
-DAY = 24 * 60 * 60  # seconds
+DAY_SECONDS = 24 * 60 * 60
+DEFAULT_LIMIT_GB = "10"
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache, made if need be.
+    """Return the folder of the cache, which is made if it does not exist.
 
-    It is $CHARLSTM_CACHE, or "charlstm" in the platform's folder for caches; if that cannot be
-    written to, a folder of this user's own among the temporary files.
+    It is $CHARLSTM_CACHE, or else "charlstm" in the platform's folder for caches. If it cannot be
+    written to, the cache is a folder of this user among the temporary files.
     """
     try:
         folder = Path(os.environ.get("CHARLSTM_CACHE") or _platform_folder() / "charlstm")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         pass
     return _temporary_folder()
 
@@ -45,11 +51,11 @@ def _platform_folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    owner = os.getuid() if hasattr(os, "getuid") else 0  # 0 is what Windows reports as st_uid
+    owner = os.getuid() if hasattr(os, "getuid") else 0  # Windows reports 0 as st_uid
     folder = Path(tempfile.gettempdir()) / f"charlstm-{owner}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        # Anyone may have made a folder of this name there, to feed us a text of theirs.
+        # Another user may have made a folder of this name, to slip in a text of their own.
         if folder.lstat().st_uid == owner and not folder.is_symlink():
             return folder
     return Path(tempfile.mkdtemp(prefix="charlstm-"))
@@ -57,9 +63,9 @@ def _temporary_folder() -> Path:
 
 @contextmanager
 def new_entry(root: Path, key: str) -> Iterator[Path]:
-    """Give a folder to fill; it becomes the entry `key` if all goes well, else it is removed.
+    """Make a folder to fill, which becomes the entry `key`; it is removed on any exception.
 
-    Where another process has made the same entry meanwhile, that one stays. Raises OSError.
+    If another process has made the same entry meanwhile, that entry stays. Raises OSError.
     """
     root.mkdir(parents=True, exist_ok=True)
     temporary = root / f"{key}.{secrets.token_hex(8)}.tmp"
@@ -80,25 +86,22 @@ def new_entry(root: Path, key: str) -> Iterator[Path]:
 
 
 def mark_used(entry: Path) -> None:
-    """Make `entry` the most recently used."""
+    """Mark `entry` as the one used most recently."""
     with suppress(OSError):
         os.utime(entry)
 
 
 def discard(entry: Path) -> None:
-    """Remove `entry`; if the system does not let go of it now, it stays."""
-    # Renamed first, so that nobody ever opens half an entry.
-    away = entry.with_name(f"{entry.name[:64]}.{secrets.token_hex(8)}.tmp")
+    """Remove `entry`; it stays if the system does not allow that now."""
+    # Renamed first, so that no process ever opens an entry that is half removed.
+    renamed = entry.with_name(f"{entry.name[:64]}.{secrets.token_hex(8)}.tmp")
     with suppress(OSError):
-        entry.rename(away)
-        shutil.rmtree(away)
+        entry.rename(renamed)
+        shutil.rmtree(renamed)
 
 
 def make_room(root: Path, newest: str) -> None:
-    """Remove the least recently used entries of `root` beyond the limit, never `newest`.
-
-    The limit is $CHARLSTM_CACHE_GB (10^9 bytes each), 10 if unset.
-    """
+    """Remove the entries used least recently until the cache fits its limit; keep `newest`."""
     limit = cache_limit()
     ages = {entry: _modified(entry) for entry in _folders(root, ENTRY)}
     sizes = {entry: _size(entry) for entry in ages}
@@ -108,13 +111,16 @@ def make_room(root: Path, newest: str) -> None:
             discard(entry)
             total -= sizes[entry]
     for folder in _folders(root, UNFINISHED):  # left by a process that was killed
-        if time.time() - _modified(folder) > DAY:
+        if time.time() - _modified(folder) > DAY_SECONDS:
             discard(folder)
 
 
 def cache_limit() -> float:
-    """Return the most bytes that the cache keeps; CharlstmError if $CHARLSTM_CACHE_GB is bad."""
-    text = os.environ.get("CHARLSTM_CACHE_GB") or "10"
+    """Return the limit of the cache in bytes: $CHARLSTM_CACHE_GB times 10^9.
+
+    Raises CharlstmError if the variable is not a number of 0 or more.
+    """
+    text = os.environ.get("CHARLSTM_CACHE_GB") or DEFAULT_LIMIT_GB
     try:
         limit = float(text) * 1e9
     except ValueError:
@@ -132,7 +138,7 @@ def cache_size() -> tuple[int, int]:
 
 
 def clear_cache() -> int:
-    """Empty the cache; return the bytes freed."""
+    """Empty the cache and return the number of bytes freed."""
     before, _ = cache_size()
     root = cache_folder()
     for folder in _folders(root, ENTRY) + _folders(root, UNFINISHED):
@@ -144,8 +150,8 @@ def _folders(root: Path, name: re.Pattern[str]) -> list[Path]:
     return [path for path in root.iterdir() if name.fullmatch(path.name) and path.is_dir()]
 
 
-# Other processes remove entries too: one that is gone has no size, and is as old as can be.
 def _size(folder: Path) -> int:
+    """Return the bytes of the files in a folder; 0 if another process has removed it."""
     total = 0
     with suppress(OSError):
         for path in folder.iterdir():
@@ -154,6 +160,7 @@ def _size(folder: Path) -> int:
 
 
 def _modified(folder: Path) -> float:
+    """Return a folder's time of change; 0 if another process has removed it."""
     with suppress(OSError):
         return folder.stat().st_mtime
     return 0.0

@@ -74,7 +74,9 @@ def _scan_characters(
         if rest:
             found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
             known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
-    _require_two_symbols(texts, counts)
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", counts[0])
+    if texts.train_files < len(texts.files):
+        _refuse_too_small(texts.files[texts.train_files :], "for validation", counts[1])
     if texts.level == "byte":
         return Scan(Vocab.bytes(), *counts, size)
     codes = np.flatnonzero(found).tolist()
@@ -99,7 +101,7 @@ def _scan_words(
                 f"{texts.files[0]}: more distinct words than a vocabulary may have "
                 f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
             )
-    _require_two_symbols(texts, counts)
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", counts[0])
     found.finish()
     for always_known in (LINE_END, UNKNOWN_WORD):
         del found.counts[always_known]
@@ -122,15 +124,8 @@ def words_of(
         yield from ((is_validation, words) for words in split_chunks(text for _, text in group))
 
 
-def _require_two_symbols(texts: TextFiles, counts: Sequence[int]) -> None:
-    """Refuse training files, or validation files, of fewer than 2 symbols."""
-    train, validation = counts
-    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
-    if texts.train_files < len(texts.files):
-        _refuse_too_small(texts.files[texts.train_files :], "for validation", validation)
-
-
 def _refuse_too_small(files: Sequence[Path], purpose: str, symbols: int) -> None:
+    """Raise CharlstmError for files that have fewer than 2 symbols together."""
     if symbols < 2:
         more = f" and {len(files) - 1} more" if len(files) > 1 else ""
         raise CharlstmError(
