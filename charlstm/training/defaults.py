@@ -1,6 +1,14 @@
-"""What `charlstm train` chooses where the user does not say: size, rate and regularisation.
+"""The settings that `charlstm train` chooses itself: model size, learning rates, regularisation.
 
-The rule was fitted on runs of several texts and budgets: `scripts/recipe sweep` prints them.
+They follow from two numbers: the length of the training text, and the floating-point operations
+that there is time for. Two ideas connect them. A larger model learns more from each character, but
+reads fewer characters in the same time, so that its size depends on the time. And a model overfits
+by learning the text by heart, which takes many passes over it and many weights for each character:
+the product of both determines how strongly it is regularised.
+
+The constants were fitted on runs of one seed each, most of which
+`scripts/benchmarks/defaults.py sweep --print` shows. Comments below quote their validation losses,
+in nats per character.
 """
 
 import math
@@ -11,66 +19,71 @@ from charlstm.network.layers import layer_of
 from charlstm.network.precision import resolve_precision
 from charlstm.text.batches import fit_batch
 
-SEQ_LENGTH = 64
+# -- the length of a run -------------------------------------------------------------------------
 
-# Models from the smallest to the largest: (layers, units of each); two layers have skip
-# connections.
-SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
-SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
-# A model is not too large for a budget in which it can read so many characters: times the cube root
-# of the budget in tera-operations, since with ten times the budget both model and text should be
-# larger; and times the length of the text in SHORT_TEXTs to the power of 0.4, since what is read
-# for the first time teaches more than what is read again. Texts beyond LONG_TEXT were not measured.
-CHARACTERS_TO_READ = 3_000_000
-SHORT_TEXT, LONG_TEXT = 1_000_000, 10_000_000
-MOST_WEIGHTS = 4  # for each character of training text; with more, too much is learned by heart
-
-# The table of n-grams: its longest context, rows by the size of the text, most weights (34 MB), and
-# the rows below which so many symbols, as words are, leave it no use.
-NGRAMS = 6
-CHARACTERS_A_SLOT = 2
-MOST_NGRAM_WEIGHTS = 2**23
-FEWEST_SLOTS = 1024
-# What a table learns by heart grows with the passes over the text, unless its rate falls with them:
-# NGRAM_LR * passes ** NGRAM_LR_POWER, but no higher than MOST_NGRAM_LR.
-NGRAM_LR = 0.67
-NGRAM_LR_POWER = -0.75
-MOST_NGRAM_LR = 0.25
-
-# Adam's highest rate, which a run of more than SHORT_RUN steps lowers: LR * (SHORT_RUN / steps)
-# ** LR_POWER. Above it, GRU and RNN explode; an LSTM with capped gates has nothing to win.
-LR = {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}
-SHORT_RUN = 5_000
-LR_POWER = 0.75
-
-# Operations of matrix products in a run that is given no end: three minutes at 115 GFLOP/s.
-OPERATIONS = 20e12
-MOST_PASSES = 40  # of such a run over its text, but it has 1,000 steps for them at least
-
-# How much of a text can be learned by heart grows with the passes over it and with the weights for
-# each of its characters. Dropout for each doubling of the product of both above LEARNED, and the
-# most of it; and beside a table of n-grams, which leaves less to be learned by heart.
-LEARNED = 0.25
-DROPOUT, MOST_DROPOUT = 0.06, 0.5
-DROPOUT_BESIDE_TABLE, MOST_BESIDE_TABLE = 0.04, 0.3
-
-LONGEST_LINE, TYPICAL_LINE = 256, 32  # symbols, for a model of lines
-
-LONGEST_WARMUP = 100  # steps
-STOP_AFTER = 5  # evaluations in a row without a new best
-EVALUATIONS = 10  # over a run, and at least one every so many steps:
+# Of a run without an end: three minutes at 115 GFLOP/s, the rate of two cores. A number of
+# operations instead of a time, so that the run can be repeated.
+DEFAULT_OPERATIONS = 20e12
+# Such a run ends earlier on a short text: further passes improve little. But even a tiny text needs
+# enough steps to learn anything.
+MAX_PASSES, MIN_STEPS = 40, 1_000
+STOP_AFTER = 5  # evaluations without a new best; not if the user asks for steps or epochs
+EVALUATIONS_PER_RUN = 10
 MAX_STEPS_BETWEEN_EVALUATIONS = 1_000
 
+SEQ_LENGTH = 64  # time steps; 128 give 1.504 instead of 1.482
+MAX_LINE, TYPICAL_LINE = 256, 32  # symbols of a line, for a model of lines
 
-def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
-    """Of a training step's matrix products: two for each multiply-add, forward and backward.
+# -- the size of the model -----------------------------------------------------------------------
 
-    The gathered input of the first layer counts as nothing.
-    """
-    gates = len(layer_of(model).GATES)
-    recurrent, between = model.layers, model.layers - 1
-    products = (recurrent + between) * gates * model.hidden**2
-    return 6 * (products + model.layers_seen * model.hidden * symbols)
+# From the smallest to the largest: (layers, hidden units). Two layers have skip connections.
+SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
+SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
+
+# The model is the largest one with time to read enough characters: this number in one
+# tera-operation, times the cube root of the tera-operations. The model and the text that it reads
+# both grow with the time: 1.5 tera-operations do best with 128 to 160 units, 14 with 256 (1.392;
+# with 192 and with 320 units 1.406).
+CHARACTERS_TO_READ = 3_000_000
+# A longer text deserves a smaller model that reads more of it, as new text teaches more than text
+# that is read again: it has to read more by the 0.4th power of its length in SHORT_TEXTs. On 10 MB
+# of source code in three minutes, 160 units reach 1.138 and 96 units 1.159. Texts beyond LONG_TEXT
+# were not measured.
+SHORT_TEXT, LONG_TEXT, TEXT_POWER = 1_000_000, 10_000_000, 0.4
+# Weights in matrix products for each character of training text. With more, a model overfits.
+MAX_WEIGHTS_PER_CHARACTER = 4
+
+# -- the table of n-grams ------------------------------------------------------------------------
+
+LONGEST_NGRAM_CONTEXT = 6  # characters, with 1.428; 4 give 1.449, 8 give 1.448
+CHARACTERS_PER_SLOT = 2  # with 15 characters per row, 100 kB of text have 1.499 instead of 1.472
+MAX_NGRAM_WEIGHTS = 2**23  # 34 MB
+MIN_NGRAM_SLOTS = 1024  # with fewer, contexts collide too often: no table then
+
+# The table learns by heart what it meets again and again, unless its rate falls with the passes
+# over the text: NGRAM_LR * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. In 46 passes over 100
+# kB, a rate of 0.25 gives 1.464 and 0.05 gives 1.397; in less than one pass, 0.25 and 0.5 are equal.
+NGRAM_LR, NGRAM_LR_POWER, MAX_NGRAM_LR = 0.67, -0.75, 0.25
+
+# -- the learning rate ---------------------------------------------------------------------------
+
+# Adam's peak rate by cell. With higher ones GRUs and RNNs diverge, and LSTMs gain nothing.
+LR = {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}
+# A run of more than SHORT_RUN steps has a lower rate: LR * (SHORT_RUN / steps) ** LR_POWER. After
+# 10,664 steps, a rate of 0.02 gives 1.181 and 0.012 gives 1.159.
+SHORT_RUN, LR_POWER = 5_000, 0.75
+MAX_WARMUP = 100  # steps
+ADAM_BETA2 = 0.99
+
+# -- dropout -------------------------------------------------------------------------------------
+
+# No dropout up to this product of the passes over the text and the weights for each character.
+MEMORY_WITHOUT_DROPOUT = 0.25
+# Dropout for each doubling of the product above that, and the largest dropout; also beside a table
+# of n-grams, which leaves the network less to learn by heart. On 1 MB with 256 units beside the
+# table, half of an earlier dropout gives 1.378 instead of 1.386.
+DROPOUT_PER_DOUBLING, MAX_DROPOUT = 0.06, 0.5
+DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE = 0.04, 0.3
 
 
 def choose_settings(
@@ -79,85 +92,122 @@ def choose_settings(
     train: TrainConfig,
     *,
     symbols: int = 100,
-    operations: float = OPERATIONS,
+    operations: float = DEFAULT_OPERATIONS,
 ) -> tuple[ModelConfig, TrainConfig]:
-    """Replace each AUTO in the settings asked for by a value that suits the text and the time.
+    """Replace each AUTO in the settings of a run by a value that suits the text and the time.
 
-    characters: length of the training text, in symbols. symbols: number of distinct ones.
-    operations: floating-point operations that there is time for.
+    characters: the length of the training text, in symbols. symbols: the number of distinct ones.
+    operations: the floating-point operations in matrix products that there is time for.
     """
-    asked_model, asked = model, train
-    model = _largest(asked_model, characters, symbols, operations)
-    chosen = {name: one.train_default for name, one in knobs_of(TrainConfig).items()}
-    chosen["seq_length"] = LONGEST_LINE if model.lines else SEQ_LENGTH
-    chosen |= asked.given
-    batch_size, seq_length = fit_batch(characters, chosen["batch_size"], chosen["seq_length"])
+    model = _choose_model(model, characters, symbols, operations)
+    constants = {name: one.train_default for name, one in knobs_of(TrainConfig).items()}
+    constants = {name: value for name, value in constants.items() if value != AUTO}
+    constants["seq_length"] = MAX_LINE if model.lines else SEQ_LENGTH
+    known = constants | train.given
+
+    batch_size, seq_length = fit_batch(characters, known["batch_size"], known["seq_length"])
     per_step = batch_size * (TYPICAL_LINE if model.lines else seq_length)
-    steps = chosen["steps"]
-    if chosen["epochs"] is not None:
-        steps = int(chosen["epochs"] * characters / per_step)
-    elif steps is None:
-        steps = max(1, int(operations / (per_step * operations_per_symbol(model, symbols))))
-        if chosen["minutes"] is None:
-            most = max(1_000, MOST_PASSES * characters // per_step)
-            steps = chosen["steps"] = min(steps, most)
-        if chosen["stop_after"] == AUTO:  # not where steps or epochs are counted: all are wanted
-            chosen["stop_after"] = STOP_AFTER
-    rules: dict[str, Any] = {"warmup": min(LONGEST_WARMUP, steps // 10)}
-    if chosen["optimizer"] == "adam":
-        rate = LR[model.cell] * min(1, (SHORT_RUN / max(1, steps)) ** LR_POWER)
-        rules |= {"lr": float(f"{rate:.3g}"), "beta2": 0.99}
+    affordable = max(1, int(operations / (per_step * operations_per_symbol(model, symbols))))
+    stop_after = STOP_AFTER
+    if known["steps"] is not None:
+        steps, stop_after = known["steps"], 0
+    elif known["epochs"] is not None:
+        steps, stop_after = int(known["epochs"] * characters / per_step), 0
+    elif known["minutes"] is not None:
+        steps = affordable
+    else:
+        enough = max(MIN_STEPS, MAX_PASSES * characters // per_step)
+        steps = constants["steps"] = min(affordable, enough)
+
     passes = steps * per_step / characters
-    per_doubling, largest = DROPOUT, MOST_DROPOUT
-    if model.ngrams:
-        per_doubling, largest = DROPOUT_BESIDE_TABLE, MOST_BESIDE_TABLE
-        rate = NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER
-        rules["ngram_lr"] = float(f"{min(MOST_NGRAM_LR, rate):.2g}")
-    learned = passes * _weights(model, symbols) / characters
-    doublings = math.log2(max(1.0, learned / LEARNED))
-    rules["dropout"] = rules["weight_dropout"] = round(min(largest, per_doubling * doublings), 2)
-    if model.layers > 1:
-        dropout = rules["dropout"] if chosen["dropout"] == AUTO else chosen["dropout"]
-        rules["dropout_between"] = round(dropout / 2, 2)
-    constants = {name: value for name, value in chosen.items() if value != AUTO}
-    train = asked.completed({**rules, **constants})
-    resolve_precision(train.precision, model)  # refuses a precision that this model cannot have
+    rules = {
+        "stop_after": stop_after,
+        "warmup": min(MAX_WARMUP, steps // 10),
+        **_learning_rates(model, known["optimizer"], steps, passes),
+        **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
+    }
+    train = train.completed({**constants, **rules})
+    resolve_precision(train.precision, model)  # raises for a precision that the model cannot have
     return model, train
 
 
-def _ngrams(characters: int, symbols: int) -> dict[str, int]:
-    """The table of n-grams for a text."""
-    most = max(1, MOST_NGRAM_WEIGHTS // symbols)
-    ngrams = NGRAMS if most >= FEWEST_SLOTS else 0
-    return {"ngrams": ngrams, "ngram_slots": min(most, max(1, characters // CHARACTERS_A_SLOT))}
+def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
+    """Return the number of steps between evaluations of a run whose length is known."""
+    if config.eval_every != AUTO:
+        return config.eval_every
+    return min(MAX_STEPS_BETWEEN_EVALUATIONS, max(1, total_steps // EVALUATIONS_PER_RUN))
 
 
-def _largest(asked: ModelConfig, characters: int, symbols: int, operations: float) -> ModelConfig:
-    """The largest model of SIZES that fits the settings asked for, the time and the text."""
-    rules: dict[str, Any] = {"capped": asked.cell in ("lstm", AUTO), **_ngrams(characters, symbols)}
+def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
+    """Return the floating-point operations of a training step's matrix products per symbol.
+
+    Two for each multiply-add, forward and twice backward. The first layer's input is a gather of
+    rows, which counts as nothing. symbols: the number of distinct symbols.
+    """
+    return 6 * _weights(model, symbols)
+
+
+def _weights(model: ModelConfig, symbols: int) -> int:
+    """Return the number of weights in matrix products: recurrent, between layers, and the head."""
+    gates = len(layer_of(model).GATES)
+    matrices = model.layers + model.layers - 1
+    return matrices * gates * model.hidden**2 + model.layers_seen * model.hidden * symbols
+
+
+def _choose_model(
+    asked: ModelConfig, characters: int, symbols: int, operations: float
+) -> ModelConfig:
+    """Return the largest model of SIZES that fits the settings asked for, the text and the time."""
+    most_slots = max(1, MAX_NGRAM_WEIGHTS // symbols)
+    rules: dict[str, Any] = {
+        "capped": asked.cell in ("lstm", AUTO),
+        "ngrams": LONGEST_NGRAM_CONTEXT if most_slots >= MIN_NGRAM_SLOTS else 0,
+        "ngram_slots": min(most_slots, max(1, characters // CHARACTERS_PER_SLOT)),
+    }
     model = asked.completed({"layers": 1, "hidden": SIZES[0][1], **rules})
     if asked.hidden != AUTO:
         return model
     to_read = CHARACTERS_TO_READ * (operations / 1e12) ** (1 / 3)
-    to_read *= (min(max(characters, SHORT_TEXT), LONG_TEXT) / SHORT_TEXT) ** 0.4
+    to_read *= (min(max(characters, SHORT_TEXT), LONG_TEXT) / SHORT_TEXT) ** TEXT_POWER
     for layers, hidden in SIZES:
         skip = layers > 1 and asked.layers == AUTO
         larger = asked.completed({"layers": layers, "hidden": hidden, "skip": skip, **rules})
-        if _weights(larger, symbols) <= _weights(model, symbols):
-            continue  # with layers asked for, two small ones come after a large one
+        weights = _weights(larger, symbols)
+        if weights <= _weights(model, symbols):
+            continue  # where the user sets the layers, SIZES does not always rise
         can_read = operations / operations_per_symbol(larger, symbols)
-        if can_read >= to_read and _weights(larger, symbols) <= MOST_WEIGHTS * characters:
+        if can_read >= to_read and weights <= MAX_WEIGHTS_PER_CHARACTER * characters:
             model = larger
     return model
 
 
-def _weights(model: ModelConfig, symbols: int) -> float:
-    """Those of matrix products: each serves for a multiply-add forward and two backward."""
-    return operations_per_symbol(model, symbols) / 6
+def _learning_rates(
+    model: ModelConfig, optimizer: str, steps: int, passes: float
+) -> dict[str, float]:
+    """Return the learning rates of the network and of the table; other optimizers keep theirs."""
+    rates: dict[str, float] = {}
+    if optimizer == "adam":
+        rates["lr"] = LR[model.cell] * min(1, (SHORT_RUN / max(1, steps)) ** LR_POWER)
+        rates["lr"] = float(f"{rates['lr']:.3g}")
+        rates["beta2"] = ADAM_BETA2
+    if model.ngrams:
+        rate = min(MAX_NGRAM_LR, NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER)
+        rates["ngram_lr"] = float(f"{rate:.2g}")
+    return rates
 
 
-def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
-    """Steps between evaluations, where the end is known from the beginning."""
-    if config.eval_every != AUTO:
-        return config.eval_every
-    return min(MAX_STEPS_BETWEEN_EVALUATIONS, max(1, total_steps // EVALUATIONS))
+def _dropouts(model: ModelConfig, memory: float, given: float | None) -> dict[str, float]:
+    """Return the dropout of outputs, of recurrent weights and between layers.
+
+    memory: the passes over the text times the weights for each of its characters. given: the
+    dropout of outputs that the user asked for; None for the rule's.
+    """
+    per_doubling, largest = DROPOUT_PER_DOUBLING, MAX_DROPOUT
+    if model.ngrams:
+        per_doubling, largest = DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE
+    doublings = math.log2(max(1.0, memory / MEMORY_WITHOUT_DROPOUT))
+    dropout = round(min(largest, per_doubling * doublings), 2)
+    chosen = {"dropout": dropout, "weight_dropout": dropout}
+    if model.layers > 1:
+        chosen["dropout_between"] = round((dropout if given is None else given) / 2, 2)
+    return chosen

@@ -11,7 +11,7 @@ from charlstm.config import ModelConfig, TrainConfig, knobs_of
 from charlstm.network.model import CharModel
 from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import (
-    MOST_NGRAM_WEIGHTS,
+    MAX_NGRAM_WEIGHTS,
     SEQ_LENGTH,
     operations_per_symbol,
 )
@@ -29,7 +29,7 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
     Small models make fewer in a second. It takes a quarter of a second where a step makes 100
     GFLOP/s.
     """
-    slots = min(model.ngram_slots, MOST_NGRAM_WEIGHTS // SYMBOLS)  # also of a text of few symbols
+    slots = min(model.ngram_slots, MAX_NGRAM_WEIGHTS // SYMBOLS)  # also of a text of few symbols
     hidden = min(model.hidden, MAX_MEASURED_HIDDEN)
     small = CharModel(
         replace(model, hidden=hidden, layers=1, ngram_slots=slots, lines=False),
