@@ -1,0 +1,37 @@
+"""Commands that need more memory than the machine has are refused, and leave no files."""
+
+import gzip
+import re
+
+import pytest
+
+import charlstm
+from charlstm import CharlstmError
+from charlstm.system import memory
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"hidden": 16_384, "layers": 64}, {"seq_length": 10**9, "batch_size": 1, "hidden": 16_384}],
+)
+def test_a_run_that_cannot_fit_leaves_nothing(tmp_path, text_file, monkeypatch, options):
+    monkeypatch.setattr(memory, "machine_memory", lambda: 4 * 10**9)
+    with pytest.raises(CharlstmError, match=r"takes at least [\d,]+ GB, this machine has 4 GB"):
+        charlstm.train(text_file, tmp_path / "run", steps=1, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_text_that_is_read_at_once_must_fit(monkeypatch, trained, tmp_path, cli):
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(5_000_000)))
+    monkeypatch.setattr(memory, "machine_memory", lambda: 16 * 4_000_000)
+    for arguments in (
+        ("eval", tmp_path / "bomb.gz"),
+        ("sample", "--prime-file", tmp_path / "bomb.gz"),
+    ):
+        error = cli(*arguments, "-r", trained, code=1).stderr
+        assert re.search(r"^charlstm: a text of 4,\d+,\d+ characters or more takes at least", error)
+
+
+def test_a_sample_of_too_many_texts_is_refused(trained, cli):
+    error = cli("sample", "-r", trained, "--count", 10**12, code=1).stderr
+    assert error.startswith("seed ") and "--count 1000000000000 takes at least" in error
