@@ -1,4 +1,4 @@
-"""python -m charlstm"""
+"""The command line, for `python -m charlstm`."""
 
 from charlstm.cli.main import main
 

@@ -1,13 +1,13 @@
-"""What charlstm raises for what it refuses: always a CharlstmError."""
+"""CharlstmError: the exception for all input that charlstm refuses."""
 
 
 class CharlstmError(ValueError):
-    """Bad input: a file, an option or an argument that charlstm refuses.
+    """Raised for bad input: a file, an option or an argument that charlstm refuses.
 
-    The message is one line for the person at the keyboard: it names the file, the character
-    or the option, and says what to do. The command line prints it and exits with 1.
+    The message is one line for the user: it names the file, the character or the option, and says
+    what to do. The command line prints it and exits with 1.
     """
 
 
 class UnwritableError(CharlstmError):
-    """A file that cannot be written now: the disk is full, or the folder not to be written to."""
+    """Raised for a file that cannot be written now: the disk is full, or permission is missing."""

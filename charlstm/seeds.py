@@ -1,4 +1,4 @@
-"""Named random generators: one for each purpose, all from one seed, each with a state to save."""
+"""Random generators: one for each purpose, all from one seed, with states that can be saved."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,10 @@ _SPAWN_KEYS: dict[Purpose, int] = {"weights": 0, "batches": 1, "dropout": 2, "sa
 
 
 def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
-    """A generator of its own for `purpose`; equal seeds give equal draws, None a new seed."""
+    """Return a random generator for one purpose, independent of those for other purposes.
+
+    Equal seeds give equal numbers; None gives a new seed. CharlstmError for a bad seed.
+    """
     try:
         sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
     except (TypeError, ValueError):
@@ -20,12 +23,12 @@ def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
 
 
 def generator_to_dict(rng: np.random.Generator) -> dict[str, Any]:
-    """The state of a generator, for JSON."""
+    """Return the state of a generator, for JSON."""
     return dict(rng.bit_generator.state)
 
 
 def load_generator(rng: np.random.Generator, saved: Any) -> None:
-    """Let a generator go on from a state that generator_to_dict gave."""
+    """Set a generator to a state that generator_to_dict returned; CharlstmError for others."""
     try:
         rng.bit_generator.state = saved
     except (TypeError, ValueError, KeyError, OverflowError) as error:

@@ -1,38 +1,46 @@
-"""Numbers out of the JSON records of a saved run, which may be anyone's: each within its bounds."""
+"""Numbers from the JSON records of a saved run, which may come from anyone: checked for bounds."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from charlstm.errors import CharlstmError
 
-LARGEST_INTEGER = 1 << 53  # beyond this, floats no longer hold every whole number
+LARGEST_INTEGER = 1 << 53  # floats hold all whole numbers up to here
 LARGEST_REAL = 1e300  # leaves room to calculate
 
-# What comes of a record in which anything may stand.
+# The errors that reading a malformed record may raise: for a missing name, a wrong type, or a value
+# out of range.
 MALFORMED_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 def integer(
     record: Mapping[str, Any], name: str, least: int = 0, most: int = LARGEST_INTEGER
 ) -> int:
-    """The whole number of that name; CharlstmError if it is anything else or out of bounds."""
+    """Return the whole number record[name]; CharlstmError if it is not one within the bounds."""
     value = record[name]
     if type(value) is not int or not least <= value <= most:
-        raise CharlstmError(f"{name} must be whole, of {least} to {most}, not {value!r:.60}")
+        raise CharlstmError(
+            f"{name} must be a whole number from {least} to {most}, not {value!r:.60}"
+        )
     return value
 
 
 def real(
     record: Mapping[str, Any], name: str, least: float = -LARGEST_REAL, most: float = LARGEST_REAL
 ) -> float:
-    """The number of that name, whole or not; CharlstmError if it is anything else."""
+    """Return the number record[name]; CharlstmError if it is not one within the bounds."""
     return real_value(name, record[name], least, most)
 
 
 def real_value(
     name: str, value: Any, least: float = -LARGEST_REAL, most: float = LARGEST_REAL
 ) -> float:
-    """A value as a number; CharlstmError if it is none or out of bounds, as NaN is of any."""
+    """Return a value as a float; CharlstmError if it is not a number within the bounds.
+
+    NaN is not within any bounds. name: for the message.
+    """
     if type(value) not in (int, float) or not least <= value <= most:
-        raise CharlstmError(f"{name} must be a number, {least:g} to {most:g}, not {value!r:.60}")
+        raise CharlstmError(
+            f"{name} must be a number from {least:g} to {most:g}, not {value!r:.60}"
+        )
     return float(value)

@@ -1,4 +1,4 @@
-"""Named random generators."""
+"""Random generators for each purpose, and their saved states."""
 
 import json
 
@@ -9,21 +9,21 @@ from charlstm import CharlstmError
 from charlstm.seeds import generator, generator_to_dict, load_generator
 
 
-def test_purposes_and_seeds_draw_apart():
+def test_each_purpose_and_seed_has_numbers_of_its_own():
     draws = {
         (seed, purpose): tuple(generator(seed, purpose).random(4))
         for seed in (0, 1)
-        for purpose in ("weights", "batch_size", "dropout", "sample")
+        for purpose in ("weights", "batches", "dropout", "sample")
     }
     assert len(set(draws.values())) == 8
-    assert tuple(generator(0, "batches").random(4)) == draws[0, "batch_size"]
+    assert tuple(generator(0, "batches").random(4)) == draws[0, "batches"]
     assert generator(None, "sample").random() != generator(None, "sample").random()
-    assert generator(np.int64(1), "batch_size").random(4).tolist() == list(draws[1, "batch_size"])
+    assert generator(np.int64(1), "batches").random(4).tolist() == list(draws[1, "batches"])
 
 
-def test_state_goes_through_json():
+def test_a_state_survives_json():
     rng = generator(7, "dropout")
-    rng.random(5, np.float32)  # an odd number of halves: one is left over
+    rng.random(5, np.float32)  # an odd number of 32-bit draws leaves half a word in the state
     saved = json.loads(json.dumps(generator_to_dict(rng)))
     expected = rng.random(5, np.float32)
     other = generator(0, "sample")
@@ -32,12 +32,12 @@ def test_state_goes_through_json():
 
 
 @pytest.mark.parametrize("state", [None, {}, {"bit_generator": "MT19937"}, [1]])
-def test_foreign_state_is_refused(state):
+def test_another_kind_of_state_is_refused(state):
     with pytest.raises(CharlstmError, match="not the state of a random generator"):
         load_generator(generator(0, "batches"), state)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x"])
-def test_bad_seed_is_refused(seed):
+def test_a_bad_seed_is_refused(seed):
     with pytest.raises(CharlstmError, match="seed must be a whole number of 0 or more"):
         generator(seed, "sample")

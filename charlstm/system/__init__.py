@@ -1,4 +1,5 @@
-"""The machine: threads, signals, the terminal, memory, and files written whole or not at all.
+"""The machine: threads, signals, the terminal, memory, and files that are written atomically.
 
-May import errors only. Everything else can be read without knowing how these work.
+May import the modules at the root; so far it needs only errors. Start anywhere: its modules do not
+depend on each other, and the rest of the program can be read without knowing how they work.
 """

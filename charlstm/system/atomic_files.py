@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files: a file has its old content or its new, never something in between."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-# What systems say of a folder that they cannot flush, though files in it can be written.
+# Errors from systems that cannot flush a folder, although files in it can be written.
 UNFLUSHABLE = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
@@ -28,7 +28,7 @@ def flush_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing; it becomes `path` only if all goes well.
+    """Open a temporary file beside `path` for writing, which replaces `path` at the end.
 
     The bytes are on the disk before the name is: write, flush, fsync, rename, fsync the folder.
     On any exception the temporary file is removed and `path` stays as it was.
@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        with suppress(OSError):  # what went wrong first is what to tell
+        with suppress(OSError):  # the first error is the one to report
             temporary.unlink()
         raise
     flush_folder(path.parent)

@@ -1,4 +1,4 @@
-"""Whether what is asked for fits into the memory of this machine; told before it is taken."""
+"""Memory of this machine, and the refusal of work that cannot fit into it."""
 
 import os
 from contextlib import suppress
@@ -6,22 +6,24 @@ from pathlib import Path
 
 from charlstm.errors import CharlstmError
 
-MOST_TOLD = 10**24  # bytes: more digits say no more
+LARGEST_SHOWN_BYTES = 10**24  # a larger number in a message would only be longer
 
 
 def machine_memory() -> int | None:
-    """Bytes that this process may have: of the machine, or of its container; None: not known."""
+    """Return the bytes that this machine, or the container, has; None if that is unknown."""
     limits = []
-    with suppress(AttributeError, ValueError, OSError):  # not on Windows
+    with suppress(AttributeError, ValueError, OSError):  # on Windows
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(ValueError, OSError):  # "max" is no number
+    with suppress(ValueError, OSError):  # ValueError: "max", for no limit
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(limits, default=None)
 
 
-def require_memory(needed: int, what: str, advice: str) -> None:
-    """Refuse what needs more bytes than there are."""
-    there = machine_memory()
-    if there is not None and needed > there:
-        takes, has = (f"{min(size, MOST_TOLD) / 1e9:,.0f} GB" for size in (needed, there))
-        raise CharlstmError(f"{what} takes at least {takes}, this machine has {has}: {advice}")
+def require_memory(needed: int, purpose: str, advice: str) -> None:
+    """Raise CharlstmError if the machine has less than `needed` bytes of memory."""
+    available = machine_memory()
+    if available is not None and needed > available:
+        takes, has = (
+            f"{min(size, LARGEST_SHOWN_BYTES) / 1e9:,.0f} GB" for size in (needed, available)
+        )
+        raise CharlstmError(f"{purpose} takes at least {takes}, this machine has {has}: {advice}")

@@ -1,42 +1,43 @@
-"""What keeps text from moving the terminal: control characters are shown, not sent."""
+"""Protection of the terminal: control characters in text are shown as escapes, not obeyed."""
 
 import io
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, TextIO, cast
 
-# C0 and C1 controls (escape sequences begin with one), line and paragraph separators, what turns
-# the direction of all that follows, and halves of surrogate pairs.
+# Characters that could change the terminal: C0 and C1 controls (escape sequences begin with one),
+# line and paragraph separators, characters that turn the direction of text, lone surrogates.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:
-    """The text in one line, all that is not printable escaped: for names, symbols and messages."""
+    """Return a text in one line with its unprintable characters escaped, for use in messages."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class VisibleControls:
-    """A terminal's stream whose writer cannot move the cursor, but for line ends and tabs.
+    """A stream to the terminal that escapes control characters, other than line ends and tabs.
 
-    bars: whether a carriage return passes at the beginning of what is written, which is how a
-        progress bar redraws its line.
+    progress_bars: whether a carriage return at the beginning of a write is sent as it is, so that a
+        progress bar can redraw its line.
     """
 
-    def __init__(self, terminal: TextIO, bars: bool) -> None:
-        self._terminal, self._bars = terminal, bars
+    def __init__(self, terminal: TextIO, progress_bars: bool) -> None:
+        self._terminal, self._progress_bars = terminal, progress_bars
 
     def write(self, text: str) -> int:
-        start = int(self._bars and text.startswith("\r"))
+        start = int(self._progress_bars and text.startswith("\r"))
         shown = CONTROLS.sub(_escaped, text[start:])
         self._terminal.write(text[:start] + shown)
         return len(text)
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "buffer":  # would go around `write`
+        if name == "buffer":  # would bypass `write`
             raise AttributeError(name)
         return getattr(self._terminal, name)
 
@@ -47,10 +48,14 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def protect_terminal() -> None:
-    """Let nothing that this process writes move the terminal; what is redirected stays as it is."""
+    """Escape control characters in all that this process writes to a terminal.
+
+    Output that goes to a file or a pipe keeps every character.
+    """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # it may not know every character
+            # the encoding of the stream may lack some characters
+            stream.reconfigure(errors="backslashreplace")
             if stream.isatty():
                 setattr(sys, name, cast(TextIO, VisibleControls(stream, name == "stderr")))

@@ -1,7 +1,8 @@
-"""Worker threads, and a BLAS that is held to one thread while they work.
+"""Worker threads, and a limit of one BLAS thread while they work.
 
-Streams are independent until their gradients are summed, so whole workers over streams beat threads
-inside each product. NumPy releases the interpreter lock in products and element-wise functions.
+The streams of a batch are independent until their gradients are summed. Threads that each compute
+some streams are therefore faster than BLAS threads inside each matrix product. NumPy releases the
+interpreter lock in matrix products and element-wise functions.
 """
 
 import os
@@ -20,7 +21,7 @@ Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -28,17 +29,19 @@ def available_cores() -> int:
 
 @cache
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # looks at every loaded library, so once only
+    return ThreadpoolController()  # inspects every loaded library, so only one is made
 
 
 _lock = threading.Lock()
-_holders = 0
-_limit: Any = None  # while there are holders
+_holders = 0  # contexts of one_blas_thread that are open
+_limit: Any = None  # set while there are holders
 
 
-def _let_this_thread_control_blas() -> None:
-    """From 3.8 on, threadpoolctl heeds only the thread that set OpenBLAS first, for as long as it
-    lives; here the one that comes first and the one that leaves last may be two.
+def _let_any_thread_control_blas() -> None:
+    """Release the control over OpenBLAS from the thread that has it.
+
+    From version 3.8 on, threadpoolctl obeys only the first thread that has set OpenBLAS, as long as
+    that thread lives. Here one thread may set the limit and another lift it.
     """
     for library in _controller().lib_controllers:
         release = getattr(library, "clear_controlling_thread", None)
@@ -48,11 +51,14 @@ def _let_this_thread_control_blas() -> None:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread; the limit is the process's, so the last to leave lifts it."""
+    """Limit BLAS to one thread.
+
+    The limit holds for the process: where several contexts overlap, the last one to end lifts it.
+    """
     global _holders, _limit
     with _lock:
         if _holders == 0:
-            _let_this_thread_control_blas()
+            _let_any_thread_control_blas()
             _limit = _controller().limit(limits=1, user_api="blas")
         _holders += 1
     try:
@@ -61,15 +67,15 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _holders -= 1
             if _holders == 0:
-                _let_this_thread_control_blas()
+                _let_any_thread_control_blas()
                 _limit.restore_original_limits()
-                _let_this_thread_control_blas()  # and any other after it
+                _let_any_thread_control_blas()  # so that the next context may be of any thread
 
 
 class Workers:
-    """A fixed number of threads that run the same function, each with its own number.
+    """A fixed number of threads that run the same function, each with its own worker number.
 
-    Idle threads block. The caller's thread is worker 0, so one worker needs no thread.
+    Idle threads block. The caller's thread is worker 0, so that one worker needs no new thread.
     """
 
     def __init__(self, count: int) -> None:
@@ -77,13 +83,14 @@ class Workers:
         self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
 
     def run(self, function: Callable[[int], Result]) -> list[Result]:
-        """function(k) for each worker k at once; the results in order. Errors are raised here.
+        """Run function(k) for each worker k at once and return the results in order of k.
 
-        NumPy does not warn of overflows there: who calls looks at the resulting loss.
+        An exception in a worker is raised here, after all workers have ended. NumPy gives no
+        warnings of overflow in the workers: the caller checks the resulting loss.
         """
 
         def work(k: int) -> Result:
-            with np.errstate(over="ignore", invalid="ignore"):  # of this thread alone
+            with np.errstate(over="ignore", invalid="ignore"):  # holds for this thread only
                 return function(k)
 
         if self._pool is None:
@@ -92,9 +99,9 @@ class Workers:
         try:
             first = work(0)
         finally:
-            # Also when worker 0 fails: nobody may still be writing to shared arrays afterwards.
-            results = [future.exception() for future in futures]
-        for error in results:
+            # Wait even if worker 0 fails: no worker may write to shared arrays afterwards.
+            errors = [future.exception() for future in futures]
+        for error in errors:
             if error is not None:
                 raise error
         return [first, *(future.result() for future in futures)]
@@ -106,24 +113,24 @@ class Workers:
 
 
 class Tasks:
-    """Work that any worker may do, so that who is ready first helps the others."""
+    """A queue of tasks that any worker may do, so that a worker that is idle helps the others."""
 
     def __init__(self) -> None:
-        self._left: deque[Callable[[], None]] = deque()  # whose operations no thread interrupts
+        self._waiting: deque[Callable[[], None]] = deque()  # append and popleft are thread-safe
 
     def work(self, more: Iterable[Callable[[], None]]) -> None:
-        """Add some, and work until none is left that nobody has begun."""
-        self._left.extend(more)
+        """Add tasks to the queue, then do tasks until none is waiting."""
+        self._waiting.extend(more)
         while task := self._next():
             task()
 
     def _next(self) -> Callable[[], None] | None:
         try:
-            return self._left.popleft()
+            return self._waiting.popleft()
         except IndexError:
             return None
 
 
 def share(items: int, count: int, k: int) -> slice:
-    """The k-th of `count` nearly equal contiguous parts of range(items)."""
+    """Return the k-th of `count` contiguous and nearly equal slices of range(items)."""
     return slice(items * k // count, items * (k + 1) // count)

@@ -101,7 +101,10 @@ def discard(entry: Path) -> None:
 
 
 def make_room(root: Path, newest: str) -> None:
-    """Remove the entries used least recently until the cache fits its limit; keep `newest`."""
+    """Remove the entries used least recently until the cache fits its limit; keep `newest`.
+
+    Unfinished entries older than a day are removed too.
+    """
     limit = cache_limit()
     ages = {entry: _modified(entry) for entry in _folders(root, ENTRY)}
     sizes = {entry: _size(entry) for entry in ages}

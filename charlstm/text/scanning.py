@@ -74,17 +74,18 @@ def _scan_characters(
         if rest:
             found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
             known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
-    _refuse_too_small(texts.files[: texts.train_files], "to learn from", counts[0])
+    train, validation = counts
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
     if texts.train_files < len(texts.files):
-        _refuse_too_small(texts.files[texts.train_files :], "for validation", counts[1])
+        _refuse_too_small(texts.files[texts.train_files :], "for validation", validation)
     if texts.level == "byte":
-        return Scan(Vocab.bytes(), *counts, size)
+        return Scan(Vocab.bytes(), train, validation, size)
     codes = np.flatnonzero(found).tolist()
     if len(codes) < 2:
         raise CharlstmError(
             f"{texts.files[0]}: too small to learn from: {chr(codes[0])!r} is its only character"
         )
-    return Scan(Vocab.from_characters(map(chr, codes)), *counts, size)
+    return Scan(Vocab.from_characters(map(chr, codes)), train, validation, size)
 
 
 def _scan_words(
@@ -101,7 +102,8 @@ def _scan_words(
                 f"{texts.files[0]}: more distinct words than a vocabulary may have "
                 f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
             )
-    _refuse_too_small(texts.files[: texts.train_files], "to learn from", counts[0])
+    train, validation = counts
+    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
     found.finish()
     for always_known in (LINE_END, UNKNOWN_WORD):
         del found.counts[always_known]
@@ -112,7 +114,7 @@ def _scan_words(
             f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer with --vocab-size"
         )
     vocab = Vocab.from_words(chosen)
-    return Scan(vocab if extra is None else vocab.union(extra), *counts, found.bytes)
+    return Scan(vocab if extra is None else vocab.union(extra), train, validation, found.bytes)
 
 
 def words_of(

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever fails while they are written."""
+"""Atomic writing: a file has its old content or its new, whatever fails in between."""
 
 import errno
 import os
@@ -37,7 +37,7 @@ def test_the_bytes_are_on_the_disk_before_the_name_and_the_name_before_the_end(
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), KeyboardInterrupt(), SystemExit()])
-def test_whatever_fails_the_old_file_stays_and_nothing_else(tmp_path, error):
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, error):
     (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(type(error)), atomic_write(tmp_path / "x") as file:
         file.write(b"new")
@@ -46,13 +46,13 @@ def test_whatever_fails_the_old_file_stays_and_nothing_else(tmp_path, error):
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
-def test_the_first_error_is_told_where_the_temporary_file_is_gone_too(tmp_path):
+def test_the_first_error_is_raised_where_the_temporary_file_is_gone_too(tmp_path):
     with pytest.raises(OSError, match="broken"), atomic_write(tmp_path / "x") as file:
         Path(file.name).unlink()
         raise OSError(errno.EIO, "broken")
 
 
-def test_a_system_that_cannot_flush_folders_is_no_failure(tmp_path, monkeypatch):
+def test_a_system_that_cannot_flush_folders_is_not_an_error(tmp_path, monkeypatch):
     def refuse(number):
         def fsync(descriptor):
             raise OSError(number, os.strerror(number))

@@ -1,4 +1,4 @@
-"""Signals as a wish to stop after the current step."""
+"""Signals that stop a run after its current step, or end the process with cleaning up."""
 
 import signal
 import threading
@@ -11,13 +11,13 @@ from charlstm.system.signals import Interrupted, StopSignals, exit_on_sigterm
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_the_first_signal_is_noted_and_handlers_are_put_back(name):
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    with StopSignals() as interruption:
-        assert interruption.signal_name == ""
-        interruption.check()
+    with StopSignals() as stop:
+        assert stop.signal_name == ""
+        stop.check()
         signal.raise_signal(getattr(signal, name))
-        assert interruption.signal_name == name
+        assert stop.signal_name == name
         with pytest.raises(Interrupted):
-            interruption.check()
+            stop.check()
         assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
     for number, handler in before.items():
         assert signal.getsignal(number) == handler
@@ -30,12 +30,12 @@ def test_the_second_signal_acts_at_once():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_other_threads_leave_the_handlers_alone():
+def test_other_threads_do_not_change_the_handlers():
     seen = []
 
     def work():
-        with StopSignals() as interruption:
-            seen.append((interruption.signal_name, signal.getsignal(signal.SIGINT)))
+        with StopSignals() as stop:
+            seen.append((stop.signal_name, signal.getsignal(signal.SIGINT)))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -43,14 +43,14 @@ def test_other_threads_leave_the_handlers_alone():
     assert seen == [("", signal.default_int_handler)]
 
 
-def test_termination_raises_so_that_all_is_cleaned_up():
+def test_sigterm_raises_system_exit():
     with pytest.raises(SystemExit) as caught, exit_on_sigterm():
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_handler_that_somebody_has_set_stays():
+def test_a_handler_that_is_set_already_stays():
     seen = []
     signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:

@@ -17,7 +17,7 @@ def blas_threads():
 
 @pytest.fixture(autouse=True)
 def two_blas_threads():
-    """So that the limit is seen to come and go, on a machine with one core too."""
+    """Two BLAS threads, so that a machine with one core can show the limit too."""
     np.ones((2, 2)) @ np.ones((2, 2))
     with threadpool_limits(2, "blas"):
         assert set(blas_threads()) == {2}
@@ -50,7 +50,7 @@ def test_blas_limit_is_lifted_by_the_last_of_several_threads(first_to_leave):
             inside.set()
             leave[k].wait(10)
         left[k].set()
-        end.wait(10)  # lives on, as trainers do between their steps
+        end.wait(10)  # stays alive, as a trainer does between its steps
 
     threads = [threading.Thread(target=hold, args=(k,)) for k in range(2)]
     try:
@@ -72,12 +72,12 @@ def test_blas_limit_is_lifted_by_the_last_of_several_threads(first_to_leave):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_results_come_in_order_of_the_workers(count):
+def test_results_are_in_order_of_the_workers(count):
     workers = Workers(count)
     barrier = threading.Barrier(count)
 
     def work(k):
-        barrier.wait(10)  # all are at work at once
+        barrier.wait(10)  # until all workers run
         time.sleep(0.002 * (count - k))
         return k * k, threading.get_ident()
 
@@ -89,7 +89,7 @@ def test_results_come_in_order_of_the_workers(count):
 
 
 @pytest.mark.parametrize("failing", [0, 2])
-def test_an_error_is_raised_once_all_are_done(failing):
+def test_an_error_is_raised_when_all_workers_have_ended(failing):
     workers = Workers(3)
     done = []
 
@@ -102,7 +102,7 @@ def test_an_error_is_raised_once_all_are_done(failing):
     with pytest.raises(ZeroDivisionError, match=str(failing)):
         workers.run(work)
     assert sorted(done) == [k for k in range(3) if k != failing]
-    assert workers.run(lambda k: k) == [0, 1, 2]  # and the workers live on
+    assert workers.run(lambda k: k) == [0, 1, 2]  # the workers can run again
     workers.close()
 
 
@@ -128,12 +128,12 @@ def test_closing_ends_the_threads():
 
 @pytest.mark.parametrize(("items", "count"), [(7, 3), (1, 1), (10, 10), (2, 5), (1000, 7)])
 def test_shares_are_contiguous_and_nearly_equal(items, count):
-    parts = [list(range(items))[share(items, count, k)] for k in range(count)]
-    assert [item for part in parts for item in part] == list(range(items))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    slices = [list(range(items))[share(items, count, k)] for k in range(count)]
+    assert [item for each in slices for item in each] == list(range(items))
+    assert max(map(len, slices)) - min(map(len, slices)) <= 1
 
 
-def test_cores_are_those_of_the_process(monkeypatch):
+def test_available_cores_are_those_of_the_process(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {1, 5, 7}, raising=False)
     assert available_cores() == 3
     monkeypatch.delattr("os.sched_getaffinity")
@@ -141,14 +141,14 @@ def test_cores_are_those_of_the_process(monkeypatch):
     assert available_cores() == 1
 
 
-def test_a_worker_that_is_ready_does_the_tasks_of_the_others():
+def test_an_idle_worker_does_the_tasks_of_the_others():
     tasks, workers, done = Tasks(), Workers(2), []
     added, helped = threading.Event(), threading.Event()
 
     def note(name):
         done.append((name, threading.get_ident()))
 
-    def blocks_until_helped():
+    def long():
         added.set()  # the task after this one has been added
         assert helped.wait(10)
         note("long")
@@ -161,7 +161,7 @@ def test_a_worker_that_is_ready_does_the_tasks_of_the_others():
         if k == 0:
             tasks.work([lambda: added.wait(10)])
         else:
-            tasks.work([blocks_until_helped, short])
+            tasks.work([long, short])
 
     workers.run(work)
     workers.close()
@@ -170,7 +170,7 @@ def test_a_worker_that_is_ready_does_the_tasks_of_the_others():
     assert one != other
 
 
-def test_tasks_that_fail_raise_where_they_ran():
+def test_a_task_that_fails_raises_in_its_worker():
     tasks = Tasks()
     with pytest.raises(ZeroDivisionError):
         tasks.work([lambda: None, lambda: 1 / 0])
