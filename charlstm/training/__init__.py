@@ -1,4 +1,4 @@
-"""Training: one step over all workers, and the plans, rates and evaluations around it.
+"""Training: one step over all worker threads, and around it schedules, evaluations and defaults.
 
-May import network and everything below it; knows nothing of files. Start reading at trainer.py.
+May import network and everything below it; knows no files. Start reading at trainer.py.
 """

@@ -62,7 +62,7 @@ MIN_NGRAM_SLOTS = 1024  # with fewer, contexts collide too often: no table then
 
 # The table learns by heart what it meets again and again, unless its rate falls with the passes
 # over the text: NGRAM_LR * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. In 46 passes over 100
-# kB, a rate of 0.25 gives 1.464 and 0.05 gives 1.397; in less than one pass, 0.25 and 0.5 are equal.
+# kB, a rate of 0.25 gives 1.464 and 0.05 gives 1.397; within one pass, 0.25 and 0.5 are equal.
 NGRAM_LR, NGRAM_LR_POWER, MAX_NGRAM_LR = 0.67, -0.75, 0.25
 
 # -- the learning rate ---------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The losses of the training steps since the last evaluation, in bounded memory."""
+"""LossHistory: the losses of the training steps since the last evaluation, in bounded memory."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -7,22 +7,23 @@ from typing import Any
 from charlstm.errors import CharlstmError
 from charlstm.untrusted import integer, real_value
 
-RECENT_STEPS = 20  # steps
+RECENT_STEPS = 20
 
 
 class LossHistory:
-    """Counts and sums of them, in nats a character; the newest themselves.
+    """The training losses since the last evaluation, in nats per character.
 
-    count: of the steps since the last evaluation. recent: the last RECENT of them at most.
+    count: the number of steps. recent: the losses of the last RECENT_STEPS steps, or of all steps
+    if there are fewer.
     """
 
     def __init__(self) -> None:
         self.count, self._sum = 0, 0.0
-        self._unlogged, self._unlogged_sum = 0, 0.0
+        self._unlogged, self._unlogged_sum = 0, 0.0  # steps since mean_since_log, sum of losses
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
 
     def add(self, loss: float) -> None:
-        """Count the loss of the newest step."""
+        """Add the loss of a step."""
         self.count += 1
         self._sum += loss
         self._unlogged += 1
@@ -31,17 +32,17 @@ class LossHistory:
 
     @property
     def mean(self) -> float:
-        """Over all steps since the last evaluation."""
+        """The mean loss of all steps."""
         return self._sum / self.count
 
     def mean_since_log(self) -> float:
-        """The mean over the steps since this was last asked."""
+        """Return the mean loss of the steps since the last call of this method."""
         mean = self._unlogged_sum / self._unlogged
         self._unlogged, self._unlogged_sum = 0, 0.0
         return mean
 
     def to_dict(self) -> dict[str, Any]:
-        """The losses, for JSON."""
+        """Return the losses, for JSON."""
         return {
             "count": self.count,
             "sum": self._sum,
@@ -52,7 +53,7 @@ class LossHistory:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "LossHistory":
-        """The losses that to_dict gave; CharlstmError for anything else."""
+        """Rebuild the losses that to_dict returned; raise CharlstmError for anything else."""
         losses = cls()
         losses.count = integer(saved, "count")
         losses._sum = real_value("sum", saved["sum"])

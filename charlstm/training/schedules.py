@@ -1,4 +1,4 @@
-"""The learning rate as a function of the progress, and of the losses where a schedule asks."""
+"""Schedules: the learning rate as a function of the step, and in some schedules of the losses."""
 
 import math
 from typing import Any
@@ -8,25 +8,26 @@ from charlstm.untrusted import integer, real
 
 
 class Schedule:
-    """The rate of each step.
+    """The learning rate of each step, by config.schedule.
 
-    constant  lr
-    cosine    from 0 to lr over `warmup` steps, then half a cosine down to final_lr * lr
-              (Loshchilov and Hutter 2017, without restarts)
-    step      lr * decay^(epoch // decay_every)
-    plateau   lr, times decay whenever `patience` evaluations in a row set no new best
-    halve-on-rise  lr, halved whenever the mean training loss of a pass is above the last one's
+    constant       lr
+    cosine         from 0 to lr over `warmup` steps, then down to final_lr * lr along half a cosine
+                   (Loshchilov and Hutter 2017, without restarts)
+    step           lr * decay^(epoch // decay_every)
+    plateau        lr, times decay after each `patience` evaluations in a row without a new best
+    halve-on-rise  lr, halved after each pass over the text with a higher training loss than the
+                   pass before it
     """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.scale = 1.0  # what plateau and halve-on-rise have come down to
-        self.best = math.inf
-        self.evaluations_without_best = 0  # evaluations since the best
-        self.last_pass = math.inf  # its training loss
+        self.scale = 1.0  # product of the decays of plateau or halve-on-rise
+        self.best = math.inf  # validation loss
+        self.evaluations_without_best = 0  # in a row, since the last decay
+        self.last_pass_loss = math.inf
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:
-        """The rate of step `step` (from 0) of `total_steps`; None while the end is not known."""
+        """Return the rate of a step, counted from 0; total_steps is None while it is not known."""
         c = self.config
         if c.schedule == "cosine":
             if step < c.warmup:
@@ -40,7 +41,7 @@ class Schedule:
         return c.lr * self.scale
 
     def observe(self, loss: float) -> None:
-        """Take note of a validation loss; only plateau acts on it."""
+        """Take a validation loss into account, on which plateau depends."""
         if loss < self.best:
             self.best, self.evaluations_without_best = loss, 0
             return
@@ -53,24 +54,24 @@ class Schedule:
             self.evaluations_without_best = 0
 
     def end_pass(self, loss: float) -> None:
-        """Take note of the mean training loss of a pass; only halve-on-rise acts on it."""
-        if self.config.schedule == "halve-on-rise" and loss > self.last_pass:
+        """Take the mean training loss of a pass into account, on which halve-on-rise depends."""
+        if self.config.schedule == "halve-on-rise" and loss > self.last_pass_loss:
             self.scale *= 0.5
-        self.last_pass = loss
+        self.last_pass_loss = loss
 
     def to_dict(self) -> dict[str, Any]:
-        """The losses observed so far and the factor they led to, for JSON."""
+        """Return the losses observed and the resulting scale, for JSON."""
         return {
             "scale": self.scale,
             "best": None if math.isinf(self.best) else self.best,
             "evaluations_without_best": self.evaluations_without_best,
-            "last_pass": None if math.isinf(self.last_pass) else self.last_pass,
+            "last_pass_loss": None if math.isinf(self.last_pass_loss) else self.last_pass_loss,
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what to_dict gave."""
+        """Continue from the losses that to_dict returned."""
         self.scale = real(saved, "scale", least=0, most=1)
         self.best = math.inf if saved["best"] is None else real(saved, "best")
         self.evaluations_without_best = integer(saved, "evaluations_without_best")
-        known = saved["last_pass"] is not None
-        self.last_pass = real(saved, "last_pass") if known else math.inf
+        has_passed = saved["last_pass_loss"] is not None
+        self.last_pass_loss = real(saved, "last_pass_loss") if has_passed else math.inf

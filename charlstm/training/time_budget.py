@@ -1,34 +1,41 @@
-"""How fast a run is, and how many steps fit into the time that it has left."""
+"""TimeBudget: how fast a run trains and evaluates, and how many steps fit into the time left."""
 
 from typing import Any
 
 from charlstm.untrusted import integer, real
 
 UNTIMED_STEPS = 2  # the first ones also touch fresh memory
-STEPS_TO_KNOW, SECONDS_TO_KNOW = 5, 1.0
-NEWEST_STEP_WEIGHT = 0.1  # weight of the newest step in the running mean
+# The speed is known after both of these, or after MAX_TIMED_STEPS.
+MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 5, 1.0
+MAX_TIMED_STEPS = 100
+NEWEST_STEP_WEIGHT = 0.1  # in the running mean of the seconds per step
 EXIT_SECONDS = 0.3  # from the last save to the end of the process
 
-# Of a time budget, at most so many evaluations in so large a part of it (but at least one).
-MOST_EVALUATIONS, EVALUATION_PART = 10, 0.08
-LAST_EVALUATION_PART = 0.1  # of it, at most, for the last one
+# Evaluations of a run that has a time budget: at most this number, and at most this fraction of the
+# time; but at least one, at the end, for which the validation text is shortened to this fraction.
+MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
+LAST_EVALUATION_FRACTION = 0.1
+# Training reads three times as many characters per second as evaluation: this is forward only.
+EVALUATION_SPEEDUP = 3
 
 
 class TimeBudget:
-    """Running means of the seconds for a step and for an evaluation with its saves.
+    """Running means of the seconds per step and per evaluation.
 
-    models_at_end: how many models the last evaluation measures, where the others measure one.
+    models_at_end: the number of models that the last evaluation measures; the others measure one.
+    seconds_per_evaluation: of one model, with the saves that follow; 0 while unknown.
     """
 
     def __init__(self, characters_per_step: float, models_at_end: int = 1) -> None:
         self._characters_per_step = characters_per_step
         self._more_at_end = models_at_end - 1
         self._steps = 0
-        self._seconds = 0.0  # of the timed steps among the first, until the speed is known
+        self._seconds = 0.0  # of the timed steps, until the speed is known
         self.seconds_per_step = 0.0
         self.seconds_per_evaluation = 0.0
 
     def count_step(self, seconds: float) -> None:
+        """Add the time of a step to the mean: of all steps at first, then to a running one."""
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
             return
@@ -39,50 +46,60 @@ class TimeBudget:
             self.seconds_per_step = self._seconds / (self._steps - UNTIMED_STEPS)
 
     def count_evaluation(self, seconds: float) -> None:
+        """Set the time of an evaluation, per model, to that of the newest one."""
         self.seconds_per_evaluation = seconds
 
     @property
     def speed_is_known(self) -> bool:
-        """Whether enough steps have been timed to plan by."""
+        """Whether enough steps have been timed to plan a run."""
         timed = self._steps - UNTIMED_STEPS
-        return timed >= STEPS_TO_KNOW and (
-            self._seconds >= SECONDS_TO_KNOW or timed >= 20 * STEPS_TO_KNOW
+        return timed >= MIN_TIMED_STEPS and (
+            self._seconds >= MIN_TIMED_SECONDS or timed >= MAX_TIMED_STEPS
         )
 
     @property
     def characters_per_second(self) -> float:
+        """The speed of training; 0 while unknown."""
         return self._characters_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
 
     def estimate_evaluation(self, characters: int) -> None:
-        """Before the first evaluation: a third of what training on so many characters takes."""
+        """Before the first evaluation, estimate its time from the speed of training.
+
+        characters: the length of the validation text.
+        """
         if not self.seconds_per_evaluation:
-            self.seconds_per_evaluation = 0.1 + characters / (3 * self.characters_per_second)
+            per_second = EVALUATION_SPEEDUP * self.characters_per_second
+            self.seconds_per_evaluation = 0.1 + characters / per_second
 
     def affordable_characters(self, seconds: float) -> int:
-        """The characters that leave most of so much time to training, by the same guess."""
-        at_once = 3 * self.characters_per_second / (1 + self._more_at_end)
-        return int(LAST_EVALUATION_PART * seconds * at_once)
+        """Return the length of validation text that leaves most of the time left to training."""
+        models = 1 + self._more_at_end
+        per_second = EVALUATION_SPEEDUP * self.characters_per_second / models
+        return int(LAST_EVALUATION_FRACTION * seconds * per_second)
 
     def evaluations_within(self, seconds: float) -> int:
-        """How many evaluations to make in a run that has so long to go."""
-        affordable = EVALUATION_PART * seconds / max(self.seconds_per_evaluation, 1e-3)
-        return min(MOST_EVALUATIONS, max(1, int(affordable) - self._more_at_end))
+        """Return the number of evaluations to make in the time left."""
+        affordable = EVALUATIONS_FRACTION * seconds / max(self.seconds_per_evaluation, 1e-3)
+        return min(MAX_EVALUATIONS, max(1, int(affordable) - self._more_at_end))
 
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
-        """How many steps fit with their evaluations; without eval_every, evaluations_within."""
+        """Return the number of steps that fit with their evaluations into the time left.
+
+        eval_every: steps between evaluations; None for evaluations_within of them.
+        """
         seconds -= EXIT_SECONDS
         seconds_per_step = max(self.seconds_per_step, 1e-9)
         if eval_every is None:
             evaluations = self.evaluations_within(seconds) + self._more_at_end
             seconds -= evaluations * self.seconds_per_evaluation
             return max(0, int(seconds / seconds_per_step))
-        # the last evaluation comes at the end, whether its turn has come or not
+        # The last evaluation comes at the end, at any distance from the one before.
         seconds -= (1 + self._more_at_end) * self.seconds_per_evaluation
         per_step = seconds_per_step + self.seconds_per_evaluation / eval_every
         return max(0, int(seconds / per_step))
 
     def to_dict(self) -> dict[str, Any]:
-        """The times measured so far, for JSON."""
+        """Return the times measured, for JSON."""
         return {
             "steps": self._steps,
             "seconds": self._seconds,
@@ -91,7 +108,7 @@ class TimeBudget:
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what to_dict gave."""
+        """Continue from the times that to_dict returned."""
         self._steps, self._seconds = integer(saved, "steps"), real(saved, "seconds", least=0)
         self.seconds_per_step = real(saved, "seconds_per_step", least=0)
         self.seconds_per_evaluation = real(saved, "seconds_per_evaluation", least=0)

@@ -83,7 +83,7 @@ class Trainer:
         numbers = range(config.workers)
         self._streams = [share(batch_size, config.workers, k) for k in numbers]
         self._spans = [share(len(weights), config.workers, k) for k in numbers]
-        self._gradients = [model.parameters.like_vector() for _ in numbers]
+        self._gradients = [model.parameters.zeros_like_dense() for _ in numbers]
         self._activations: list[Activations | None] = [None for _ in numbers]
 
     @property
@@ -221,7 +221,7 @@ class Trainer:
         """Return whether all numbers that a step changes are finite."""
         return all(map(all_finite, (*self.model.parameters.values(), *self.arrays().values())))
 
-    # -- saving: with arrays() and to_dict(), training continues bit for bit ------------------------
+    # -- saving: with arrays() and to_dict(), training continues bit for bit -----------------------
 
     @staticmethod
     def array_shapes(

@@ -1,8 +1,8 @@
 """The memory that a training needs, which is checked before any of it is taken."""
 
 from charlstm.config import ModelConfig, TrainConfig
-from charlstm.network.memory_needs import activation_bytes, bytes_of_weights
-from charlstm.network.stack import parameter_shapes
+from charlstm.network.memory_needs import activation_bytes, parameter_bytes
+from charlstm.network.parameters import parameter_shapes
 from charlstm.system.memory import require_memory
 from charlstm.text.batches import STEPS_MULTIPLE, fit_batch
 from charlstm.training.optimizers import OPTIMIZERS
@@ -24,7 +24,7 @@ def require_memory_to_train(
     moments = OPTIMIZERS[config.optimizer].MOMENTS
     vectors = 1 + worker_count(config, batch_size) + len(moments) + bool(config.average)
     require_memory(
-        bytes_of_weights(parameter_shapes(model, symbols), model, vectors)
+        parameter_bytes(parameter_shapes(model, symbols), model, vectors)
         + batch_size * seq_length * activation_bytes(model, symbols),
         f"training {model.layers} x {model.hidden} units on {symbols:,} distinct symbols",
         "take smaller --hidden, --layers, --ngram-slots, --batch-size or --seq-length, or "

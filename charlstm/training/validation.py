@@ -1,4 +1,4 @@
-"""What a run has measured on its validation text: which evaluation is the best, how long ago."""
+"""Validation: the validation text of a run, its evaluations, and which of them is the best."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
@@ -10,16 +10,17 @@ from charlstm.network.scoring import evaluate
 from charlstm.system.threads import Workers
 from charlstm.untrusted import integer, real_value
 
-MOST_CHARACTERS = 1_000_000  # are evaluated during training
-FEWEST_CHARACTERS = 1_000  # so many are, however short the time
+# Symbols at the beginning of the text that are evaluated during training: at most, and at least
+# where a time budget shortens the text.
+MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Losses in nats a character after `step` steps.
+    """The losses after `step` steps, in nats per character.
 
-    train_loss: the mean over the steps since the evaluation before, each under its dropout and
-        with the weights of its time. val_loss: of the weights that were best just then.
+    train_loss: the mean over the steps since the last evaluation, under dropout.
+    val_loss: the validation loss; of the last or of the averaged weights, whichever have the lower.
     """
 
     step: int
@@ -28,38 +29,36 @@ class Evaluation:
 
 
 class Validation:
-    """The validation text of a run and all evaluations on it; waited: since the best of them.
+    """The validation text of a run with all evaluations on it.
 
-    A text of one character has nothing to predict, nor has one of empty lines for a model of lines:
-    then `possible` is False, and `best` stays None.
-
-    line_end: its id, for a model of lines.
+    line_end: the id of the line end, for a model of lines.
+    evaluations_since_best: the number of evaluations since the one with the lowest loss.
     """
 
     def __init__(self, ids: Ids, line_end: int | None = None) -> None:
-        self.ids, self._line_end = ids[:MOST_CHARACTERS], line_end
+        self.ids, self._line_end = ids[:MAX_SYMBOLS], line_end
         self.evaluations: list[Evaluation] = []
         self.evaluations_since_best = 0
 
     @property
     def possible(self) -> bool:
-        """Whether there is anything to predict."""
+        """Whether the text has anything to predict: for a model of lines, a line with symbols."""
         if self._line_end is None:
             return len(self.ids) > 1
         return bool((self.ids != self._line_end).any())
 
-    def shorten(self, most: int) -> None:
-        """Evaluate on so much of the beginning of the text, if there is that much."""
-        self.ids = self.ids[: max(most, FEWEST_CHARACTERS)]
+    def shorten(self, symbols: int) -> None:
+        """Keep this many symbols of the text, or MIN_SYMBOLS if those are more."""
+        self.ids = self.ids[: max(symbols, MIN_SYMBOLS)]
 
     @property
     def best(self) -> Evaluation | None:
-        """The evaluation of the lowest validation loss, the first of several."""
+        """The first evaluation with the lowest validation loss; None before any evaluation."""
         return min(self.evaluations, key=lambda e: e.val_loss, default=None)
 
     @property
     def best_val_loss(self) -> float | None:
-        """The lowest validation loss so far."""
+        """The lowest validation loss."""
         return None if self.best is None else self.best.val_loss
 
     @property
@@ -73,21 +72,21 @@ class Validation:
         workers: Workers,
         check: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
-        """The loss of each model, by its name; of none where there is nothing to predict.
+        """Return the loss of each model by its name; nothing if evaluation is not possible.
 
-        check: called again and again, and may raise an exception to end it.
+        check: called repeatedly; it may raise an exception to end the evaluation.
         """
         if not self.possible:
             return {}
         return {
             name: evaluate(
-                model, self.ids, workers=workers, progress=lambda _: check()
+                model, self.ids, workers=workers, advance=lambda _: check()
             ).nats_per_character
             for name, model in models.items()
         }
 
     def add(self, evaluation: Evaluation) -> bool:
-        """Take note of an evaluation; whether it is the best so far."""
+        """Add the newest evaluation; return whether it is the best."""
         best = self.best
         is_best = best is None or evaluation.val_loss < best.val_loss
         self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
@@ -95,7 +94,7 @@ class Validation:
         return is_best
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluations so far, for JSON."""
+        """Return the evaluations and the length of the text, for JSON."""
         return {
             "characters": len(self.ids),
             "evaluations": [astuple(e) for e in self.evaluations],
@@ -103,7 +102,7 @@ class Validation:
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
-        """Go on from what to_dict gave."""
+        """Continue from the evaluations that to_dict returned."""
         self.evaluations = [
             Evaluation(
                 integer({"step": step}, "step"),
