@@ -1,8 +1,11 @@
-"""What training spends its time in: the one place that knows which implementation runs.
+"""The arithmetic that training and sampling spend their time in, in NumPy and in C.
 
-The native kernels serve where they were built, NumPy elsewhere. CHARLSTM_KERNELS=numpy or native
-forces one; CHARLSTM_ISA=amx, avx512bf16, avx512, avx2, neon or portable an instruction set of the
-native ones.
+May import config, arrays and errors. Start reading at reference.py, which defines every function in
+NumPy; native.py calls the same functions in C, and native_kernels.h shows how these work.
+
+The native kernels are used if they were built, else NumPy's; CHARLSTM_KERNELS=numpy or native
+forces one of them. CHARLSTM_ISA=amx, avx512bf16, avx512, avx2, neon or portable forces an
+instruction set of the native ones.
 """
 
 import os
@@ -47,26 +50,26 @@ update_rows, adam_update = _implementation.update_rows, _implementation.adam_upd
 
 
 def require_requested_kernels() -> None:
-    """CharlstmError where the environment asks for kernels that cannot run here.
+    """Raise CharlstmError if the environment asks for kernels that cannot run here.
 
-    Not when this is imported, where nothing could tell it in one line.
+    An import does not raise it: the command line could not print it as one line then.
     """
     if _problem:
         raise CharlstmError(_problem)
 
 
 def generates(config: ModelConfig) -> bool:
-    """Whether NativeGeneration can sample from such a model here."""
+    """Whether NativeGeneration can sample from a model of this config here."""
     return BACKEND == "native" and config.cell == "lstm" and config.dtype == "float32"
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16, so that an LSTM trains faster in it."""
+    """Whether an LSTM trains faster in bfloat16: the processor has instructions for it."""
     return BACKEND == "native" and native_library.bfloat16_set() is not None
 
 
 def fast_bfloat16() -> bool:
-    """Whether it does so several times as fast as float32: with AMX."""
+    """Whether products in bfloat16 are several times as fast as in float32: with AMX."""
     return BACKEND == "native" and native_library.bfloat16_set() == "amx"
 
 
@@ -87,7 +90,7 @@ __all__ = [
     "lstm_forward",
     "multiplies_bfloat16",
     "project",
-    "require_what_was_asked_for",
+    "require_requested_kernels",
     "rnn_backward",
     "rnn_forward",
     "sum_rows",

@@ -1,64 +1,64 @@
-"""The operands of matrix products in NumPy: rounded where that is asked, in blocks where it pays.
+"""The operands of NumPy's matrix products: rounded to bfloat16, and in contiguous blocks.
 
-At precision "bfloat16" both operands of a product are rounded to bfloat16, a float32 cut to the
-8 bits of its significand that AMX tiles multiply; the product is then one of float32 numbers. At
-precision "float32" the operands are taken as they are, so that float64 too stays what it is.
+At precision "bfloat16", both operands of a product are rounded to bfloat16, a float32 with 8
+significant bits instead of 24, and then multiplied as float32 numbers, as the instructions of AMX
+and AVX512-BF16 do. At precision "float32" the operands are used as they are, float64 included.
 """
 
 import numpy as np
 
 from charlstm.arrays import Array
 
-# One product of a time step has few rows (the streams of one worker). OpenBLAS runs such a product
-# half as fast again on column blocks of this width that lie contiguous in memory.
+# The product of a time step has few rows (the streams of one worker). OpenBLAS computes it 1.5
+# times as fast on column blocks of this width that are contiguous in memory.
 BLOCK_COLUMNS = 64
-WORTH_BLOCKING = 8  # steps: below that, the copy costs more than it saves
+MIN_STEPS_TO_PACK = 8  # time steps: for fewer, rearranging the weights costs more than it saves
 
 
 def round_to_bfloat16(array: Array) -> Array:
-    """The nearest bfloat16 of each float32, as float32; of two equally near the even one.
+    """The bfloat16 nearest to each float32, as float32; ties go to the even one.
 
-    NaN stays NaN and infinities stay; what lies beyond the largest bfloat16 becomes infinite, as
-    in every rounding to nearest. Raises ValueError for another dtype than float32.
+    NaN and infinity stay as they are; a number beyond the largest bfloat16 becomes infinite, as in
+    every rounding to nearest. Raises ValueError for any dtype but float32.
     """
     if array.dtype != np.float32:
         raise ValueError(f"only float32 is rounded to bfloat16, not {array.dtype}")
     bits = array.view(np.uint32)
-    # A bfloat16 is the upper half of a float32. Half of its last place, less one bit where it is
-    # even, carries into it exactly where the lower half says to round up.
+    # A bfloat16 is the upper half of a float32. Adding half of its last place, less one if that
+    # place is even, carries into it exactly if the lower half rounds up.
     rounded = bits >> 16
     rounded &= 1
     rounded += 0x7FFF
     rounded += bits
     rounded &= 0xFFFF0000
     nearest: Array = rounded.view(np.float32)
-    nearest[np.isnan(array)] = np.nan  # whose bits may have been carried beyond all exponents
+    nearest[np.isnan(array)] = np.nan  # the carry may have made another number of it
     return nearest
 
 
 def operand(array: Array, precision: str) -> Array:
-    """The array as a product takes it at this precision."""
+    """The array as an operand of a product at this precision."""
     return round_to_bfloat16(array) if precision == "bfloat16" else array
 
 
 def column_blocks(W: Array, T: int) -> Array:
-    """W (K, N) as column blocks (N / width, K, width), contiguous where T steps are worth it."""
+    """W (K, N) as column blocks (N / width, K, width), contiguous if T steps are worth the copy."""
     K, N = W.shape
-    if T < WORTH_BLOCKING:
+    if T < MIN_STEPS_TO_PACK:
         return W[None]
     width = BLOCK_COLUMNS if N % BLOCK_COLUMNS == 0 else N
     return np.ascontiguousarray(W.reshape(K, N // width, width).swapaxes(0, 1))
 
 
-class ThroughRecurrentWeights:
-    """dh = da Wh^T, step after step, for da (B, G H) and Wh (H, G H).
+class RecurrentGradient:
+    """dh = da Wh^T, once per time step, for da (B, G H) and Wh (H, G H) of G gates.
 
-    The sum over all gates is cut into one for each gate, which OpenBLAS finds faster too.
+    The sum over the columns of all gates is computed gate by gate, which OpenBLAS does faster.
     """
 
     def __init__(self, Wh: Array, B: int, T: int, precision: str) -> None:
         H, N = Wh.shape
-        gates = N // H if T >= WORTH_BLOCKING else 1
+        gates = N // H if T >= MIN_STEPS_TO_PACK else 1
         by_gate = operand(Wh, precision).reshape(H, gates, N // gates)
         blocks = [column_blocks(by_gate[:, g].T, T) for g in range(gates)]
         self._blocks = np.stack(blocks) if gates > 1 else blocks[0][None]
@@ -69,7 +69,7 @@ class ThroughRecurrentWeights:
         self._sum = np.empty((H // width, B, width), Wh.dtype)
 
     def __call__(self, da: Array) -> Array:
-        """da Wh^T as (B, blocks, width): the columns of (B, H) in their order. Overwritten next."""
+        """da Wh^T as (B, H / width, width): (B, H) in blocks. The next call overwrites it."""
         gates_first = operand(da, self._precision).reshape(self._shape).swapaxes(0, 1)
         np.matmul(gates_first[:, None], self._blocks, out=self._products)
         np.add.reduce(self._products, axis=0, out=self._sum)

@@ -1,11 +1,12 @@
-/* What the processor at hand can run, and the shape of a Python extension around the kernels.
+/* An empty Python extension around the kernels, and the list of instruction sets that they can run.
  *
- * The kernels are plain C functions, called through ctypes with addresses; Python's own interface
- * is used for nothing but an empty module, so that the usual build tools make and install the
- * library, and in its stable form, so that one build serves every Python from 3.10 on.
+ * The kernels are plain C functions that ctypes calls with addresses. Python's own interface serves
+ * only to make an extension module, so that the usual build tools compile and install the library;
+ * its stable form is used, so that one build serves every Python from 3.10 on.
  */
 #define Py_LIMITED_API 0x030A0000
 #include <Python.h>
+#include <string.h>
 
 #include "native_bf16_dot.h"
 
@@ -22,8 +23,8 @@
 #include <unistd.h>
 #endif
 
-/* Whether the operating system lets this process use the tiles of AMX: it has to keep 8 KiB more for
- * each of its threads. Linux wants to be asked first (Documentation/arch/x86/xstate.rst). */
+/* Whether the operating system lets this process use the tiles of AMX, for which it has to save
+ * 8 KiB more per thread. Linux grants them on request (Documentation/arch/x86/xstate.rst). */
 static int tiles_are_granted(void) {
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -35,33 +36,60 @@ static int tiles_are_granted(void) {
   return 1;
 #endif
 }
+
+static int has_avx2(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static int has_avx512(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+}
+
+#if HAS_BF16_DOT
+static int has_avx512bf16(void) {
+  unsigned a, b, c, d;
+  return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
+}
+
+/* Whether the processor has AMX, granted or not. */
+static int has_amx(void) {
+  unsigned a, b, c, d;
+  return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22)) &&
+         (d & (1u << 24));
+}
+#endif
 #endif
 
-/* The instruction sets that this processor and its operating system support: 1 AVX2, 2 AVX-512,
- * 4 NEON, which is part of 64-bit ARM, 8 AVX512-BF16, 16 AMX; 32: AMX, but it is not granted. */
-EXPORT int instruction_sets(void) {
-  int found = 0;
-#if defined(__x86_64__)
-  unsigned a, b, c, d;
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found |= 1;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw"))
-    found |= 2;
-#if HAS_BF16_DOT
-  if ((found & 2) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5))) {
-    found |= 8;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22)) && (d & (1u << 24)))
-      found |= tiles_are_granted() ? 16 : 32;
-  }
-#endif
-#elif defined(__aarch64__)
-  found |= 4;
-#endif
+/* The instruction sets that this library, processor and operating system support, the fastest
+ * first, by the SUFFIX of their functions, with spaces between them. */
+EXPORT const char *instruction_set_names(void) {
+  static char names[64];
+  *names = 0;
 #if defined(CHARLSTM_EMULATED)
-  found |= 8 | 16;
+  strcat(names, "amx avx512bf16 ");
+#elif defined(__x86_64__) && HAS_BF16_DOT
+  if (has_amx() && tiles_are_granted()) strcat(names, "amx ");
+  if (has_avx512bf16()) strcat(names, "avx512bf16 ");
 #endif
-  return found;
+#if defined(__x86_64__)
+  if (has_avx512()) strcat(names, "avx512 ");
+  if (has_avx2()) strcat(names, "avx2 ");
+#elif defined(__aarch64__)
+  strcat(names, "neon ");
+#endif
+  return strcat(names, "portable");
+}
+
+/* Whether the processor has AMX, but the operating system does not let this process use it. */
+EXPORT int amx_is_not_granted(void) {
+#if defined(__x86_64__) && HAS_BF16_DOT && !defined(CHARLSTM_EMULATED)
+  return has_amx() && !tiles_are_granted();
+#else
+  return 0;
+#endif
 }
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = 0};

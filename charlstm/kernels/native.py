@@ -1,8 +1,8 @@
-"""The native kernels, called through ctypes, which releases the interpreter lock meanwhile.
+"""The native kernels: C functions, called through ctypes, which releases the interpreter lock.
 
-Each is the twin of the function of its name in reference.py, which serves what they do not take:
-float64, windows too short to be worth packing for, bfloat16 where no instruction multiplies it, and
-the GRU's and the RNN's recurrence in bfloat16.
+Each function has the arguments and the results of the function of its name in reference.py, and
+calls that one for all that C does not compute: float64, windows too short to be worth packing
+weights for, bfloat16 without an instruction for it, and the GRU and the RNN in bfloat16.
 """
 
 import numpy as np
@@ -14,32 +14,22 @@ from charlstm.kernels.native_library import (
     bfloat16_set,
     float32_set,
     scratch,
+    size_of,
     typed_function,
-    width,
 )
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-# Where our products were measured to beat OpenBLAS's: with AVX-512, for results of so many columns.
-# The head's few would leave half of a panel empty.
-WIDE = 128
+# From this number of columns on, our float32 products were measured to be faster than OpenBLAS's,
+# with AVX-512. The fewer columns of a head would leave half of a panel empty.
+MIN_NATIVE_COLUMNS = 128
 
 
-def _way(array: Array, precision: str, T: int = reference.WORTH_BLOCKING) -> str | None:
-    """The instruction set that takes products of this precision, or None: the reference does."""
-    if array.dtype != np.float32 or reference.WORTH_BLOCKING > T:
+def _instruction_set(array: Array, precision: str, T: int | None = None) -> str | None:
+    """The instruction set for products of this precision over T steps; None: the reference."""
+    if array.dtype != np.float32 or (T is not None and T < reference.MIN_STEPS_TO_PACK):
         return None
     return bfloat16_set() if precision == "bfloat16" else float32_set()
-
-
-def _padded(n: int, multiple: int) -> int:
-    return -(-n // multiple) * multiple
-
-
-def _room_for_bfloat16(rows: int, K: int, columns: int) -> int:
-    """Bytes for twice so many rows of an operand, and a panel for every 64 columns."""
-    whole_tiles = _padded(rows, 16) + 32  # what fills the last block too
-    return 2 * _padded(K, 32) * (2 * whole_tiles + _padded(columns, 64)) + 3 * 64
 
 
 def lstm_forward(
@@ -51,15 +41,16 @@ def lstm_forward(
     precision: str = "float32",
     capped: bool = False,
 ) -> None:
-    """The twin of reference.lstm_forward, which serves float64 and short windows."""
+    """See reference.lstm_forward."""
     T, B, H = tanh_c.shape
-    isa = _way(gates, precision, T)
+    isa = _instruction_set(gates, precision, T)
     if isa is None:
         reference.lstm_forward(gates, h, c, tanh_c, Wh, precision, capped)
         return
-    name, room = "lstm_forward", 4 * (H + 16) * 4 * H
     if precision == "bfloat16":
-        name, room = "lstm_forward_bfloat16", _room_for_bfloat16(B, H, 4 * _padded(H, 16))
+        name, size = "lstm_forward_bfloat16", size_of("bfloat16", B, H, 4 * H, isa=isa)
+    else:
+        name, size = "lstm_forward", size_of("gate_panels", H, H)
     typed_function(name, 3, 1, 6, isa)(
         T,
         B,
@@ -70,7 +61,7 @@ def lstm_forward(
         address(c, T + 1, B, H),
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
-        scratch.address(room),
+        scratch.address(size),
     )
 
 
@@ -86,15 +77,16 @@ def lstm_backward(
     precision: str = "float32",
     capped: bool = False,
 ) -> None:
-    """The twin of reference.lstm_backward."""
+    """See reference.lstm_backward."""
     T, B, H = tanh_c.shape
-    isa = _way(gates, precision, T)
+    isa = _instruction_set(gates, precision, T)
     if isa is None:
         reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, precision, capped)
         return
-    name, room = "lstm_backward", 4 * (H + 64) * 4 * H
     if precision == "bfloat16":
-        name, room = "lstm_backward_bfloat16", _room_for_bfloat16(B, 4 * H, H)
+        name, size = "lstm_backward_bfloat16", size_of("bfloat16", B, 4 * H, H, isa=isa)
+    else:
+        name, size = "lstm_backward", size_of("panels", 4 * H, H)
     typed_function(name, 3, 1, 8, isa)(
         T,
         B,
@@ -107,16 +99,16 @@ def lstm_backward(
         address(c, T + 1, B, H),
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
-        scratch.address(room),
+        scratch.address(size),
     )
 
 
 def gru_forward(
     gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array, precision: str = "float32"
 ) -> None:
-    """The twin of reference.gru_forward."""
+    """See reference.gru_forward."""
     T, B, H = candidate.shape
-    if precision == "bfloat16" or _way(gates, precision, T) is None:
+    if precision == "bfloat16" or _instruction_set(gates, precision, T) is None:
         reference.gru_forward(gates, h, candidate, Wh, bn, precision)
         return
     typed_function("gru_forward", 3, 0, 6)(
@@ -128,7 +120,7 @@ def gru_forward(
         address(candidate, T, B, H),
         address(Wh, H, 3 * H),
         address(bn, H),
-        scratch.address(4 * (H + 64) * 3 * H),
+        scratch.address(size_of("panels", 3 * H, H)),
     )
 
 
@@ -141,9 +133,9 @@ def gru_backward(
     Wh: Array,
     precision: str = "float32",
 ) -> None:
-    """The twin of reference.gru_backward."""
+    """See reference.gru_backward."""
     T, B, H = candidate.shape
-    if precision == "bfloat16" or _way(gates, precision, T) is None:
+    if precision == "bfloat16" or _instruction_set(gates, precision, T) is None:
         reference.gru_backward(gates, dh, dh_out, h, candidate, Wh, precision)
         return
     typed_function("gru_backward", 3, 0, 7)(
@@ -156,27 +148,27 @@ def gru_backward(
         address(h, T + 1, B, H),
         address(candidate, T, B, H),
         address(Wh, H, 3 * H),
-        scratch.address(4 * (H + 64) * 3 * H),
+        scratch.address(size_of("panels", 3 * H, H)),
     )
 
 
 def rnn_forward(a: Array, h: Array, Wh: Array, precision: str = "float32") -> None:
-    """The twin of reference.rnn_forward."""
+    """See reference.rnn_forward."""
     T, B, H = a.shape
-    if precision == "bfloat16" or _way(a, precision, T) is None:
+    if precision == "bfloat16" or _instruction_set(a, precision, T) is None:
         reference.rnn_forward(a, h, Wh, precision)
         return
     addresses = address(a, T, B, H), address(h, T + 1, B, H), address(Wh, H, H)
-    room = scratch.address(4 * (H + 64) * H)
-    typed_function("rnn_forward", 3, 0, 4)(T, B, H, *addresses, room)
+    packed = scratch.address(size_of("panels", H, H))
+    typed_function("rnn_forward", 3, 0, 4)(T, B, H, *addresses, packed)
 
 
 def rnn_backward(
     a: Array, dh: Array, dh_out: Array, h: Array, Wh: Array, precision: str = "float32"
 ) -> None:
-    """The twin of reference.rnn_backward."""
+    """See reference.rnn_backward."""
     T, B, H = a.shape
-    if precision == "bfloat16" or _way(a, precision, T) is None:
+    if precision == "bfloat16" or _instruction_set(a, precision, T) is None:
         reference.rnn_backward(a, dh, dh_out, h, Wh, precision)
         return
     typed_function("rnn_backward", 3, 0, 6)(
@@ -188,7 +180,7 @@ def rnn_backward(
         address(dh_out, T, B, H),
         address(h, T + 1, B, H),
         address(Wh, H, H),
-        scratch.address(4 * (H + 64) * H),
+        scratch.address(size_of("panels", H, H)),
     )
 
 
@@ -205,10 +197,12 @@ def multiply(
     """C (M, N) = A B + b (N) over K terms, A or B transposed; all contiguous float32."""
     M, N = C.shape
     K = A.shape[0] if transpose_A else A.shape[1]
-    name, room = "multiply", 4 * 64 * K
+    isa = _instruction_set(C, precision)
     if precision == "bfloat16":
-        name, room = "multiply_bfloat16", _room_for_bfloat16(M, K, 64)
-    typed_function(name, 3, 2, 5, _way(C, precision))(
+        name, size = "multiply_bfloat16", size_of("bfloat16", M, K, 1, isa=isa)
+    else:
+        name, size = "multiply", size_of("panels", K, 1)
+    typed_function(name, 3, 2, 5, isa)(
         M,
         N,
         K,
@@ -218,21 +212,22 @@ def multiply(
         address(B, *((N, K) if transpose_B else (K, N))),
         None if b is None else address(b, N),
         address(C, M, N),
-        scratch.address(room),
+        scratch.address(size),
     )
 
 
 def _multiplies(C: Array, precision: str) -> bool:
-    """Whether to take our products for a result C (M, N), and not BLAS."""
+    """Whether a product with the result C (M, N) is ours rather than OpenBLAS's."""
+    isa = _instruction_set(C, precision)
     if precision == "bfloat16":
-        return _way(C, precision) is not None
-    return C.shape[1] >= WIDE and _way(C, precision) == "avx512"
+        return isa is not None
+    return C.shape[1] >= MIN_NATIVE_COLUMNS and isa == "avx512"
 
 
 def project(
     x: Array, W: Array, out: Array, precision: str = "float32", b: Array | None = None
 ) -> None:
-    """The twin of reference.project."""
+    """See reference.project."""
     if _multiplies(out, precision):
         multiply(x, W, out, precision=precision, b=b)
     else:
@@ -240,7 +235,7 @@ def project(
 
 
 def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:
-    """The twin of reference.weight_gradient."""
+    """See reference.weight_gradient."""
     if _multiplies(dW, precision):
         multiply(x, dout, dW, transpose_A=True, precision=precision)
     else:
@@ -248,7 +243,7 @@ def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32"
 
 
 def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32") -> None:
-    """The twin of reference.input_gradient."""
+    """See reference.input_gradient."""
     if _multiplies(dx, precision):
         multiply(dout, W, dx, transpose_B=True, precision=precision)
     else:
@@ -256,14 +251,14 @@ def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32")
 
 
 def _checked_ids(ids: Ids, V: int) -> Ids:
-    """The same ids, contiguous and in 64 bits; C would not notice one that is too large."""
+    """The ids, contiguous and in 64 bits; ValueError for one beyond V, which C would not notice."""
     if ids.size and not 0 <= ids.min() <= ids.max() < V:
         raise ValueError(f"ids must be 0 to {V - 1}")
     return np.ascontiguousarray(ids, np.int64)
 
 
 def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
-    """The twin of reference.sum_rows."""
+    """See reference.sum_rows."""
     if sums.dtype != np.float32:
         reference.sum_rows(ids, rows, sums)
         return
@@ -274,7 +269,7 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
 
 
 def add_rows(table: Array, rows: Ids, logits: Array) -> None:
-    """The twin of reference.add_rows."""
+    """See reference.add_rows."""
     if logits.dtype != np.float32:
         reference.add_rows(table, rows, logits)
         return
@@ -294,7 +289,7 @@ def update_rows(
     rate: float,
     epsilon: float,
 ) -> None:
-    """The twin of reference.update_rows."""
+    """See reference.update_rows."""
     if table.dtype != np.float32:
         reference.update_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=epsilon)
         return
@@ -311,12 +306,12 @@ def update_rows(
         address(table, slots, V),
         address(squares, slots),
         constants.ctypes.data,
-        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),
+        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # ints, then floats
     )
 
 
 def log_softmax(logits: Array, b: Array) -> None:
-    """The twin of reference.log_softmax."""
+    """See reference.log_softmax."""
     if logits.dtype != np.float32:
         reference.log_softmax(logits, b)
         return
@@ -325,7 +320,7 @@ def log_softmax(logits: Array, b: Array) -> None:
 
 
 def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
-    """The twin of reference.cross_entropy_gradient."""
+    """See reference.cross_entropy_gradient."""
     if log_probs.dtype != np.float32:
         reference.cross_entropy_gradient(log_probs, targets, scales)
         return
@@ -338,7 +333,7 @@ def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> Non
 def adam_update(
     weights: Array, gradient: Array, mean: Array, square: Array, **constants: float
 ) -> None:
-    """The twin of reference.adam_update."""
+    """See reference.adam_update."""
     if weights.dtype != np.float32:
         reference.adam_update(weights, gradient, mean, square, **constants)
         return
@@ -349,18 +344,17 @@ def adam_update(
 
 
 def packed(W: Array, *, gates: bool) -> Array:
-    """W (K, N) in panels for the products of single steps; those of gates have N = 4H."""
+    """W (K, N) in panels, for NativeGeneration. gates: W (K, 4H) is that of an LSTM's gates."""
     K, N = W.shape
-    panel = 4 * width()
-    columns = _padded(N, panel)
-    room = np.empty(K * columns, np.float32)
+    kind, columns = ("gate_panels", N // 4) if gates else ("panels", N)
+    panels = np.empty(size_of(kind, K, columns), np.uint8)
     pack = typed_function("pack_gates" if gates else "pack_columns", 2, 0, 2)
-    pack(K, N // 4 if gates else N, address(W, K, N), room.ctypes.data)
-    return room
+    pack(K, columns, address(W, K, N), panels.ctypes.data)
+    return panels
 
 
 def activation(name: str, x: Array) -> Array:
-    """tanh or sigmoid of a 1-D float32 array, as the kernels compute it: for the tests."""
+    """tanh or sigmoid of a 1-D float32 array, as the kernels compute it; for tests."""
     y = np.empty_like(x)
     typed_function("activation", 1, 1, 2)(
         len(x), name == "tanh", address(x, len(x)), address(y, len(x))

@@ -1,4 +1,4 @@
-/* AMX: one instruction multiplies tiles of 16 by 32 and 32 by 16 numbers. */
+/* AMX: one instruction multiplies a tile of 16 by 32 bfloat16 with a tile of 32 by 16. */
 #if defined(__x86_64__) && !defined(CHARLSTM_EMULATED)
 #ifdef __clang__
 #pragma clang attribute push( \
@@ -17,7 +17,8 @@
 #define BEGIN_PRODUCTS TILE_CONFIGURE(&configuration)
 #define END_PRODUCTS TILE_RELEASE() /* so that a switch between threads need not save them */
 
-/* Eight tiles of 16 rows by 64 bytes, as the instruction wants it told. */
+/* The layout of the operand of TILE_CONFIGURE, and its values: eight tiles of 16 rows by 64
+ * bytes. */
 static const struct {
   unsigned char palette, start_row, reserved[14];
   unsigned short bytes_in_a_row[16];
@@ -31,8 +32,9 @@ static const struct {
 
 #include "native_bfloat16.h"
 
-/* Up to 32 rows: two tiles of A and two of a panel at a time, four products of each pair of loads.
- * The rows of the last tile that are not there have their place in A, and theirs in sums. */
+/* See native_bfloat16.h. Up to 16 rows are one tile of A, times the four tiles of a panel's row.
+ * More are two tiles of A, times two of the panel: four products for four loads. Tiles always
+ * have 16 rows, so A and sums have space for all rows of the last tile. */
 static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, const unsigned *panel,
                              float *sums) {
   const ptrdiff_t row_of_A = K * 2, row_of_panel = COLUMNS * 4, row_of_sums = COLUMNS * 4;

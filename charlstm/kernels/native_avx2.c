@@ -1,4 +1,4 @@
-/* AVX2 with fused multiply-add: 16 registers of 8 floats. */
+/* AVX2 with fused multiply-add: 16 registers of 8 floats; 6 rows by 2 vectors take 12 of them. */
 #if defined(__x86_64__)
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
@@ -11,7 +11,7 @@
 #define SUFFIX avx2
 #define WIDTH 8
 #define VECTORS 2
-#define MOST_ROWS 6
+#define MAX_ROWS 6
 #include "native_kernels.h"
 #ifdef __clang__
 #pragma clang attribute pop

@@ -1,4 +1,4 @@
-/* AVX-512: 32 registers of 16 floats; 6 rows by 4 vectors of sums leave room for the weights. */
+/* AVX-512: 32 registers of 16 floats; the sums of 6 rows by 4 vectors take 24 of them. */
 #if defined(__x86_64__)
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,fma"))), \
@@ -12,7 +12,7 @@
 #define SUFFIX avx512
 #define WIDTH 16
 #define VECTORS 4
-#define MOST_ROWS 6
+#define MAX_ROWS 6
 #include "native_kernels.h"
 #ifdef __clang__
 #pragma clang attribute pop

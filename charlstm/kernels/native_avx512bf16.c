@@ -1,4 +1,4 @@
-/* AVX512-BF16: one instruction adds 32 products of bfloat16 to 16 sums. */
+/* AVX512-BF16: one instruction adds 32 products of bfloat16 to 16 float32 sums, two to each. */
 #if defined(__x86_64__) && !defined(CHARLSTM_EMULATED)
 #ifdef __clang__
 #pragma clang attribute push( \
@@ -20,6 +20,8 @@
 
 #include "native_bfloat16.h"
 
+/* product_of_pairs for a number of rows that is a constant at compile time, so that the sums stay
+ * in registers. */
 INLINE void product_of_pair_rows(const int rows, const unsigned short *A, ptrdiff_t K,
                                  const unsigned *panel, float *sums) {
   vec acc[DOT_ROWS][4];
@@ -40,6 +42,7 @@ INLINE void product_of_pair_rows(const int rows, const unsigned short *A, ptrdif
     for (int j = 0; j < 4; j++) store(sums + r * COLUMNS + j * 16, acc[r][j]);
 }
 
+/* See native_bfloat16.h. */
 static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, const unsigned *panel,
                              float *sums) {
   switch (rows) {

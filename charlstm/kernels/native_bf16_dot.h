@@ -1,8 +1,11 @@
-/* What multiplies pairs of bfloat16: the processor's instructions or, where CHARLSTM_EMULATED is
- * defined, the same in plain C, so that the kernels around them can be tested on any machine.
+/* The instructions that multiply pairs of bfloat16, under one set of names. Where CHARLSTM_EMULATED
+ * is defined, they are plain C instead, so that the kernels around them can be tested on any
+ * machine.
  *
- *   ADD_PAIRS(sum, x, y)  16 float32 sums, to each of which the products of a pair are added
- *   TILE_...              tiles of 16 rows by 64 bytes, numbered 0 to 7, each thread's own
+ *   HAS_BF16_DOT               1 if the compiler has them, else 0
+ *   ADD_PAIRS(sum, x, y)       sum + x[0] y[0] + x[1] y[1], for 16 sums and 16 pairs of x and y
+ *   TILE_ZERO, TILE_LOAD, ...  on a thread's eight tiles, 0 to 7, each of 16 rows by 64 bytes
+ *   TILE_ADD_PAIRS(sum, x, y)  sum + x y, for a tile of 16 by 16 sums and tiles of 16 by 16 pairs
  */
 #if defined(CHARLSTM_EMULATED)
 #define HAS_BF16_DOT 1
@@ -22,7 +25,7 @@
 #define TILE_ZERO(tile) _tile_zero(tile)
 #define TILE_LOAD(tile, from, bytes)                  \
   do {                                                \
-    __asm__ volatile("" ::: "memory"); /* it is read, which the compiler is not told */ \
+    __asm__ volatile("" ::: "memory"); /* the compiler does not know that memory is read */ \
     _tile_loadd(tile, from, (size_t)(bytes));         \
   } while (0)
 #define TILE_STORE(tile, to, bytes) _tile_stored(tile, to, (size_t)(bytes))

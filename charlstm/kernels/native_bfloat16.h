@@ -1,15 +1,25 @@
-/* The products of training with operands rounded to bfloat16: the LSTM recurrence and the large
- * products, the twins of those in reference.py with precision "bfloat16". Sums, gates and states
- * stay float32. Included once for each way to multiply, for vectors of 16, with
+/* The LSTM recurrence and the large products with operands rounded to bfloat16. Same results as the
+ * functions of reference.py with precision "bfloat16"; sums, gates and states stay float32.
  *
- *   SUFFIX     of the exported names
- *   DOT_ROWS  rows that product_of_pairs takes at the most, up to GATE_ROWS
- *   BEGIN_PRODUCTS, END_PRODUCTS  what a thread does before and after many products
+ * The order of the loops is that of native_kernels.h. The operands lie as the instructions take
+ * them:
  *
- * and a function product_of_pairs after it. Operands lie as the instructions want them. The rows of
- * A are bfloat16, K padded with zeros to a multiple of PADDING, and there are as many of them as
- * fill the last DOT_ROWS. A panel has COLUMNS columns; two numbers that follow each other in K are
- * neighbours: (K / 2, COLUMNS, 2). In panels of the gates, the columns are i f o g of 16 units.
+ *   A (rows, K)    rows of bfloat16. K is padded with zeros to a multiple of PADDING, the number of
+ *                  rows to a multiple of DOT_ROWS.
+ *   panel          COLUMNS columns of the weights W (K, N), as pairs: the numbers of rows k and
+ *                  k + 1 lie side by side in 32 bits, k in the lower half.
+ *
+ *          column 0     column 1         column 63     (K / 2, COLUMNS, 2). In panels of the gates,
+ *        W[0]  W[1]   W[0]  W[1]   ...  W[0]  W[1]     the columns are i, f, o and g of 16 units,
+ *        W[2]  W[3]   W[2]  W[3]   ...  W[2]  W[3]     16 columns each.
+ *         ...          ...               ...
+ *
+ * Included by native_amx.c and native_avx512bf16.c, for vectors of 16 floats. Each defines the
+ * function product_of_pairs and
+ *
+ *   SUFFIX                        ends the names of the exported functions
+ *   DOT_ROWS                      the most rows that product_of_pairs takes; up to MAX_GATE_ROWS
+ *   BEGIN_PRODUCTS, END_PRODUCTS  set up and release the thread's tiles, where there are any
  */
 #define COLUMNS 64
 #define PADDING 32
@@ -19,108 +29,121 @@ typedef unsigned unaligned_uvec __attribute__((vector_size(64), aligned(4), may_
 typedef unsigned short half_vec __attribute__((vector_size(32)));
 typedef unsigned short unaligned_half_vec __attribute__((vector_size(32), aligned(2), may_alias));
 
-/* sums (rows, COLUMNS) = A (rows, K), rows `K` apart, times a panel (K / 2, COLUMNS, 2). */
+/* sums (rows, COLUMNS) = A (rows, K) times a panel (K / 2, COLUMNS, 2); K is a multiple of
+ * PADDING. */
 static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, const unsigned *panel,
                              float *sums);
 
-INLINE ptrdiff_t padded(ptrdiff_t n, ptrdiff_t multiple) {
-  return (n + multiple - 1) / multiple * multiple;
-}
-
-/* To bfloat16, in the upper half of each element; the lower half is of no meaning. To the nearest,
- * of two equally near the even one. NaN stays NaN: only its upper half counts, so that is made one. */
+/* The bfloat16 nearest to each element, in the upper half of its bits; the lower half is
+ * arbitrary. Ties go to the even one. NaN stays NaN: a bit of its upper half is set, since the
+ * lower half, which may hold all the bits that make it a NaN, is dropped. */
 INLINE uvec rounded(vec x) {
   uvec bits = (uvec)x, nan = (uvec)(x != x);
   uvec up = bits + 0x7fff + ((bits >> 16) & 1);
   return (up & ~nan) | ((bits | 0x400000) & nan);
 }
 
-/* Two rows to pairs of neighbours: the first in the lower halves. */
+/* 16 pairs of bfloat16, from two rows of floats: the first in the lower halves. */
 INLINE uvec paired(vec first, vec second) {
   return (rounded(first) >> 16) | (rounded(second) & 0xffff0000);
 }
 
-/* n floats to bfloat16, then zeros up to the next multiple of 16. */
+/* Write n floats as bfloat16, then zeros up to the next multiple of 16. */
 INLINE void round_row(ptrdiff_t n, const float *from, unsigned short *to) {
   for (ptrdiff_t k = 0; k < n; k += 16)
     *(unaligned_half_vec *)(to + k) =
-        __builtin_convertvector(rounded(load_part(from + k, n - k)) >> 16, half_vec);
+        __builtin_convertvector(rounded(load_n(from + k, n - k)) >> 16, half_vec);
 }
 
-/* Up to 16 columns of a matrix of K rows, `stride` apart, into a vector of a panel. */
+/* Pack up to 16 columns of a matrix of K rows, `stride` apart, into 16 columns of a panel; more
+ * columns than 16 count as 16. */
 INLINE void pack_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                        unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 2, from += 2 * stride, to += COLUMNS) {
-    vec first = k < K ? load_part(from, columns) : (vec){0};
-    vec second = k + 1 < K ? load_part(from + stride, columns) : (vec){0};
+    vec first = k < K ? load_n(from, columns) : (vec){0};
+    vec second = k + 1 < K ? load_n(from + stride, columns) : (vec){0};
     *(unaligned_uvec *)to = paired(first, second);
   }
 }
 
-/* 16 by 16 pairs, transposed: to[column * stride + row] = from[row][column]. */
+/* Transpose 16 by 16 pairs: to[column * stride + row] = from[row][column]. */
 INLINE void transpose_pairs(unsigned from[16][16], unsigned *to, ptrdiff_t stride) {
   for (int column = 0; column < 16; column++)
     for (int row = 0; row < 16; row++) to[column * stride + row] = from[row][column];
 }
 
-/* The same of a transpose: up to 16 rows of K columns, `stride` apart, become columns. */
+/* Pack up to 16 rows of K columns, `stride` apart, into 16 columns of a panel: pack_pairs of the
+ * transpose. */
 INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows, const float *from,
                                   unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32, to += 16 * COLUMNS) {
-    unsigned block[16][16] = {{0}};
-    for (ptrdiff_t r = 0; r < least(rows, 16); r++)
-      if (k < K) round_row(least(K - k, 32), from + r * stride + k, (unsigned short *)block[r]);
-    transpose_pairs(block, to, COLUMNS);
+    unsigned pairs[16][16] = {{0}};
+    for (ptrdiff_t r = 0; r < min_of(rows, 16); r++)
+      if (k < K) round_row(min_of(K - k, 32), from + r * stride + k, (unsigned short *)pairs[r]);
+    transpose_pairs(pairs, to, COLUMNS);
   }
 }
 
-/* A matrix of K rows and up to 16 columns, `stride` apart, to 16 rows of K: A's, of a transpose. */
+/* Round 16 columns of a matrix of K rows, `stride` apart, into 16 rows of A: round_row of the
+ * transpose. Columns beyond `columns` become zeros. */
 INLINE void round_transposed(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                              unsigned short *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32) {
-    unsigned block[16][16];
+    unsigned pairs[16][16];
     for (ptrdiff_t pair = 0; pair < 16; pair++) {
       const ptrdiff_t row = k + 2 * pair;
-      vec first = row < K ? load_part(from + row * stride, columns) : (vec){0};
-      vec second = row + 1 < K ? load_part(from + (row + 1) * stride, columns) : (vec){0};
-      *(unaligned_uvec *)block[pair] = paired(first, second);
+      vec first = row < K ? load_n(from + row * stride, columns) : (vec){0};
+      vec second = row + 1 < K ? load_n(from + (row + 1) * stride, columns) : (vec){0};
+      *(unaligned_uvec *)pairs[pair] = paired(first, second);
     }
-    transpose_pairs(block, (unsigned *)(to + k), padded(K, PADDING) / 2);
+    transpose_pairs(pairs, (unsigned *)(to + k), padded(K, PADDING) / 2);
   }
 }
 
-/* Room at an address that was given as one number of bytes after another. */
-INLINE void *take(char **room, ptrdiff_t bytes) {
-  void *taken = *room;
-  *room += padded(bytes, 64);
-  return taken;
+/* Scratch is one allocation from which each function takes the arrays that it needs, one after the
+ * other. All sizes below are in bytes and are multiples of a cache line. */
+INLINE ptrdiff_t size_of_rows(ptrdiff_t rows, ptrdiff_t K) {
+  return padded(padded(rows, 16), DOT_ROWS) * padded(K, PADDING) * 2;
 }
 
-/* B rows of K for A, all zero. */
-INLINE unsigned short *take_rows(char **room, ptrdiff_t B, ptrdiff_t K) {
-  const ptrdiff_t bytes = padded(B, DOT_ROWS) * padded(K, PADDING) * 2;
-  return memset(take(room, bytes), 0, (size_t)bytes);
+INLINE ptrdiff_t size_of_pairs(ptrdiff_t K, ptrdiff_t N) {
+  return padded(N, COLUMNS) * padded(K, PADDING) * 2;
 }
 
-/* See lstm_forward in native_lstm.h. room: see native.py. */
+/* Bytes of scratch that a function below takes for panels of W (K, N) and for up to two A (rows,
+ * K). */
+ptrdiff_t NAME(size_of_bfloat16)(ptrdiff_t rows, ptrdiff_t K, ptrdiff_t N) {
+  return 2 * size_of_rows(rows, K) + size_of_pairs(K, N);
+}
+
+/* Take memory for A (rows, K), filled with zeros. */
+INLINE unsigned short *take_rows(char **scratch, ptrdiff_t rows, ptrdiff_t K) {
+  const ptrdiff_t bytes = size_of_rows(rows, K);
+  void *taken = *scratch;
+  *scratch += bytes;
+  return memset(taken, 0, (size_t)bytes);
+}
+
+/* See lstm_forward in native_lstm.h. scratch: size_of_bfloat16(B, H, 4H). */
 void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
-                                 float *h, float *c, float *tanh_c, const float *Wh, char *room) {
+                                 float *h, float *c, float *tanh_c, const float *Wh,
+                                 char *scratch) {
   const ptrdiff_t K = padded(H, PADDING);
-  const int at_once = rows_at_once(B, DOT_ROWS);
+  const int block = rows_per_block(B, DOT_ROWS);
   float sums[DOT_ROWS * COLUMNS] __attribute__((aligned(64)));
-  unsigned short *operand = take_rows(&room, B, H), *next = take_rows(&room, B, H);
-  unsigned *packed = take(&room, padded(H, 16) / 16 * K / 2 * COLUMNS * 4);
+  unsigned short *operand = take_rows(&scratch, B, H), *next = take_rows(&scratch, B, H);
+  unsigned *packed = (unsigned *)scratch;
   for (ptrdiff_t first = 0; first < H; first += 16)
     for (int gate = 0; gate < 4; gate++)
       pack_pairs(H, 4 * H, H - first, Wh + gate * H + first,
                  packed + first / 16 * K / 2 * COLUMNS + gate * 16);
-  for (ptrdiff_t lane = 0; lane < B; lane++) round_row(H, h + lane * H, operand + lane * K);
+  for (ptrdiff_t row = 0; row < B; row++) round_row(H, h + row * H, operand + row * K);
   BEGIN_PRODUCTS;
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += 16) {
       const unsigned *panel = packed + first / 16 * K / 2 * COLUMNS;
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
         const ptrdiff_t before = (t * B + row) * H + first, after = before + B * H;
         float *a = gates + (t * B + row) * 4 * H + first;
         prefetch_units(rows, H, a, c + before, c + after, tanh_c + before, h + after);
@@ -128,7 +151,7 @@ void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capp
         advance_units(rows, H - first, H, capped, sums, a, c + before, c + after,
                       tanh_c + before, h + after);
         for (int r = 0; r < rows; r++)
-          round_row(least(16, H - first), h + after + r * H, next + (row + r) * K + first);
+          round_row(min_of(16, H - first), h + after + r * H, next + (row + r) * K + first);
       }
     }
     unsigned short *used = operand;
@@ -138,48 +161,48 @@ void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capp
   END_PRODUCTS;
 }
 
-/* See lstm_backward in native_lstm.h. */
+/* See lstm_backward in native_lstm.h. scratch: size_of_bfloat16(B, 4H, H). */
 void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
                                   float *dh, float *dc, const float *dh_out, const float *c,
-                                  const float *tanh_c, const float *Wh, char *room) {
+                                  const float *tanh_c, const float *Wh, char *scratch) {
   const ptrdiff_t K = padded(4 * H, PADDING), panel_size = K / 2 * COLUMNS;
-  const int at_once = rows_at_once(B, DOT_ROWS);
+  const int block = rows_per_block(B, DOT_ROWS);
   float sums[DOT_ROWS * COLUMNS] __attribute__((aligned(64)));
-  unsigned short *operand = take_rows(&room, B, 4 * H);
-  unsigned *packed = take(&room, padded(H, COLUMNS) / COLUMNS * panel_size * 4);
+  unsigned short *operand = take_rows(&scratch, B, 4 * H);
+  unsigned *packed = (unsigned *)scratch;
   for (ptrdiff_t first = 0; first < padded(H, COLUMNS); first += 16)
     pack_transposed_pairs(4 * H, 4 * H, H - first, Wh + first * 4 * H,
                           packed + first / COLUMNS * panel_size + first % COLUMNS);
   BEGIN_PRODUCTS;
   for (ptrdiff_t t = T - 1; t >= 0; t--) {
     for (ptrdiff_t row = 0; row < B; row++) {
-      const ptrdiff_t lane = t * B + row;
-      float *a = gates + lane * 4 * H;
-      gate_gradients(H, capped, a, dh + row * H, dc + row * H, dh_out + lane * H, c + lane * H,
-                     tanh_c + lane * H);
+      const ptrdiff_t at = t * B + row;
+      float *a = gates + at * 4 * H;
+      gate_gradients(H, capped, a, dh + row * H, dc + row * H, dh_out + at * H, c + at * H,
+                     tanh_c + at * H);
       round_row(4 * H, a, operand + row * K);
     }
     for (ptrdiff_t first = 0; first < H; first += COLUMNS)
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
         product_of_pairs(rows, operand + row * K, K, packed + first / COLUMNS * panel_size, sums);
         for (int r = 0; r < rows; r++)
           for (ptrdiff_t j = 0; j < COLUMNS && first + j < H; j += 16)
-            store_part(dh + (row + r) * H + first + j, load(sums + r * COLUMNS + j), H - first - j);
+            store_n(dh + (row + r) * H + first + j, load(sums + r * COLUMNS + j), H - first - j);
       }
   }
   END_PRODUCTS;
 }
 
-/* See multiply in native_dense.h. */
+/* See multiply in native_dense.h. scratch: size_of_bfloat16(M, K, 1), for one panel. */
 void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A,
                              int transpose_B, const float *A, const float *B, const float *bias,
-                             float *C, char *room) {
+                             float *C, char *scratch) {
   const ptrdiff_t padded_K = padded(K, PADDING);
-  const int at_once = rows_at_once(M, DOT_ROWS);
+  const int block = rows_per_block(M, DOT_ROWS);
   float sums[DOT_ROWS * COLUMNS] __attribute__((aligned(64)));
-  unsigned short *operand = take_rows(&room, padded(M, 16), K);
-  unsigned *panel = take(&room, padded_K / 2 * COLUMNS * 4);
+  unsigned short *operand = take_rows(&scratch, M, K);
+  unsigned *panel = (unsigned *)scratch;
   if (transpose_A)
     for (ptrdiff_t m = 0; m < M; m += 16)
       round_transposed(K, M, M - m, A + m, operand + m * padded_K);
@@ -190,18 +213,18 @@ void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpos
     vec added[COLUMNS / 16] = {{0}};
     for (ptrdiff_t j = 0; j < COLUMNS; j += 16) {
       const ptrdiff_t column = first + j, columns = column < N ? N - column : 0;
-      if (bias && columns) added[j / 16] = load_part(bias + column, columns);
+      if (bias && columns) added[j / 16] = load_n(bias + column, columns);
       if (transpose_B)
         pack_transposed_pairs(K, K, columns, B + column * K, panel + j);
       else
         pack_pairs(K, N, columns, B + column, panel + j);
     }
-    for (ptrdiff_t m = 0; m < M; m += at_once) {
-      const int rows = (int)least(at_once, M - m);
+    for (ptrdiff_t m = 0; m < M; m += block) {
+      const int rows = (int)min_of(block, M - m);
       product_of_pairs(rows, operand + m * padded_K, padded_K, panel, sums);
       for (int r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < COLUMNS && first + j < N; j += 16)
-          store_part(C + (m + r) * N + first + j, load(sums + r * COLUMNS + j) + added[j / 16],
+          store_n(C + (m + r) * N + first + j, load(sums + r * COLUMNS + j) + added[j / 16],
                      N - first - j);
     }
   }

@@ -1,32 +1,35 @@
-/* All that is not recurrent: large products, sums of rows, the softmax, Adam. */
-/* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K); bias (N), if there is
- * one, is added to each row. Column by column of panels: B's is packed, then meets all of A's rows.
- * packed: room for K * PANEL floats. */
+/* Everything that is not recurrent: large products, sums of rows by id, rows of the table of
+ * n-grams, the softmax, the cross-entropy and Adam. Same results as the functions of these names in
+ * reference.py.
+ */
+/* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). bias (N) is added to
+ * each row unless it is NULL. One panel of B at a time is packed and multiplied with all rows of A.
+ * packed: scratch for one panel, size_of_panels(K, 1). */
 void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
                     const float *A, const float *B, const float *bias, float *C, float *packed) {
-  float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(M, MOST_ROWS);
+  float sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(M, MAX_ROWS);
   for (ptrdiff_t first = 0; first < N; first += PANEL) {
-    const ptrdiff_t columns = least(PANEL, N - first);
+    const ptrdiff_t columns = min_of(PANEL, N - first);
     vec added[VECTORS] = {{0}};
     if (bias) load_row(bias + first, columns, added);
     pack_panel(transpose_B, K, columns, transpose_B ? B + first * K : B + first,
                transpose_B ? K : N, packed);
-    for (ptrdiff_t m = 0; m < M; m += at_once) {
-      const int rows = (int)least(at_once, M - m);
+    for (ptrdiff_t m = 0; m < M; m += block) {
+      const int rows = (int)min_of(block, M - m);
       if (transpose_A)
         product_of_transpose(rows, A + m, M, K, packed, sums);
       else
         product(rows, A + m * K, K, K, packed, sums);
       for (int r = 0; r < rows; r++)
         for (int j = 0; j < VECTORS && j * WIDTH < columns; j++)
-          store_part(C + (m + r) * N + first + j * WIDTH,
+          store_n(C + (m + r) * N + first + j * WIDTH,
                      load(sums + r * PANEL + j * WIDTH) + added[j], columns - j * WIDTH);
     }
   }
 }
 
-/* sums (V, N) = for each id the sum of its rows, of `count` rows (count, N). */
+/* sums (V, N): for each id, the sum of those rows (count, N) that have it in ids (count). */
 void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *ids,
                     const float *rows, float *sums) {
   memset(sums, 0, (size_t)(V * N) * sizeof(float));
@@ -39,35 +42,40 @@ void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *
   }
 }
 
-/* Ask for n floats that lie nobody knows where, while the ones before them are worked on. */
+/* Prefetch n floats at an address that the processor cannot predict. */
 INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
 }
 
-/* logits (N, V) += for each, of the rows of a table (slots, V), the n that rows (N, n) names. */
+/* Add to each of the logits (N, V) n rows of a table (slots, V), whose indices are in rows (N,
+ * n). */
 void NAME(add_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
                     const float *table, float *logits) {
   for (ptrdiff_t i = 0; i < N; i++, rows += n, logits += V) {
     if (i + 1 < N)
       for (ptrdiff_t k = 0; k < n; k++) prefetch_floats(table + rows[n + k] * V, V);
     for (ptrdiff_t j = 0; j < V; j += WIDTH) {
-      vec sum = load_part(logits + j, V - j);
-      for (ptrdiff_t k = 0; k < n; k++) sum += load_part(table + rows[k] * V + j, V - j);
-      store_part(logits + j, sum, V - j);
+      vec sum = load_n(logits + j, V - j);
+      for (ptrdiff_t k = 0; k < n; k++) sum += load_n(table + rows[k] * V + j, V - j);
+      store_n(logits + j, sum, V - j);
     }
   }
 }
 
-/* The twin of reference.update_rows, for the rows from start to stop of a table (slots, V).
+/* One step of AdaGrad on those rows of a table (slots, V) whose indices are in rows (N, n) and lie
+ * between start and stop.
  *
- * rows, dlogits, table, squares: as there. room: for stop - start + 2 N n ints and V floats. Each row
- * has a list of the places (N * n) that name it: heads has its first one and next the one after, all
- * counted from 1, 0 for none. */
+ * rows, dlogits, table, squares: as in reference.update_rows. constants: rate, epsilon. scratch:
+ * stop - start + 2 N n ints, then V floats.
+ *
+ * Each row of the table has a linked list of its places in rows (N * n): heads has the first place
+ * of each list, and next the place that follows each place. Places are counted from 1; 0 ends a
+ * list. */
 void NAME(update_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
                        const long long *rows, const float *dlogits, float *table, float *squares,
-                       const float *constants, void *room) {
+                       const float *constants, void *scratch) {
   const float rate = constants[0], epsilon = constants[1];
-  int *heads = room, *next = heads + (stop - start), *found = next + N * n, count = 0;
+  int *heads = scratch, *next = heads + (stop - start), *found = next + N * n, count = 0;
   float *gradient = (float *)(found + N * n);
   memset(heads, 0, (size_t)(stop - start) * sizeof(int));
   for (ptrdiff_t place = N * n; place > 0; place--) {
@@ -85,21 +93,22 @@ void NAME(update_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, p
     for (int place = heads[found[k] - start]; place; place = next[place - 1]) {
       const float *from = dlogits + (place - 1) / n * V;
       for (ptrdiff_t j = 0; j < V; j += WIDTH)
-        store_part(gradient + j, load_part(gradient + j, V - j) + load_part(from + j, V - j), V - j);
+        store_n(gradient + j, load_n(gradient + j, V - j) + load_n(from + j, V - j), V - j);
     }
     for (ptrdiff_t j = 0; j < V; j += WIDTH) {
-      const vec g = load_part(gradient + j, V - j);
+      const vec g = load_n(gradient + j, V - j);
       sums += g * g;
     }
     for (int j = 0; j < WIDTH; j++) sum += sums[j];
     squares[found[k]] += sum;
     const float step = rate / (sqrtf(squares[found[k]]) + epsilon);
     for (ptrdiff_t j = 0; j < V; j += WIDTH)
-      store_part(row + j, load_part(row + j, V - j) - load_part(gradient + j, V - j) * step, V - j);
+      store_n(row + j, load_n(row + j, V - j) - load_n(gradient + j, V - j) * step, V - j);
   }
 }
 
-/* logits (rows, V) become log softmax(logits + b), shifted by each row's largest. */
+/* logits (rows, V) become log softmax(logits + b), computed relative to each row's largest, so that
+ * exp cannot overflow. */
 void NAME(log_softmax)(ptrdiff_t rows, ptrdiff_t V, float *logits, const float *b) {
   for (ptrdiff_t row = 0; row < rows; row++, logits += V) {
     vec largest_of = -INFINITY - (vec){0}, sums = {0};
@@ -117,7 +126,7 @@ void NAME(log_softmax)(ptrdiff_t rows, ptrdiff_t V, float *logits, const float *
     }
     for (k = 0; k + WIDTH <= V; k += WIDTH) sums += exponential(load(logits + k) - largest);
     if (k < V) {
-      vec last = exponential(load_part(logits + k, V - k) - largest);
+      vec last = exponential(load_n(logits + k, V - k) - largest);
       for (ptrdiff_t j = 0; j < V - k; j++) sum += last[j];
     }
     for (int j = 0; j < WIDTH; j++) sum += sums[j];
@@ -126,14 +135,14 @@ void NAME(log_softmax)(ptrdiff_t rows, ptrdiff_t V, float *logits, const float *
   }
 }
 
-/* log_probs (rows, V) become the gradient of the summed cross-entropies, times scales (rows), with
- * respect to the logits: softmax minus one-hot. targets (rows). */
+/* log_probs (rows, V) become the gradient of the logits: (softmax - one-hot of the target) * scale,
+ * for targets (rows) and scales (rows). */
 void NAME(cross_entropy_gradient)(ptrdiff_t rows, ptrdiff_t V, const long long *targets,
                                   float *log_probs, const float *scales) {
   for (ptrdiff_t row = 0; row < rows; row++, log_probs += V) {
     for (ptrdiff_t k = 0; k < V; k += WIDTH) {
       const ptrdiff_t n = V - k;
-      store_part(log_probs + k, exponential(load_part(log_probs + k, n)) * scales[row], n);
+      store_n(log_probs + k, exponential(load_n(log_probs + k, n)) * scales[row], n);
     }
     log_probs[targets[row]] -= scales[row];
   }
@@ -144,28 +153,29 @@ INLINE vec square_root(vec x) {
   return x;
 }
 
-/* n weights by Adam, in one pass; the twin of reference.adam_update. */
+/* One step of Adam on n weights, in one pass. constants: beta1, beta2, step_size, root_correction,
+ * epsilon, kept, as in reference.adam_update. */
 void NAME(adam_update)(ptrdiff_t n, float *weights, const float *gradient, float *mean,
                        float *square, const float *constants) {
   const float beta1 = constants[0], beta2 = constants[1], step_size = constants[2];
   const float root_correction = constants[3], epsilon = constants[4], kept = constants[5];
   for (ptrdiff_t k = 0; k < n; k += WIDTH) {
     const ptrdiff_t left = n - k;
-    vec g = load_part(gradient + k, left);
-    vec m = load_part(mean + k, left) * beta1 + g * (1.0f - beta1);
-    vec s = load_part(square + k, left) * beta2 + g * g * (1.0f - beta2);
+    vec g = load_n(gradient + k, left);
+    vec m = load_n(mean + k, left) * beta1 + g * (1.0f - beta1);
+    vec s = load_n(square + k, left) * beta2 + g * g * (1.0f - beta2);
     vec step = m * step_size / (square_root(s) * root_correction + epsilon);
-    store_part(mean + k, m, left);
-    store_part(square + k, s, left);
-    store_part(weights + k, load_part(weights + k, left) * kept - step, left);
+    store_n(mean + k, m, left);
+    store_n(square + k, s, left);
+    store_n(weights + k, load_n(weights + k, left) * kept - step, left);
   }
 }
 
-/* For the tests: y = tanh(x) or sigmoid(x), n floats. */
+/* y = tanh(x) or sigmoid(x), n floats. For tests of `activate`. */
 void NAME(activation)(ptrdiff_t n, int is_tanh, const float *x, float *y) {
   for (ptrdiff_t k = 0; k < n; k += WIDTH) {
-    vec v = load_part(x + k, n - k);
+    vec v = load_n(x + k, n - k);
     activate(!is_tanh, 1, &v);
-    store_part(y + k, v, n - k);
+    store_n(y + k, v, n - k);
   }
 }

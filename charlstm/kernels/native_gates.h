@@ -1,13 +1,13 @@
-/* The arithmetic of an LSTM's gates, whatever computed the products around it.
+/* The arithmetic of an LSTM's gates, forward and backward, for float32 and bfloat16 products alike.
  *
- * In the forward pass four neighbouring vectors of a product are the four gates i f o g of the same
- * WIDTH units, so that they are found side by side. This runs over a small block of sums after the
- * product, not inside it, where it would push the accumulators out of the registers.
+ * In the forward pass, four neighbouring vectors of a product are the four gates i f o g of the
+ * same WIDTH units. The arithmetic runs over a block of sums after the product, not inside it,
+ * where it would push the sums out of the registers.
  */
 #define GATES (4 * WIDTH) /* columns of the gates of WIDTH units */
-#define GATE_ROWS 32      /* lanes of a block, at the most */
+#define MAX_GATE_ROWS 32  /* streams of a block, at the most: the DOT_ROWS of AMX */
 
-/* Fetch what advance_units will read and write, while the product before it runs. */
+/* Prefetch what advance_units will read and write: called before the product that precedes it. */
 INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, float *next_c,
                            float *tanh_c, float *next_h) {
   for (int r = 0; r < rows; r++) {
@@ -19,59 +19,64 @@ INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, floa
   }
 }
 
-/* What the product's sums (rows, GATES) do to WIDTH units of some lanes, n of which are there: the
- * gates a (rows, 4H), whose pre-activations lack the sums, become i f o g; the cells, their tanh and
- * h (rows, H) are written. capped: i is 1 - f at the most. tanh takes two lanes at a time, so that
- * neither waits. */
+/* One time step of a block of streams, for the first n of WIDTH units (n above WIDTH: all).
+ *
+ * sums (rows, GATES): h_{t-1} Wh. a (rows, 4H): in, x_t Wx + b; out, the gates i f o g.
+ * c (rows, H): the cells before. next_c, tanh_c, next_h (rows, H): written. capped: min(i, 1 - f)
+ * takes the place of i.
+ *
+ * tanh of the cells takes two streams at a time: one works while the other waits for a result. */
 INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, int capped, const float *sums,
                           float *a, const float *c, float *next_c, float *tanh_c, float *next_h) {
-  vec cells[GATE_ROWS + 1];
+  vec cells[MAX_GATE_ROWS + 1];
   for (int r = 0; r < rows; r++, sums += GATES) {
     float *i = a + r * 4 * H, *f = i + H, *o = f + H, *g = o + H;
-    vec gate[4] = {load_part(i, n), load_part(f, n), load_part(o, n), load_part(g, n)};
+    vec gate[4] = {load_n(i, n), load_n(f, n), load_n(o, n), load_n(g, n)};
     for (int j = 0; j < 4; j++) gate[j] += load(sums + j * WIDTH);
     activate(3, 4, gate);
     if (capped) gate[0] = SMALLER(1.0f - gate[1], gate[0]);
-    cells[r] = gate[1] * load_part(c + r * H, n) + gate[0] * gate[3];
-    store_part(i, gate[0], n);
-    store_part(f, gate[1], n);
-    store_part(o, gate[2], n);
-    store_part(g, gate[3], n);
-    store_part(next_c + r * H, cells[r], n);
+    cells[r] = gate[1] * load_n(c + r * H, n) + gate[0] * gate[3];
+    store_n(i, gate[0], n);
+    store_n(f, gate[1], n);
+    store_n(o, gate[2], n);
+    store_n(g, gate[3], n);
+    store_n(next_c + r * H, cells[r], n);
   }
   cells[rows] = (vec){0};
   for (int r = 0; r < rows; r += 2) {
     activate(0, 2, cells + r);
     for (int k = r; k < r + 2 && k < rows; k++) {
-      store_part(tanh_c + k * H, cells[k], n);
-      store_part(next_h + k * H, load_part(a + (k * 4 + 2) * H, n) * cells[k], n);
+      store_n(tanh_c + k * H, cells[k], n);
+      store_n(next_h + k * H, load_n(a + (k * 4 + 2) * H, n) * cells[k], n);
     }
   }
 }
 
-/* One lane's gates a (4H), i f o g, become the gradient of their pre-activations. dh (H): the
- * gradient of h from the step after, to which dh_out is added; dc (H) becomes that of the cell
- * before. c: the cell before, tanh_c: of the cell after. Where capped, i is 1 - f, it is f alone
- * that the gradient of i reaches. */
+/* One step back in time for one stream. All arrays have H elements, but a has 4H.
+ *
+ * a: in, the gates i f o g; out, the gradient of their pre-activations. dh, dh_out: the gradients
+ * of h_t from the step after and from the layer above. dc: in, the gradient of c_t from the step
+ * after; out, that of c_{t-1}. c: c_{t-1}. tanh_c: tanh(c_t). capped: where i is 1 - f, the
+ * gradient of i goes to f instead, with the opposite sign. */
 INLINE void gate_gradients(ptrdiff_t H, int capped, float *a, const float *dh, float *dc,
                            const float *dh_out, const float *c, const float *tanh_c) {
   for (ptrdiff_t unit = 0; unit < H; unit += WIDTH) {
     const ptrdiff_t n = H - unit;
-    vec i = load_part(a + unit, n), f = load_part(a + H + unit, n);
-    vec o = load_part(a + 2 * H + unit, n), g = load_part(a + 3 * H + unit, n);
-    vec shown = load_part(tanh_c + unit, n);
-    vec dh_now = load_part(dh + unit, n) + load_part(dh_out + unit, n);
-    vec dc_now = load_part(dc + unit, n) + dh_now * o * (1.0f - shown * shown);
-    vec di = dc_now * g, df = dc_now * load_part(c + unit, n);
+    vec i = load_n(a + unit, n), f = load_n(a + H + unit, n);
+    vec o = load_n(a + 2 * H + unit, n), g = load_n(a + 3 * H + unit, n);
+    vec shown = load_n(tanh_c + unit, n);
+    vec dh_now = load_n(dh + unit, n) + load_n(dh_out + unit, n);
+    vec dc_now = load_n(dc + unit, n) + dh_now * o * (1.0f - shown * shown);
+    vec di = dc_now * g, df = dc_now * load_n(c + unit, n);
     if (capped) {
       const ivec at_cap = i >= 1.0f - f;
       df -= (vec)((ivec)di & at_cap);
       di = (vec)((ivec)di & ~at_cap);
     }
-    store_part(a + unit, di * i * (1.0f - i), n);
-    store_part(a + H + unit, df * f * (1.0f - f), n);
-    store_part(a + 2 * H + unit, dh_now * shown * o * (1.0f - o), n);
-    store_part(a + 3 * H + unit, dc_now * i * (1.0f - g * g), n);
-    store_part(dc + unit, dc_now * f, n);
+    store_n(a + unit, di * i * (1.0f - i), n);
+    store_n(a + H + unit, df * f * (1.0f - f), n);
+    store_n(a + 2 * H + unit, dh_now * shown * o * (1.0f - o), n);
+    store_n(a + 3 * H + unit, dc_now * i * (1.0f - g * g), n);
+    store_n(dc + unit, dc_now * f, n);
   }
 }

@@ -1,34 +1,39 @@
-/* Text from an LSTM, many characters in one call: the twin of the loop in charlstm/sampler.py.
- * Included after native_kernels.h for each instruction set.
+/* Sampling from an LSTM, many symbols per call. Same draws and same texts as the loop of generate
+ * in charlstm/network/sampling.py.
  */
 
 #ifndef CHARLSTM_GENERATION
 #define CHARLSTM_GENERATION
 
-/* B samples of a model of L layers, H units and V symbols. The pointers are kept by the caller. */
-struct Rank;
+struct Rank {
+  double probability;
+  long long id;
+};
 
+/* B samples of a model of L layers, H units and V symbols. The caller owns the memory at all
+ * pointers. native_generation.py has the same fields in the same order. */
 typedef struct {
   ptrdiff_t L, B, H, V;
-  ptrdiff_t seen;          /* how many layers the head sees, counted from the last */
+  ptrdiff_t seen;          /* the number of layers that the head sees: the last ones */
   ptrdiff_t top_k;
-  ptrdiff_t line_end;      /* the id that clears the state, or -1 */
-  ptrdiff_t capped;        /* whether input gates are 1 - f at the most */
+  ptrdiff_t line_end;      /* the id after which the state is cleared, or -1 */
+  ptrdiff_t capped;        /* 1: min(i, 1 - f) takes the place of i */
   double temperature, top_p, min_p;
-  const float **by_symbol; /* of each layer: (V, 4H), what a symbol adds to its gates, rows of the
-                              first layer's Wx or of Wi, with b; NULL where it sees no symbols */
-  const float **b;         /* of each layer: (4H) */
-  const float **Wx;        /* of the layers above the first: (H, 4H), packed by pack_gates */
-  const float **Wh;        /* of each layer: (H, 4H), packed by pack_gates */
+  const float **by_symbol; /* per layer: (V, 4H), b plus the row of Wx (first layer) or Wi that a
+                              symbol adds to the gates; NULL for a layer that sees no symbols */
+  const float **b;         /* per layer: (4H) */
+  const float **Wx;        /* per layer above the first: (H, 4H), packed by pack_gates */
+  const float **Wh;        /* per layer: (H, 4H), packed by pack_gates */
   const float *head_W;     /* (seen * H, V), packed by pack_columns */
   const float *head_b;     /* (V) */
-  ptrdiff_t ngrams, slots; /* the longest context of the table of n-grams, or 0; its rows */
-  const float *table;      /* (slots, V) */
-  const unsigned long long *codes; /* (1 + V): of nothing and of each symbol, in a hash */
-  unsigned long long *recent; /* (B, ngrams - 1): the codes before the last symbol's, newest first,
-                                 in and out */
-  float *h, *c;            /* (L, B, H): the state, in and out */
-  long long *ids;          /* (B): the last symbol of each sample, in and out */
+  ptrdiff_t ngrams, slots; /* the length of the longest n-gram, or 0; the rows of the table */
+  const float *table;      /* (slots, V): the logits that n-grams add */
+  const unsigned long long *codes; /* (1 + V): the numbers that are hashed, for "no symbol" and for
+                                      each symbol */
+  unsigned long long *recent; /* (B, ngrams - 1), in and out: the codes of the symbols before the
+                                 last one, newest first */
+  float *h, *c;            /* (L, B, H), in and out: the state */
+  long long *ids;          /* (B), in and out: the last symbol of each sample */
   float *next_h, *tanh_c;  /* (B, H) scratch */
   float *gates;            /* (B, 4H) scratch */
   float *head_x;           /* (B, seen * H) scratch */
@@ -37,20 +42,16 @@ typedef struct {
   struct Rank *ranks;      /* (V) scratch */
 } Generation;
 
-struct Rank {
-  double probability;
-  long long id;
-};
-
-/* The likelier first, and of equally likely ones that with the lower id. */
+/* Order by falling probability, and by rising id among equals. */
 static int compare_ranks(const void *a, const void *b) {
   const struct Rank *x = a, *y = b;
   if (x->probability != y->probability) return x->probability > y->probability ? -1 : 1;
   return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Add to the logits (V) of sample b what the table of n-grams has: the twin of layers/ngrams.py.
- * Then its last symbol is one of those before. */
+/* Add the rows of the n-grams that end with the last symbol of sample b to its logits (V), by
+ * the hash of network/layers/ngrams.py. Then put the code of that symbol in front of the recent
+ * ones. */
 static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
   const unsigned long long multiplier = 0x9E3779B97F4A7C15ull;
   unsigned long long *recent = s->recent + b * (s->ngrams - 1), last = s->codes[1 + s->ids[b]];
@@ -66,7 +67,8 @@ static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
   recent[0] = last;
 }
 
-/* The id that a uniform number draws from the logits, by the filters of sampler.probabilities. */
+/* The id that a uniform number in [0, 1) draws from the logits (V), after the temperature and the
+ * filters of `probabilities` in network/sampling.py. */
 static long long draw(const Generation *s, const float *logits, double uniform) {
   const ptrdiff_t V = s->V;
   double *p = s->probabilities;
@@ -84,7 +86,7 @@ static long long draw(const Generation *s, const float *logits, double uniform) 
   if ((s->top_k > 0 && s->top_k < V) || s->top_p < 1) {
     for (ptrdiff_t k = 0; k < V; k++) s->ranks[k] = (struct Rank){p[k], k};
     qsort(s->ranks, (size_t)V, sizeof(struct Rank), compare_ranks);
-    double before = 0; /* the probability of those that are likelier */
+    double before = 0; /* the probability of all likelier symbols together */
     for (ptrdiff_t k = 0; k < V; k++) {
       const struct Rank rank = s->ranks[k];
       if (before >= s->top_p || (s->top_k > 0 && k >= s->top_k)) p[rank.id] = 0;
@@ -103,34 +105,41 @@ static long long draw(const Generation *s, const float *logits, double uniform) 
 }
 #endif
 
-/* (B, N) = x (B, K) times packed columns (K, N), plus b (N). */
+/* sizeof Generation and the offset of its last field, to check its mirror in
+ * native_generation.py. */
+void NAME(generation_layout)(ptrdiff_t *layout) {
+  layout[0] = sizeof(Generation);
+  layout[1] = offsetof(Generation, ranks);
+}
+
+/* out (B, N) = x (B, K) W (K, N) + b (N), for W packed by pack_columns. */
 static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, const float *packed,
                         const float *b, float *out) {
-  float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(B, MAX_ROWS);
   for (ptrdiff_t first = 0; first < N; first += PANEL, packed += K * PANEL)
-    for (ptrdiff_t row = 0; row < B; row += at_once) {
-      const int rows = (int)least(at_once, B - row);
+    for (ptrdiff_t row = 0; row < B; row += block) {
+      const int rows = (int)min_of(block, B - row);
       product(rows, x + row * K, K, K, packed, sums);
       for (int r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < PANEL && first + j < N; j += WIDTH) {
           const ptrdiff_t n = N - first - j;
-          store_part(out + (row + r) * N + first + j,
-                     load(sums + r * PANEL + j) + load_part(b + first + j, n), n);
+          store_n(out + (row + r) * N + first + j,
+                     load(sums + r * PANEL + j) + load_n(b + first + j, n), n);
         }
     }
 }
 
-/* One layer, one step: s->gates holds what the symbols add, or the bias; x (B, H) is the output of
- * the layer below, NULL for the first. */
+/* One step of one layer: s->gates has the bias and the rows of the symbols; x (B, H) is the
+ * output of the layer below, NULL for the first layer. */
 static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const float *x) {
-  float sums[MOST_ROWS * GATES], from_x[MOST_ROWS * GATES];
+  float sums[MAX_ROWS * GATES], from_x[MAX_ROWS * GATES];
   const ptrdiff_t B = s->B, H = s->H;
   float *h = s->h + layer * B * H, *c = s->c + layer * B * H;
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  const int block = rows_per_block(B, MAX_ROWS);
   for (ptrdiff_t first = 0; first < H; first += WIDTH)
-    for (ptrdiff_t row = 0; row < B; row += at_once) {
-      const int rows = (int)least(at_once, B - row);
+    for (ptrdiff_t row = 0; row < B; row += block) {
+      const int rows = (int)min_of(block, B - row);
       product_of_gates(rows, h + row * H, H, s->Wh[layer] + first * 4 * H, sums);
       if (x != NULL) {
         product_of_gates(rows, x + row * H, H, s->Wx[layer - 1] + first * 4 * H, from_x);
@@ -144,7 +153,7 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
   memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
 }
 
-/* `steps` symbols of each sample into out (steps, B), one uniform number of (steps, B) for each. */
+/* Draw `steps` symbols of each sample into out (steps, B), one per uniform number (steps, B). */
 void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms, long long *out) {
   const ptrdiff_t B = s->B, H = s->H, K = s->seen * H;
   const size_t row = (size_t)(4 * H) * sizeof(float);

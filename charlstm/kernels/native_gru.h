@@ -1,15 +1,17 @@
-/* The GRU recurrence over a window, fused: the twin of gru_forward and gru_backward in reference.py.
- * T steps, B lanes, H units.
+/* The GRU recurrence over a window of T time steps, B streams and H units, forward and backward:
+ * the products and the gates of a step in one pass. Same results as gru_forward and gru_backward in
+ * reference.py.
  *
- * In the forward pass three panels in a row are the gates r z n of the same PANEL units, so that
- * panels of two vectors serve as well as those of four. As in the LSTM, the arithmetic of the gates
- * runs over a small block of sums after the products.
+ * In the forward pass, three consecutive panels are the gates r z n of the same PANEL units. As in
+ * the LSTM, the arithmetic of the gates runs over a block of sums after the products.
  */
-/* What the sums (3 gates, rows, PANEL) do to the units of a panel, of which so many are there: for
- * some lanes, the gates a (rows, 3H), whose pre-activations lack the sums, become r z n; candidate
- * and next_h (rows, H) are written. bn (units); h (rows, H). */
+/* One time step of a block of streams, for the first `units` of PANEL units (more count as PANEL).
+ *
+ * sums (3, rows, PANEL): h_{t-1} Wh for r, z and n. a (rows, 3H): in, x_t Wx + b; out, r z n.
+ * bn (H). h (rows, H): the state before. candidate, next_h (rows, H): written, (h_{t-1} Wh)_n + bn
+ * and the state after. */
 INLINE void advance_gru_units(int rows, ptrdiff_t units, ptrdiff_t H,
-                              float sums[3][MOST_ROWS * PANEL], float *a, const float *bn,
+                              float sums[3][MAX_ROWS * PANEL], float *a, const float *bn,
                               const float *h, float *candidate, float *next_h) {
   vec bias[VECTORS];
   load_row(bn, units, bias);
@@ -34,12 +36,13 @@ INLINE void advance_gru_units(int rows, ptrdiff_t units, ptrdiff_t H,
   }
 }
 
-/* gates (T, B, 3H): x Wx + b, becomes r z n. h (T+1, B, H): row 0 given. candidate (T, B, H):
- * written, (h Wh)_n + bn. packed: room for ceil(H / PANEL) * PANEL * 3H floats. */
+/* gates (T, B, 3H): in, x Wx + b; out, r z n. h (T+1, B, H): row 0 is given, the others are
+ * written. candidate (T, B, H): written, (h_{t-1} Wh)_n + bn. packed: scratch for the panels of
+ * Wh, size_of_panels(3H, H). */
 void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *h,
                        float *candidate, const float *Wh, const float *bn, float *packed) {
-  float sums[3][MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[3][MAX_ROWS * PANEL];
+  const int block = rows_per_block(B, MAX_ROWS);
   const ptrdiff_t panel = H * PANEL; /* floats */
   for (ptrdiff_t first = 0; first < H; first += PANEL)
     for (ptrdiff_t gate = 0; gate < 3; gate++)
@@ -47,17 +50,17 @@ void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, floa
                  packed + first * 3 * H + gate * panel);
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += PANEL) {
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
-        const ptrdiff_t lane = t * B + row, before = lane * H + first;
-        float *a = gates + lane * 3 * H + first;
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
+        const ptrdiff_t at = t * B + row, before = at * H + first;
+        float *a = gates + at * 3 * H + first;
         for (int r = 0; r < rows; r++) {
           for (int gate = 0; gate < 3; gate++) prefetch_row(a + (r * 3 + gate) * H);
           prefetch_row(candidate + before + r * H);
           prefetch_row(h + before + (B + r) * H);
         }
         for (int gate = 0; gate < 3; gate++)
-          product(rows, h + lane * H, H, H, packed + first * 3 * H + gate * panel, sums[gate]);
+          product(rows, h + at * H, H, H, packed + first * 3 * H + gate * panel, sums[gate]);
         advance_gru_units(rows, H - first, H, sums, a, bn + first, h + before,
                           candidate + before, h + before + B * H);
       }
@@ -65,49 +68,51 @@ void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, floa
   }
 }
 
-/* One lane's gates a (3H), r z n, become the gradient of x Wx + b; candidate (H) that of
- * (h Wh)_n + bn. dh (H): the gradient of h from the step after, to which dh_out is added; becomes
- * what reaches h directly, past the gates. h: the state before. */
+/* One step back in time for one stream. All arrays have H elements, but a has 3H.
+ *
+ * a: in, r z n; out, the gradient of x_t Wx + b. candidate: in, (h_{t-1} Wh)_n + bn; out, its
+ * gradient. dh: in, the gradient of h_t from the step after, to which dh_out, from above, is added;
+ * out, the share of h_{t-1}'s gradient that does not pass through the gates. h: h_{t-1}. */
 INLINE void gru_gate_gradients(ptrdiff_t H, float *a, float *dh, const float *dh_out,
                                const float *h, float *candidate) {
   for (ptrdiff_t unit = 0; unit < H; unit += WIDTH) {
     const ptrdiff_t left = H - unit;
-    vec r = load_part(a + unit, left), z = load_part(a + H + unit, left);
-    vec n = load_part(a + 2 * H + unit, left), m = load_part(candidate + unit, left);
-    vec dh_now = load_part(dh + unit, left) + load_part(dh_out + unit, left);
+    vec r = load_n(a + unit, left), z = load_n(a + H + unit, left);
+    vec n = load_n(a + 2 * H + unit, left), m = load_n(candidate + unit, left);
+    vec dh_now = load_n(dh + unit, left) + load_n(dh_out + unit, left);
     vec dn = dh_now * (1.0f - z) * (1.0f - n * n), dm = dn * r;
-    store_part(a + unit, dm * m * (1.0f - r), left);
-    store_part(a + H + unit, dh_now * (load_part(h + unit, left) - n) * z * (1.0f - z), left);
-    store_part(a + 2 * H + unit, dn, left);
-    store_part(candidate + unit, dm, left);
-    store_part(dh + unit, dh_now * z, left);
+    store_n(a + unit, dm * m * (1.0f - r), left);
+    store_n(a + H + unit, dh_now * (load_n(h + unit, left) - n) * z * (1.0f - z), left);
+    store_n(a + 2 * H + unit, dn, left);
+    store_n(candidate + unit, dm, left);
+    store_n(dh + unit, dh_now * z, left);
   }
 }
 
-/* gates (T, B, 3H): r z n, becomes the gradient of x Wx + b. dh (B, H): in, what reaches the last
- * state from outside; out, the gradient of the state before the window. dh_out (T, B, H),
- * h (T+1, B, H). candidate (T, B, H): becomes the gradient of (h Wh)_n + bn. packed: as in
- * gru_forward. */
+/* gates (T, B, 3H): in, r z n; out, the gradient of x Wx + b. dh (B, H): in, the gradient of the
+ * last state from outside the window; out, that of the state before the window.
+ * dh_out (T, B, H): the gradient of each h_t from above. h (T+1, B, H): as gru_forward left it.
+ * candidate (T, B, H): in, as gru_forward left it; out, its gradient. packed: as in gru_forward. */
 void NAME(gru_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *dh,
                         const float *dh_out, const float *h, float *candidate, const float *Wh,
                         float *packed) {
-  float sums[MOST_ROWS * PANEL], candidate_sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[MAX_ROWS * PANEL], candidate_sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(B, MAX_ROWS);
   pack_transpose(H, 3 * H, Wh, packed);
   for (ptrdiff_t t = T - 1; t >= 0; t--) {
     for (ptrdiff_t row = 0; row < B; row++) {
-      const ptrdiff_t lane = t * B + row;
-      gru_gate_gradients(H, gates + lane * 3 * H, dh + row * H, dh_out + lane * H, h + lane * H,
-                         candidate + lane * H);
+      const ptrdiff_t at = t * B + row;
+      gru_gate_gradients(H, gates + at * 3 * H, dh + row * H, dh_out + at * H, h + at * H,
+                         candidate + at * H);
     }
     for (ptrdiff_t first = 0; first < H; first += PANEL) {
       const float *panel = packed + first * 3 * H;
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
-        const ptrdiff_t lane = t * B + row;
-        /* h reaches r and z through their sums, but n through the candidate */
-        product(rows, gates + lane * 3 * H, 3 * H, 2 * H, panel, sums);
-        product(rows, candidate + lane * H, H, H, panel + 2 * H * PANEL, candidate_sums);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
+        const ptrdiff_t at = t * B + row;
+        /* h_{t-1} enters r and z through their sums, but n through the candidate */
+        product(rows, gates + at * 3 * H, 3 * H, 2 * H, panel, sums);
+        product(rows, candidate + at * H, H, H, panel + 2 * H * PANEL, candidate_sums);
         for (int r = 0; r < rows; r++) {
           float *to = dh + (row + r) * H + first;
           vec x[VECTORS];

@@ -1,10 +1,33 @@
-/* The kernels, in float32. Included once for each instruction set, with
+/* The float32 kernels of one instruction set: start reading here. Each .c file of an instruction
+ * set makes the definitions at the end of this comment and includes this file.
  *
- *   SUFFIX           of the exported names
+ * Most of the time goes into products of a few rows (the B streams of a worker) with large weights.
+ * So the weights W (K, N) are packed once per window into panels of PANEL = VECTORS * WIDTH
+ * columns. A panel is contiguous, row after row; the last one is filled up with zeros.
+ *
+ *        PANEL   PANEL   PANEL         In the LSTM's forward pass, four vectors in a row are the
+ *       +-------+-------+-------+      four gates of the same WIDTH units:
+ *     K | panel | panel | panel |        +-------+-------+-------+-------+
+ *       |   0   |   1   | 2 |000|      K |   i   |   f   |   o   |   g   |
+ *       +-------+-------+-------+        +-------+-------+-------+-------+
+ *           W (K, N), packed               WIDTH   WIDTH   WIDTH   WIDTH
+ *
+ * The order of the loops:
+ *
+ *   for each time step                   since a step reads the h of the step before
+ *     for each panel                     which stays in the cache for all blocks of streams
+ *       for each block of streams        MAX_ROWS at the most, whose sums fit into the registers
+ *         for each row of the panel      loaded once for all streams of the block
+ *           add to rows * PANEL sums
+ *         apply the gates to the sums    while these are in the nearest cache
+ *
+ * The definitions:
+ *
+ *   SUFFIX           ends the names of the exported functions
  *   WIDTH            floats in a vector
- *   VECTORS          in a row of a panel: 4, or 2
- *   MOST_ROWS        rows of a product whose sums fit into registers beside one panel row; up to 6
- *   LARGER, SMALLER  of two vectors, where the instruction set has a way of its own
+ *   VECTORS          vectors in a row of a panel: 4, or 2 where there are only 16 registers
+ *   MAX_ROWS         rows of a block, whose sums fit into registers beside a panel row; up to 6
+ *   LARGER, SMALLER  optional: the larger or smaller elements of two vectors, as one instruction
  */
 #include "native_vector.h"
 

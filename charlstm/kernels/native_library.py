@@ -1,4 +1,4 @@
-"""The native library: finding it, the instruction set that it runs with, and its functions."""
+"""The native library: loading it, the instruction set that it runs with, and its functions."""
 
 import ctypes
 import importlib.util
@@ -12,12 +12,7 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
 
-# The instruction sets, the best first. Each has its bit in what the library finds, a vector of so
-# many floats, and kernels for float32; but the first two have those that multiply bfloat16, and
-# leave float32 to the best of the others.
-_MULTIPLY_BFLOAT16 = {"amx": 16, "avx512bf16": 8}
-_FLOAT32 = {"avx512": (2, 16), "avx2": (1, 8), "neon": (4, 4), "portable": (0, 4)}
-_AMX_IS_NOT_GRANTED = 32
+OTHER_VERSION = "were built from another version: run `pip install` again"
 
 
 class UnavailableError(Exception):
@@ -26,55 +21,59 @@ class UnavailableError(Exception):
 
 @cache
 def load() -> ctypes.CDLL:
-    """The library, or UnavailableError."""
+    """The library; raises UnavailableError if it was not built or cannot be loaded."""
     spec = importlib.util.find_spec("charlstm.kernels._native")
     if spec is None or spec.origin is None:
         raise UnavailableError("the native ones were not built: no C compiler at installation?")
     try:
-        return ctypes.CDLL(spec.origin)
+        library = ctypes.CDLL(spec.origin)
     except OSError as error:
         raise UnavailableError(f"the native ones cannot be loaded: {error}") from error
+    if not hasattr(library, "instruction_set_names"):
+        raise UnavailableError(f"the native ones {OTHER_VERSION}")
+    library.instruction_set_names.restype = ctypes.c_char_p
+    return library
 
 
 @cache
 def usable() -> tuple[str, ...]:
-    """The instruction sets of this library that this machine has, the best first."""
-    found = load().instruction_sets()
-    bits = {**_MULTIPLY_BFLOAT16, **{name: bit for name, (bit, _) in _FLOAT32.items()}}
-    return tuple(name for name, bit in bits.items() if found & bit == bit)
+    """The instruction sets that both this library and this machine have, the fastest first."""
+    names: bytes = load().instruction_set_names()
+    return tuple(names.decode().split())
 
 
 @cache
 def instruction_set() -> str:
-    """The best that this machine has, or what CHARLSTM_ISA asks for."""
+    """The one that CHARLSTM_ISA asks for, else the fastest; raises CharlstmError without it."""
     forced = os.environ.get("CHARLSTM_ISA") or usable()[0]
     if forced not in usable():
         raise CharlstmError(f"CHARLSTM_ISA={forced}: this machine has {', '.join(usable())}")
     return forced
 
 
+def _multiplies_bfloat16(isa: str) -> bool:
+    """Whether an instruction set has the bfloat16 kernels; the others have those for float32."""
+    return hasattr(load(), f"multiply_bfloat16_{isa}")
+
+
+@cache
 def float32_set() -> str:
-    """The instruction set that float32 is computed with."""
-    if instruction_set() in _FLOAT32:
-        return instruction_set()
-    return next(name for name in usable() if name in _FLOAT32)
+    """The instruction set of the float32 kernels: the fastest that has them, if not asked for."""
+    asked_for = (instruction_set(), *usable())
+    return next(isa for isa in asked_for if not _multiplies_bfloat16(isa))
 
 
+@cache
 def bfloat16_set() -> str | None:
-    """The instruction set that bfloat16 is multiplied with; None: it is not."""
-    return instruction_set() if instruction_set() in _MULTIPLY_BFLOAT16 else None
+    """The instruction set of the bfloat16 kernels; None if there are none here."""
+    return instruction_set() if _multiplies_bfloat16(instruction_set()) else None
 
 
 def description() -> str:
-    """What runs, in a word or a few."""
-    if load().instruction_sets() & _AMX_IS_NOT_GRANTED and not os.environ.get("CHARLSTM_ISA"):
+    """The instruction set in use, and whether AMX is there but not granted."""
+    if load().amx_is_not_granted() and not os.environ.get("CHARLSTM_ISA"):
         return f"{instruction_set()}; the operating system does not grant AMX"
     return instruction_set()
-
-
-def width() -> int:
-    """Floats in a vector of the float32 kernels."""
-    return _FLOAT32[float32_set()][1]
 
 
 def function(name: str, isa: str | None = None) -> Any:
@@ -88,7 +87,7 @@ def function(name: str, isa: str | None = None) -> Any:
 def typed_function(
     name: str, sizes: int, flags: int, addresses: int, isa: str | None = None
 ) -> Any:
-    """The C function that takes so many sizes, then flags, then addresses."""
+    """The C function that takes this number of sizes, then of flags, then of addresses."""
     found = function(name, isa)
     found.argtypes = (
         sizes * [ctypes.c_ssize_t] + flags * [ctypes.c_int] + addresses * [ctypes.c_void_p]
@@ -96,17 +95,25 @@ def typed_function(
     return found
 
 
+@cache
+def size_of(name: str, *sizes: int, isa: str | None = None) -> int:
+    """The bytes of memory that a kernel writes or works in, by the C function size_of_NAME."""
+    found = function(f"size_of_{name}", isa)
+    found.argtypes, found.restype = len(sizes) * [ctypes.c_ssize_t], ctypes.c_ssize_t
+    return int(found(*sizes))
+
+
 class _Scratch(threading.local):
-    """Room for packed operands, kept by each thread from call to call."""
+    """Memory for packed operands, which each thread keeps from call to call."""
 
     def __init__(self) -> None:
-        self._room = np.empty(0, np.uint8)
+        self._memory = np.empty(0, np.uint8)
 
     def address(self, size: int) -> int:
-        """Of so many bytes, where a cache line begins."""
-        if len(self._room) < size + 64:
-            self._room = np.empty(size + 64, np.uint8)
-        start = self._room.ctypes.data
+        """The address of `size` bytes, at the start of a cache line."""
+        if len(self._memory) < size + 64:
+            self._memory = np.empty(size + 64, np.uint8)
+        start = self._memory.ctypes.data
         return start + -start % 64
 
 

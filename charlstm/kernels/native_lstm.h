@@ -1,19 +1,21 @@
-/* The LSTM recurrence over a window, fused: the twin of lstm_forward and lstm_backward in
- * reference.py. T steps, B lanes, H units.
+/* The LSTM recurrence over a window of T time steps, B streams and H units, forward and backward:
+ * the products and the gates of a step in one pass. Same results as lstm_forward and lstm_backward
+ * in reference.py, where the equations are.
  */
-/* gates (T, B, 4H): x Wx + b, becomes i f o g. h, c (T+1, B, H): row 0 given. tanh_c (T, B, H).
- * capped: i is 1 - f at the most. packed: room for ceil(H / WIDTH) * WIDTH * 4H floats. */
+/* gates (T, B, 4H): in, x Wx + b; out, i f o g. h, c (T+1, B, H): row 0 is given, the others are
+ * written. tanh_c (T, B, H): written. Wh (H, 4H). capped: min(i, 1 - f) takes the place of i.
+ * packed: scratch for the panels of Wh, size_of_gate_panels(H, H). */
 void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates, float *h,
                         float *c, float *tanh_c, const float *Wh, float *packed) {
-  float sums[MOST_ROWS * GATES];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[MAX_ROWS * GATES];
+  const int block = rows_per_block(B, MAX_ROWS);
   NAME(pack_gates)(H, H, Wh, packed);
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += WIDTH) {
       const float *panel = packed + first * 4 * H;
       const ptrdiff_t n = H - first;
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
         const ptrdiff_t before = (t * B + row) * H + first, after = before + B * H;
         float *a = gates + (t * B + row) * 4 * H + first;
         prefetch_units(rows, H, a, c + before, c + after, tanh_c + before, h + after);
@@ -25,29 +27,31 @@ void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float
   }
 }
 
-/* gates (T, B, 4H): i f o g, becomes the gradient of the pre-activations. dh, dc (B, H): in, what
- * reaches the last state from outside; out, the gradient of the state before the window.
- * dh_out, tanh_c (T, B, H), c (T+1, B, H). packed: room for ceil(H / PANEL) * PANEL * 4H floats. */
+/* gates (T, B, 4H): in, i f o g; out, the gradient of x Wx + b. dh, dc (B, H): in, the gradient
+ * of the last state from outside the window; out, that of the state before the window.
+ * dh_out (T, B, H): the gradient of each h_t from above. c (T+1, B, H), tanh_c (T, B, H): as
+ * lstm_forward left them. packed: scratch for the panels of the transpose of Wh,
+ * size_of_panels(4H, H). */
 void NAME(lstm_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
                          float *dh, float *dc, const float *dh_out, const float *c,
                          const float *tanh_c, const float *Wh, float *packed) {
-  float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(B, MAX_ROWS);
   pack_transpose(H, 4 * H, Wh, packed);
   for (ptrdiff_t t = T - 1; t >= 0; t--) {
     for (ptrdiff_t row = 0; row < B; row++) {
-      const ptrdiff_t lane = t * B + row;
-      gate_gradients(H, capped, gates + lane * 4 * H, dh + row * H, dc + row * H,
-                     dh_out + lane * H, c + lane * H, tanh_c + lane * H);
+      const ptrdiff_t at = t * B + row;
+      gate_gradients(H, capped, gates + at * 4 * H, dh + row * H, dc + row * H,
+                     dh_out + at * H, c + at * H, tanh_c + at * H);
     }
     for (ptrdiff_t first = 0; first < H; first += PANEL) {
       const float *panel = packed + first * 4 * H;
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
         product(rows, gates + (t * B + row) * 4 * H, 4 * H, 4 * H, panel, sums);
         for (int r = 0; r < rows; r++)
           for (ptrdiff_t j = 0; j < PANEL && first + j < H; j += WIDTH)
-            store_part(dh + (row + r) * H + first + j, load(sums + r * PANEL + j), H - first - j);
+            store_n(dh + (row + r) * H + first + j, load(sums + r * PANEL + j), H - first - j);
       }
     }
   }

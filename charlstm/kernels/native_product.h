@@ -1,17 +1,18 @@
-/* Products of a few rows with weights in panels: what training and sampling spend their time in.
+/* Packing of weights into panels (see native_kernels.h), and products of a few rows with a panel.
+ * Training and sampling spend most of their time here.
  *
- * Weights are packed into panels a few vectors wide, in the order in which they are read: panel
- * after panel, in each row after row. With 16 registers, six rows by two vectors beat three rows by
- * four: a panel that streams from the second-level cache is read half as often.
+ * With 16 registers, blocks of six rows by two vectors beat three rows by four: a panel that
+ * streams from the second-level cache is then read half as often.
  */
 #define PANEL (VECTORS * WIDTH) /* columns of a panel */
 #define LINE 16                 /* floats of a cache line */
 
 /* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
- * A[r * lda + k * step], so that A may be a transpose; the rows of sums are `stride` apart. */
+ * A[r * lda + k * step], so A may be a transpose; the rows of sums are `stride` apart. `rows` is a
+ * constant at compile time, so that the sums stay in registers. */
 INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                        const float *panel, float *sums, const int stride) {
-  vec acc[MOST_ROWS][VECTORS];
+  vec acc[MAX_ROWS][VECTORS];
   for (int r = 0; r < rows; r++)
     for (int j = 0; j < VECTORS; j++) acc[r][j] = (vec){0};
   for (ptrdiff_t k = 0; k < K; k++, panel += PANEL) {
@@ -27,7 +28,7 @@ INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t 
     for (int j = 0; j < VECTORS; j++) store(sums + r * stride + j * WIDTH, acc[r][j]);
 }
 
-/* The same for a number of rows that is known only now, up to MOST_ROWS. */
+/* product_of for a number of rows that is known at run time only, up to MAX_ROWS. */
 INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                          const float *panel, float *sums, const int stride) {
   switch (rows) {
@@ -40,21 +41,34 @@ INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step
   }
 }
 
+/* sums (rows, PANEL) = A (rows, K), whose rows are `lda` apart, times a panel (K, PANEL). */
 static void product(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K, const float *panel,
                     float *sums) {
   product_with(rows, A, lda, 1, K, panel, sums, PANEL);
 }
 
+/* sums (rows, PANEL) = the transpose of A (K, rows), whose rows are `lda` apart, times a panel. */
 static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K,
                                  const float *panel, float *sums) {
   product_with(rows, A, 1, lda, K, panel, sums, PANEL);
 }
 
-/* sums (rows, GATES) = x (rows, K) times the gates of WIDTH units, packed by pack_gates. */
+/* sums (rows, GATES) = x (rows, K) times the weights of the gates of WIDTH units, as pack_gates
+ * packs them. */
 static void product_of_gates(int rows, const float *x, ptrdiff_t K, const float *panels,
                              float *sums) {
   for (int first = 0; first < GATES; first += PANEL, panels += K * PANEL)
     product_with(rows, x, K, 1, K, panels, sums + first, GATES);
+}
+
+/* Bytes that pack_gates writes for W (K, 4H). */
+ptrdiff_t NAME(size_of_gate_panels)(ptrdiff_t K, ptrdiff_t H) {
+  return padded(H, WIDTH) * 4 * K * (ptrdiff_t)sizeof(float);
+}
+
+/* Bytes that pack_columns writes for W (K, N). */
+ptrdiff_t NAME(size_of_panels)(ptrdiff_t K, ptrdiff_t N) {
+  return padded(N, PANEL) * K * (ptrdiff_t)sizeof(float);
 }
 
 /* W (K, 4H) to panels of WIDTH units: (ceil(H / WIDTH), 4 / VECTORS, K, VECTORS gates, WIDTH). */
@@ -63,17 +77,20 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
     for (ptrdiff_t gate = 0; gate < 4; gate += VECTORS)
       for (ptrdiff_t k = 0; k < K; k++)
         for (ptrdiff_t j = 0; j < VECTORS; j++, packed += WIDTH)
-          store(packed, load_part(W + (k * 4 + gate + j) * H + first, H - first));
+          store(packed, load_n(W + (k * 4 + gate + j) * H + first, H - first));
 }
 
-/* One panel (K, PANEL) of so many columns, and zeros: of W (K, columns), or of the transpose of W
- * (columns, K); the rows of W are `stride` apart. A transpose is read LINE floats at a time: with
- * rows apart by a power of two, all that start in one column have one place in the cache. */
+/* One panel (K, PANEL) from W (K, columns), or from the transpose of W (columns, K), filled up with
+ * zeros; more columns than PANEL count as PANEL. The rows of W are `stride` apart.
+ *
+ * A transpose is read LINE floats at a time: with a stride that is a power of two, the same
+ * column of all rows falls into the same set of the cache, and a longer stretch would be evicted
+ * before it is used up. */
 INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
                        ptrdiff_t stride, float *packed) {
-  columns = least(PANEL, columns);
+  columns = min_of(PANEL, columns);
   for (ptrdiff_t k = 0; k < K; k += LINE, packed += LINE * PANEL) {
-    const ptrdiff_t rows = least(LINE, K - k);
+    const ptrdiff_t rows = min_of(LINE, K - k);
     if (columns < PANEL) memset(packed, 0, (size_t)(rows * PANEL) * sizeof(float));
     if (transposed)
       for (ptrdiff_t j = 0; j < columns; j++)
@@ -96,24 +113,25 @@ static void pack_transpose(ptrdiff_t H, ptrdiff_t N, const float *W, float *pack
     pack_panel(1, N, H - first, W + first * N, N, packed);
 }
 
-/* As many floats as a panel has columns, or the first n of them and zeros. */
+/* The first n of PANEL floats at p, then zeros; n above PANEL counts as PANEL. */
 INLINE void load_row(const float *p, ptrdiff_t n, vec *row) {
   if (n >= PANEL)
     for (int j = 0; j < VECTORS; j++) row[j] = load(p + j * WIDTH);
   else
     for (int j = 0; j < VECTORS; j++)
-      row[j] = j * WIDTH < n ? load_part(p + j * WIDTH, n - j * WIDTH) : (vec){0};
+      row[j] = j * WIDTH < n ? load_n(p + j * WIDTH, n - j * WIDTH) : (vec){0};
 }
 
+/* Store the first n of PANEL floats at p; n above PANEL counts as PANEL. */
 INLINE void store_row(float *p, const vec *row, ptrdiff_t n) {
   if (n >= PANEL)
     for (int j = 0; j < VECTORS; j++) store(p + j * WIDTH, row[j]);
   else
     for (int j = 0; j < VECTORS && j * WIDTH < n; j++)
-      store_part(p + j * WIDTH, row[j], n - j * WIDTH);
+      store_n(p + j * WIDTH, row[j], n - j * WIDTH);
 }
 
-/* Ask for as many floats as a panel has columns, before a product, for the arithmetic after it. */
+/* Prefetch PANEL floats at p before a product, for the arithmetic after it. */
 INLINE void prefetch_row(const float *p) {
   for (int j = 0; j < PANEL; j += LINE) __builtin_prefetch(p + j, 1);
 }

@@ -1,17 +1,17 @@
-/* The plain recurrence over a window, fused: the twin of rnn_forward and rnn_backward in
- * reference.py. T steps, B lanes, H units.
+/* The plain recurrence h_t = tanh(a_t + h_{t-1} Wh) over a window of T time steps, B streams and H
+ * units, forward and backward. Same results as rnn_forward and rnn_backward in reference.py.
  */
-/* a (T, B, H): x Wx + b. h (T+1, B, H): row 0 given. packed: room for ceil(H / PANEL) * PANEL * H
- * floats. */
+/* a (T, B, H): x Wx + b. h (T+1, B, H): row 0 is given, the others are written. packed: scratch for
+ * the panels of Wh, size_of_panels(H, H). */
 void NAME(rnn_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, const float *a, float *h,
                        const float *Wh, float *packed) {
-  float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(B, MAX_ROWS);
   NAME(pack_columns)(H, H, Wh, packed);
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += PANEL) {
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
         const ptrdiff_t before = (t * B + row) * H;
         const float *now = a + before + first;
         float *next = h + before + B * H + first;
@@ -32,25 +32,26 @@ void NAME(rnn_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, const float *a, fl
   }
 }
 
-/* a (T, B, H): written, the gradient of x Wx + b. dh (B, H): in, what reaches the last state from
- * outside; out, the gradient of the state before the window. dh_out (T, B, H), h (T+1, B, H).
- * packed: as in rnn_forward. */
+/* a (T, B, H): written, the gradient of x Wx + b. dh (B, H): in, the gradient of the last state
+ * from outside the window; out, that of the state before the window. dh_out (T, B, H): the
+ * gradient of each h_t from above. h (T+1, B, H): as rnn_forward left it. packed: as in
+ * rnn_forward. */
 void NAME(rnn_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *a, float *dh,
                         const float *dh_out, const float *h, const float *Wh, float *packed) {
-  float sums[MOST_ROWS * PANEL];
-  const int at_once = rows_at_once(B, MOST_ROWS);
+  float sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(B, MAX_ROWS);
   pack_transpose(H, H, Wh, packed);
   for (ptrdiff_t t = T - 1; t >= 0; t--) {
     float *da = a + t * B * H;
     for (ptrdiff_t k = 0; k < B * H; k += WIDTH) {
       const ptrdiff_t n = B * H - k, now = t * B * H + k;
-      vec next_h = load_part(h + now + B * H, n);
-      vec dh_now = load_part(dh + k, n) + load_part(dh_out + now, n);
-      store_part(da + k, dh_now * (1.0f - next_h * next_h), n);
+      vec next_h = load_n(h + now + B * H, n);
+      vec dh_now = load_n(dh + k, n) + load_n(dh_out + now, n);
+      store_n(da + k, dh_now * (1.0f - next_h * next_h), n);
     }
     for (ptrdiff_t first = 0; first < H; first += PANEL) {
-      for (ptrdiff_t row = 0; row < B; row += at_once) {
-        const int rows = (int)least(at_once, B - row);
+      for (ptrdiff_t row = 0; row < B; row += block) {
+        const int rows = (int)min_of(block, B - row);
         product(rows, da + row * H, H, H, packed + first * H, sums);
         for (int r = 0; r < rows; r++) {
           vec x[VECTORS];

@@ -1,4 +1,5 @@
-/* Vectors of WIDTH floats, in the compiler's own notation: what all other kernels are written in. */
+/* Vectors of WIDTH floats: loads, stores, tanh, sigmoid and exp, in the vector notation of GCC and
+ * Clang. All other kernels are written with these. */
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -13,11 +14,16 @@ typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef int ivec __attribute__((vector_size(4 * WIDTH)));
 typedef float unaligned_vec __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
-INLINE ptrdiff_t least(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+INLINE ptrdiff_t min_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* How many rows to take at once, so that B rows fall into blocks of nearly one size. */
-INLINE int rows_at_once(ptrdiff_t B, ptrdiff_t most) {
-  ptrdiff_t blocks = (B + most - 1) / most;
+/* n rounded up to a multiple. */
+INLINE ptrdiff_t padded(ptrdiff_t n, ptrdiff_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+/* The number of rows per block, up to max, that cuts B rows into blocks of nearly equal size. */
+INLINE int rows_per_block(ptrdiff_t B, ptrdiff_t max) {
+  ptrdiff_t blocks = (B + max - 1) / max;
   return (int)((B + blocks - 1) / blocks);
 }
 
@@ -25,15 +31,16 @@ INLINE vec load(const float *p) { return *(const unaligned_vec *)p; }
 
 INLINE void store(float *p, vec x) { *(unaligned_vec *)p = x; }
 
-/* The first n floats, and zeros; n above WIDTH counts as WIDTH. */
-INLINE vec load_part(const float *p, ptrdiff_t n) {
+/* The first n floats at p, then zeros; n above WIDTH counts as WIDTH. */
+INLINE vec load_n(const float *p, ptrdiff_t n) {
   if (n >= WIDTH) return load(p);
   float full[WIDTH] = {0};
   memcpy(full, p, (size_t)n * sizeof(float));
   return load(full);
 }
 
-INLINE void store_part(float *p, vec x, ptrdiff_t n) {
+/* Store the first n floats of x at p; n above WIDTH counts as WIDTH. */
+INLINE void store_n(float *p, vec x, ptrdiff_t n) {
   if (n >= WIDTH) {
     store(p, x);
     return;
@@ -43,7 +50,8 @@ INLINE void store_part(float *p, vec x, ptrdiff_t n) {
   memcpy(p, full, (size_t)n * sizeof(float));
 }
 
-/* The larger or smaller of two, by element; where either is NaN, the second, or NaN. */
+/* The larger or smaller of x and y, by element. Where either is NaN, the result is y, or NaN on
+ * ARM: a number that may be NaN goes second, so that it is not lost. */
 #ifndef LARGER
 INLINE vec choose(ivec mask, vec yes, vec no) {
   return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
@@ -52,16 +60,17 @@ INLINE vec choose(ivec mask, vec yes, vec no) {
 #define SMALLER(x, y) choose((x) < (y), x, y)
 #endif
 
-/* x held to a bound; NaN for NaN. */
+/* x, but not below or above a bound; NaN stays NaN. */
 INLINE vec at_least(float bound, vec x) { return LARGER(bound - (vec){0}, x); }
 INLINE vec at_most(float bound, vec x) { return SMALLER(bound - (vec){0}, x); }
 
-/* exp(y) = (1 + less_one) * power of `count` vectors, for -87 <= y <= 88.8 (infinite from 128 ln 2
- * on), in steps that all take side by side: each step waits for the one before, and one vector
- * alone would leave the processor idle meanwhile.
+/* exp(y) = (1 + less_one) * power for `count` vectors y, up to 4; for -87 <= y <= 88.8, infinite
+ * from 128 ln 2 on. Each step of the computation waits for the one before, so the vectors take each
+ * step together: one vector alone would leave the processor idle between steps.
  *
- * y = n ln 2 + r with |r| <= ln 2 / 2, ln 2 in two parts (Cody and Waite 1980); power = 2^n, and
- * less_one = exp(r) - 1 by a polynomial of relative error 3e-9, fitted here. */
+ * y = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is the sum of two constants, so that n ln 2 loses no
+ * digits (Cody and Waite 1980). power = 2^n. less_one = exp(r) - 1 by a polynomial fitted for this,
+ * of relative error 3e-9. */
 INLINE void exponentials(const int count, const vec *y, vec *less_one, vec *power) {
   const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
   vec r[4], *p = less_one;
@@ -75,13 +84,14 @@ INLINE void exponentials(const int count, const vec *y, vec *less_one, vec *powe
   EACH p[j] = p[j] * r[j] + 1.6666520399e-1f;
   EACH p[j] = p[j] * r[j] + 4.9999993432e-1f;
   EACH p[j] = p[j] * (r[j] * r[j]) + r[j];
-  /* n stands in the lowest bits of the rounded sum, and goes to the exponent's */
+  /* n stands in the lowest bits of the rounded sum; here it moves into the exponent's bits */
   EACH power[j] = (vec)(((ivec)power[j] << 23) + (127 << 23));
 }
 
-/* Of `count` vectors, the sigmoids of the first `sigmoid_count` and tanh of the rest.
- *   sigmoid(x) = 1 / (1 + exp(-x)); below -88.8, 0 instead of less than 2^-126
- *   tanh(x) = m / (m + 2), m = exp(2x) - 1, which loses nothing where x is small */
+/* In place, the sigmoid of the first `sigmoid_count` of `count` vectors (up to 4) and tanh of the
+ * others.
+ *   sigmoid(x) = 1 / (1 + exp(-x)); 0 below -88.8, where it is less than 2^-126
+ *   tanh(x) = m / (m + 2), m = exp(2x) - 1, which stays exact where x is small */
 INLINE void activate(const int sigmoid_count, const int count, vec *x) {
   vec less_one[4], power[4];
 #define IS_SIGMOID (j < sigmoid_count)
@@ -95,7 +105,7 @@ INLINE void activate(const int sigmoid_count, const int count, vec *x) {
 }
 #undef EACH
 
-/* exp(x) for x <= 0; below -87, exp(-87), which is 1.6e-38. */
+/* exp(x) for x <= 0; below -87 it is exp(-87) = 1.6e-38. */
 INLINE vec exponential(vec x) {
   vec less_one, power;
   x = at_least(-87.0f, x);

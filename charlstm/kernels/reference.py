@@ -1,8 +1,8 @@
-"""The kernels in NumPy: the fallback, and the twin of the native ones.
+"""The kernels in NumPy: they run where the native ones cannot, and define their results.
 
-Shapes: T time steps, B streams, H hidden units. Every array is C-contiguous and of one dtype.
-What an argument is called says what it holds; results are written into arrays that are given.
-precision is that of the operands of matrix products: see operands.py.
+Shapes: T time steps, B streams, H hidden units, V symbols. All arrays of a call are C-contiguous
+and have one dtype. Results are written into arrays that the caller passes. `precision` is that of
+the operands of matrix products: see bfloat16.py.
 
 The LSTM, with the gates in one block of 4H columns in the order i f o g (Gers, Schmidhuber and
 Cummins 2000, without peepholes):
@@ -12,24 +12,23 @@ Cummins 2000, without peepholes):
     c_t = f * c_{t-1} + i * g
     h_t = o * tanh(c_t)
 
-Where it is capped, min(i, 1 - f) is in the place of i, and called so (Melis et al. 2020): no cell
-leaves (-1, 1).
+With capped input gates, min(i, 1 - f) takes the place of i everywhere (Melis et al. 2020), so that
+cells stay between -1 and 1.
 """
 
 import numpy as np
 
 from charlstm.arrays import Array, Ids
-from charlstm.kernels.bfloat16 import WORTH_BLOCKING as WORTH_BLOCKING
-from charlstm.kernels.bfloat16 import ThroughRecurrentWeights, column_blocks, operand
-from charlstm.kernels.bfloat16 import round_to_bfloat16 as round_to_bfloat16
+from charlstm.kernels.bfloat16 import MIN_STEPS_TO_PACK as MIN_STEPS_TO_PACK
+from charlstm.kernels.bfloat16 import RecurrentGradient, column_blocks, operand
 
-ADAM_BLOCK = 16_384  # elements: with their moments they stay in the cache through all operations
+ADAM_BLOCK = 16_384  # elements, which stay in the cache through all operations with their moments
 
 
 def project(
     x: Array, W: Array, out: Array, precision: str = "float32", b: Array | None = None
 ) -> None:
-    """out (R, N) = x (R, K) W (K, N) + b (N), if there is one."""
+    """out (R, N) = x (R, K) W (K, N), plus b (N) unless it is None."""
     np.matmul(operand(x, precision), operand(W, precision), out=out)
     if b is not None:
         out += b
@@ -46,7 +45,10 @@ def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32")
 
 
 def log_softmax(logits: Array, b: Array) -> None:
-    """logits (N, V) become log softmax(logits + b), b (V); shifted by each row's largest."""
+    """logits (N, V) become log softmax(logits + b), for b (V).
+
+    Computed relative to the largest of each row, so that exp cannot overflow.
+    """
     logits += b
     logits -= logits.max(axis=1, keepdims=True)
     logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -55,7 +57,7 @@ def log_softmax(logits: Array, b: Array) -> None:
 def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
     """log_probs (N, V) become the gradient of the logits: softmax minus one-hot, times scales.
 
-    targets (N): the ids that came. scales (N): the factor of each one's cross-entropy.
+    targets (N): the ids that follow. scales (N): the factor of the cross-entropy of each.
     """
     np.exp(log_probs, out=log_probs)
     log_probs[np.arange(len(targets)), targets] -= 1
@@ -63,7 +65,10 @@ def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> Non
 
 
 def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
-    """sums[k] (V, N) = the sum of the rows (R, N) whose id (R) is k: the transpose of a gather."""
+    """sums (V, N): for each id, the sum of the rows (R, N) that have it in ids (R).
+
+    This is the gradient of a gather of rows by id.
+    """
     sums[...] = 0
     order = np.argsort(ids, kind="stable")
     ordered = ids[order]
@@ -73,7 +78,7 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
 
 
 def add_rows(table: Array, rows: Ids, logits: Array) -> None:
-    """logits (N, V) += for each, the rows of table (slots, V) that rows (N, n) names."""
+    """Add to each of the logits (N, V) those n rows of the table (slots, V) that rows (N, n) lists."""
     for row in rows.T:
         logits += table[row]
 
@@ -88,10 +93,10 @@ def update_rows(
     rate: float,
     epsilon: float,
 ) -> None:
-    """One step of AdaGrad on those of table[span] (slots, V) that rows (N, n) names.
+    """One step of AdaGrad on the rows of table (slots, V) in span whose indices are in rows (N, n).
 
-    squares (slots): for each row, the sum so far of its gradient's squares. The gradient of a row
-    is the sum of dlogits (N, V) wherever rows names it.
+    The gradient of a table's row is the sum of those dlogits (N, V) that it was added to: see
+    add_rows. squares (slots): the sum, over all steps, of the squares of each row's gradient.
     """
     found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
     own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
@@ -117,9 +122,13 @@ def adam_update(
     epsilon: float,
     kept: float,
 ) -> None:
-    """One step of Adam on 1-D arrays: the moments decay, weights * kept less the step.
+    """One step of Adam on 1-D arrays; the gradient is overwritten.
 
-    step = step_size * mean / (root_correction * sqrt(square) + epsilon). Uses up the gradient.
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * gradient^2
+        weights = kept * weights - step_size * mean / (root_correction * sqrt(square) + epsilon)
+
+    kept: the factor by which weight decay shrinks the weights, 1 without it.
     """
     for start in range(0, len(weights), ADAM_BLOCK):
         block = slice(start, start + ADAM_BLOCK)
@@ -197,10 +206,10 @@ def lstm_backward(
 ) -> None:
     """Run the LSTM's backward pass over a window.
 
-    gates (T, B, 4H): on entry the activated gates, on return the gradient of a_t, in place.
-    dh, dc (B, H): on entry the gradient that reaches the window's last state from outside
-        (zero under truncation), on return the gradient of the state before the window.
-    dh_out (T, B, H): the gradient that reaches each h_t from above.
+    gates (T, B, 4H): on entry the activated gates, on return the gradient of a_t.
+    dh, dc (B, H): on entry the gradient of the window's last state from outside the window (zero
+        in truncated back-propagation), on return the gradient of the state before the window.
+    dh_out (T, B, H): the gradient of each h_t from the layer above.
     h, c (T+1, B, H), tanh_c (T, B, H): as lstm_forward left them.
     Wh (H, 4H).
 
@@ -208,13 +217,13 @@ def lstm_backward(
 
         dc_t = dh_t * o_t * (1 - tanh(c_t)^2) + dc_{t+1} * f_{t+1}
 
-    charlstm/cells.py derives each gate's gradient. With h = o tanh(c) two of them shorten to
-    o (1 - tanh(c)^2) = o - h tanh(c) and tanh(c) o (1 - o) = h (1 - o).
+    network/textbook_cells.py derives the gradient of each gate. With h = o tanh(c), two of them
+    become o (1 - tanh(c)^2) = o - h tanh(c) and tanh(c) o (1 - o) = h (1 - o).
 
-    Where i is at its cap, 1 - f, its gradient g dc_t goes to f with the other sign.
+    Where i is at its cap, 1 - f, its gradient g dc_t goes to f instead, with the opposite sign.
     """
     T, B, H = tanh_c.shape
-    back = ThroughRecurrentWeights(Wh, B, T, precision)
+    back = RecurrentGradient(Wh, B, T, precision)
     slopes = np.empty((B, 2 * H), gates.dtype)  # of i and f: s (1 - s)
     scratch = np.empty((B, H), gates.dtype)
     for t in reversed(range(T)):
@@ -257,7 +266,7 @@ def lstm_backward(
 def gru_forward(
     gates: Array, h: Array, candidate: Array, Wh: Array, bn: Array, precision: str = "float32"
 ) -> None:
-    """Run the GRU of charlstm/cells.py over a window, gates in the order r z n.
+    """Run the GRU of network/textbook_cells.py over a window, gates in the order r z n.
 
     gates (T, B, 3H): on entry x Wx + b, on return r, z and n.
     h (T+1, B, H): on entry row 0 holds the state before the window; rows 1..T are written.
@@ -302,23 +311,23 @@ def gru_backward(
 ) -> None:
     """Run the GRU's backward pass over a window.
 
-    gates (T, B, 3H): on entry r, z and n, on return the gradient of x Wx + b, in place.
-    dh (B, H): on entry the gradient that reaches the window's last state from outside, on return
+    gates (T, B, 3H): on entry r, z and n, on return the gradient of x Wx + b.
+    dh (B, H): on entry the gradient of the window's last state from outside the window, on return
         that of the state before the window.
-    dh_out (T, B, H): the gradient that reaches each h_t from above.
+    dh_out (T, B, H): the gradient of each h_t from the layer above.
     h (T+1, B, H): as gru_forward left it.
-    candidate (T, B, H): as gru_forward left it; on return the gradient of (h Wh)_n + bn, which is
-        r times that of n's pre-activation.
+    candidate (T, B, H): on entry as gru_forward left it, on return its gradient: r times that of
+        n's pre-activation.
     Wh (H, 3H).
     """
     T, B, H = candidate.shape
-    back = ThroughRecurrentWeights(Wh, B, T, precision)
+    back = RecurrentGradient(Wh, B, T, precision)
     da_h = np.empty((B, 3 * H), gates.dtype)
     scratch = np.empty((B, H), gates.dtype)
     for t in reversed(range(T)):
         r, z, n = gates[t, :, :H], gates[t, :, H : 2 * H], gates[t, :, 2 * H :]
         dh += dh_out[t]
-        # da_z = dh (h_{t-1} - n) z (1 - z); z's own place keeps z until dh has passed through it
+        # da_z = dh (h_{t-1} - n) z (1 - z), in an array of its own: z is needed below
         da_z = da_h[:, H : 2 * H]
         np.subtract(h[t], n, out=da_z)
         da_z *= dh
@@ -330,7 +339,7 @@ def gru_backward(
         n *= n
         np.subtract(1.0, n, out=n)
         n *= scratch
-        # da_r = da_n m r (1 - r), with m the candidate's recurrent part; r da_n is m's gradient
+        # da_r = da_n m r (1 - r), with m in `candidate`, whose gradient is da_m = r da_n
         da_r, da_m = da_h[:, :H], da_h[:, 2 * H :]
         np.multiply(n, r, out=da_m)
         np.subtract(1.0, r, out=da_r)
@@ -346,7 +355,8 @@ def gru_backward(
 def rnn_forward(a: Array, h: Array, Wh: Array, precision: str = "float32") -> None:
     """Run h_t = tanh(a_t + h_{t-1} Wh) over a window.
 
-    a (T, B, H): x Wx + b; used up. h (T+1, B, H): row 0 given, rows 1..T written. Wh (H, H).
+    a (T, B, H): x Wx + b, overwritten. h (T+1, B, H): row 0 is given, rows 1..T are written.
+    Wh (H, H).
     """
     T, B, _ = a.shape
     blocks = column_blocks(operand(Wh, precision), T)
@@ -362,12 +372,12 @@ def rnn_backward(
 ) -> None:
     """Run the backward pass of rnn_forward.
 
-    a (T, B, H): written, the gradient of x Wx + b. dh (B, H): on entry the gradient that reaches
-    the last state from outside, on return that of the state before the window. dh_out (T, B, H),
-    h (T+1, B, H), Wh (H, H).
+    a (T, B, H): written, the gradient of x Wx + b. dh (B, H): on entry the gradient of the last
+    state from outside the window, on return that of the state before the window.
+    dh_out (T, B, H): the gradient of each h_t from the layer above. h (T+1, B, H), Wh (H, H).
     """
     T, B, _ = a.shape
-    back = ThroughRecurrentWeights(Wh, B, T, precision)
+    back = RecurrentGradient(Wh, B, T, precision)
     for t in reversed(range(T)):
         dh += dh_out[t]
         np.multiply(h[t + 1], h[t + 1], out=a[t])

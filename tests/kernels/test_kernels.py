@@ -21,7 +21,7 @@ SHAPES = [
 
 @pytest.fixture(autouse=True)
 def _serve_short_windows(monkeypatch):
-    monkeypatch.setattr(reference, "WORTH_BLOCKING", 1)
+    monkeypatch.setattr(reference, "MIN_STEPS_TO_PACK", 1)
 
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
