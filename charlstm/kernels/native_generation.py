@@ -1,18 +1,20 @@
-"""Many characters in one native call: the twin of the loop in charlstm/sampler.py."""
+"""Sampling from an LSTM in native code, many symbols per call: see native_generate.h."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from charlstm.arrays import Array, Ids
 from charlstm.config import ModelConfig
+from charlstm.errors import CharlstmError
 from charlstm.kernels import native, native_library
-from charlstm.network.parameters import NGRAM_TABLE
 
 
 class _Generation(ctypes.Structure):
-    """The struct of native_generate.h, field by field."""
+    """The struct Generation of native_generate.h, field by field."""
 
     _fields_ = (
         *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "seen", "top_k")),
@@ -26,37 +28,57 @@ class _Generation(ctypes.Structure):
     )
 
 
-class NativeGeneration:
-    """Samples of an LSTM in float32, side by side, from where their states stand.
+@cache
+def generate_function(mirror: type[ctypes.Structure]) -> Any:
+    """The C function that samples; raises CharlstmError if `mirror` does not match its struct.
 
-    parameters: the model's, by name; packed now, so that later changes do not count, but for
-        those of the table of n-grams.
-    ids (B,): the last symbol of each sample. state (L, 2, B, H): the state before it.
+    Compares the size of the struct and the offset of its last field.
+    """
+    expected = np.empty(2, np.intp)
+    layout = native_library.function("generation_layout")
+    layout(ctypes.c_void_p(expected.ctypes.data))
+    last_field = getattr(mirror, mirror._fields_[-1][0])
+    if [ctypes.sizeof(mirror), last_field.offset] != expected.tolist():
+        raise CharlstmError(f"the native kernels {native_library.OTHER_VERSION}")
+    generate = native_library.function("generate")
+    generate.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t] + 2 * [ctypes.c_void_p]
+    return generate
+
+
+class NativeGeneration:
+    """Samples of an LSTM in float32, side by side, continued from given states.
+
+    layers: the parameters of each layer: Wx, Wh, b and, above the first layer of a model with skip
+        connections, Wi. head: W and b. All of these are copied: later changes have no effect.
+    ids (B): the last symbol of each sample. state (L, 2, B, H): the state before it.
     line_end: the id that clears the state of a model of lines, or -1.
-    codes (1 + V,) of nothing and of each symbol in the hash of n-grams, and those before the last
-        symbol of each sample, recent (B, n), newest first: see layers/ngrams.py; both empty
-        without n-grams.
+    table (slots, V): the n-gram table, not copied; None for a model without n-grams. codes (1 + V):
+        the numbers that the hash of n-grams has for "no symbol" and for each symbol.
+        recent (B, ngrams - 1): those of the symbols before the last one of each sample, newest
+        first. See network/layers/ngrams.py.
+    The other arguments are those of network.sampling.Sampling.
     """
 
     def __init__(
         self,
         config: ModelConfig,
-        parameters: Mapping[str, Array],
+        layers: Sequence[Mapping[str, Array]],
+        head: Mapping[str, Array],
         ids: Ids,
         state: Array,
         line_end: int,
+        *,
+        table: Array | None,
         codes: Ids,
         recent: Ids,
-        *,
         temperature: float,
         top_k: int,
         top_p: float,
         min_p: float,
     ) -> None:
-        L, (B,), H, seen = config.layers, ids.shape, config.hidden, config.layers_seen
-        V = len(parameters["head.b"])
+        L, (B,), H, seen = len(layers), ids.shape, config.hidden, config.layers_seen
+        V = len(head["b"])
         self._count, self._kept = B, dict[str, Array]()
-        layers = [f"layers.{k}." for k in range(L)]
         self._struct = _Generation(
             L=L,
             B=B,
@@ -69,63 +91,57 @@ class NativeGeneration:
             temperature=temperature,
             top_p=top_p,
             min_p=min_p,
-            by_symbol=self._pointers("rows", [self._by_symbol(parameters, k) for k in range(L)]),
-            b=self._pointers("b", [self._keep(f"{k}b", parameters[f"{k}b"]) for k in layers]),
-            Wx=self._pointers("Wx", [self._packed(parameters, f"{k}Wx") for k in layers[1:]]),
-            Wh=self._pointers("Wh", [self._packed(parameters, f"{k}Wh") for k in layers]),
-            head_W=self._packed(parameters, "head.W"),
-            head_b=self._keep("head_b", parameters["head.b"]),
+            by_symbol=self._pointers("by_symbol", map(self._by_symbol, range(L), layers)),
+            b=self._pointers("b", (self._copy(f"b {k}", w["b"]) for k, w in enumerate(layers))),
+            Wx=self._pointers("Wx", self._packed_gates("Wx", layers[1:])),
+            Wh=self._pointers("Wh", self._packed_gates("Wh", layers)),
+            head_W=self._keep("head_W", native.packed(head["W"], gates=False)),
+            head_b=self._copy("head_b", head["b"]),
             ngrams=config.ngrams,
-            slots=config.ngram_slots,
-            table=self._table(parameters),
-            codes=self._keep("codes", codes, np.uint64),
-            recent=self._keep("recent", recent, np.uint64),
-            h=self._keep("h", state[:L, 0]),
-            c=self._keep("c", state[:L, 1]),
-            ids=self._keep("ids", ids, np.int64),
-            next_h=self._keep("next_h", np.zeros((B, H))),
-            tanh_c=self._keep("tanh_c", np.zeros((B, H))),
-            gates=self._keep("gates", np.zeros((B, 4 * H))),
-            head_x=self._keep("head_x", np.zeros((B, seen * H))),
-            logits=self._keep("logits", np.zeros((B, V))),
-            probabilities=self._keep("probabilities", np.zeros(V), np.float64),
-            ranks=self._keep("ranks", np.zeros((V, 2)), np.float64),
+            slots=0 if table is None else len(table),
+            table=0 if table is None else self._keep("table", np.ascontiguousarray(table)),
+            codes=self._copy("codes", codes, np.uint64),
+            recent=self._copy("recent", recent, np.uint64),
+            h=self._copy("h", state[:L, 0]),
+            c=self._copy("c", state[:L, 1]),
+            ids=self._copy("ids", ids, np.int64),
+            next_h=self._copy("next_h", np.zeros((B, H))),
+            tanh_c=self._copy("tanh_c", np.zeros((B, H))),
+            gates=self._copy("gates", np.zeros((B, 4 * H))),
+            head_x=self._copy("head_x", np.zeros((B, seen * H))),
+            logits=self._copy("logits", np.zeros((B, V))),
+            probabilities=self._copy("probabilities", np.zeros(V), np.float64),
+            ranks=self._copy("ranks", np.zeros((V, 2)), np.float64),
         )
-        self._generate = native_library.function("generate")
-        self._generate.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t] + 2 * [ctypes.c_void_p]
+        self._generate = generate_function(_Generation)
 
     def run(self, steps: int, uniforms: Array) -> Ids:
-        """The next (steps, B) ids, for uniform numbers (steps, B), which temperature 0 ignores."""
+        """The next ids (steps, B), for uniform numbers (steps, B), which temperature 0 ignores."""
         out = np.empty((steps, self._count), np.int64)
         numbers = np.ascontiguousarray(uniforms, np.float64)
         address = ctypes.addressof(self._struct)
         self._generate(address, steps, numbers.ctypes.data, out.ctypes.data)
         return out
 
-    def _keep(self, name: str, array: Array, dtype: type = np.float32) -> int:
-        """The address of a contiguous copy that lives as long as this object."""
-        self._kept[name] = np.array(array, dtype, order="C")
-        return self._kept[name].ctypes.data
+    def _keep(self, name: str, array: Array) -> int:
+        """The address of an array, which is kept as long as this object."""
+        self._kept[name] = array
+        return array.ctypes.data
 
-    def _table(self, parameters: Mapping[str, Array]) -> int:
-        """The address of the table of n-grams, which is not copied; 0 if there is none."""
-        if NGRAM_TABLE not in parameters:
-            return 0
-        self._kept["table"] = np.ascontiguousarray(parameters[NGRAM_TABLE])
-        return self._kept["table"].ctypes.data
+    def _copy(self, name: str, array: Array, dtype: type = np.float32) -> int:
+        """The address of a contiguous copy."""
+        return self._keep(name, np.array(array, dtype, order="C"))
 
-    def _by_symbol(self, parameters: Mapping[str, Array], k: int) -> int:
-        """The address of what a symbol adds to layer k's gates; 0 if it sees no symbols."""
-        rows = parameters.get(f"layers.{k}.Wi" if k else "layers.0.Wx")
-        if rows is None:
-            return 0
-        return self._keep(f"rows {k}", rows + parameters[f"layers.{k}.b"])
-
-    def _pointers(self, name: str, addresses: list[int]) -> int:
+    def _pointers(self, name: str, addresses: Iterable[int]) -> int:
         """The address of an array of pointers."""
-        return self._keep(f"pointers to {name}", np.array(addresses, np.uint64), np.uint64)
+        return self._copy(f"pointers to {name}", np.array(list(addresses), np.uint64), np.uint64)
 
-    def _packed(self, parameters: Mapping[str, Array], name: str) -> int:
-        """The address of a weight matrix, packed for the products of a step."""
-        self._kept[name] = native.packed(parameters[name], gates=name != "head.W")
-        return self._kept[name].ctypes.data
+    def _by_symbol(self, k: int, layer: Mapping[str, Array]) -> int:
+        """The address of the rows that symbols add to the gates of layer k, with its bias; or 0."""
+        rows = layer.get("Wi") if k else layer["Wx"]
+        return 0 if rows is None else self._copy(f"by_symbol {k}", rows + layer["b"])
+
+    def _packed_gates(self, name: str, layers: Sequence[Mapping[str, Array]]) -> list[int]:
+        """The addresses of a weight matrix of the gates of each layer, packed."""
+        packed = [native.packed(layer[name], gates=True) for layer in layers]
+        return [self._keep(f"{name} {k}", panels) for k, panels in enumerate(packed)]

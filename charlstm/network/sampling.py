@@ -1,4 +1,4 @@
-"""Text from a model: which symbol comes next, one at a time, for one sample or several at once."""
+"""Generate text symbol by symbol, for one sample or several in parallel."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,36 +10,37 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import Record, knob
 from charlstm.errors import CharlstmError
 from charlstm.network.layers.ngrams import history_codes, symbol_codes
+from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.stack import RecurrentStack
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, available_cores, share
 from charlstm.text.vocab import Vocab, line_end, start_ids
 
-MOST_STEPS_AT_ONCE = 32
-SAMPLES_A_WORKER = 6
+MAX_STEPS_PER_CALL = 32  # of the native kernels; steps after the end of the samples are wasted
+MIN_SAMPLES_PER_WORKER = 6  # fewer samples are not worth a thread of their own
 
 
 @dataclass(frozen=True)
 class Sampling(Record):
     """How the next symbol is drawn from the model's probabilities.
 
-    The temperature divides the log-probabilities (0: always the likeliest); then only those
-    symbols stay that pass all the filters.
+    The temperature divides the log-probabilities. Then a symbol can be drawn only if it passes all
+    filters: top_k, top_p and min_p.
     """
 
     temperature: float = knob(
         1.0,
-        "Divisor of the log-probabilities: below 1 the text is safer, above 1 wilder; 0 takes the "
-        "likeliest character each time.",
+        "Divisor of the log-probabilities: below 1 the text is safer, above 1 it is wilder; 0 "
+        "takes the likeliest character each time.",
         within="[0, inf)",
     )
     top_k: int = knob(
-        0, "Draw from the k likeliest characters only; 0: from all.", within="[0, inf)"
+        0, "Draw only from the k likeliest characters; 0: from all.", within="[0, inf)"
     )
     top_p: float = knob(
         1.0,
-        "Draw from the fewest likeliest characters only that have this probability together "
+        "Draw only from the likeliest characters, as few as have this probability together "
         "(Holtzman et al. 2020).",
         within="(0, 1]",
     )
@@ -52,8 +53,11 @@ class Sampling(Record):
 
 
 def probabilities(log_probs: Array, sampling: Sampling) -> Array:
-    """The distribution to draw from, (B, V) in float64, for a temperature above 0."""
-    # below the likeliest, which is 0: so a tiny temperature leaves that one, and not nan
+    """The probabilities (B, V) to draw from, not normalised, for a temperature above 0.
+
+    log_probs (B, V): of the model. The result is float64.
+    """
+    # relative to the likeliest symbol, at 0, so that a tiny temperature leaves that one, not NaN
     below = log_probs.astype(np.float64) - log_probs.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):
         p: Array = np.exp(below / sampling.temperature)
@@ -62,7 +66,7 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
     if 0 < sampling.top_k < p.shape[1] or sampling.top_p < 1:
         order = np.argsort(-p, axis=1, kind="stable")
         falling = np.take_along_axis(p, order, axis=1)
-        # a symbol is in the nucleus if those before it have not yet reached top_p
+        # a symbol is in the nucleus if the likelier ones together have not reached top_p
         in_nucleus = falling.cumsum(axis=1) - falling < sampling.top_p
         if sampling.top_k:
             in_nucleus[:, sampling.top_k :] = False
@@ -74,28 +78,34 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
 
 
 def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
-    """The next id of each row of log_probs (B, V): one uniform number a row, one row an order."""
+    """Draw an id for each row of log_probs (B, V).
+
+    Takes one uniform number per row from rng, in the order of the rows.
+    """
     if sampling.temperature == 0:
         likeliest: Ids = log_probs.argmax(axis=1)
         return likeliest
-    below = probabilities(log_probs, sampling).cumsum(axis=1)
-    thresholds = rng.random((len(below), 1)) * below[:, -1:]
-    chosen: Ids = (below <= thresholds).sum(axis=1)
-    return chosen.clip(max=below.shape[1] - 1)
+    cumulative = probabilities(log_probs, sampling).cumsum(axis=1)
+    thresholds = rng.random((len(cumulative), 1)) * cumulative[:, -1:]
+    chosen: Ids = (cumulative <= thresholds).sum(axis=1)
+    return chosen.clip(max=cumulative.shape[1] - 1)
 
 
 def generate(
     model: RecurrentStack, prime: Ids, count: int, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[Ids]:
-    """Ids of `count` samples, (count,) at a time and without end, after the ids of the prime."""
+    """Generate the ids of `count` samples, (count,) at each step, without end.
+
+    prime (N,): ids that all samples follow. Without any, the first ids are drawn uniformly.
+    """
     state = model.initial_state(1)
     for id_ in prime[:-1]:
         _, state = model.step(np.array([id_]), state)
-    # the samples part only now, so the prime is read once
+    # the samples differ only from here on, so the prime is read once
     state = np.repeat(state, count, axis=2)
     if len(prime):
         ids = np.repeat(prime[-1:].astype(np.intp), count)
-    else:  # nothing to follow: each symbol is as likely as any other
+    else:
         ids = draw(np.zeros((count, len(model.vocab))), sampling, rng)
         yield ids
     if kernels.generates(model.config):
@@ -109,21 +119,25 @@ def generate(
 def _generate_natively(
     model: RecurrentStack, ids: Ids, state: Array, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[Ids]:
-    """What generate's last loop gives, with the same draws, a block of steps at a time."""
+    """Generate as the loop at the end of `generate`, several steps in one native call.
+
+    ids (B,): the last symbol of each sample. state: before it.
+    """
     end = line_end(model.vocab) if model.config.lines else -1
-    # a thread is worth its while for a few samples at least
-    workers = Workers(min(available_cores(), -(-len(ids) // SAMPLES_A_WORKER)))
+    workers = Workers(min(available_cores(), -(-len(ids) // MIN_SAMPLES_PER_WORKER)))
     shares = [share(len(ids), workers.count, k) for k in range(workers.count)]
     codes = symbol_codes(model.vocab.symbols)
     recent = history_codes(state[model.config.layers :], model.config.ngrams, codes)
+    weights = model.parameters
+    layers = [weights.part(f"layers.{k}.") for k in range(model.config.layers)]
     parts = [
         kernels.NativeGeneration(
-            model.config, model.parameters, ids[own], state[:, :, own], end, codes, recent[own],
-            **asdict(sampling),
+            model.config, layers, weights.part("head."), ids[own], state[:, :, own], end,
+            table=weights.get(NGRAM_TABLE), codes=codes, recent=recent[own], **asdict(sampling),
         )
         for own in shares
     ]  # fmt: skip
-    steps = 1  # the first symbol comes at once
+    steps = 1  # so that the first symbol does not wait for others
     while True:
         uniforms = rng.random((steps, len(ids)))
 
@@ -131,11 +145,14 @@ def _generate_natively(
             return parts[k].run(steps, uniforms[:, shares[k]])
 
         yield from np.concatenate(workers.run(work), axis=1)
-        steps = min(2 * steps, MOST_STEPS_AT_ONCE)
+        steps = min(2 * steps, MAX_STEPS_PER_CALL)
 
 
-class _Text:
-    """One sample as it grows: decodes ids, and holds back what may become a stop string."""
+class _GrowingText:
+    """A sample that grows by one symbol at a time, and ends before a stop string.
+
+    Text that may be the beginning of a stop string is held back.
+    """
 
     def __init__(self, vocab: Vocab, stops: Sequence[str]) -> None:
         self._decoder = vocab.decoder()
@@ -144,7 +161,7 @@ class _Text:
         self.ended = False
 
     def add(self, id_: int) -> str:
-        """The text that is certain now."""
+        """Add a symbol; return the text that is known to belong to the sample since then."""
         if self.ended:
             return ""
         text = self._held + self._decoder.feed(id_)
@@ -157,12 +174,12 @@ class _Text:
         return text[: len(text) - held]
 
     def finish(self) -> str:
-        """What was held back when the length was reached."""
+        """Return the text that is still held back, as no more symbols come."""
         return "" if self.ended else self._held + self._decoder.finish()
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of `text` are the beginning of `stop`, but not all of it."""
+    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
     sizes = range(min(len(text), len(stop) - 1), 0, -1)
     return next((n for n in sizes if text.endswith(stop[:n])), 0)
 
@@ -178,15 +195,15 @@ def stream_texts(
     stops: Sequence[str] = (),
     seed: int | None = None,
 ) -> Iterator[list[str]]:
-    """`count` samples side by side: at each step the piece of text that each one has grown by.
+    """Generate `count` samples in parallel; each step yields the new text of each of them.
 
     length: symbols of each sample, without the prime; 0: without end.
-    stops: a sample ends before the first of these that it would contain.
-    unknown: what to do with characters of the prime that the model does not know: "error",
-        "skip" or "replace".
-    seed: the same seed gives the same texts (for the same backend and machine).
+    stops: a sample ends before the first of these strings that it would contain.
+    unknown: treatment of characters of the prime that the model does not know: "error", "skip" or
+        "replace".
+    seed: the same seed gives the same texts (with the same kernels and machine); None a new one.
 
-    Raises CharlstmError at once, not with the first piece, for what it refuses.
+    Raises CharlstmError for bad arguments when it is called, not at the first step.
     """
     if length < 0:
         raise CharlstmError(f"length must be 0 (endless) or above, not {length}")
@@ -200,15 +217,20 @@ def stream_texts(
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
     steps = generate(model, prime_ids, count, sampling or Sampling(), generator(seed, "sample"))
-    return _pieces(steps, [_Text(model.vocab, stops) for _ in range(count)], length)
+    return _new_texts(steps, [_GrowingText(model.vocab, stops) for _ in range(count)], length)
 
 
-def _pieces(steps: Iterator[Ids], texts: Sequence[_Text], length: int) -> Iterator[list[str]]:
-    """What each text grows by at each of `length` steps (0: all), until all have ended."""
+def _new_texts(
+    steps: Iterator[Ids], texts: Sequence[_GrowingText], length: int
+) -> Iterator[list[str]]:
+    """The new text of each sample at each step, for `length` steps (0: without end).
+
+    Ends earlier if all samples have ended.
+    """
     for step, ids in enumerate(steps, start=1):
-        pieces = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]
+        new = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]
         if step == length:
-            pieces = [piece + text.finish() for piece, text in zip(pieces, texts, strict=True)]
-        yield pieces
+            new = [start + text.finish() for start, text in zip(new, texts, strict=True)]
+        yield new
         if step == length or all(text.ended for text in texts):
             return

@@ -85,9 +85,11 @@ def test_logits_along_a_text(skip, ngrams, capped):
     write_history(rng.integers(len(VOCAB) + 1, size=(max(0, ngrams - 1), 2)), state[2:])
     codes = symbol_codes(VOCAB.symbols)
     ids = np.array([3, 4])
+    weights = model.parameters
+    layers = [weights.part("layers.0."), weights.part("layers.1.")]
     generation = kernels.NativeGeneration(
-        model.config, model.parameters, ids, state, -1, codes,
-        history_codes(state[2:], ngrams, codes),
+        model.config, layers, weights.part("head."), ids, state, -1,
+        table=weights.get("ngrams.W"), codes=codes, recent=history_codes(state[2:], ngrams, codes),
         temperature=1.0, top_k=0, top_p=1.0, min_p=0.0,
     )  # fmt: skip
     for _ in range(300):
