@@ -78,7 +78,7 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
 
 
 def add_rows(table: Array, rows: Ids, logits: Array) -> None:
-    """Add to each of the logits (N, V) those n rows of the table (slots, V) that rows (N, n) lists."""
+    """Add to each of the logits (N, V) the rows of table (slots, V) that rows (N, n) lists."""
     for row in rows.T:
         logits += table[row]
 
