@@ -8,7 +8,7 @@ import numpy as np
 
 from charlstm.arrays import Array, Ids
 from charlstm.errors import CharlstmError
-from charlstm.network.layers import LayerActivations
+from charlstm.network.layers import CELLS, LayerActivations
 from charlstm.network.layers.gru import GRUActivations
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.model import CharModel
@@ -17,12 +17,8 @@ from charlstm.text.vocab import Vocab, line_end, start_ids
 
 STEPS_AT_ONCE = 100
 EXPECTED = 5  # the likeliest symbols kept at each position
-# The gates that open and close, by the letter of their equations, in the order of the kernels.
-GATES = {
-    "lstm": {"i": "input", "f": "forget", "o": "output"},
-    "gru": {"r": "reset", "z": "update"},
-    "rnn": {},
-}
+# For each cell, the letter and the name of the gates that open and close: all blocks but the last.
+GATES = {cell: dict(list(layer.GATES.items())[:-1]) for cell, layer in CELLS.items()}
 
 QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # not single ones, which may be apostrophes
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
@@ -98,16 +94,16 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
 def _values(layer: LayerActivations) -> tuple[Array, Array]:
     """Of one stream: each cell's value (T, H), and each gate's mean openness (G, T)."""
     if isinstance(layer, LSTMActivations):
-        return layer.tanh_c[:, 0].copy(), _openness(layer.gates, len(GATES["lstm"]), 4)
+        return layer.tanh_c[:, 0].copy(), _openness(layer.gates, "lstm")
     if isinstance(layer, GRUActivations):
-        return layer.h[1:, 0].copy(), _openness(layer.gates, len(GATES["gru"]), 3)
+        return layer.h[1:, 0].copy(), _openness(layer.gates, "gru")
     return layer.h[1:, 0].copy(), np.empty((0, len(layer.h) - 1))
 
 
-def _openness(gates: Array, count: int, blocks: int) -> Array:
-    """The mean over the units of the first `count` of the blocks in (T, 1, blocks * H)."""
-    by_block = gates[:, 0].reshape(len(gates), blocks, -1)
-    mean: Array = by_block[:, :count].mean(axis=2, dtype=np.float64).T
+def _openness(blocks: Array, cell: str) -> Array:
+    """The mean over the units of each gate (G, T), for the activated blocks (T, 1, N)."""
+    by_block = blocks[:, 0].reshape(len(blocks), len(CELLS[cell].GATES), -1)
+    mean: Array = by_block[:, : len(GATES[cell])].mean(axis=2, dtype=np.float64).T
     return mean
 
 

@@ -24,7 +24,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.memory_needs import require_memory_for
 from charlstm.network.model import CharModel
-from charlstm.network.stack import parameter_shapes
+from charlstm.network.parameters import parameter_shapes
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab

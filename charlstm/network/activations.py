@@ -1,6 +1,6 @@
-"""What a forward pass over a window leaves for the backward pass."""
+"""The arrays that a forward pass over a window fills, for the backward pass that follows."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,74 +13,78 @@ from charlstm.network.precision import resolve_precision
 
 @dataclass
 class Activations:
-    """The activations of the whole model over a window of T steps and B streams."""
+    """The activations of a model over a window of T steps of B streams."""
 
     layers: list[LayerActivations]
-    inputs: list[Array | Ids]  # of each layer: the symbols, then masked outputs of the one below
-    seen: Array  # (T, B, layers_seen, H): what the head sees, masked outputs of the last layers
+    inputs: list[Array | Ids]  # of each layer: ids (T, B), then the output below, masked
+    head_input: Array  # (T, B, layers_seen, H): outputs of the last layers, masked
+    ngram_rows: Ids  # (T * B, contexts): rows of the n-gram table; no columns without one
     log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
-    dseen: Array  # as seen: its gradient
-    dout: Array  # (T, B, H): the gradient on its way down
-    precision: str  # of the operands of matrix products: see kernels.operands
-    ngram_rows: Ids  # (T * B, n): those of the table of n-grams that forward found; n is 0 without
+    dhead_input: Array  # (T, B, layers_seen, H): the gradient of head_input
+    dout: Array  # (T, B, H): the gradient of a layer's output, on its way down the layers
+    precision: str  # of the operands of matrix products: see kernels/bfloat16.py
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.dout)
 
 
 def allocate_activations(
-    config: ModelConfig, vocabulary: int, T: int, B: int, dropout: bool, precision: str
+    config: ModelConfig, V: int, T: int, B: int, dropout: bool, precision: str
 ) -> Activations:
-    """See CharModel.workspace."""
+    """Allocate the activations of a model of V symbols: see RecurrentStack.new_activations.
+
+    An array that would equal another one, as without dropout, is that other one.
+    """
     L, H, dtype = config.layers, config.hidden, config.dtype
     precision = resolve_precision(precision, config)
     layers = [layer_of(config).new_activations(config, T, B, precision) for _ in range(L)]
-    handed = [np.empty((T, B, H), dtype) if dropout else w.h[1:] for w in layers[:-1]]
+    inputs = [np.empty((T, B, H), dtype) if dropout else layer.h[1:] for layer in layers[:-1]]
     dout = np.empty((T, B, H), dtype)
     if (count := config.layers_seen) > 1:
-        seen, dseen = np.empty((2, T, B, count, H), dtype)
+        head_input, dhead_input = np.empty((2, T, B, count, H), dtype)
     else:
-        dseen = dout[:, :, None]
-        seen = np.empty_like(dseen) if dropout else layers[-1].h[1:, :, None]
+        dhead_input = dout[:, :, None]
+        head_input = np.empty_like(dhead_input) if dropout else layers[-1].h[1:, :, None]
     return Activations(
         layers=layers,
-        inputs=[np.empty((T, B), np.intp), *handed],
-        seen=seen,
-        log_probs=np.empty((T * B, vocabulary), dtype),
-        dseen=dseen,
+        inputs=[np.empty((T, B), np.intp), *inputs],
+        head_input=head_input,
+        ngram_rows=np.empty((T * B, max(0, config.ngrams - 1)), np.intp),
+        log_probs=np.empty((T * B, V), dtype),
+        dhead_input=dhead_input,
         dout=dout,
         precision=precision,
-        ngram_rows=np.empty((T * B, 0), np.intp),
     )
 
 
 def first_steps(activations: Activations, T: int) -> Activations:
-    """What a window of T steps takes of a workspace for more of them, whose memory it shares."""
-    longer = len(activations.dout)
+    """The first T steps of the activations of a longer window, in the same memory."""
+    surplus = activations.steps - T
     B = activations.dout.shape[1]
 
-    def cut(array: Array) -> Array:  # of T rows, or of one more
-        return array[: len(array) - (longer - T)]
+    def cut(array: Array) -> Array:  # an array with a row for each step, or one more
+        return array[: len(array) - surplus]
 
     def cut_layer(layer: Any) -> LayerActivations:
-        arrays = {
-            field.name: cut(value)
-            for field in fields(layer)
-            if isinstance(value := getattr(layer, field.name), np.ndarray)
-        }
-        shorter: LayerActivations = replace(layer, **arrays)
+        arrays = {k: cut(v) for k, v in layer._asdict().items() if isinstance(v, np.ndarray)}
+        shorter: LayerActivations = layer._replace(**arrays)
         return shorter
 
     return replace(
         activations,
         layers=[cut_layer(layer) for layer in activations.layers],
         inputs=[cut(x) for x in activations.inputs],
-        seen=cut(activations.seen),
-        log_probs=activations.log_probs[: T * B],
-        dseen=cut(activations.dseen),
-        dout=cut(activations.dout),
+        head_input=cut(activations.head_input),
         ngram_rows=activations.ngram_rows[: T * B],
+        log_probs=activations.log_probs[: T * B],
+        dhead_input=cut(activations.dhead_input),
+        dout=cut(activations.dout),
     )
 
 
-def by_step(seen: Array) -> Array:
-    """(T, B, layers, H) as (T * B, layers * H), a view: what the head sees of each step."""
-    T, B, layers, H = seen.shape
-    return seen.reshape(T * B, layers * H)
+def flat_rows(head_input: Array) -> Array:
+    """(T, B, layers, H) as (T * B, layers * H), a view: one row for each step of each stream."""
+    T, B, layers, H = head_input.shape
+    return head_input.reshape(T * B, layers * H)

@@ -1,4 +1,4 @@
-"""Dropout: what a step of training leaves out of a network, the same at all steps of its window."""
+"""Dropout: the random masks of a training step, the same at all time steps of its window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,17 +8,17 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.config import ModelConfig, TrainConfig
 
-DROPOUT_LEVELS = (
-    256  # of a random byte: the probability to drop a weight is rounded to one of these
-)
+# The probability of dropping a weight is rounded to a multiple of 1 / BYTE_VALUES, as one random
+# byte decides on each weight.
+BYTE_VALUES = 256
 
 
 @dataclass
 class DroppedWeights:
-    """A weight matrix with some of its weights left out (DropConnect, Wan et al. 2013).
+    """A weight matrix some of whose weights are dropped (DropConnect, Wan et al. 2013).
 
-    factors: 0, or 1 / (1 - p), for each weight: what its gradient is to be multiplied by.
-    weights: the matrix times these.
+    factors: for each weight 0 or 1 / (1 - p); its gradient is multiplied by them too.
+    weights: the matrix times these factors.
     """
 
     factors: Array
@@ -27,30 +27,37 @@ class DroppedWeights:
 
 @dataclass(frozen=True)
 class Masks:
-    """What is left out over one window.
+    """Factors that dropout multiplies by, over one window of B streams.
 
-    between (L - 1, B, H): factors on what each of L layers gives to the next, for B streams.
-    seen (layers_seen, B, H): factors on what the head sees of each layer that it sees. Both are
-        the same at every step (Gal and Ghahramani 2016); None, of both: all stays as it is.
-    recurrent: Wh of each layer, the same for all streams (Merity et al. 2018); none: all of it.
+    between (L - 1, B, H): for the output of each layer but the last, on its way to the next layer.
+    head_input (layers_seen, B, H): for the output of each layer that the head sees.
+    recurrent: Wh of each layer with some weights dropped, the same for all streams (Merity et al.
+        2018); empty if no weights are dropped.
+
+    Outputs have the same mask at every time step (Gal and Ghahramani 2016). `between` and
+    `head_input` are None if no outputs are dropped.
     """
 
     between: Array | None = None
-    seen: Array | None = None
+    head_input: Array | None = None
     recurrent: tuple[DroppedWeights, ...] = ()
 
     def of_streams(self, streams: slice) -> "Masks":
         """The masks of some of the streams."""
-        if self.between is None or self.seen is None:
+        if self.between is None or self.head_input is None:
             return self
-        return replace(self, between=self.between[:, streams], seen=self.seen[:, streams])
+        between, head_input = self.between[:, streams], self.head_input[:, streams]
+        return replace(self, between=between, head_input=head_input)
+
+
+NO_MASKS = Masks()
 
 
 class Dropout:
     """Draws the masks of training steps.
 
-    recurrent: Wh of each layer, which may change between steps.
-    rng: what is drawn from; its state is all that has to be saved to go on bit for bit.
+    recurrent: Wh of each layer, as it stands when a mask is drawn.
+    rng: the source of all draws. Its state is the whole state of this object.
     """
 
     def __init__(
@@ -63,15 +70,13 @@ class Dropout:
     ) -> None:
         between = config.dropout if config.dropout_between is None else config.dropout_between
         self._between = model.layers - 1
-        parts = self._between * [between] + model.layers_seen * [config.dropout]
-        self._shape = (len(parts), batch_size, model.hidden)
-        self._dropped = np.array(parts, np.float32)[:, None, None]
-        self._kept = np.array([1 - p for p in parts], model.dtype)[:, None, None]
-        # at least one level is kept, so that the factor of what is kept stays finite
-        self._dropped_levels = min(
-            round(DROPOUT_LEVELS * config.weight_dropout), DROPOUT_LEVELS - 1
-        )
-        self._sources = recurrent if self._dropped_levels else ()
+        probabilities = self._between * [between] + model.layers_seen * [config.dropout]
+        self._shape = (len(probabilities), batch_size, model.hidden)
+        self._dropped = np.array(probabilities, np.float32)[:, None, None]
+        self._kept = np.array([1 - p for p in probabilities], model.dtype)[:, None, None]
+        # below BYTE_VALUES, so that the factor of the weights that are kept stays finite
+        self._dropped_values = min(round(BYTE_VALUES * config.weight_dropout), BYTE_VALUES - 1)
+        self._sources = recurrent if self._dropped_values else ()
         self._recurrent = tuple(
             DroppedWeights(np.empty_like(Wh), np.empty_like(Wh)) for Wh in self._sources
         )
@@ -79,28 +84,29 @@ class Dropout:
 
     @property
     def drops_outputs(self) -> bool:
-        """Whether the masks have factors on what layers give to each other and to the head."""
+        """Whether outputs of layers are dropped, on their way to the next layer or to the head."""
         return bool(self._dropped.any())
 
     def draw(self) -> Masks:
-        """The masks of the next step; those of the step before are overwritten."""
-        between = seen = None
+        """Draw the masks of the next step. Those of the step before are overwritten."""
+        between = head_input = None
         if self.drops_outputs:
             kept = self._rng.random(self._shape, np.float32) >= self._dropped
             factors = kept.astype(self._kept.dtype)
             factors /= self._kept
-            between, seen = factors[: self._between], factors[self._between :]
+            between, head_input = factors[: self._between], factors[self._between :]
         for Wh, dropped in zip(self._sources, self._recurrent, strict=True):
             self._drop(Wh, dropped)
-        return Masks(between, seen, self._recurrent)
+        return Masks(between, head_input, self._recurrent)
 
     def _drop(self, weights: Array, dropped: DroppedWeights) -> None:
-        """Draw what is left of the weights."""
-        # a byte for each weight: floats would take five times as long
+        """Draw which weights are dropped."""
+        # a random byte for each weight: random floats would take five times as long
         words = self._rng.bit_generator.random_raw(-(-weights.size // 8))
         numbers = words.view(np.uint8)[: weights.size].reshape(weights.shape)
-        kept = np.greater_equal(numbers, self._dropped_levels, out=numbers.view(np.bool_))
-        scale = weights.dtype.type(DROPOUT_LEVELS / (DROPOUT_LEVELS - self._dropped_levels))
+        kept = np.greater_equal(numbers, self._dropped_values, out=numbers.view(np.bool_))
+        scale = weights.dtype.type(BYTE_VALUES / (BYTE_VALUES - self._dropped_values))
         np.multiply(kept, scale, out=dropped.factors)
-        with np.errstate(over="ignore", invalid="ignore"):  # which the loss will show
+        # weights that overflow here show in the loss
+        with np.errstate(over="ignore", invalid="ignore"):
             np.multiply(weights, dropped.factors, out=dropped.weights)

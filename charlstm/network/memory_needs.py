@@ -1,4 +1,4 @@
-"""Bytes of memory that a model and its activations take."""
+"""The memory, in bytes, that the parameters and the activations of a model need."""
 
 import math
 
@@ -11,23 +11,23 @@ from charlstm.system.memory import require_memory
 def require_memory_for(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
     """Refuse a model if this number of copies of its parameters cannot fit into memory."""
     require_memory(
-        bytes_of_weights(shapes, model, copies),
+        parameter_bytes(shapes, model, copies),
         f"a model of {model.layers} x {model.hidden} units",
         "take smaller --hidden, --layers or --ngram-slots",
     )
 
 
+def parameter_bytes(shapes: Shapes, model: ModelConfig, copies: int) -> int:
+    """Bytes of several copies of the flat vector, and of the one n-gram table that they share."""
+    numbers = copies * dense_size(shapes) + math.prod(shapes.get(NGRAM_TABLE, (0,)))
+    return numbers * _bytes_per_number(model)
+
+
 def activation_bytes(model: ModelConfig, V: int) -> int:
     """Bytes of activations and log-probabilities that a forward pass stores per stream and step."""
     stored = model.layers * layer_of(model).STORED_PER_UNIT * model.hidden
-    return (V + stored) * _bytes_each(model)
+    return (V + stored) * _bytes_per_number(model)
 
 
-def bytes_of_weights(shapes: Shapes, model: ModelConfig, copies: int) -> int:
-    """Bytes of several copies of the flat vector and of the one table that they share."""
-    numbers = copies * dense_size(shapes) + math.prod(shapes.get(NGRAM_TABLE, (0,)))
-    return numbers * _bytes_each(model)
-
-
-def _bytes_each(model: ModelConfig) -> int:
+def _bytes_per_number(model: ModelConfig) -> int:
     return 8 if model.dtype == "float64" else 4

@@ -1,4 +1,4 @@
-"""All of a model's weights in one flat vector, with named views into it."""
+"""The parameters of a model: their names and shapes, and one flat vector that holds them."""
 
 import math
 from collections.abc import Mapping
@@ -6,15 +6,34 @@ from collections.abc import Mapping
 import numpy as np
 
 from charlstm.arrays import Array
+from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
+from charlstm.network.layers import head, layer_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-NGRAM_TABLE = "ngrams.W"  # of which a step changes only a few rows
+NGRAM_TABLE = "ngrams.W"  # the name of the n-gram table
+
+
+def parameter_shapes(config: ModelConfig, V: int) -> dict[str, tuple[int, ...]]:
+    """The name and shape of each parameter of a model of V symbols, in the order of the vector."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for k in range(config.layers):
+        layer = layer_of(config).shapes(config.hidden if k else V, config.hidden)
+        if config.skip and k:
+            layer["Wi"] = (V, layer["Wx"][1])
+        shapes |= {f"layers.{k}.{name}": shape for name, shape in layer.items()}
+    head_shapes = head.shapes(config.layers_seen * config.hidden, V)
+    shapes |= {f"head.{name}": shape for name, shape in head_shapes.items()}
+    if config.ngrams:
+        shapes[NGRAM_TABLE] = (config.ngram_slots, V)
+    return shapes
 
 
 class Parameters(dict[str, Array]):
-    """Named arrays that lie one after the other in `vector` (1-D, contiguous), all but TABLE.
+    """Named arrays, which lie one after the other in `vector` (1-D, contiguous).
+
+    The n-gram table alone lies outside the vector: a training step changes only a few of its rows.
 
     The names are fixed. `parameters[name][...] = x` and `parameters[name] = x` both write into
     the vector, so that clipping, the optimizer and averaging work on one array.
@@ -43,26 +62,26 @@ class Parameters(dict[str, Array]):
 
     @property
     def count(self) -> int:
-        """How many numbers these are."""
+        """The number of parameters, counted as single numbers."""
         return sum(array.size for array in self.values())
 
-    def like(self) -> "Parameters":
+    def zeros_like(self) -> "Parameters":
         """Parameters of the same names and shapes, all zero: for gradients."""
         shapes = {name: array.shape for name, array in self.items()}
         return Parameters(shapes, self.vector.dtype.name)
 
-    def like_vector(self) -> "Parameters":
-        """The same without TABLE: for gradients of a step that changes only a few rows of it."""
+    def zeros_like_dense(self) -> "Parameters":
+        """The same without the n-gram table, whose optimizer needs no gradient of all its rows."""
         shapes = {name: array.shape for name, array in self.items() if name != NGRAM_TABLE}
         return Parameters(shapes, self.vector.dtype.name)
 
     def copy_from(self, other: "Parameters") -> None:
-        """Take over the values of parameters of the same shapes, of this or another dtype."""
+        """Copy the values of parameters of the same shapes, of this or another dtype."""
         for name, array in other.items():
             self[name][...] = array
 
     def share_table(self, other: "Parameters") -> None:
-        """Have the very TABLE of other, if it has one."""
+        """Use the n-gram table of other, if it has one, without a copy."""
         if NGRAM_TABLE in other:
             super().__setitem__(NGRAM_TABLE, other[NGRAM_TABLE])
 

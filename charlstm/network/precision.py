@@ -1,4 +1,4 @@
-"""The precision of training: what "auto" stands for, what a model refuses, and why it is so."""
+"""The precision of training: which one "auto" takes, which models refuse one, and the reasons."""
 
 from typing import Literal, get_args
 
@@ -8,10 +8,10 @@ from charlstm.errors import CharlstmError
 
 
 def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfloat16"]:
-    """What the operands of matrix products are rounded to: bfloat16, or float32 for not at all.
+    """The precision for the operands of matrix products; float32 leaves them as they are.
 
-    auto takes bfloat16 where it is much faster: for an LSTM, on a processor with AMX.
-    Raises CharlstmError for bfloat16 with a model of float64, which has more places than it keeps.
+    "auto" takes bfloat16 where it is much faster: for an LSTM of float32, on a processor with AMX.
+    Raises CharlstmError for bfloat16 with a model of float64, whose digits it would discard.
     """
     if asked not in (AUTO, *get_args(Precision)):
         names = ", ".join((AUTO, *get_args(Precision)))
@@ -25,7 +25,7 @@ def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfl
 
 
 def explain_precision(asked: str, model: ModelConfig) -> str:
-    """The precision that such a model trains in here, and why, in a few words."""
+    """The precision that such a model trains in on this machine, and the reason in a few words."""
     if model.dtype != "float32":
         return model.dtype
     taken, automatic = resolve_precision(asked, model), resolve_precision(AUTO, model)

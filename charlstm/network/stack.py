@@ -1,4 +1,4 @@
-"""The network itself: a gather of rows by symbol, a stack of recurrent layers, a softmax head."""
+"""The network: recurrent layers on top of each other, a softmax head, and a table of n-grams."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,67 +9,30 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids, require_shape
 from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
-from charlstm.network.activations import Activations, allocate_activations, by_step
-from charlstm.network.dropout import Masks
-from charlstm.network.layers import LayerActivations, layer_of
-from charlstm.network.layers.head import (
-    cross_entropy,
-    head_backward,
-    head_gradients,
-    head_initialise,
-    head_shapes,
-    log_probabilities,
-)
-from charlstm.network.layers.ngrams import (
-    history_layers,
-    ngram_rows,
-    ngrams_backward,
-    read_history,
-    symbol_codes,
-    write_history,
-)
+from charlstm.network.activations import Activations, allocate_activations, flat_rows
+from charlstm.network.dropout import NO_MASKS, Masks
+from charlstm.network.layers import LayerActivations, head, layer_of, ngrams
 from charlstm.network.memory_needs import require_memory_for
-from charlstm.network.parameters import NGRAM_TABLE, Parameters
+from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shapes
 from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
 
-NOTHING_DROPPED = Masks()
-
-
-def parameter_shapes(config: ModelConfig, vocabulary: int) -> dict[str, tuple[int, ...]]:
-    """The name and shape of every parameter, in the order of the flat vector."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for k in range(config.layers):
-        D = config.hidden if k else vocabulary
-        layer = layer_of(config).shapes(D, config.hidden)
-        if config.skip and k:
-            layer["Wi"] = (vocabulary, layer["Wx"][1])
-        for name, shape in layer.items():
-            shapes[f"layers.{k}.{name}"] = shape
-    for name, shape in head_shapes(config.layers_seen * config.hidden, vocabulary).items():
-        shapes[f"head.{name}"] = shape
-    if config.ngrams:
-        shapes[NGRAM_TABLE] = (config.ngram_slots, vocabulary)
-    return shapes
-
-
-def _without_dropped(layer: Mapping[str, Array], k: int, masks: Masks) -> Mapping[str, Array]:
-    """The parameters of layer k with what is left of Wh in its place."""
-    return {**layer, "Wh": masks.recurrent[k].weights} if masks.recurrent else layer
-
 
 class RecurrentStack:
-    """A character-level language model.
+    """A network with its vocabulary of V symbols.
 
-    A model holds nothing but its parameters: state goes in and comes out of every call, so one
-    model may serve several threads at once.
+    It holds nothing but its parameters: state goes in and comes out of every call, so several
+    threads may use one network at once.
 
-    State: (L, S, B, H) for L layers and B streams; S = 2 for the LSTM (h, then c), else 1. With
-    n-grams, further layers hold the last symbols: see layers/ngrams.py.
+    The state is an array (L, S, B, H), for L layers, B streams and H units. S is 2 for the LSTM (h,
+    then c), else 1. With n-grams, further layers hold the last symbols: see layers/ngrams.py.
     """
 
     def __init__(self, config: ModelConfig, vocab: Vocab, seed: int | None = 0) -> None:
-        """Make a model of fresh weights; seed None leaves all zero, for who fills them."""
+        """Make a network with random weights.
+
+        seed: None makes all parameters zero, for a caller that overwrites them.
+        """
         kernels.require_requested_kernels()
         if len(vocab) < 2:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
@@ -81,76 +44,101 @@ class RecurrentStack:
         self.parameters = Parameters(shapes, config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
-        self._codes = symbol_codes(vocab.symbols if config.ngrams else ())
+        self._codes = ngrams.symbol_codes(vocab.symbols if config.ngrams else ())
         if seed is None:
             return
         rng = generator(seed, "weights")
         for layer in self._layers:
             self._cell.initialise(layer, rng)
-        head_initialise(self._head, rng)
+        head.initialise(self._head, rng)
 
-    def initial_state(self, batch: int) -> Array:
-        """The state before a text: zeros, (L, S, B, H)."""
-        return np.zeros(self._state_shape(batch), self.config.dtype)
+    def initial_state(self, B: int) -> Array:
+        """The state of B streams before the start of a text: zeros, (L, S, B, H)."""
+        return np.zeros(self._state_shape(B), self.config.dtype)
 
-    def _state_shape(self, batch: int) -> tuple[int, ...]:
-        config, parts = self.config, self._cell.STATE_PARTS
-        further = history_layers(config.ngrams, parts, config.hidden)
-        return (config.layers + further, parts, batch, config.hidden)
+    def _state_shape(self, B: int) -> tuple[int, ...]:
+        config, S = self.config, self._cell.STATE_PARTS
+        further = ngrams.history_layers(config.ngrams, S, config.hidden)
+        return (config.layers + further, S, B, config.hidden)
 
     def new_activations(
         self, T: int, B: int, dropout: bool = False, precision: str = "float32"
     ) -> Activations:
-        """Room for forward and backward over T steps and B streams, to be used again and again.
+        """Allocate the arrays of a window of T steps of B streams, for any number of passes.
 
-        dropout: whether outputs will be masked, which then need room of their own.
+        dropout: whether masks will drop outputs, which then need arrays of their own.
         precision: of the operands of matrix products: see resolve_precision.
         """
         return allocate_activations(self.config, len(self.vocab), T, B, dropout, precision)
 
-    def forward(
-        self, inputs: Ids, state: Array, activations: Activations, masks: Masks = NOTHING_DROPPED
-    ) -> Array:
-        """Leave log-probabilities and activations in the workspace; return the new state.
+    # -- forward -----------------------------------------------------------------------------------
 
-        inputs (T, B) ids; state (L, S, B, H); masks: what is left out, outputs for a workspace
-        with dropout and for no other.
+    def forward(
+        self, inputs: Ids, state: Array, activations: Activations, masks: Masks = NO_MASKS
+    ) -> Array:
+        """Read a window; return the state after it.
+
+        inputs (T, B): ids. state (L, S, B, H): before the window.
+        activations: filled; log_probs (T * B, V) predict the symbol after each input.
+        masks: may drop outputs only where the activations were made for dropout.
         """
-        w = activations
-        w.inputs[0] = inputs
         new_state = np.empty_like(state)
-        for k, layer in enumerate(self._layers):
-            left = _without_dropped(layer, k, masks)
-            symbols = inputs if self.config.skip and k else None
-            new_state[k] = self._cell.forward(left, w.inputs[k], state[k], w.layers[k], symbols)
+        activations.inputs[0] = inputs
+        for k, layer in enumerate(activations.layers):
+            new_state[k] = self._cell.forward(
+                self._layer_parameters(k, masks),
+                activations.inputs[k],
+                state[k],
+                layer,
+                self._symbols_beside(k, inputs),
+            )
             if masks.between is not None and k < len(masks.between):
-                np.multiply(w.layers[k].h[1:], masks.between[k], out=w.inputs[k + 1])
-        self._gather_seen(w, masks)
+                np.multiply(layer.h[1:], masks.between[k], out=activations.inputs[k + 1])
+        self._fill_head_input(activations, masks)
         table = self.parameters.get(NGRAM_TABLE)
         if table is not None:
-            self._find_ngrams(inputs, state, new_state, w)
-        log_probabilities(
-            self._head, by_step(w.seen), w.log_probs, w.precision, table, w.ngram_rows
+            self._find_ngrams(inputs, state, new_state, activations)
+        head.forward(
+            self._head,
+            flat_rows(activations.head_input),
+            activations.log_probs,
+            activations.precision,
+            table,
+            activations.ngram_rows,
         )
         return new_state
 
-    def _find_ngrams(self, inputs: Ids, state: Array, new_state: Array, w: Activations) -> None:
-        """Write the rows of all contexts into the workspace, the last symbols into new_state."""
-        L = self.config.layers
-        recent = read_history(state[L:], self.config.ngrams, len(self.vocab))
-        symbols = np.concatenate((recent, inputs + 1))
-        codes = self._codes[symbols]
-        w.ngram_rows = ngram_rows(codes, len(inputs), self.config.ngram_slots)
-        write_history(symbols[-len(recent) :], new_state[L:])
+    def _layer_parameters(self, k: int, masks: Masks) -> Mapping[str, Array]:
+        """The parameters of layer k, with those weights of Wh dropped that the masks drop."""
+        layer = self._layers[k]
+        return {**layer, "Wh": masks.recurrent[k].weights} if masks.recurrent else layer
 
-    def _gather_seen(self, activations: Activations, masks: Masks) -> None:
-        """Write what the head sees into the workspace, where it is not the last layer's output."""
+    def _symbols_beside(self, k: int, inputs: Ids) -> Ids | None:
+        """The ids that layer k reads beside the output of the layer below."""
+        return inputs if self.config.skip and k else None
+
+    def _fill_head_input(self, activations: Activations, masks: Masks) -> None:
+        """Copy the outputs that the head sees, unless head_input is a view of the only one."""
         count = self.config.layers_seen
         for k, layer in enumerate(activations.layers[-count:]):
-            if masks.seen is not None:
-                np.multiply(layer.h[1:], masks.seen[k], out=activations.seen[:, :, k])
+            if masks.head_input is not None:
+                factors = masks.head_input[k]
+                np.multiply(layer.h[1:], factors, out=activations.head_input[:, :, k])
             elif count > 1:
-                activations.seen[:, :, k] = layer.h[1:]
+                activations.head_input[:, :, k] = layer.h[1:]
+
+    def _find_ngrams(
+        self, inputs: Ids, state: Array, new_state: Array, activations: Activations
+    ) -> None:
+        """Fill ngram_rows with the rows of all contexts, and new_state with the last symbols."""
+        L, config = self.config.layers, self.config
+        history = ngrams.read_history(state[L:], config.ngrams, len(self.vocab))
+        symbols = np.concatenate((history, inputs + 1))
+        codes, steps = self._codes[symbols], len(inputs)
+        activations.ngram_rows[...] = ngrams.context_rows(codes, steps, config.ngram_slots)
+        ngrams.write_history(symbols[-len(history) :], new_state[L:])
+
+    # -- backward ----------------------------------------------------------------------------------
 
     def backward(
         self,
@@ -158,13 +146,10 @@ class RecurrentStack:
         activations: Activations,
         gradients: Parameters,
         scale: float | Array,
-        masks: Masks = NOTHING_DROPPED,
+        masks: Masks = NO_MASKS,
         dstate: Array | None = None,
     ) -> Array:
-        """Back-propagate the sum of the cross-entropies, each times scale, after a forward pass.
-
-        See backward_activations and weight_gradients, which this does one after the other.
-        """
+        """Back-propagate after a forward pass: backward_activations, then weight_gradients."""
         dstate = self.backward_activations(targets, activations, scale, masks, dstate)
         for task in self.weight_gradients(activations, gradients, masks):
             task()
@@ -175,82 +160,97 @@ class RecurrentStack:
         targets: Ids,
         activations: Activations,
         scale: float | Array,
-        masks: Masks = NOTHING_DROPPED,
+        masks: Masks = NO_MASKS,
         dstate: Array | None = None,
     ) -> Array:
-        """Back-propagate through all but the weights, after a forward pass.
+        """Back-propagate the loss, from the head to the inputs; return the gradient of the state.
 
-        targets (T, B). scale: one factor, or one for each target, (T * B). masks: those of the
-        forward pass. dstate (L, S, B, H) is the gradient that reaches the last state from outside,
-        none under truncation. Uses up the activations, for what weight_gradients takes, and returns
-        the gradient of the state before the window.
+        The loss is the sum of the cross-entropies of targets (T, B), each times scale: one factor,
+        or one for each target (T * B).
+
+        activations, masks: of the forward pass. Gradients overwrite some of the activations;
+            weight_gradients needs the others.
+        dstate (L, S, B, H): the gradient of the state after the window; None for zeros, as in
+            truncated back-propagation through time. The result is that of the state before it.
         """
-        w = activations
         scales = np.empty(targets.size, self.config.dtype)
         scales[...] = scale
-        head_backward(
-            self._head, targets.reshape(-1), w.log_probs, scales, by_step(w.dseen), w.precision
+        dout, dhead_input = activations.dout, activations.dhead_input
+        head.backward(
+            self._head,
+            targets.reshape(-1),
+            activations.log_probs,
+            scales,
+            flat_rows(dhead_input),
+            activations.precision,
         )
-        if masks.seen is not None:
-            w.dseen *= masks.seen.swapaxes(0, 1)
-        several_seen = self.config.layers_seen > 1  # else dout is dseen
+        if masks.head_input is not None:
+            dhead_input *= masks.head_input.swapaxes(0, 1)
+        several_seen = self.config.layers_seen > 1  # if the head sees one, dhead_input is dout
         if several_seen:
-            w.dout[...] = w.dseen[:, :, -1]
+            dout[...] = dhead_input[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
-        dstate[len(self._layers) :] = 0  # symbols have no gradient
+        dstate[len(self._layers) :] = 0  # the last symbols have no gradient
         for k in reversed(range(len(self._layers))):
-            left = _without_dropped(self._layers[k], k, masks)
-            self._cell.backward(left, w.dout, dstate[k], w.layers[k], w.dout if k else None)
+            self._cell.backward(
+                self._layer_parameters(k, masks),
+                dout,
+                dstate[k],
+                activations.layers[k],
+                dout if k else None,
+            )
             if k and masks.between is not None:
-                w.dout *= masks.between[k - 1]
+                dout *= masks.between[k - 1]
             if k and several_seen:
-                w.dout += w.dseen[:, :, k - 1]
+                dout += dhead_input[:, :, k - 1]
         return dstate
 
     def weight_gradients(
-        self, activations: Activations, gradients: Parameters, masks: Masks = NOTHING_DROPPED
+        self, activations: Activations, gradients: Parameters, masks: Masks = NO_MASKS
     ) -> list[Callable[[], None]]:
-        """What overwrites the gradients after backward_activations: tasks for any order and thread.
+        """Tasks that overwrite the gradients, after backward_activations.
 
-        That of TABLE only if it is among them: a step that changes few of its rows finds them in
-        the workspace.
+        Any threads may run them, in any order. If `gradients` has no n-gram table, the gradient of
+        the table is left out: it follows from ngram_rows and log_probs of the activations.
         """
-        w = activations
         tasks: list[Callable[[], None]] = []
-        for k, layer in enumerate(w.layers):
-            own = gradients.part(f"layers.{k}.")
-            symbols = w.inputs[0] if self.config.skip and k else None
+        for k, layer in enumerate(activations.layers):
+            own, x = gradients.part(f"layers.{k}."), activations.inputs[k]
+            symbols = self._symbols_beside(k, activations.inputs[0])
             factors = masks.recurrent[k].factors if masks.recurrent else None
             tasks += [
                 partial(self._recurrent_gradients, own, layer, factors),
-                partial(self._cell.projection_gradients, own, w.inputs[k], layer, symbols),
+                partial(self._cell.projection_gradients, own, x, layer, symbols),
             ]
-        head = gradients.part("head.")
-        tasks.append(partial(head_gradients, head, by_step(w.seen), w.log_probs, w.precision))
+        own, x = gradients.part("head."), flat_rows(activations.head_input)
+        dlogits = activations.log_probs
+        tasks.append(partial(head.weight_gradients, own, x, dlogits, activations.precision))
         if NGRAM_TABLE in gradients:
-            tasks.append(
-                partial(ngrams_backward, w.ngram_rows, w.log_probs, gradients[NGRAM_TABLE])
-            )
+            rows, dtable = activations.ngram_rows, gradients[NGRAM_TABLE]
+            tasks.append(partial(ngrams.table_gradient, rows, dlogits, dtable))
         return tasks
 
     def _recurrent_gradients(
         self, gradients: Mapping[str, Array], layer: LayerActivations, factors: Array | None
     ) -> None:
-        """Those of one layer; factors: of Wh, what dropout left of it."""
+        """Overwrite the recurrent gradients of a layer; factors: of dropout, for each weight."""
         self._cell.recurrent_gradients(gradients, layer)
         if factors is not None:
             gradients["Wh"][...] *= factors
 
+    # -- losses and single steps -------------------------------------------------------------------
+
     def losses(
         self, inputs: Ids, targets: Ids, state: Array, activations: Activations | None = None
     ) -> tuple[Array, Array]:
-        """The nats of each target, (T, B), for inputs and targets (T, B); and the new state.
+        """The loss (T, B) of each target in nats, for ids (T, B), and the state after the window.
 
-        workspace: room for (T, B), where there are many calls.
+        activations: for (T, B), which a caller may use again; None allocates new ones.
         """
-        w = activations or self.new_activations(*inputs.shape)
-        state = self.forward(inputs, state, w)
-        return cross_entropy(w.log_probs, targets.reshape(-1)).reshape(inputs.shape), state
+        activations = activations or self.new_activations(*inputs.shape)
+        state = self.forward(inputs, state, activations)
+        losses = head.cross_entropy(activations.log_probs, targets.reshape(-1))
+        return losses.reshape(inputs.shape), state
 
     def loss_and_gradients(
         self, inputs: Ids, targets: Ids, state: Array | None = None
@@ -265,18 +265,17 @@ class RecurrentStack:
             raise CharlstmError(
                 f"targets must have the shape of inputs, {inputs.shape}, not {targets.shape}"
             )
-        state = self._checked_state(state, inputs.shape[1])
         activations = self.new_activations(*inputs.shape)
-        state = self.forward(inputs, state, activations)
-        loss = cross_entropy(activations.log_probs, targets.reshape(-1)).mean(dtype=np.float64)
-        gradients = self.parameters.like()
+        state = self._checked_state(state, inputs.shape[1])
+        losses, state = self.losses(inputs, targets, state, activations)
+        gradients = self.parameters.zeros_like()
         self.backward(targets, activations, gradients, 1 / inputs.size)
-        return float(loss), gradients, state
+        return float(losses.mean(dtype=np.float64)), gradients, state
 
     def step(self, ids: Ids, state: Array) -> tuple[Array, Array]:
-        """One symbol: ids (B,) and a state to log-probabilities (B, V) and the next state.
+        """Read one symbol of each stream; return log-probabilities (B, V) and the next state.
 
-        To a model of lines, a line end is the start of a new text: what came before is forgotten.
+        ids (B,). To a model of lines, a line end starts a new text: the state before it is dropped.
         """
         row = self._checked("ids", np.asarray(ids)[None])
         state = self._checked_state(state, row.shape[1])
@@ -298,8 +297,8 @@ class RecurrentStack:
             )
         return ids.astype(np.intp, copy=False)
 
-    def _checked_state(self, state: Array | None, batch: int) -> Array:
+    def _checked_state(self, state: Array | None, B: int) -> Array:
         if state is None:
-            return self.initial_state(batch)
-        require_shape("state", state, self._state_shape(batch))
+            return self.initial_state(B)
+        require_shape("state", state, self._state_shape(B))
         return np.asarray(state, self.config.dtype)

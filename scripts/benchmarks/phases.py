@@ -32,8 +32,7 @@ try:
 
     from charlstm import Trainer, kernels
     from charlstm.arrays import Array, Ids
-    from charlstm.network import stack
-    from charlstm.network.layers import projection
+    from charlstm.network.layers import head, projection
     from charlstm.training import trainer
 except ImportError as error:
     sys.exit(
@@ -75,10 +74,10 @@ FUNCTIONS: tuple[tuple[Any, str, str | Callable[..., str]], ...] = (
     (projection, "forward", lambda parameters, x, *_: by_input(x)),
     (projection, "backward", PRODUCTS),
     (projection, "weight_gradients", lambda gradients, x, *_: by_input(x)),
-    (stack, "log_probabilities", HEAD),
+    (head, "forward", HEAD),
     (trainer, "cross_entropy", HEAD),
-    (stack, "head_backward", HEAD),
-    (stack, "head_gradients", HEAD),
+    (head, "backward", HEAD),
+    (head, "weight_gradients", HEAD),
     (Trainer, "_sum_gradients", OPTIMIZER),
     (Trainer, "_update", OPTIMIZER),
 )
@@ -88,7 +87,7 @@ class Timers:
     """Clocks around all FUNCTIONS, which run only within `running`."""
 
     def __init__(self) -> None:
-        self.called: set[str] = set()
+        self.called: set[tuple[Any, str]] = set()
         # (phase, seconds) in the order in which calls end; all threads append to one list
         self._calls: list[tuple[str, float]] = []
         self._here = threading.local()
@@ -97,9 +96,13 @@ class Timers:
             if not hasattr(owner, name):
                 sys.exit(f"{owner.__name__} has no {name}: FUNCTIONS of phases.py is outdated")
             function = getattr(owner, name)
-            self._patches.append((owner, name, function, self._timed(name, function, phase)))
+            self._patches.append(
+                (owner, name, function, self._timed((owner, name), function, phase))
+            )
 
-    def _timed(self, name: str, function: Any, phase: str | Callable[..., str]) -> Any:
+    def _timed(
+        self, called: tuple[Any, str], function: Any, phase: str | Callable[..., str]
+    ) -> Any:
         here = self._here
 
         def timed(*arguments: Any, **options: Any) -> Any:
@@ -113,7 +116,7 @@ class Timers:
                 seconds = time.perf_counter() - start
                 own = phase if isinstance(phase, str) else phase(*arguments, **options)
                 self._calls.append((own, seconds))
-                self.called.add(name)
+                self.called.add(called)
                 here.inside = False
 
         return timed
@@ -139,9 +142,10 @@ class Timers:
 
     def require_all_called(self) -> None:
         """Exit if a function was never called: the time of its phase would count as rest."""
-        missing = {name for _, name, _ in FUNCTIONS} - self.called
+        missing = {(owner, name) for owner, name, _ in FUNCTIONS} - self.called
         if missing:
-            sys.exit(f"a step calls no {', '.join(sorted(missing))}: see FUNCTIONS of phases.py")
+            names = sorted(name for _, name in missing)
+            sys.exit(f"a step calls no {', '.join(names)}: see FUNCTIONS of phases.py")
 
 
 def operations(shape: Shape) -> dict[str, int]:

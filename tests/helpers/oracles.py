@@ -159,9 +159,9 @@ class TorchStack:
             if "Wi" in weights:
                 weights["Wx"] = np.concatenate((weights["Wx"], weights["Wi"]))
             self._layers.append(torch_layers(_kind(config), [weights], config.dtype))
-        drops = masks.seen is not None
+        drops = masks.head_input is not None
         self._between = torch.from_numpy(masks.between) if drops else None
-        self._seen = torch.from_numpy(masks.seen) if drops else None
+        self._seen = torch.from_numpy(masks.head_input) if drops else None
         self._left = [
             torch.from_numpy(to_torch_gates(config.cell, dropped.factors))
             for dropped in masks.recurrent

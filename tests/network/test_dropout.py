@@ -23,7 +23,7 @@ def make(
 def test_weights_are_dropped_at_random_and_the_others_scaled(p, rounded, dtype):
     dropout, recurrent = make(hidden=83, dtype=dtype, weight_dropout=p)
     masks = dropout.draw()
-    assert masks.between is None and masks.seen is None and len(masks.recurrent) == 2
+    assert masks.between is None and masks.head_input is None and len(masks.recurrent) == 2
     for Wh, dropped in zip(recurrent, masks.recurrent, strict=True):
         assert dropped.factors.dtype == dropped.weights.dtype == dtype
         assert np.allclose(np.unique(dropped.factors), [0, 1 / (1 - rounded)], rtol=1e-6)
@@ -51,7 +51,7 @@ def test_lanes_share_dropped_weights_and_have_their_own_units():
     masks = make(dropout=0.4, weight_dropout=0.4)[0].draw()
     part = masks.of_streams(slice(1, 3))
     assert (part.between == masks.between[:, 1:]).all() and part.between.shape == (1, 2, 5)
-    assert (part.seen == masks.seen[:, 1:]).all() and part.seen.shape == (1, 2, 5)
+    assert (part.head_input == masks.head_input[:, 1:]).all() and part.head_input.shape == (1, 2, 5)
     assert part.recurrent is masks.recurrent
 
 
@@ -67,9 +67,9 @@ def test_what_the_head_sees_and_what_is_between_layers_have_dropout_of_their_own
     masks = dropout.draw()
     seen = 3 if skip else 1
     assert masks.between.shape == (2, 40, 50) and masks.between.dtype == dtype
-    assert masks.seen.shape == (seen, 40, 50) and masks.seen.dtype == dtype
+    assert masks.head_input.shape == (seen, 40, 50) and masks.head_input.dtype == dtype
     parts = (out if between is None else between,) * 2 + (out,) * seen
-    for factors, p in zip((*masks.between, *masks.seen), parts, strict=True):
+    for factors, p in zip((*masks.between, *masks.head_input), parts, strict=True):
         assert np.allclose(factors[factors != 0], 1 / (1 - p), rtol=1e-6)
         assert abs((factors == 0).mean() - p) <= 4 * (p * (1 - p) / factors.size) ** 0.5
 
@@ -110,7 +110,7 @@ def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, capped, ski
     activations = model.new_activations(T, B, dropout=True)
     end = model.forward(inputs, state, activations, masks)
     log_probs = activations.log_probs.copy()
-    gradients = model.parameters.like()
+    gradients = model.parameters.zeros_like()
     dstate = model.backward(targets, activations, gradients, 1 / inputs.size, masks)
 
     theirs = TorchStack(model, masks)

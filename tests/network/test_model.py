@@ -36,7 +36,7 @@ def test_gradients_equal_finite_differences(shape, kind):
     for name, array in model.parameters.items():
         assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
     model.forward(inputs, state, activations)
-    dstate = model.backward(targets, activations, model.parameters.like(), 1 / inputs.size)
+    dstate = model.backward(targets, activations, model.parameters.zeros_like(), 1 / inputs.size)
     assert relative_error(dstate, numeric_gradient(loss, state)) < 1e-6
 
 
@@ -53,7 +53,7 @@ def test_equals_pytorch(shape, dtype, bound, capped):
     activations = model.new_activations(*inputs.shape)
     model.forward(inputs, state, activations)
     output = activations.layers[-1].h[1:].copy()
-    dstate = model.backward(targets, activations, model.parameters.like(), 1 / inputs.size)
+    dstate = model.backward(targets, activations, model.parameters.zeros_like(), 1 / inputs.size)
 
     lstm, head = torch_model(model)
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(inputs), len(model.vocab))
@@ -110,7 +110,7 @@ def test_dropout_has_the_gradient_of_what_is_left(shape, cell, skip):
         return -rows.mean()
 
     loss()
-    gradients = model.parameters.like()
+    gradients = model.parameters.zeros_like()
     model.backward(targets, activations, gradients, 1 / inputs.size, masks)
     gradients = {name: array.copy() for name, array in gradients.items()}
     for name, array in model.parameters.items():
@@ -119,7 +119,7 @@ def test_dropout_has_the_gradient_of_what_is_left(shape, cell, skip):
     seen[0, :, 2] = 0
     seen[0, :, 1] = 1
     model.forward(inputs, state, activations, masks)
-    again = model.parameters.like()
+    again = model.parameters.zeros_like()
     model.backward(targets, activations, again, 1.0, masks)
     assert not again["head.W"][2].any() and again["head.W"][1].any()
 

@@ -9,12 +9,12 @@ from oracles import relative_error
 import charlstm
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, kernels
 from charlstm.network.layers.ngrams import (
+    context_rows,
     history_codes,
     history_layers,
-    ngram_rows,
-    ngrams_backward,
     read_history,
     symbol_codes,
+    table_gradient,
     write_history,
 )
 from charlstm.network.model import copy_weights
@@ -50,7 +50,7 @@ def row(codes, slots):
 def test_rows_are_those_of_the_hash(slots, longest):
     rng = np.random.default_rng(0)
     codes = rng.integers(2**32, size=(longest - 1 + 6, 3), dtype=np.uint64)
-    rows = ngram_rows(codes, 6, slots).reshape(6, 3, longest - 1)
+    rows = context_rows(codes, 6, slots).reshape(6, 3, longest - 1)
     for t in range(6):
         for b in range(3):
             newest_first = [int(code) for code in codes[: t + longest, b][::-1]]
@@ -61,7 +61,7 @@ def test_rows_are_those_of_the_hash(slots, longest):
 def test_rows_spread_over_the_table():
     codes = symbol_codes("abcdefghijklmnopqrstuvwxyz")
     pairs = np.array([(a, b) for a in codes for b in codes]).T
-    rows = ngram_rows(pairs, 1, 1000).reshape(-1)
+    rows = context_rows(pairs, 1, 1000).reshape(-1)
     counts = np.bincount(rows, minlength=1000)
     # 729 contexts thrown at random into 1,000 rows: 1000 * (1 - 0.999^729) = 518 are hit
     assert 480 < (counts > 0).sum() < 560 and counts.max() <= 7
@@ -78,7 +78,7 @@ def test_logits_and_gradient_are_those_of_the_rows():
     rows = np.array([[1, 1], [3, 1]])
     expected = np.add(logits, [2 * table[1], table[3] + table[1]])
     dlogits, gradient = rng.normal(size=(2, 3)), np.full((4, 3), np.nan)
-    ngrams_backward(rows, dlogits, gradient)
+    table_gradient(rows, dlogits, gradient)
     kernels.add_rows(table, rows, logits)
     assert np.allclose(logits, expected, rtol=1e-15)
     zero = np.zeros(3)

@@ -40,7 +40,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
 def test_like_is_zero_and_apart():
     p = Parameters(SHAPES, "float64")
     p.vector[:] = 1
-    other = p.like()
+    other = p.zeros_like()
     assert {n: a.shape for n, a in other.items()} == SHAPES and other.vector.dtype == np.float64
     assert not other.vector.any()
     other.vector[:] = 2

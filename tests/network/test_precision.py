@@ -97,10 +97,12 @@ def test_a_trainer_knows_its_precision(with_amx, dtype, expected):
     trainer.step()
     trainer.close()
     assert trainer.config.precision == expected
-    activations = trainer._activations
-    assert len(activations) == 2
-    for activations in activations:
-        assert {activations.precision, *(w.precision for w in activations.layers)} == {expected}
+    of_workers = trainer._activations
+    assert len(of_workers) == 2
+    for activations in of_workers:
+        assert {activations.precision, *(layer.precision for layer in activations.layers)} == {
+            expected
+        }
     assert model.new_activations(2, 2).precision == "float32"  # for all but training
 
 
@@ -112,7 +114,7 @@ def gradients_of(model, window, precision):
     inputs, targets = window[:-1], window[1:]
     activations = model.new_activations(*inputs.shape, precision=precision)
     model.forward(inputs, model.initial_state(inputs.shape[1]), activations)
-    gradients = model.parameters.like()
+    gradients = model.parameters.zeros_like()
     model.backward(targets, activations, gradients, 1 / targets.size)
     return gradients.vector.astype(np.float64)
 

@@ -94,7 +94,7 @@ def test_evaluation_does_not_depend_on_the_workers(model, workers):
 def test_progress_counts_each_prediction_once(small):
     for options in ({}, {"batch_size": 1}, {"window": 7}):
         counted = []
-        evaluate(small, ids_of(small, 2_500), progress=counted.append, **options)
+        evaluate(small, ids_of(small, 2_500), advance=counted.append, **options)
         assert sum(counted) == 2_499
 
 

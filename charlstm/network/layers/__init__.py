@@ -1,7 +1,7 @@
-"""Layers: forward and backward side by side. They remember nothing between calls.
+"""Layers: each module has the forward pass and the backward pass of one kind of layer.
 
-What a backward pass needs lies in the workspace of its forward pass. Gradients of parameters
-and of activations overwrite the arrays that they are written to.
+A layer keeps nothing between calls. Its forward pass stores in its activations what its backward
+pass needs. Gradients overwrite the arrays that they are written to.
 """
 
 from charlstm.config import ModelConfig
@@ -12,8 +12,8 @@ CELLS: dict[str, RecurrentLayer] = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
 def layer_of(config: ModelConfig) -> RecurrentLayer:
-    """The kind of layer that a model is a stack of."""
+    """The kind of recurrent layer that a model is a stack of."""
     return CELLS[config.cell]
 
 
-__all__ = ["CELLS", "RecurrentLayer", "LayerActivations", "layer_of"]
+__all__ = ["CELLS", "LayerActivations", "RecurrentLayer", "layer_of"]

@@ -1,7 +1,26 @@
-"""A layer of GRU units: the recurrence of cells.gru_step_forward over a window."""
+"""A layer of GRU units that reads a window of T time steps of B parallel streams.
+
+D inputs, H hidden units, the gates in one block of 3H columns in the order r z n. With * element
+by element, for t = 1 .. T:
+
+    a_t = x_t Wx + b                         x_t (B, D)   Wx (D, 3H)   Wh (H, 3H)   b (3H)
+    r, z = sigmoid((a_t + h_{t-1} Wh)[:2H])
+    m = (h_{t-1} Wh)[2H:] + bn               bn (H), the recurrent bias of the candidate
+    n = tanh(a_t[2H:] + r * m)
+    h_t = (1 - z) * n + z * h_{t-1}
+
+and for t = T .. 1, with da_t and dm_t the gradients of the loss with respect to a_t and m:
+
+    dx_t = da_t Wx^T    dh_{t-1} += dh_t * z + da_h Wh^T    with da_h = [da_t[:2H]  dm_t]
+    dWx += x_t^T da_t   dWh += h_{t-1}^T da_h
+    db += sum of da_t over the streams       dbn += sum of dm_t
+
+textbook_cells.py derives them. Only the recurrence has to go step by step: kernels.gru_forward and
+kernels.gru_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,41 +30,40 @@ from charlstm.config import ModelConfig
 from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
-GATES: tuple[str, ...] = ("reset", "update", "candidate")  # blocks of H columns, in this order
-STORED_PER_UNIT = 5  # numbers that a forward pass stores per unit and time step
+GATES: Mapping[str, str] = {"r": "reset", "z": "update", "n": "candidate"}
+STORED_PER_UNIT = 5  # gates 3, h, m
 STATE_PARTS = 1
 
 
-@dataclass
-class GRUActivations:
-    """The activations of one layer over one window."""
+class GRUActivations(NamedTuple):
+    """The activations of one layer over a window."""
 
-    gates: Array  # (T, B, 3H): r z n; after the backward pass, the gradient of x Wx + b
+    gates: Array  # (T, B, 3H): r z n of each step; after the backward pass, da
     h: Array  # (T+1, B, H): row 0 is the state before the window
-    candidate: Array  # (T, B, H): (h Wh)_n + bn; after the backward pass, its gradient
+    m: Array  # (T, B, H): the recurrent part of the candidate; after the backward pass, dm
     precision: str
 
 
 def new_activations(
     config: ModelConfig, T: int, B: int, precision: str = "float32"
 ) -> GRUActivations:
-    """Room for a window of T steps and B streams."""
+    """See RecurrentLayer.new_activations."""
     H, dtype = config.hidden, config.dtype
     return GRUActivations(
         gates=np.empty((T, B, 3 * H), dtype),
         h=np.empty((T + 1, B, H), dtype),
-        candidate=np.empty((T, B, H), dtype),
+        m=np.empty((T, B, H), dtype),
         precision=precision,
     )
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of a layer with D inputs and H units; gates in the order r z n."""
+    """The names and shapes of the parameters of a layer with D inputs."""
     return {"Wx": (D, 3 * H), "Wh": (H, 3 * H), "b": (3 * H,), "bn": (H,)}
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H); biases 0, and 1 for the update gate, which keeps the state."""
+    """Weights from N(0, 1/H); biases 0, but 1 for the update gate, which keeps the state."""
     initialise_weights(parameters, rng)
     H = len(parameters["Wh"])
     parameters["b"][H : 2 * H] = 1
@@ -59,12 +77,11 @@ def forward(
     symbols: Ids | None = None,
 ) -> Array:
     """See RecurrentLayer.forward."""
-    w = activations
-    w.h[0] = state[0]
-    projection.forward(parameters, x, w.gates, w.precision, symbols)
-    kernels.gru_forward(w.gates, w.h, w.candidate, parameters["Wh"], parameters["bn"], w.precision)
-    state_after: Array = w.h[-1:].copy()
-    return state_after
+    gates, h, m, precision = activations
+    h[0] = state[0]
+    projection.forward(parameters, x, gates, precision, symbols)
+    kernels.gru_forward(gates, h, m, parameters["Wh"], parameters["bn"], precision)
+    return np.stack((h[-1],))
 
 
 def backward(
@@ -75,19 +92,19 @@ def backward(
     dx: Array | None,
 ) -> None:
     """See RecurrentLayer.backward."""
-    w = activations
-    kernels.gru_backward(w.gates, dstate[0], dout, w.h, w.candidate, parameters["Wh"], w.precision)
-    projection.backward(parameters, w.gates, dx, w.precision)
+    gates, h, m, precision = activations
+    dh = dstate[0]
+    kernels.gru_backward(gates, dh, dout, h, m, parameters["Wh"], precision)
+    da = gates  # overwritten by the kernel
+    projection.backward(parameters, da, dx, precision)
 
 
 def recurrent_gradients(gradients: Mapping[str, Array], activations: GRUActivations) -> None:
     """See RecurrentLayer.recurrent_gradients."""
-    w = activations
-    before, da, dm = rows(w.h[:-1]), rows(w.gates), rows(w.candidate)
-    H = before.shape[1]
-    # the recurrent half of the candidate has a gradient of its own: r times that of the other
-    recurrent = np.concatenate((da[:, : 2 * H], dm), axis=1)
-    kernels.weight_gradient(before, recurrent, gradients["Wh"], w.precision)
+    h, da, dm = activations.h, rows(activations.gates), rows(activations.m)
+    H = dm.shape[1]
+    da_h = np.concatenate((da[:, : 2 * H], dm), axis=1)
+    kernels.weight_gradient(rows(h[:-1]), da_h, gradients["Wh"], activations.precision)
     np.sum(dm, axis=0, out=gradients["bn"])
 
 
@@ -98,5 +115,5 @@ def projection_gradients(
     symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.projection_gradients."""
-    w = activations
-    projection.weight_gradients(gradients, x, w.gates, w.precision, symbols)
+    da = activations.gates
+    projection.weight_gradients(gradients, x, da, activations.precision, symbols)

@@ -1,4 +1,7 @@
-"""The head: a dense layer to the vocabulary, softmax and cross-entropy, for any number of rows."""
+"""The head: a dense layer from K units to the vocabulary of V symbols, softmax and cross-entropy.
+
+It takes N independent rows: one for each time step of each stream.
+"""
 
 from collections.abc import Mapping
 
@@ -8,19 +11,19 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 
 
-def head_shapes(K: int, V: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of a head from K units to V symbols."""
+def shapes(K: int, V: int) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the parameters."""
     return {"W": (K, V), "b": (V,)}
 
 
-def head_initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
+def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
     """Weights from N(0, 1/K), biases 0."""
     W = parameters["W"]
     W[...] = rng.normal(0.0, len(W) ** -0.5, W.shape)
     parameters["b"][...] = 0
 
 
-def log_probabilities(
+def forward(
     parameters: Mapping[str, Array],
     x: Array,
     out: Array,
@@ -30,7 +33,7 @@ def log_probabilities(
 ) -> None:
     """Write log softmax(x W + b) into out (N, V), for x (N, K).
 
-    table, rows (N, n): of n-grams, whose entries are added to the logits.
+    table (slots, V), rows (N, n): of n-grams. The n rows of the table are added to the logits.
     """
     kernels.project(x, parameters["W"], out, precision)
     if table is not None and rows is not None:
@@ -39,11 +42,11 @@ def log_probabilities(
 
 
 def cross_entropy(log_probs: Array, targets: Ids) -> Array:
-    """The nats of each target (N) under log_probs (N, V)."""
+    """The loss (N) of each target (N) under log_probs (N, V), in nats."""
     return -np.take_along_axis(log_probs, targets[:, None], axis=1)[:, 0]
 
 
-def head_backward(
+def backward(
     parameters: Mapping[str, Array],
     targets: Ids,
     log_probs: Array,
@@ -51,15 +54,15 @@ def head_backward(
     dx: Array,
     precision: str = "float32",
 ) -> None:
-    """Back-propagate the sum of the cross-entropies, each times its scale (N).
+    """Back-propagate the sum over N of scales (N) times the cross-entropy of targets (N).
 
-    targets (N), log_probs (N, V), which becomes the gradient of the logits. Overwrites dx (N, K).
+    Overwrites log_probs (N, V) with the gradient of the logits, and dx (N, K).
     """
     kernels.cross_entropy_gradient(log_probs, targets, scales)
     kernels.input_gradient(log_probs, parameters["W"], dx, precision)
 
 
-def head_gradients(
+def weight_gradients(
     gradients: Mapping[str, Array], x: Array, dlogits: Array, precision: str = "float32"
 ) -> None:
     """Overwrite the gradients of W and b, for x (N, K) and the gradient of the logits (N, V)."""

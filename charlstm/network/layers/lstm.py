@@ -1,10 +1,25 @@
-"""A layer of LSTM units: the recurrence of cells.lstm_step_forward over a window.
+"""A layer of LSTM units that reads a window of T time steps of B parallel streams.
 
-With capped input gates its module is layers/capped.py.
+D inputs, H hidden units, the gates in one block of 4H columns in the order i f o g. With * element
+by element, for t = 1 .. T:
+
+    a_t = x_t Wx + h_{t-1} Wh + b            x_t (B, D)   Wx (D, 4H)   Wh (H, 4H)   b (4H)
+    i, f, o = sigmoid(a_t[:3H])              capped: min(i, 1 - f) for i (Melis et al. 2020)
+    g = tanh(a_t[3H:])
+    c_t = f * c_{t-1} + i * g                forget some, write some
+    h_t = o * tanh(c_t)                      show some
+
+and for t = T .. 1, with da_t the gradient of the loss with respect to a_t:
+
+    dx_t = da_t Wx^T    dh_{t-1} += da_t Wh^T
+    dWx += x_t^T da_t   dWh += h_{t-1}^T da_t   db += sum of da_t over the streams
+
+textbook_cells.py derives da_t. Only the recurrence has to go step by step: kernels.lstm_forward and
+kernels.lstm_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,32 +29,26 @@ from charlstm.config import ModelConfig
 from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
-GATES: tuple[str, ...] = (
-    "input",
-    "forget",
-    "output",
-    "candidate",
-)  # blocks of H columns, in this order
-STORED_PER_UNIT = 7  # numbers that a forward pass stores per unit and time step
+GATES: Mapping[str, str] = {"i": "input", "f": "forget", "o": "output", "g": "candidate"}
+STORED_PER_UNIT = 7  # gates 4, h, c, tanh_c
 STATE_PARTS = 2  # h, then c
 
 
-@dataclass
-class LSTMActivations:
-    """The activations of one layer over one window."""
+class LSTMActivations(NamedTuple):
+    """The activations of one layer over a window."""
 
-    gates: Array  # (T, B, 4H): i f o g; after the backward pass, their gradients
+    gates: Array  # (T, B, 4H): i f o g of each step; after the backward pass, da
     h: Array  # (T+1, B, H): row 0 is the state before the window
-    c: Array  # (T+1, B, H)
+    c: Array  # (T+1, B, H): likewise
     tanh_c: Array  # (T, B, H)
     precision: str
-    capped: bool  # whether the input gate is at most 1 - f
+    capped: bool
 
 
 def new_activations(
     config: ModelConfig, T: int, B: int, precision: str = "float32"
 ) -> LSTMActivations:
-    """Room for a window of T steps and B streams."""
+    """See RecurrentLayer.new_activations."""
     H, dtype = config.hidden, config.dtype
     return LSTMActivations(
         gates=np.empty((T, B, 4 * H), dtype),
@@ -52,12 +61,12 @@ def new_activations(
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of a layer with D inputs and H units; gates in the order i f o g."""
+    """The names and shapes of the parameters of a layer with D inputs."""
     return {"Wx": (D, 4 * H), "Wh": (H, 4 * H), "b": (4 * H,)}
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H); biases 0, and 1 for the forget gate (Jozefowicz et al. 2015)."""
+    """Weights from N(0, 1/H); biases 0, but 1 for the forget gate (Jozefowicz et al. 2015)."""
     initialise_weights(parameters, rng)
     H = len(parameters["Wh"])
     parameters["b"][H : 2 * H] = 1
@@ -71,11 +80,11 @@ def forward(
     symbols: Ids | None = None,
 ) -> Array:
     """See RecurrentLayer.forward."""
-    w = activations
-    w.h[0], w.c[0] = state
-    projection.forward(parameters, x, w.gates, w.precision, symbols)
-    kernels.lstm_forward(w.gates, w.h, w.c, w.tanh_c, parameters["Wh"], w.precision, w.capped)
-    return np.stack((w.h[-1], w.c[-1]))
+    gates, h, c, tanh_c, precision, capped = activations
+    h[0], c[0] = state
+    projection.forward(parameters, x, gates, precision, symbols)
+    kernels.lstm_forward(gates, h, c, tanh_c, parameters["Wh"], precision, capped)
+    return np.stack((h[-1], c[-1]))
 
 
 def backward(
@@ -86,16 +95,17 @@ def backward(
     dx: Array | None,
 ) -> None:
     """See RecurrentLayer.backward."""
-    w = activations
-    Wh, (dh, dc) = parameters["Wh"], dstate
-    kernels.lstm_backward(w.gates, dh, dc, dout, w.h, w.c, w.tanh_c, Wh, w.precision, w.capped)
-    projection.backward(parameters, w.gates, dx, w.precision)
+    gates, h, c, tanh_c, precision, capped = activations
+    dh, dc = dstate
+    kernels.lstm_backward(gates, dh, dc, dout, h, c, tanh_c, parameters["Wh"], precision, capped)
+    da = gates  # overwritten by the kernel
+    projection.backward(parameters, da, dx, precision)
 
 
 def recurrent_gradients(gradients: Mapping[str, Array], activations: LSTMActivations) -> None:
     """See RecurrentLayer.recurrent_gradients."""
-    w = activations
-    kernels.weight_gradient(rows(w.h[:-1]), rows(w.gates), gradients["Wh"], w.precision)
+    h, da = activations.h, activations.gates
+    kernels.weight_gradient(rows(h[:-1]), rows(da), gradients["Wh"], activations.precision)
 
 
 def projection_gradients(
@@ -105,5 +115,5 @@ def projection_gradients(
     symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.projection_gradients."""
-    w = activations
-    projection.weight_gradients(gradients, x, w.gates, w.precision, symbols)
+    da = activations.gates
+    projection.weight_gradients(gradients, x, da, activations.precision, symbols)

@@ -1,10 +1,12 @@
-"""Direct connections from n-grams of the input to the output: a table of logits.
+"""A table of n-grams: direct connections from the last symbols to the logits.
 
-The last 2, 3, ... `longest` symbols each name a row of a table (slots, V), by a hash, and the rows
-are added to what the head gives. What follows a short context is so learned from few examples, and
-the recurrent layers are left with what it does not tell (Mikolov et al. 2011, "Strategies for
-training large scale neural network language models", whose maximum-entropy features these are).
-Contexts that share a row by chance are told apart by their other lengths.
+The last 2, 3, ... `longest` symbols are contexts. A hash of each context names a row of a table
+(slots, V), and these rows are added to the logits of the head. So the model learns from a few
+examples which symbols follow a short context, and the recurrent layers learn the rest. (These are
+the maximum-entropy features of Mikolov et al. 2011, "Strategies for training large scale neural
+network language models".)
+
+Two contexts may share a row by chance. Their contexts of other lengths still differ.
 """
 
 import zlib
@@ -16,20 +18,23 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio (Knuth 1998, section 6.4)
-NOTHING = 0  # the code of what comes before a text
+CODE_BEFORE_TEXT = 0  # in place of a symbol at the positions before the start of a text
 
 
 def symbol_codes(symbols: Sequence[str]) -> Ids:
-    """What stands for nothing and for each symbol in a hash, (1 + V,), whatever the vocabulary."""
-    codes = [NOTHING]
+    """The codes (1 + V,) that a hash takes: CODE_BEFORE_TEXT, then one for each symbol.
+
+    A code depends on the symbol alone, not on its id, so that another vocabulary can use the table.
+    """
+    codes = [CODE_BEFORE_TEXT]
     codes += [1 + zlib.crc32(symbol.encode("utf-8", "surrogatepass")) for symbol in symbols]
     return np.array(codes, np.uint64)
 
 
-def ngram_rows(codes: Ids, steps: int, slots: int) -> Ids:
+def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
     """The rows (steps * B, longest - 1) of the contexts that end at each of the last steps.
 
-    codes (longest - 1 + steps, B): those of the symbols, as symbol_codes gives them.
+    codes (longest - 1 + steps, B): of the symbols, oldest first.
     """
     longest = len(codes) - steps + 1
     rows = np.empty((steps, codes.shape[1], longest - 1), np.intp)
@@ -44,41 +49,48 @@ def ngram_rows(codes: Ids, steps: int, slots: int) -> Ids:
     return rows.reshape(-1, longest - 1)
 
 
-def ngrams_backward(rows: Ids, dlogits: Array, gradient: Array) -> None:
-    """Overwrite the gradient of the whole table, (slots, V)."""
-    each = np.repeat(dlogits, rows.shape[1], axis=0)
-    kernels.sum_rows(rows.reshape(-1), each, gradient)
+def table_gradient(rows: Ids, dlogits: Array, gradient: Array) -> None:
+    """Overwrite the gradient (slots, V) of the table.
+
+    rows (N, n): of the contexts. dlogits (N, V): the gradient of the logits.
+    """
+    dlogits_of_contexts = np.repeat(dlogits, rows.shape[1], axis=0)
+    kernels.sum_rows(rows.reshape(-1), dlogits_of_contexts, gradient)
 
 
-# -- what comes before a window ---------------------------------------------------------------
-# It is a part of the state, (L, S, B, H), as further layers: the ids of the last symbols plus one,
-# and 0 for nothing, so that a state of zeros follows nothing.
+# -- the symbols before a window -------------------------------------------------------------------
+# The contexts of a window's first steps begin in the window before it. So the state (L, S, B, H) of
+# a model with n-grams has further layers, which hold the last symbols as numbers: the id plus one,
+# or 0 before the start of a text. A state of zeros is therefore the state before a text.
 
 
 def history_layers(longest: int, parts: int, H: int) -> int:
-    """The further layers of a state that hold the symbols before the last; 0 without n-grams."""
+    """The number of further layers, for parts S and H units; 0 without n-grams (longest 0)."""
     return -(-max(0, longest - 1) // (parts * H))
 
 
 def read_history(state: Array, longest: int, V: int) -> Ids:
-    """The last longest - 1 ids plus one, (longest - 1, B), oldest first."""
+    """The last longest - 1 ids plus one, (longest - 1, B), oldest first.
+
+    state: the further layers. Any numbers in it, even infinite ones, give valid ids.
+    """
     B = state.shape[2]
     numbers = np.moveaxis(state, 2, 0).reshape(B, -1)[:, : longest - 1]
-    recent: Ids = np.rint(numbers.T).clip(0, V).astype(np.intp)
-    return recent
+    history: Ids = np.rint(numbers.T).clip(0, V).astype(np.intp)
+    return history
 
 
 def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
-    """The codes of the symbols before the last, (B, longest - 1), newest first."""
+    """The codes (B, longest - 1) of the symbols that read_history gives, newest first."""
     if not longest:
         return np.empty((state.shape[2], 0), np.uint64)
-    recent: Ids = codes[read_history(state, longest, len(codes) - 1)][::-1].T
-    return recent
+    history: Ids = codes[read_history(state, longest, len(codes) - 1)][::-1].T
+    return history
 
 
-def write_history(recent: Ids, state: Array) -> None:
+def write_history(history: Ids, state: Array) -> None:
     """Overwrite the further layers of a state with ids plus one, (longest - 1, B)."""
     layers, parts, B, H = state.shape
     numbers = np.zeros((B, layers * parts * H), state.dtype)
-    numbers[:, : len(recent)] = recent.T
+    numbers[:, : len(history)] = history.T
     state[...] = np.moveaxis(numbers.reshape(B, layers, parts, H), 0, 2)

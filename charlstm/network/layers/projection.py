@@ -1,8 +1,9 @@
-"""x Wx + b for a whole window at once: every product of a recurrent layer that is not recurrent.
+"""The input projection of a recurrent layer: x Wx + b for all time steps of a window at once.
 
-x is either dense, (T, B, D) of the weights' dtype, or ids, (T, B) of integers that stand for
-one-hot vectors of length D: those gather rows of Wx, and nobody multiplies by zeros. A layer with
-Wi (V, N) sees symbols too, ids (T, B) beside a dense x: x Wx + Wi[symbols] + b.
+x is dense, (T, B, D), or ids (T, B) in place of one-hot vectors of length D. A product with a
+one-hot vector is a row of Wx, so ids gather rows and need no product. In a network with skip
+connections, a layer also reads the symbols (T, B) themselves: x Wx + Wi[symbols] + b, with Wi (V,
+N). Here N is the number of columns of Wx: H for each of the layer's gates.
 """
 
 from collections.abc import Mapping
@@ -23,11 +24,11 @@ def forward(
 ) -> None:
     """Write x Wx + b into out (T, B, N), with Wx (D, N) and b (N).
 
-    precision: of the product; a gather of rows is none and rounds nothing.
+    precision: of the operands of the product; gathered rows are not rounded.
     """
     Wx, b = parameters["Wx"], parameters["b"]
     if x.ndim == 2:
-        # b is added to the D rows once instead of to the T * B gathered ones
+        # b is added once to each of the D rows, instead of to each of the T * B gathered ones
         np.take(Wx + b, x, axis=0, out=out, mode="clip")
         return
     if symbols is None:
@@ -42,7 +43,10 @@ def forward(
 def backward(
     parameters: Mapping[str, Array], dout: Array, dx: Array | None, precision: str
 ) -> None:
-    """Overwrite dx (T, B, D), if it is given; dout (T, B, N): the gradient of the projection."""
+    """Overwrite dx (T, B, D) with the gradient of x, unless dx is None.
+
+    dout (T, B, N): the gradient of the projection.
+    """
     if dx is not None:
         kernels.input_gradient(rows(dout), parameters["Wx"], rows(dx), precision)
 
@@ -54,11 +58,14 @@ def weight_gradients(
     precision: str,
     symbols: Ids | None = None,
 ) -> None:
-    """Overwrite the gradients of Wx, b and Wi; dout (T, B, N): that of the projection."""
+    """Overwrite the gradients of Wx, b and, if there are symbols, Wi.
+
+    dout (T, B, N): the gradient of the projection.
+    """
     dWx, db = gradients["Wx"], gradients["b"]
     if x.ndim == 2:
         kernels.sum_rows(x.reshape(-1), rows(dout), dWx)
-        np.sum(dWx, axis=0, out=db)
+        np.sum(dWx, axis=0, out=db)  # each row of dout was added to exactly one row of dWx
         return
     kernels.weight_gradient(rows(x), rows(dout), dWx, precision)
     if symbols is None:

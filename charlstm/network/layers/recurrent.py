@@ -1,4 +1,4 @@
-"""What every recurrent layer offers: the modules lstm, capped, gru and rnn each are one."""
+"""The interface of a recurrent layer, which the modules lstm, gru and rnn implement."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,33 +12,39 @@ from charlstm.config import ModelConfig
 class LayerActivations(Protocol):
     """The activations of one layer over a window, kept for its backward pass."""
 
-    h: Array  # (T+1, B, H): row 0 is the state before the window, rows 1..T are the output
-    precision: str  # of the operands of matrix products: see kernels.operands
+    @property
+    def h(self) -> Array:
+        """(T+1, B, H): row 0 is the state before the window, rows 1..T are the output."""
+
+    @property
+    def precision(self) -> str:
+        """The precision of the operands of matrix products: see kernels/bfloat16.py."""
 
 
 class RecurrentLayer(Protocol):
-    """A layer of H units over a window of T steps and B streams; x is (T, B, D) or ids (T, B).
+    """A layer of H units that reads a window of T time steps of B parallel streams.
 
-    A state is (S, B, H), with S = STATE_PARTS: the hidden state first. Symbols (T, B) are ids that
-    a layer with parameters Wi (V, N) sees beside a dense x, for Wx (D, N).
+    x (T, B, D): inputs, or ids (T, B) in place of one-hot vectors of length D.
+    symbols (T, B): ids that a layer with a parameter Wi (V, N) reads beside a dense x.
+    state (S, B, H): the hidden state comes first; S = STATE_PARTS.
     """
 
-    GATES: tuple[str, ...]
-    STORED_PER_UNIT: int
-    STATE_PARTS: int
+    GATES: Mapping[str, str]  # letter and name of each block of H columns in Wx, Wh and b
+    STORED_PER_UNIT: int  # numbers that a forward pass stores per unit, stream and time step
+    STATE_PARTS: int  # arrays (B, H) that carry the state from one window to the next
 
     def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
-        """The parameters of a layer with D inputs."""
+        """The names and shapes of the parameters of a layer with D inputs."""
 
     def initialise(self, parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-        """Fill the parameters with fresh values."""
+        """Overwrite the parameters with random initial values."""
 
     def new_activations(
         self, config: ModelConfig, T: int, B: int, precision: str = "float32"
     ) -> LayerActivations:
-        """Room for a window, for forward and backward of the same layer.
+        """Allocate the activations of a window, for any number of passes.
 
-        precision: rounding of the operands of matrix products, "bfloat16", or "float32" for none.
+        precision: "bfloat16" rounds the operands of matrix products, "float32" does not.
         """
 
     def forward(
@@ -49,7 +55,7 @@ class RecurrentLayer(Protocol):
         activations: Any,
         symbols: Ids | None = None,
     ) -> Array:
-        """Leave the activations in the workspace; return the state after the window."""
+        """Fill the activations; return the state after the window."""
 
     def backward(
         self,
@@ -59,11 +65,15 @@ class RecurrentLayer(Protocol):
         activations: Any,
         dx: Array | None,
     ) -> None:
-        """Back-propagate dout (T, B, H) and dstate (S, B, H), which comes from after the window.
+        """Back-propagate through the layer, from its output to its input.
 
-        Overwrites dx (T, B, D) if it is given (it may be dout itself), and dstate with the gradient
-        of the state before the window. Uses up the activations, and leaves what the gradients of
-        the weights are made of in their place.
+        dout (T, B, H): the gradient of the output h.
+        dstate (S, B, H): the gradient of the state after the window; overwritten with that of the
+            state before it.
+        dx (T, B, D): overwritten with the gradient of x; may be dout itself. None where x has no
+            gradient.
+        activations: as forward filled them. Their gradients, from which the gradients of the
+            weights follow, overwrite some of them.
         """
 
     def recurrent_gradients(self, gradients: Mapping[str, Array], activations: Any) -> None:
@@ -80,12 +90,12 @@ class RecurrentLayer(Protocol):
 
 
 def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H), biases 0."""
+    """Draw weights from N(0, 1/H), set biases to 0."""
     H = len(parameters["Wh"])
     for name, array in parameters.items():
         array[...] = rng.normal(0.0, H**-0.5, array.shape) if name.startswith("W") else 0
 
 
 def rows(x: Array) -> Array:
-    """(T, B, N) as (T * B, N), a view."""
+    """(T, B, N) as (T * B, N), a view: one row for each time step of each stream."""
     return x.reshape(-1, x.shape[-1])

@@ -1,7 +1,21 @@
-"""A layer of plain recurrent units: the recurrence of cells.rnn_step_forward over a window."""
+"""A layer of plain recurrent units that reads a window of T time steps of B parallel streams.
+
+D inputs, H hidden units. For t = 1 .. T:
+
+    a_t = x_t Wx + b                         x_t (B, D)   Wx (D, H)   Wh (H, H)   b (H)
+    h_t = tanh(a_t + h_{t-1} Wh)
+
+and for t = T .. 1, with da_t the gradient of the loss with respect to a_t:
+
+    dx_t = da_t Wx^T    dh_{t-1} += da_t Wh^T
+    dWx += x_t^T da_t   dWh += h_{t-1}^T da_t   db += sum of da_t over the streams
+
+textbook_cells.py derives da_t. Only the recurrence has to go step by step: kernels.rnn_forward and
+kernels.rnn_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,16 +25,17 @@ from charlstm.config import ModelConfig
 from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
-GATES: tuple[str, ...] = ("candidate",)  # blocks of H columns, in this order
-STORED_PER_UNIT = 2  # numbers that a forward pass stores per unit and time step
+GATES: Mapping[str, str] = {
+    "h": "candidate"
+}  # no gate: the candidate for the next state is the next state
+STORED_PER_UNIT = 2  # a, h
 STATE_PARTS = 1
 
 
-@dataclass
-class RNNActivations:
-    """The activations of one layer over one window."""
+class RNNActivations(NamedTuple):
+    """The activations of one layer over a window."""
 
-    a: Array  # (T, B, H): pre-activations; after the backward pass, their gradients
+    a: Array  # (T, B, H): x Wx + b; after the backward pass, da
     h: Array  # (T+1, B, H): row 0 is the state before the window
     precision: str
 
@@ -28,7 +43,7 @@ class RNNActivations:
 def new_activations(
     config: ModelConfig, T: int, B: int, precision: str = "float32"
 ) -> RNNActivations:
-    """Room for a window of T steps and B streams."""
+    """See RecurrentLayer.new_activations."""
     H, dtype = config.hidden, config.dtype
     return RNNActivations(
         a=np.empty((T, B, H), dtype), h=np.empty((T + 1, B, H), dtype), precision=precision
@@ -36,7 +51,7 @@ def new_activations(
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """The parameters of a layer with D inputs and H units."""
+    """The names and shapes of the parameters of a layer with D inputs."""
     return {"Wx": (D, H), "Wh": (H, H), "b": (H,)}
 
 
@@ -53,12 +68,11 @@ def forward(
     symbols: Ids | None = None,
 ) -> Array:
     """See RecurrentLayer.forward."""
-    w = activations
-    w.h[0] = state[0]
-    projection.forward(parameters, x, w.a, w.precision, symbols)
-    kernels.rnn_forward(w.a, w.h, parameters["Wh"], w.precision)
-    state_after: Array = w.h[-1:].copy()
-    return state_after
+    a, h, precision = activations
+    h[0] = state[0]
+    projection.forward(parameters, x, a, precision, symbols)
+    kernels.rnn_forward(a, h, parameters["Wh"], precision)
+    return np.stack((h[-1],))
 
 
 def backward(
@@ -69,15 +83,17 @@ def backward(
     dx: Array | None,
 ) -> None:
     """See RecurrentLayer.backward."""
-    w = activations
-    kernels.rnn_backward(w.a, dstate[0], dout, w.h, parameters["Wh"], w.precision)
-    projection.backward(parameters, w.a, dx, w.precision)
+    a, h, precision = activations
+    dh = dstate[0]
+    kernels.rnn_backward(a, dh, dout, h, parameters["Wh"], precision)
+    da = a  # overwritten by the kernel
+    projection.backward(parameters, da, dx, precision)
 
 
 def recurrent_gradients(gradients: Mapping[str, Array], activations: RNNActivations) -> None:
     """See RecurrentLayer.recurrent_gradients."""
-    w = activations
-    kernels.weight_gradient(rows(w.h[:-1]), rows(w.a), gradients["Wh"], w.precision)
+    h, da = activations.h, activations.a
+    kernels.weight_gradient(rows(h[:-1]), rows(da), gradients["Wh"], activations.precision)
 
 
 def projection_gradients(
@@ -87,5 +103,5 @@ def projection_gradients(
     symbols: Ids | None = None,
 ) -> None:
     """See RecurrentLayer.projection_gradients."""
-    w = activations
-    projection.weight_gradients(gradients, x, w.a, w.precision, symbols)
+    da = activations.a
+    projection.weight_gradients(gradients, x, da, activations.precision, symbols)
