@@ -17,7 +17,7 @@ each row had had NGRAM_SQUARES of squared gradients so far, and with no way back
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -32,7 +32,7 @@ from charlstm.network.layers.head import cross_entropy
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sampling import Sampling, generate
-from charlstm.network.scoring import Loss, Score, chunks, parts_of
+from charlstm.network.scoring import Advance, Loss, Score, groups_of_texts, sequences_of
 from charlstm.seeds import generator
 from charlstm.system.threads import Workers, one_blas_thread, share
 from charlstm.text.batches import line_spans
@@ -46,8 +46,6 @@ PLACES, SEGMENTS_EACH = 8, 32
 MOST_NORM = 2.0
 MOST_SURPRISE = 100  # times the nats of a model that knows nothing, in a segment: it has run away
 NGRAM_SQUARES = 4.0  # a prediction adds 2 at most, where it was sure of another symbol
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,13 @@ class DynamicEvaluation:
         self.most_norm = MOST_NORM * float(np.linalg.norm(rms))
 
     def evaluate(
-        self, ids: Ids, *, workers: Workers | None = None, progress: Progress | None = None
+        self, ids: Ids, *, workers: Workers | None = None, advance: Advance | None = None
     ) -> Loss:
         """The loss of every id of a text but the first, read in one stream.
 
         To a model of lines, the state starts afresh with each line; the weights go on.
 
-        progress: called with the number of predictions just counted.
+        advance: called with the number of predictions just made.
         """
         follower = _Follower(self, workers or Workers(1))
         total, count = 0.0, 0
@@ -115,8 +113,8 @@ class DynamicEvaluation:
             for nats in follower.read(segments(self.model, ids, self.config.segment)):
                 total += float(nats.sum(dtype=np.float64))
                 count += len(nats)
-                if progress is not None:
-                    progress(len(nats))
+                if advance is not None:
+                    advance(len(nats))
         if not count:
             raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
         return Loss(total, count)
@@ -130,15 +128,15 @@ class DynamicEvaluation:
         """
         workers = workers or Workers(1)
         followers = [_Follower(self, Workers(1)) for _ in range(workers.count)]
-        for chunk in chunks(texts):
-            parts = [parts_of(self.model, text, unknown) for text in chunk]
+        for group in groups_of_texts(texts):
+            parts = [sequences_of(self.model, text, unknown) for text in group]
 
             def work(k: int, parts: list[list[Ids]] = parts) -> list[Array]:
                 return [followers[k].nats(one) for one in parts[k :: workers.count]]
 
             with one_blas_thread():
                 nats = workers.run(work)
-            for k, text in enumerate(chunk):
+            for k, text in enumerate(group):
                 yield Score(text, nats[k % workers.count][k // workers.count])
 
 
@@ -148,11 +146,11 @@ def gradient_rms(
     segment: int = DynamicConfig.segment,
     *,
     workers: Workers | None = None,
-    progress: Progress | None = None,
+    advance: Advance | None = None,
 ) -> Array:
     """The root mean square (P,) of the gradients of segments from all over a text.
 
-    progress: called by each worker with the number of predictions just read, of `sample_size`.
+    advance: called by each worker with the number of predictions just made, of `sample_size`.
     """
     workers = workers or Workers(1)
     span = SEGMENTS_EACH * segment
@@ -168,8 +166,8 @@ def gradient_rms(
                 for block in blocks(slice(0, len(squares))):
                     squares[block] += reader.gradient[block] ** 2
                 count += 1
-                if progress is not None:
-                    progress(len(piece) - 1)
+                if advance is not None:
+                    advance(len(piece) - 1)
         return squares, count
 
     with one_blas_thread():
@@ -220,7 +218,7 @@ class _Reader:
         self.model = model
         self._state = model.initial_state(1)
         self._activations: dict[int, Activations] = {}  # by predictions
-        self._gradients = model.parameters.like_vector()
+        self._gradients = model.parameters.zeros_like_dense()
         self.gradient = self._gradients.vector  # (P,)
         self._targets: Ids = np.empty((0, 1), np.intp)
 
@@ -267,7 +265,7 @@ class _Follower:
             self._table_optimizer = RowAdaGrad(self._table, NGRAM_SQUARES)
 
     def nats(self, parts: Sequence[Ids]) -> Array:
-        """The nats (N,) of every id but the first of each of a text's parts: see parts_of."""
+        """The nats (N,) of every id but the first of each of a text's parts: see sequences_of."""
         length = self._dynamic.config.segment
         nats = list(self.read(segment for part in parts for segment in _cut(part, length)))
         return np.concatenate(nats) if nats else np.empty(0)

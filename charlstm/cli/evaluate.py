@@ -30,7 +30,7 @@ from charlstm.cli.shared_options import (
 )
 from charlstm.cli.text_input import encode_text, join_within_memory, read_text_for
 from charlstm.network.model import CharModel
-from charlstm.network.scoring import counted_symbols, utf8_size
+from charlstm.network.scoring import predicted_ids, utf8_size
 from charlstm.network.scoring import evaluate as evaluate_ids
 from charlstm.runs.folder import load, newest_run
 from charlstm.system.threads import Workers, available_cores
@@ -105,14 +105,14 @@ def evaluate(
     ids = encode_text(
         model.vocab, join_within_memory(read_text_for(model.vocab, texts, encoding)), unknown
     )
-    counted = counted_symbols(model, ids)
+    counted = predicted_ids(model, ids)
     size = utf8_size(model.vocab, counted)
     workers = Workers(available_cores())
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, batch_size=batch_size)
     if dynamic:
         measure = dynamic_evaluation_of(model, dynamic, workers).evaluate
     with tqdm(total=len(counted), unit=model.vocab.unit, delay=1) as bar:
-        loss = measure(ids, workers=workers, progress=bar.update)
+        loss = measure(ids, workers=workers, advance=bar.update)
     figures: dict[str, Any] = {
         **unit_of(model),
         "characters": loss.characters,
@@ -166,5 +166,5 @@ def dynamic_evaluation_of(
     size = sample_size(config.segment)
     with tqdm(total=size, desc="measuring gradients", unit=model.vocab.unit, delay=1) as bar:
         ids = own_text(model, config.segment)
-        rms = gradient_rms(model, ids, config.segment, workers=workers, progress=bar.update)
+        rms = gradient_rms(model, ids, config.segment, workers=workers, advance=bar.update)
     return DynamicEvaluation(model, rms, config)

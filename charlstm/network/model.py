@@ -1,4 +1,4 @@
-"""CharModel: the network with the texts that it writes and scores."""
+"""CharModel: the network with the means to generate and to score texts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,10 +11,9 @@ from charlstm.network.stack import RecurrentStack
 
 
 class CharModel(RecurrentStack):
-    """A character-level language model: a network, its vocabulary, and what to do with both.
+    """A character-level language model.
 
-    A model holds nothing but its parameters: state goes in and comes out of every call, so one
-    model may serve several threads at once.
+    It holds nothing but its parameters, so several threads may use one model at once.
     """
 
     def stream(
@@ -30,14 +29,13 @@ class CharModel(RecurrentStack):
         unknown: str = "error",
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Generate text piece by piece, `length` symbols without the prime; 0: without end.
+        """Generate text as it is sampled: `length` symbols after the prime, or 0: without end.
 
-        temperature: 0 takes the likeliest symbol each time, 1 draws from the model's own
-            distribution, above 1 flattens it. top_k, top_p, min_p: see sampler.Sampling.
-        stop: the text ends before the first of these strings.
+        temperature, top_k, top_p, min_p: how a symbol is drawn: see sampling.Sampling.
+        stop: a string, or several; the text ends before the first of them.
         unknown: "error", "skip" or "replace", for characters of the prime unknown to the model.
         """
-        pieces = stream_texts(
+        texts = stream_texts(
             self,
             length=length,
             prime=prime,
@@ -46,28 +44,29 @@ class CharModel(RecurrentStack):
             stops=(stop,) if isinstance(stop, str) else tuple(stop),
             seed=seed,
         )
-        return (piece for (piece,) in pieces)
+        return (text for (text,) in texts)
 
     def sample(self, length: int, **options: Any) -> str:
-        """`length` new characters (or bytes, at that level); the options are those of stream."""
+        """Generate `length` characters (bytes or words, at these levels); options as in stream."""
         if length < 1:
             raise CharlstmError(f"length must be 1 or more, not {length}")
         return "".join(self.stream(length, **options))
 
     def score(self, text: str, unknown: str = "error") -> Score:
-        """How well the model predicts `text`, as if it followed a line end."""
+        """Score a text: the loss of each of its characters, as if it followed a line end."""
         return next(score_texts(self, [text], unknown))
 
 
 def copy_weights(source: CharModel, target: CharModel) -> None:
-    """Copy weights between models of one shape; rows and columns of symbols go by the symbol.
+    """Copy the weights of a model into another of the same shape, whose vocabulary may differ.
 
-    What only the target knows keeps its fresh weights.
+    Rows and columns that belong to symbols are matched by the symbol. Those of symbols that only
+    the target has keep their values.
     """
-    old = {symbol: k for k, symbol in enumerate(source.vocab.symbols)}
-    new = {symbol: k for k, symbol in enumerate(target.vocab.symbols)}
-    common = sorted(old.keys() & new.keys())
-    from_ids, to_ids = [old[s] for s in common], [new[s] for s in common]
+    source_ids = {symbol: k for k, symbol in enumerate(source.vocab.symbols)}
+    target_ids = {symbol: k for k, symbol in enumerate(target.vocab.symbols)}
+    common = sorted(source_ids.keys() & target_ids.keys())
+    from_ids, to_ids = [source_ids[s] for s in common], [target_ids[s] for s in common]
     for name, array in source.parameters.items():
         if name == "layers.0.Wx" or name.endswith(".Wi"):
             target.parameters[name][to_ids] = array[from_ids]

@@ -159,7 +159,7 @@ def test_of_a_long_text_places_from_all_over_are_measured(small, monkeypatch):
     for workers in (1, 2, 4):
         counted = []
         pool = Workers(workers)
-        rms = gradient_rms(small, ids, 6, workers=pool, progress=counted.append)
+        rms = gradient_rms(small, ids, 6, workers=pool, advance=counted.append)
         pool.close()
         assert np.allclose(rms, expected, rtol=1e-12, atol=0)
         assert sum(counted) == 3 * 2 * 6 == sample_size(6)
@@ -262,7 +262,7 @@ def test_a_table_of_ngrams_follows_too_and_goes_back_for_the_next_text():
 
 def test_progress_counts_each_prediction_once(model, dynamic):
     counted = []
-    dynamic.evaluate(model.vocab.encode(make_text(10)), progress=counted.append)
+    dynamic.evaluate(model.vocab.encode(make_text(10)), advance=counted.append)
     assert sum(counted) == len(make_text(10)) - 1 and set(counted[:-1]) == {20}
 
 

@@ -556,7 +556,7 @@ def test_several_files_are_joined_for_validation_which_is_told(cli, text_file, t
 def test_the_bytes_of_a_text_are_counted_in_blocks(monkeypatch):
     text = "grüße, \ud800日本語\U0001f600" * 5
     vocab = charlstm.Vocab.from_text(text)
-    monkeypatch.setattr(scoring, "CHARACTERS_AT_ONCE", 7)
+    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 7)
     assert utf8_size(vocab, vocab.encode(text)) == len(text.encode("utf-8", "surrogatepass"))
 
 

@@ -41,8 +41,8 @@ def test_long_texts_are_scored_few_at_a_time_and_alike(trained, monkeypatch):
     model = charlstm.load(trained)
     texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
     whole = [score.loss.nats for score in scoring.score_texts(model, texts)]
-    monkeypatch.setattr(scoring, "CHARACTERS_AT_ONCE", 20)
-    assert list(map(len, scoring.chunks(texts))) == [3, 2, 4, 3]
+    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 20)
+    assert list(map(len, scoring.groups_of_texts(texts))) == [3, 2, 4, 3]
     few = [score.loss.nats for score in scoring.score_texts(model, texts)]
     assert few == pytest.approx(whole, rel=1e-5)
 
@@ -52,12 +52,12 @@ def test_texts_over_many_symbols_are_scored_few_at_a_time_and_alike(trained, mon
     texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
     whole = [score.loss.nats for score in scoring.score_texts(model, texts)]
     sizes = []
-    losses = scoring._batch_losses
+    losses = scoring._sequence_losses
     monkeypatch.setattr(
-        scoring, "PROBABILITIES_AT_ONCE", 2 * scoring.STEPS_AT_ONCE * len(model.vocab)
+        scoring, "MAX_LOG_PROBABILITIES", 2 * scoring.WINDOW_STEPS * len(model.vocab)
     )
     monkeypatch.setattr(
-        scoring, "_batch_losses", lambda *given: sizes.append(len(given[1])) or losses(*given)
+        scoring, "_sequence_losses", lambda *given: sizes.append(len(given[1])) or losses(*given)
     )
     few = [score.loss.nats for score in scoring.score_texts(model, texts)]
     assert few == pytest.approx(whole, rel=1e-5) and sizes == [2] * 6
