@@ -1,4 +1,4 @@
-"""What all tests share: a cache of their own, a small text, a small run, the command line."""
+"""Fixtures for all tests: small texts, small runs, a cache, the command line."""
 
 import os
 import shutil
@@ -13,8 +13,8 @@ from required import REQUIRE_ALL
 
 pytest.register_assert_rewrite("run_files")
 
-# A shell starts what runs in its background with SIGINT ignored, and so would every process that
-# the tests start and interrupt.
+# A shell starts background jobs with SIGINT ignored. The processes that tests start and interrupt
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -53,7 +53,7 @@ def text_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(text_file, tmp_path_factory) -> Path:
-    """The folder of a finished run that has learnt something. Not to be written to."""
+    """The folder of a finished run that has learned something; tests must not change it."""
     import charlstm
 
     folder = tmp_path_factory.mktemp("trained") / "run"
@@ -65,7 +65,7 @@ def trained(text_file, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def hard_text(tmp_path_factory):
-    """A text whose last part, for validation, is nonsense: its loss falls, then rises."""
+    """A text with nonsense as its validation part, so that the validation loss falls, then rises."""
     text = make_text(110)
     nonsense = np.random.default_rng(0).permutation(list(text))[: len(text) // 9]
     path = tmp_path_factory.mktemp("text") / "small.txt"
@@ -75,7 +75,7 @@ def hard_text(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def whole(hard_text, tmp_path_factory):
-    """The run that was never interrupted, and copies of its folder at each save of `last`."""
+    """A run without interruption, and copies of its folder at each save of `last`."""
     from run_files import copied_at_each_save, events_of
 
     folder, copies = copied_at_each_save(hard_text, tmp_path_factory.mktemp("whole"))
@@ -86,7 +86,7 @@ def whole(hard_text, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def byte_run(tmp_path_factory) -> Path:
-    """A short run at level byte on text of several bytes a character."""
+    """A short run at level byte, on text with several bytes per character."""
     import charlstm
 
     folder = tmp_path_factory.mktemp("bytes")
@@ -99,7 +99,7 @@ def byte_run(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cli():
-    """Call the command line in this process: cli("sample", "-r", run) -> click's result."""
+    """A function that runs a command in this process: cli("sample", "-r", run) -> click result."""
     from click.testing import CliRunner
 
     from charlstm.cli.main import main
@@ -116,7 +116,7 @@ def cli():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The folder of a cache of the test's own."""
+    """The folder of a new, empty cache, which this test uses."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
     monkeypatch.delenv("CHARLSTM_CACHE_GB", raising=False)
@@ -125,7 +125,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def write(tmp_path):
-    """write(name, content) -> the path of a new file, its folders made."""
+    """A function that makes a file and its folders: write(name, content) -> path."""
 
     def write(name, content):
         path = tmp_path / name

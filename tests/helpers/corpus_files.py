@@ -1,4 +1,4 @@
-"""What the tests of files, corpora and their cache share."""
+"""Small texts, and the contents of corpora and cache folders."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ SENTENCE = "A corpus may hold any text, this one holds two lines.\nNaïve café 
 
 
 def text_of(corpus):
-    """The text that a corpus encodes."""
+    """Return the text that a corpus encodes."""
     return corpus.vocab.decode(corpus.ids)
 
 
 def entries(folder):
-    """The names in a folder, in order; none if there is no such folder."""
+    """Return the sorted names in a folder, or [] if it does not exist."""
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
@@ -20,6 +20,7 @@ VERBS = "sees", "hears", "follows", "never finds"
 
 
 def make_text(lines: int, seed: int = 0) -> str:
+    """Return lines such as "the cat never finds a dog."."""
     rng = np.random.default_rng(seed)
     return "".join(
         f"{rng.choice(SUBJECTS)} {rng.choice(VERBS)} {rng.choice(SUBJECTS)}.\n"

@@ -1,4 +1,4 @@
-"""Whether a test that cannot run here fails instead of being skipped, as CI wants it."""
+"""REQUIRE_ALL: whether a test that cannot run here fails instead of being skipped, as in CI."""
 
 import os
 
