@@ -65,7 +65,7 @@ def trained(text_file, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def hard_text(tmp_path_factory):
-    """A text with nonsense as its validation part, so that the validation loss falls, then rises."""
+    """A text with nonsense as its validation part: the validation loss falls, then rises."""
     text = make_text(110)
     nonsense = np.random.default_rng(0).permutation(list(text))[: len(text) // 9]
     path = tmp_path_factory.mktemp("text") / "small.txt"
