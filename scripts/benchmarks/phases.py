@@ -87,7 +87,7 @@ class Timers:
     """Clocks around all FUNCTIONS, which run only within `running`."""
 
     def __init__(self) -> None:
-        self.called: set[tuple[Any, str]] = set()
+        self.called: set[tuple[str, str]] = set()  # by the names of owner and function
         # (phase, seconds) in the order in which calls end; all threads append to one list
         self._calls: list[tuple[str, float]] = []
         self._here = threading.local()
@@ -96,12 +96,11 @@ class Timers:
             if not hasattr(owner, name):
                 sys.exit(f"{owner.__name__} has no {name}: FUNCTIONS of phases.py is outdated")
             function = getattr(owner, name)
-            self._patches.append(
-                (owner, name, function, self._timed((owner, name), function, phase))
-            )
+            timed = self._timed((owner.__name__, name), function, phase)
+            self._patches.append((owner, name, function, timed))
 
     def _timed(
-        self, called: tuple[Any, str], function: Any, phase: str | Callable[..., str]
+        self, called: tuple[str, str], function: Any, phase: str | Callable[..., str]
     ) -> Any:
         here = self._here
 
@@ -142,7 +141,7 @@ class Timers:
 
     def require_all_called(self) -> None:
         """Exit if a function was never called: the time of its phase would count as rest."""
-        missing = {(owner, name) for owner, name, _ in FUNCTIONS} - self.called
+        missing = {(owner.__name__, name) for owner, name, _ in FUNCTIONS} - self.called
         if missing:
             names = sorted(name for _, name in missing)
             sys.exit(f"a step calls no {', '.join(names)}: see FUNCTIONS of phases.py")
