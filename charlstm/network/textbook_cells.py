@@ -1,11 +1,15 @@
-"""Recurrent cells as the textbooks write them, to read and to check against; not the fast ones.
+"""Recurrent cells as textbooks write them: to read first, and to check the fast layers against.
 
-N samples, T steps, D input features, H hidden units. Weights multiply from the right: x Wx, h Wh.
-`d` before a name is the gradient of the loss with respect to it. Each cell has a step, forward and
-backward, and a sequence that is nothing but its steps: forward in order, backward in reverse, the
-gradients of the shared weights summed over the steps (back-propagation through time, Werbos 1990).
+N samples, T time steps, D inputs, H hidden units. Weights multiply from the right: x Wx, h Wh.
+`d` before a name stands for the gradient of the loss with respect to it. Products with a weight
+matrix or a transposed matrix are matrix products, all others go element by element.
 
-The layers that train compute the same a whole window at a time, in charlstm/kernels.
+Each cell has a step and a sequence, both with a forward and a backward function. A sequence only
+repeats the step: forward in order of time, backward in reverse, and it sums the gradients of the
+shared weights over the steps (back-propagation through time, Werbos 1990).
+
+The layers that train (network/layers) compute the same numbers for all steps of a window at once,
+as far as steps do not depend on each other; the rest is in charlstm/kernels.
 """
 
 from typing import Any
@@ -14,11 +18,11 @@ import numpy as np
 
 from charlstm.arrays import Array, require_float, require_shape
 
-Cache = tuple[Any, ...]  # what the backward function needs of its forward one
+Cache = tuple[Any, ...]  # values of a forward function that its backward function needs
 
 
 def sigmoid(a: Array) -> Array:
-    """1 / (1 + exp(-a)), in the form that does not overflow."""
+    """1 / (1 + exp(-a)), in a form that does not overflow."""
     half: Array = 0.5 * np.tanh(0.5 * a) + 0.5
     return half
 
@@ -44,9 +48,9 @@ def lstm_step_forward(
         next_h = o * tanh(next_c)                     show some
 
     x (N, D), prev_h and prev_c (N, H), Wx (D, 4H), Wh (H, 4H), b (4H).
-    capped: min(i, 1 - f) takes the place of i (Melis et al. 2020), so that a cell takes in no more
-        than it forgets and stays between -1 and 1.
-    Returns next_h and next_c, (N, H), and what lstm_step_backward takes.
+    capped: min(i, 1 - f) takes the place of i (Melis et al. 2020). So a cell takes in no more than
+        it forgets, and stays between -1 and 1.
+    Returns next_h and next_c, (N, H), and the cache for lstm_step_backward.
     """
     N, D, H = _sizes(x, prev_h, ("N", "D"))
     require_shape("prev_c", prev_c, (N, H))
@@ -66,33 +70,34 @@ def lstm_step_forward(
 def lstm_step_backward(
     dnext_h: Array, dnext_c: Array, cache: Cache
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The gradients of lstm_step_forward; the chain rule, one line an equation.
+    """The gradients of lstm_step_forward, by the chain rule.
 
-    Two paths reach next_c, and their gradients add up: from next_h = o tanh(next_c), with
-    tanh' = 1 - tanh^2, and from the next step's cell state, where it comes in as dnext_c:
+    next_c reaches the loss on two paths, whose gradients add up: through next_h = o * tanh(next_c),
+    with tanh' = 1 - tanh^2, and through the cell state of the next step, which gives dnext_c:
 
         dc = dnext_h * o * (1 - tanh(next_c)^2) + dnext_c
 
-    From next_c = f * prev_c + i * g, each factor's gradient is dc times its partner:
+    From next_c = f * prev_c + i * g, the gradient of each factor is dc times the other factor:
 
         di = dc * g     df = dc * prev_c     dg = dc * i     dprev_c = dc * f
 
-    and from next_h = o * tanh(next_c):  do = dnext_h * tanh(next_c).  The cell state passes
-    through f alone, neither through a weight nor through a squashing function: where f is near 1,
-    so is dprev_c / dc, and the gradient lasts.
+    and from next_h = o * tanh(next_c):  do = dnext_h * tanh(next_c).  The cell state is multiplied
+    by f alone, and passes through no weight and no squashing function. Where f is near 1, dprev_c
+    is near dc: the gradient does not vanish.
 
-    Through the activations, with sigmoid' = s (1 - s):
+    Through the activation functions, with sigmoid' = s (1 - s) for s = sigmoid(a):
 
         da_i = di i (1 - i)   da_f = df f (1 - f)   da_o = do o (1 - o)   da_g = dg (1 - g^2)
 
     and through a = x Wx + prev_h Wh + b:
 
-        dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum over N of da
+        dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum of da over N
 
-    Where 1 - f is in the place of i, which is larger, di = 0 and df = dc * (prev_c - g).
+    Where the cap replaces i by 1 - f, next_c does not depend on i: di = 0, and as f appears twice,
+    df = dc * (prev_c - g).
 
     (Equations as in Greff et al. 2017, "LSTM: A Search Space Odyssey", without peepholes.)
-    Returns dx, dprev_h, dprev_c, dWx, dWh, db, in the shapes of what they are gradients of.
+    Returns dx, dprev_h, dprev_c, dWx, dWh, db, each in the shape of the array it belongs to.
     """
     x, prev_h, prev_c, Wx, Wh, written, i, f, o, g, tanh_c = cache
     require_shape("dnext_h", dnext_h, prev_h.shape)
@@ -114,10 +119,10 @@ def lstm_step_backward(
 def lstm_forward(
     x: Array, h0: Array, Wx: Array, Wh: Array, b: Array, capped: bool = False
 ) -> tuple[Array, list[Cache]]:
-    """An LSTM over whole sequences, from h0 and a cell state of zeros.
+    """Run an LSTM over sequences, from the hidden state h0 and a cell state of zeros.
 
     x (N, T, D), h0 (N, H), weights and capped as in lstm_step_forward. Returns h (N, T, H), the
-    hidden state after each step, and what lstm_backward takes.
+    hidden state after each step, and the cache for lstm_backward.
     """
     N, T, _, H = _sizes(x, h0, ("N", "T", "D"))
     h = np.empty((N, T, H), h0.dtype)
@@ -131,10 +136,10 @@ def lstm_forward(
 
 
 def lstm_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of lstm_forward for dh (N, T, H), the gradient that reaches each h from above.
+    """The gradients of lstm_forward, for the gradient dh (N, T, H) of its result h.
 
-    Each h_t also reaches the loss through step t+1, so dh[:, t] meets dprev_h of that step; the
-    last cell state reaches nothing, so its gradient is zero.
+    The hidden state of step t also reaches the loss through step t+1, so dprev_h of that step is
+    added to dh[:, t]. The last cell state is not part of the result, so its gradient is zero.
     Returns dx (N, T, D), dh0, dWx, dWh, db.
     """
     x, prev_h, _, Wx, Wh, *_ = cache[0]
@@ -146,8 +151,8 @@ def lstm_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, A
         dx[:, t], dprev_h, dprev_c, *step = lstm_step_backward(
             dh[:, t] + dprev_h, dprev_c, cache[t]
         )
-        for total, part in zip((dWx, dWh, db), step, strict=True):
-            total += part
+        for total, gradient in zip((dWx, dWh, db), step, strict=True):
+            total += gradient
     return dx, dprev_h, dWx, dWh, db
 
 
@@ -157,15 +162,15 @@ def lstm_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, A
 def gru_step_forward(
     x: Array, prev_h: Array, Wx: Array, Wh: Array, b: Array, bn: Array
 ) -> tuple[Array, Cache]:
-    """One step of a GRU (Cho et al. 2014), gates in the order r z n, reset after the product, as
-    PyTorch and cuDNN have it:
+    """One step of a GRU (Cho et al. 2014), gates in the order r z n. The reset gate acts after the
+    product with Wh, as in PyTorch and cuDNN. The index n stands for the columns [:, 2H:].
 
-        r, z = sigmoid((x Wx + prev_h Wh + b)[:, :2H])        reset and update
-        n = tanh((x Wx + b)_n + r * ((prev_h Wh)_n + bn))     the candidate
-        next_h = (1 - z) * n + z * prev_h                     mix it with what there was
+        r, z = sigmoid((x Wx + prev_h Wh + b)[:, :2H])        reset and update gate
+        n = tanh((x Wx + b)_n + r * ((prev_h Wh)_n + bn))     candidate for the next state
+        next_h = (1 - z) * n + z * prev_h                     mixture of candidate and old state
 
-    x (N, D), prev_h (N, H), Wx (D, 3H), Wh (H, 3H), b (3H), bn (H), the recurrent bias of n.
-    Returns next_h (N, H) and what gru_step_backward takes.
+    x (N, D), prev_h (N, H), Wx (D, 3H), Wh (H, 3H), b (3H); bn (H) is the recurrent bias of n.
+    Returns next_h (N, H) and the cache for gru_step_backward.
     """
     _, D, H = _sizes(x, prev_h, ("N", "D"))
     require_shape("Wx", Wx, (D, 3 * H))
@@ -175,50 +180,51 @@ def gru_step_forward(
     from_x, from_h = x @ Wx + b, prev_h @ Wh
     r = sigmoid(from_x[:, :H] + from_h[:, :H])
     z = sigmoid(from_x[:, H : 2 * H] + from_h[:, H : 2 * H])
-    recurrent = from_h[:, 2 * H :] + bn
-    n = np.tanh(from_x[:, 2 * H :] + r * recurrent)
+    m = from_h[:, 2 * H :] + bn
+    n = np.tanh(from_x[:, 2 * H :] + r * m)
     next_h = (1 - z) * n + z * prev_h
-    return next_h, (x, prev_h, Wx, Wh, r, z, n, recurrent)
+    return next_h, (x, prev_h, Wx, Wh, r, z, n, m)
 
 
 def gru_step_backward(
     dnext_h: Array, cache: Cache
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The gradients of gru_step_forward.
+    """The gradients of gru_step_forward, by the chain rule.
 
-    From next_h = (1 - z) n + z prev_h:
+    From next_h = (1 - z) * n + z * prev_h:
 
-        dn = dnext_h (1 - z)     dz = dnext_h (prev_h - n)     and straight to prev_h: dnext_h z
+        dn = dnext_h (1 - z)     dz = dnext_h (prev_h - n)     directly to prev_h: dnext_h z
 
-    where z is near 1 the state, and its gradient, pass unchanged: z does here what the forget
-    gate does in the LSTM. Through the activations, with m = (prev_h Wh)_n + bn:
+    Where z is near 1, the state and its gradient pass nearly unchanged: z has the role that the
+    forget gate has in an LSTM. Through the activation functions, with m = (prev_h Wh)_n + bn:
 
         da_n = dn (1 - n^2)   da_z = dz z (1 - z)   dr = da_n m   da_r = dr r (1 - r)
 
-    The recurrent part of n sees r times da_n, so the gradients of Wh and prev_h differ from those
-    of Wx and x in that third block:
+    m enters n times r, so its gradient is dm = r da_n. It takes the place of da_n in the gradients
+    of Wh and prev_h:
 
-        da = [da_r da_z da_n]   da_h = [da_r da_z r da_n]
+        da = [da_r da_z da_n]   da_h = [da_r da_z dm]
         dx = da Wx^T   dprev_h = dnext_h z + da_h Wh^T   dWx = x^T da   dWh = prev_h^T da_h
+        db = sum of da over N   dbn = sum of dm over N
 
     Returns dx, dprev_h, dWx, dWh, db, dbn.
     """
-    x, prev_h, Wx, Wh, r, z, n, recurrent = cache
+    x, prev_h, Wx, Wh, r, z, n, m = cache
     require_shape("dnext_h", dnext_h, prev_h.shape)
     da_n = dnext_h * (1 - z) * (1 - n**2)
     da_z = dnext_h * (prev_h - n) * z * (1 - z)
-    da_r = da_n * recurrent * r * (1 - r)
+    da_r = da_n * m * r * (1 - r)
+    dm = r * da_n
     da = np.concatenate((da_r, da_z, da_n), axis=1)
-    da_h = np.concatenate((da_r, da_z, r * da_n), axis=1)
+    da_h = np.concatenate((da_r, da_z, dm), axis=1)
     dprev_h = dnext_h * z + da_h @ Wh.T
-    dbn = (r * da_n).sum(axis=0)
-    return da @ Wx.T, dprev_h, x.T @ da, prev_h.T @ da_h, da.sum(axis=0), dbn
+    return da @ Wx.T, dprev_h, x.T @ da, prev_h.T @ da_h, da.sum(axis=0), dm.sum(axis=0)
 
 
 def gru_forward(
     x: Array, h0: Array, Wx: Array, Wh: Array, b: Array, bn: Array
 ) -> tuple[Array, list[Cache]]:
-    """A GRU over whole sequences: x (N, T, D), h0 (N, H) to h (N, T, H) and a cache."""
+    """Run a GRU over sequences: x (N, T, D) and h0 (N, H) give h (N, T, H) and a cache."""
     N, T, _, H = _sizes(x, h0, ("N", "T", "D"))
     h = np.empty((N, T, H), h0.dtype)
     prev_h, caches = h0, []
@@ -230,7 +236,7 @@ def gru_forward(
 
 
 def gru_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The gradients of gru_forward for dh (N, T, H): dx, dh0, dWx, dWh, db, dbn."""
+    """The gradients of gru_forward, for dh (N, T, H): dx, dh0, dWx, dWh, db, dbn."""
     x, prev_h, Wx, Wh, *_ = cache[0]
     N, T = _check_dh(dh, cache, prev_h)
     dx = np.empty((N, T, x.shape[1]), dh.dtype)
@@ -239,8 +245,8 @@ def gru_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Ar
     dbn = np.zeros(len(Wh), Wh.dtype)
     for t in reversed(range(T)):
         dx[:, t], dprev_h, *step = gru_step_backward(dh[:, t] + dprev_h, cache[t])
-        for total, part in zip((dWx, dWh, db, dbn), step, strict=True):
-            total += part
+        for total, gradient in zip((dWx, dWh, db, dbn), step, strict=True):
+            total += gradient
     return dx, dprev_h, dWx, dWh, db, dbn
 
 
@@ -252,7 +258,8 @@ def rnn_step_forward(
 ) -> tuple[Array, Cache]:
     """One step of a plain recurrent network (Elman 1990): next_h = tanh(x Wx + prev_h Wh + b).
 
-    x (N, D), prev_h (N, H), Wx (D, H), Wh (H, H), b (H).
+    x (N, D), prev_h (N, H), Wx (D, H), Wh (H, H), b (H). Returns next_h (N, H) and the cache for
+    rnn_step_backward.
     """
     _, D, H = _sizes(x, prev_h, ("N", "D"))
     require_shape("Wx", Wx, (D, H))
@@ -263,10 +270,14 @@ def rnn_step_forward(
 
 
 def rnn_step_backward(dnext_h: Array, cache: Cache) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of rnn_step_forward: da = dnext_h (1 - next_h^2), then as for any product.
+    """The gradients of rnn_step_forward, with tanh' = 1 - tanh^2:
 
-    Each step back multiplies by Wh^T and by a slope of at most 1: over k steps the gradient goes
-    as the k-th power of that, and vanishes or explodes (Bengio et al. 1994, Pascanu et al. 2013).
+        da = dnext_h (1 - next_h^2)
+        dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum of da over N
+
+    Each step back multiplies the gradient by Wh^T and by slopes of at most 1. Over k steps that is
+    like a k-th power, and the gradient vanishes or explodes (Bengio et al. 1994, Pascanu et al.
+    2013).
     Returns dx, dprev_h, dWx, dWh, db.
     """
     x, prev_h, Wx, Wh, next_h = cache
@@ -276,7 +287,7 @@ def rnn_step_backward(dnext_h: Array, cache: Cache) -> tuple[Array, Array, Array
 
 
 def rnn_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Array, list[Cache]]:
-    """A plain recurrent network over whole sequences: x (N, T, D), h0 (N, H) to h (N, T, H)."""
+    """Run a plain recurrent network over sequences: x (N, T, D), h0 (N, H) give h (N, T, H)."""
     N, T, _, H = _sizes(x, h0, ("N", "T", "D"))
     h = np.empty((N, T, H), h0.dtype)
     prev_h, caches = h0, []
@@ -288,7 +299,7 @@ def rnn_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Ar
 
 
 def rnn_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of rnn_forward for dh (N, T, H): dx, dh0, dWx, dWh, db."""
+    """The gradients of rnn_forward, for dh (N, T, H): dx, dh0, dWx, dWh, db."""
     x, prev_h, Wx, Wh, _ = cache[0]
     N, T = _check_dh(dh, cache, prev_h)
     dx = np.empty((N, T, x.shape[1]), dh.dtype)
@@ -296,13 +307,13 @@ def rnn_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Ar
     dWx, dWh, db = np.zeros_like(Wx), np.zeros_like(Wh), np.zeros(Wh.shape[1], Wh.dtype)
     for t in reversed(range(T)):
         dx[:, t], dprev_h, *step = rnn_step_backward(dh[:, t] + dprev_h, cache[t])
-        for total, part in zip((dWx, dWh, db), step, strict=True):
-            total += part
+        for total, gradient in zip((dWx, dWh, db), step, strict=True):
+            total += gradient
     return dx, dprev_h, dWx, dWh, db
 
 
 def _sizes(x: Array, h: Array, letters: tuple[str, ...]) -> tuple[int, ...]:
-    """The sizes of x, named by `letters`, and H; x and h must be floats of fitting shapes."""
+    """Check x and h, and return the sizes of x, which `letters` name, and H."""
     require_float("x", x)
     require_float("h0" if len(letters) == 3 else "prev_h", h)
     require_shape("x", x, letters)
@@ -311,6 +322,7 @@ def _sizes(x: Array, h: Array, letters: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _check_dh(dh: Array, caches: list[Cache], h0: Array) -> tuple[int, int]:
+    """Check dh, and return N and T."""
     N, H = h0.shape
     require_shape("dh", dh, (N, len(caches), H))
     return N, len(caches)
