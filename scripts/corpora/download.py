@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Downloads the usual public corpora, checked against their SHA-256.
+"""Downloads public corpora into data/ of this checkout and checks their SHA-256.
 
-    scripts/fetch_corpora                        list them
-    scripts/fetch_corpora tinyshakespeare text8  download these two into ./data
+    .venv/bin/python scripts/corpora/download.py                        list the corpora
+    .venv/bin/python scripts/corpora/download.py tinyshakespeare text8  download these two
 
-A download that breaks off stays as `<file>.part`, and the next run asks the server for the rest
-(HTTP Range, RFC 9110 section 14). A file takes its own name only when its size and SHA-256 are
-right.
+A download that breaks off is kept as `<file>.part`, and the next one asks the server for the rest
+(HTTP Range, RFC 9110 section 14). A file gets its final name once its size and SHA-256 are right.
 """
 
 from __future__ import annotations
@@ -22,22 +21,28 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-CHUNK = 1 << 16
+READ_BYTES = 1 << 16  # read from a file or a connection at a time
 TIMEOUT_SECONDS = 30.0
+DATA = Path(__file__).resolve().parents[2] / "data"
 
 
 @dataclass(frozen=True)
 class Corpus:
+    """A file to download, and how to check it.
+
+    member, member_size: the one file in it, if it is an archive, and its size in bytes.
+    """
+
     url: str
-    file: str  # the name it is kept under
-    size: int
+    file: str  # its name in the data folder
+    size: int  # bytes
     sha256: str
-    member: str | None = None  # the one file in the archive, where it is one
+    member: str | None = None
     member_size: int = 0
 
 
-# The sizes and sums of the archives are those that several public projects pin for these addresses;
-# enwik8 and text8 are the first 10^8 bytes and characters of their sources (mattmahoney.net/dc).
+# The sizes and checksums of the archives are those that several public projects use for these
+# addresses. enwik8 and text8 are the first 10^8 bytes of their sources (mattmahoney.net/dc).
 CORPORA = {
     "tinyshakespeare": Corpus(
         "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
@@ -64,28 +69,32 @@ CORPORA = {
 }
 
 
-class FetchError(Exception):
-    """What went wrong, in one line for the reader."""
+class DownloadError(Exception):
+    """A failed download, with the reason in one line."""
 
 
 def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(READ_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
 
 
-def progress_line(name: str, done: int, size: int, fetched: int, seconds: float) -> str:
-    """How far a download is; the time to go counts only what this run fetched as its speed."""
+def progress_line(name: str, done: int, size: int, received: int, seconds: float) -> str:
+    """The bytes done of a download, and the seconds left at the present speed.
+
+    received: the bytes of `done` that arrived in the last `seconds`; an earlier run got the others.
+    """
     line = f"{name}: {done / 1e6:.1f} of {size / 1e6:.1f} MB"
-    if fetched and seconds > 0:
-        line += f", {(size - done) * seconds / fetched:.0f} s to go"
+    if received and seconds > 0:
+        line += f", {(size - done) * seconds / received:.0f} s to go"
     return line
 
 
 class Progress:
-    """Redraws one line on a terminal; elsewhere writes one now and then."""
+    """Shows the progress of a download: in one line of a terminal, or in new lines elsewhere."""
 
     def __init__(self, name: str, done: int, size: int) -> None:
         self.name, self.begun_at, self.size = name, done, size
@@ -93,39 +102,44 @@ class Progress:
         self.terminal = sys.stderr.isatty()
 
     def show(self, done: int) -> None:
+        """Show the number of bytes done, unless the last line is too recent."""
         now = time.monotonic()
         if now - self.shown >= (0.2 if self.terminal else 10.0):
             self.shown = now
-            fetched = done - self.begun_at
-            line = progress_line(self.name, done, self.size, fetched, now - self.started)
-            # \033[K clears what a longer line left
+            received = done - self.begun_at
+            line = progress_line(self.name, done, self.size, received, now - self.started)
+            # \033[K clears the rest of a longer line
             text = f"\r{line}\033[K" if self.terminal else f"{line}\n"
             print(text, end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
+        """Remove the line from a terminal."""
         if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def download(url: str, partial: Path, size: int) -> None:
-    """Bring `partial` to `size` bytes, going on from what it holds where the server can."""
+    """Download a file of `size` bytes to `partial`, continuing from the bytes already there.
+
+    Begins anew where the server cannot continue. DownloadError for fewer or more bytes.
+    """
     have = partial.stat().st_size if partial.exists() else 0
     if have == size:
         return
     if have > size:
         partial.unlink()
         have = 0
-    request = urllib.request.Request(url, headers={"User-Agent": "charlstm-fetch-corpora"})
+    request = urllib.request.Request(url, headers={"User-Agent": "charlstm-download"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
         content_range = response.headers.get("Content-Range", "")
         resumed = response.status == 206 and content_range.startswith(f"bytes {have}-")
         if not resumed:
-            have = 0  # the server sends the whole file: start over
+            have = 0  # the server sends the file from its beginning
         progress = Progress(partial.name.removesuffix(".part"), have, size)
         with partial.open("ab" if resumed else "wb") as file:
-            while chunk := response.read(CHUNK):
+            while chunk := response.read(READ_BYTES):
                 have += len(chunk)
                 if have > size:
                     break
@@ -134,32 +148,35 @@ def download(url: str, partial: Path, size: int) -> None:
         progress.close()
     if have > size:
         partial.unlink()
-        raise FetchError(f"more than the {size:,} bytes it should have")
+        raise DownloadError(f"more than the {size:,} bytes it should have")
     if have < size:
-        raise FetchError(f"broke off at {have:,} of {size:,} bytes; run again to go on from there")
+        raise DownloadError(f"broke off at {have:,} of {size:,} bytes; run again to continue")
 
 
 def unpack(archive: Path, corpus: Corpus, target: Path) -> None:
-    """Write the archive's one member to `target`, refusing any but the size it is known to have."""
+    """Extract the member of an archive to `target`; DownloadError for another name or size."""
     partial = target.with_name(target.name + ".part")
     with zipfile.ZipFile(archive) as opened:
         members = opened.infolist()
         if [m.filename for m in members] != [corpus.member]:
-            raise FetchError(f"the archive should hold {corpus.member} and nothing else")
-        # What the header states is not what the stream holds: stop at the size, whatever it states.
+            raise DownloadError(f"the archive should hold {corpus.member} and nothing else")
+        # The size in the archive's header may be wrong: stop at the known size.
         left = corpus.member_size
         with opened.open(members[0]) as source, partial.open("wb") as file:
-            while left >= 0 and (chunk := source.read(CHUNK)):
+            while left >= 0 and (chunk := source.read(READ_BYTES)):
                 left -= len(chunk)
                 file.write(chunk)
     if left:
         partial.unlink()
-        raise FetchError(f"{corpus.member} is not the {corpus.member_size:,} bytes it should be")
+        raise DownloadError(f"{corpus.member} is not the {corpus.member_size:,} bytes it should be")
     partial.replace(target)
 
 
 def fetch(corpus: Corpus, output: Path, base_url: str | None) -> Path:
-    """The corpus in `output`, downloaded unless it is there already; the path of its text."""
+    """Download a corpus into `output`, unless it is there; return the path of its text.
+
+    base_url: an address that replaces all of the corpus's URL but its last component.
+    """
     output.mkdir(parents=True, exist_ok=True)
     url = corpus.url
     if base_url is not None:
@@ -171,16 +188,16 @@ def fetch(corpus: Corpus, output: Path, base_url: str | None) -> Path:
             download(url, partial, corpus.size)
         except urllib.error.HTTPError as error:
             error.close()
-            raise FetchError(f"{url}: HTTP {error.code} {error.reason}") from None
+            raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
         except urllib.error.URLError as error:
-            raise FetchError(f"{url}: {error.reason}") from None
-        # ValueError: urllib's for an address that is none
-        except (http.client.HTTPException, OSError, ValueError, FetchError) as error:
-            raise FetchError(f"{url}: {error}") from None
+            raise DownloadError(f"{url}: {error.reason}") from None
+        # urllib raises ValueError for an invalid address
+        except (http.client.HTTPException, OSError, ValueError, DownloadError) as error:
+            raise DownloadError(f"{url}: {error}") from None
         found = sha256_of(partial)
         if found != corpus.sha256:
             partial.unlink()
-            raise FetchError(f"{url}: SHA-256 is {found}, should be {corpus.sha256}; removed")
+            raise DownloadError(f"{url}: SHA-256 is {found}, should be {corpus.sha256}; removed")
         partial.replace(final)
     if corpus.member is None:
         return final
@@ -188,19 +205,28 @@ def fetch(corpus: Corpus, output: Path, base_url: str | None) -> Path:
     if not (target.exists() and target.stat().st_size == corpus.member_size):
         try:
             unpack(final, corpus, target)
-        except (zipfile.BadZipFile, FetchError) as error:
-            raise FetchError(f"{final}: {error}") from None
+        except (zipfile.BadZipFile, DownloadError) as error:
+            raise DownloadError(f"{final}: {error}") from None
     return target
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Download public corpora; without names, list.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(CORPORA))
-    parser.add_argument(
-        "--output", type=Path, default=Path("data"), metavar="DIR", help="default: ./data"
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description="Download public corpora; without names, list them."
     )
     parser.add_argument(
-        "--base-url", metavar="URL", help="fetch each file's last path component from here instead"
+        "names", nargs="*", metavar="NAME", help=f"corpus to download: {', '.join(CORPORA)}"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=DATA,
+        metavar="DIR",
+        help="folder to download to  [default: data/ of this checkout]",
+    )
+    parser.add_argument(
+        "--base-url", metavar="URL", help="download the files of the same names from here instead"
     )
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.names if name not in CORPORA]
@@ -213,11 +239,11 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.names:
         try:
             path = fetch(CORPORA[name], arguments.output, arguments.base_url)
-        except (FetchError, OSError) as error:
-            print(f"fetch_corpora: {name}: {error}", file=sys.stderr)
+        except (DownloadError, OSError) as error:
+            print(f"download: {name}: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"\nfetch_corpora: {name}: stopped; run again to go on", file=sys.stderr)
+            print(f"\ndownload: {name}: stopped; run again to continue", file=sys.stderr)
             return 130
         print(f"{path}: {path.stat().st_size:,} bytes", file=sys.stderr)
     return 0

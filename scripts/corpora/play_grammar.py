@@ -1,22 +1,22 @@
-"""The grammar of corpora/play.txt: scenes of a play, as plain data.
+"""The grammar of corpora/play.txt, scenes of a play, as plain data.
 
-What a line must agree with (the speaker's number, the one spoken to, the one spoken of, the rhyme)
-is a parameter in the nonterminal's name, such as `<verse pl at 1>`, and the rules of every value
-are expanded here, so the grammar stays context-free. Words are chosen so that none in a list begins
-another of the list (`conflict` in scripts/make_corpora checks it). Verse is iambic pentameter: N1
-is a noun of one stressed syllable, N2 and A2 a noun and an adjective of two with the stress first,
-P2 a preposition with the stress last. Two rhyming lines draw on two lists, so no word meets itself.
+The grammar is context-free. Agreement is a parameter in the name of a nonterminal, such as
+`<verse pl at 1>`: the number of the speaker, the person spoken to, the person spoken of, the rhyme.
+The rules of every value are expanded here.
+
+No word of a list is a prefix of another word of the list, which find_conflict in grammars.py
+checks. Verse is iambic pentameter; play_words.py describes the classes of words. Two lines that
+rhyme end in words of two lists, so that no word rhymes with itself.
 """
 
 from __future__ import annotations
 
 import re
 
+from grammars import Grammar
 from play_words import PHRASES, RHYMES, WORDS
 
-Grammar = dict[str, list[tuple[int, list[str]]]]
-
-PROPER = {  # heading -> name in a line, pronoun
+PROPER = {  # heading of a speech -> name in a sentence, pronoun
     "BEATRIX": ("Beatrix", "she"),
     "CAPTAIN BRINE": ("Captain Brine", "he"),
     "OTTOLINE": ("Ottoline", "she"),
@@ -28,7 +28,7 @@ PROPER = {  # heading -> name in a line, pronoun
 }
 VOCATIVES = {"she": "madam|my lady", "he": "sir|old friend", "they": "my friends|good people"}
 
-FIRST = {  # a speaker's own forms by number
+FIRST = {  # forms of the first person by number
     "sg": {
         "n": "sg",
         "I": "I",
@@ -172,7 +172,7 @@ def _capital(text: str) -> str:
 
 
 def _s(word: str) -> str:
-    """The noun's plural, and as well the verb's third person: the spelling rule is one."""
+    """The plural of a noun or the third person of a verb, which follow the same spelling rule."""
     irregular = {"goose": "geese", "tooth": "teeth", "sheep": "sheep", "thief": "thieves"}
     if word in irregular:
         return irregular[word]
@@ -208,9 +208,9 @@ def _lexicon() -> Grammar:
     for number, forms in FIRST.items():
         definite_words = ["the", forms["my"], "your", "this", "that", "some"]
         inflected[f"det {number}"] = [*definite_words, "a", "no"]
-        # a line that begins with "No" is another template's
+        # without "No", with which a line of another template begins
         inflected[f"Det {number}"] = [_capital(word) for word in [*definite_words, "a"]]
-        # "no" would make a double negative of some sentences
+        # without "no", which would be a double negative in some sentences
         inflected[f"definite {number}"] = [*definite_words, "every"]
         definite = f"<definite {number}>"
         inflected[f"np {number}"] = [
@@ -235,7 +235,7 @@ def _lexicon() -> Grammar:
 
 
 def _speeches(number: str) -> Grammar:
-    """What a speaker of one number says to nobody in particular, and verse for every rhyme."""
+    """Prose and couplets that a speaker of this number addresses to nobody."""
     forms = FIRST[number]
     grammar: Grammar = {f"<prose {number}>": _rules(_templates(PROSE, forms))}
     for rhyme, words in RHYMES.items():
@@ -252,7 +252,7 @@ def _speeches(number: str) -> Grammar:
 
 
 def _character(heading: str) -> Grammar:
-    """How others speak of and to a character, and what the stage directions make of one."""
+    """Stage directions, forms of address and gossip for one character."""
     name, pronoun = PROPER[heading]
     third = THIRD[pronoun]
     forms = {"C": _capital(name), "c": name, **third, **AGREE[third["num"]]}
@@ -268,7 +268,7 @@ def _character(heading: str) -> Grammar:
 
 
 def _pair(speaker: str, other: str) -> Grammar:
-    """A turn of `speaker` with `other` on the stage, and the talk that follows it."""
+    """A turn of `speaker` while `other` is on the stage, and the talk that follows."""
     number = THIRD[PROPER[speaker][1]]["num"]
     pair = f"{speaker}, {other}"
     absent = [heading for heading in PROPER if heading not in (speaker, other)]
@@ -301,7 +301,7 @@ def _pair(speaker: str, other: str) -> Grammar:
 
 
 def play_grammar() -> Grammar:
-    """The whole grammar; a `<record>` is one scene, its closing blank lines included."""
+    """The complete grammar. A `<record>` is one scene with its closing blank lines."""
     pairs = [(a, b) for a in PROPER for b in PROPER if a != b]
     entrances = [
         f"SCENE. <place>, <time>.\n\nEnter {a}, and {b} with <a odd noun>.\n\n<talk {a}, {b}>"

@@ -1,8 +1,8 @@
-"""The words of scripts/play_grammar.py: no word of a list may begin another of its list.
+"""The words of play_grammar.py. No word of a list is a prefix of another word of the list.
 
-N1 is a noun of one stressed syllable, N2 and A2 a noun and an adjective of two with the stress
-first, P2 a preposition of two with the stress last. N1, N2, A2, the rhymes and the prefixes begin
-with consonants, so that "a" fits.
+N1 are nouns of one stressed syllable. N2 and A2 are nouns and adjectives of two syllables, the
+first one stressed. P2 are prepositions of two syllables, the second one stressed. The words of N1,
+N2 and A2, the rhymes and the prefixes begin with consonants, so that the article is "a".
 """
 
 WORDS = {
@@ -72,7 +72,7 @@ WORDS = {
     "COUNT": "two three four five six seven nine eleven twelve forty eighty",
     "ADVERB": "louder longer harder faster slower sooner deeper better",
 }
-RHYMES = {  # the words that may end the first line of a couplet, and the second
+RHYMES = {  # words that end the first line of a couplet, and words that end the second
     "ight": ("night knight light height", "kite fright bite fight"),
     "ee": ("sea plea knee key", "bee tree flea pea"),
     "oon": ("moon spoon prune dune", "tune loon goon swoon"),

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""Joins the running interpreter's own standard library into one text: a corpus at no download.
+"""Joins the sources of Python's standard library into one text: a corpus without a download.
 
-Whole .py files in sorted order of their paths, tests and site-packages left out, each decoded as
-its coding line says (PEP 263) and written as UTF-8 with a newline after it. The same interpreter
-gives the same corpus; another version of Python gives another.
+    .venv/bin/python scripts/corpora/standard_library.py data/library.txt
+    .venv/bin/python scripts/corpora/standard_library.py data/prose.txt --documentation
 
-With --documentation, the prose alone: the docstrings of those files, each once, and the topics of
-Python's help().
+The sources are those of the interpreter that runs this script, in the order of their paths, without
+tests and installed packages. Each is decoded by its coding line (PEP 263) and written as UTF-8 with
+an empty line after it. The same version of Python gives the same corpus.
+
+With --documentation, only prose is written: the docstrings of these sources, each once, and the
+topics of Python's help().
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ SKIPPED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages
 
 
 def sources(root: Path) -> Iterator[tuple[Path, str]]:
-    """Each source of `root` that decodes, with its text, in sorted order of its relative path."""
+    """Yield the relative path and the text of each source below `root`, in the order of paths.
+
+    Sources that cannot be decoded are skipped, with a message.
+    """
     relative = (path.relative_to(root) for path in root.rglob("*.py") if path.is_file())
     for path in sorted(relative, key=lambda path: path.parts):
         if SKIPPED_FOLDERS.isdisjoint(path.parts[:-1]):
@@ -32,19 +38,22 @@ def sources(root: Path) -> Iterator[tuple[Path, str]]:
                 with tokenize.open(root / path) as file:
                     yield path, file.read()
             except (SyntaxError, UnicodeDecodeError):
-                # SyntaxError: the coding line names no known codec, or bytes before it don't decode
-                print(f"{path}: skipped, not decodable", file=sys.stderr)
+                # tokenize raises SyntaxError for an unknown codec and for bytes before its line
+                print(f"{path}: skipped, cannot be decoded", file=sys.stderr)
 
 
 def documentation(root: Path) -> Iterator[tuple[Path, str]]:
-    """The docstrings of each source that has any, each docstring once, and what help() knows."""
+    """Yield a path and a text for the new docstrings of each source, and for each topic of help().
+
+    A docstring that occurs again is left out.
+    """
     documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
     seen: set[str | None] = {None}
     for path, text in sources(root):
         try:
             nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, documented)]
         except SyntaxError:
-            print(f"{path}: skipped, no Python of this version", file=sys.stderr)
+            print(f"{path}: skipped, not valid in this version of Python", file=sys.stderr)
             continue
         found = dict.fromkeys(ast.get_docstring(node) for node in nodes)
         new = [docstring for docstring in found if docstring not in seen]
@@ -56,15 +65,15 @@ def documentation(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def join(texts: Iterator[tuple[Path, str]], limit: int | None) -> tuple[bytes, int]:
-    """The texts as UTF-8 up to `limit` bytes, and how many they are.
+    """Join texts as UTF-8, up to `limit` bytes; return the bytes and the number of texts.
 
-    Stops before the first one that would pass the limit, so that what is left is a prefix of the
-    whole corpus.
+    Stops before the first text that would exceed the limit, so that the result is a prefix of the
+    unlimited corpus.
     """
     pieces: list[bytes] = []
     size = 0
     for _, text in texts:
-        # one newline style: tokenize.open translates \r\n, and a file may lack its last newline
+        # tokenize.open has made all newlines \n; a file may lack its last one
         piece = (text.rstrip("\n") + "\n\n").encode("utf-8")
         if limit is not None and size + len(piece) > limit:
             break
@@ -74,6 +83,7 @@ def join(texts: Iterator[tuple[Path, str]], limit: int | None) -> tuple[bytes, i
 
 
 def _megabytes(text: str) -> float:
+    """Convert the value of --megabytes."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise ValueError(text)
@@ -84,14 +94,17 @@ _megabytes.__name__ = "number of megabytes above 0"  # argparse names the type i
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Join the standard library's sources into a text.")
-    parser.add_argument("output", type=Path, metavar="FILE", help="the corpus to write")
-    parser.add_argument("--documentation", action="store_true", help="the prose alone, some 2 MB")
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description="Join the sources of Python's standard library into one text."
+    )
+    parser.add_argument("output", type=Path, metavar="FILE", help="file to write")
+    parser.add_argument("--documentation", action="store_true", help="write prose only, about 2 MB")
     parser.add_argument(
         "--megabytes",
         type=_megabytes,
         metavar="N",
-        help="stop before what would pass N million bytes (default: no limit)",
+        help="stop before the text that would exceed N million bytes  [default: no limit]",
     )
     arguments = parser.parse_args(argv)
     output: Path = arguments.output
@@ -100,14 +113,14 @@ def main(argv: list[str] | None = None) -> int:
         kind = documentation if arguments.documentation else sources
         corpus, count = join(kind(Path(sysconfig.get_path("stdlib"))), limit)
         if not count:
-            print("stdlib_corpus: no source fits, nothing written", file=sys.stderr)
+            print("standard_library: no source fits, nothing written", file=sys.stderr)
             return 1
-        # written whole: a run that is cut short leaves the old file as it was
+        # renamed when complete, so that an interruption leaves an old file unchanged
         partial = output.with_name(output.name + ".part")
         partial.write_bytes(corpus)
         partial.replace(output)
     except OSError as error:
-        print(f"stdlib_corpus: {error}", file=sys.stderr)
+        print(f"standard_library: {error}", file=sys.stderr)
         return 1
     print(f"{output}: {len(corpus):,} bytes from {count:,} texts", file=sys.stderr)
     return 0

@@ -1,3 +1,5 @@
+"""scripts/corpora/download.py, against a server of this process."""
+
 from __future__ import annotations
 
 import hashlib
@@ -6,8 +8,9 @@ import socket
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-import download as fetch_corpora
+import download
 import pytest
 
 TEXT = bytes(range(256)) * 1000
@@ -22,7 +25,10 @@ def zipped(**members: bytes) -> bytes:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `files`; notes each request's Range; knows Range unless told not to."""
+    """Serves `files` and keeps the Range header of each request.
+
+    knows_range: whether it sends a part of a file. sent_at_most: bytes before it breaks off.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -70,15 +76,15 @@ def server(monkeypatch):
 
 @pytest.fixture
 def run(server, tmp_path, monkeypatch):
-    """Publishes a file, then fetches it as the corpus "toy" with given expectations."""
+    """run(...) publishes a file, downloads it as the corpus "toy" and returns the exit code."""
     server.files["/toy.bin"] = TEXT
 
     def run(content=TEXT, base=None, name="toy", **fields):
         fields = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), **fields}
-        corpus = fetch_corpora.Corpus("https://nowhere.invalid/x/toy.bin", "toy.txt", **fields)
-        monkeypatch.setattr(fetch_corpora, "CORPORA", {"toy": corpus})
+        corpus = download.Corpus("https://nowhere.invalid/x/toy.bin", "toy.txt", **fields)
+        monkeypatch.setattr(download, "CORPORA", {"toy": corpus})
         base = base or f"http://127.0.0.1:{server.server_port}/"
-        return fetch_corpora.main([name, "--output", str(tmp_path / "data"), "--base-url", base])
+        return download.main([name, "--output", str(tmp_path / "data"), "--base-url", base])
 
     run.data = tmp_path / "data"
     return run
@@ -88,7 +94,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_downloads_the_whole_file_once(run, server, capsys):
+def test_a_file_is_downloaded_once(run, server, capsys):
     assert run() == 0
     assert (run.data / "toy.txt").read_bytes() == TEXT
     assert names(run.data) == ["toy.txt"]
@@ -97,14 +103,14 @@ def test_downloads_the_whole_file_once(run, server, capsys):
     assert server.ranges == [None]
 
 
-def test_a_file_that_was_changed_is_fetched_again(run):
+def test_a_changed_file_is_downloaded_again(run):
     run.data.mkdir()
     (run.data / "toy.txt").write_bytes(b"changed")
     assert run() == 0
     assert (run.data / "toy.txt").read_bytes() == TEXT
 
 
-def test_goes_on_from_a_part(run, server):
+def test_a_partial_download_is_continued(run, server):
     run.data.mkdir()
     (run.data / "toy.txt.part").write_bytes(TEXT[:100_000])
     assert run() == 0
@@ -113,7 +119,7 @@ def test_goes_on_from_a_part(run, server):
     assert names(run.data) == ["toy.txt"]
 
 
-def test_a_whole_part_needs_no_request(run, server):
+def test_a_complete_partial_file_needs_no_request(run, server):
     run.data.mkdir()
     (run.data / "toy.txt.part").write_bytes(TEXT)
     assert run() == 0
@@ -121,7 +127,7 @@ def test_a_whole_part_needs_no_request(run, server):
     assert (run.data / "toy.txt").read_bytes() == TEXT
 
 
-def test_starts_over_where_the_server_ignores_range(run, server):
+def test_a_download_begins_anew_where_the_server_ignores_range(run, server):
     server.knows_range = False
     run.data.mkdir()
     (run.data / "toy.txt.part").write_bytes(b"?" * 1000)
@@ -130,7 +136,7 @@ def test_starts_over_where_the_server_ignores_range(run, server):
     assert (run.data / "toy.txt").read_bytes() == TEXT
 
 
-def test_a_part_longer_than_the_file_is_dropped(run, server):
+def test_a_partial_file_that_is_too_long_is_replaced(run, server):
     run.data.mkdir()
     (run.data / "toy.txt.part").write_bytes(TEXT + b"more")
     assert run() == 0
@@ -138,7 +144,7 @@ def test_a_part_longer_than_the_file_is_dropped(run, server):
     assert (run.data / "toy.txt").read_bytes() == TEXT
 
 
-def test_a_broken_download_keeps_its_part_and_the_next_run_ends_it(run, server, capsys):
+def test_a_broken_download_is_kept_and_completed_by_the_next_run(run, server, capsys):
     server.sent_at_most = 150_000
     assert run() == 1
     err = capsys.readouterr().err
@@ -150,7 +156,7 @@ def test_a_broken_download_keeps_its_part_and_the_next_run_ends_it(run, server, 
     assert (run.data / "toy.txt").read_bytes() == TEXT
 
 
-def test_a_wrong_checksum_removes_the_part(run, capsys):
+def test_a_file_with_a_wrong_checksum_is_removed(run, capsys):
     assert run(sha256="0" * 64) == 1
     err = capsys.readouterr().err
     found = hashlib.sha256(TEXT).hexdigest()
@@ -158,21 +164,21 @@ def test_a_wrong_checksum_removes_the_part(run, capsys):
     assert names(run.data) == []
 
 
-def test_a_file_longer_than_it_should_be_is_refused(run, capsys):
+def test_a_file_that_is_too_long_is_refused(run, capsys):
     assert run(size=1000) == 1
     assert "more than the 1,000 bytes it should have" in capsys.readouterr().err
     assert names(run.data) == []
 
 
-def test_404_is_one_line(run, server, capsys):
+def test_http_404_is_reported_in_one_line(run, server, capsys):
     server.files.clear()
     assert run() == 1
     url = f"http://127.0.0.1:{server.server_port}/toy.bin"
-    assert capsys.readouterr().err == f"fetch_corpora: toy: {url}: HTTP 404 Not Found\n"
+    assert capsys.readouterr().err == f"download: toy: {url}: HTTP 404 Not Found\n"
     assert names(run.data) == []
 
 
-def test_connection_refused_is_one_line(run, capsys):
+def test_a_refused_connection_is_reported_in_one_line(run, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, never listening: every connection is refused
         assert run(base=f"http://127.0.0.1:{taken.getsockname()[1]}") == 1
@@ -180,13 +186,13 @@ def test_connection_refused_is_one_line(run, capsys):
     assert "refused" in err and err.count("\n") == 1
 
 
-def test_an_address_that_is_none_is_one_line(run, capsys):
+def test_an_invalid_address_is_reported_in_one_line(run, capsys):
     assert run(base="nonsense") == 1
     err = capsys.readouterr().err
-    assert err == "fetch_corpora: toy: nonsense/toy.bin: unknown url type: 'nonsense/toy.bin'\n"
+    assert err == "download: toy: nonsense/toy.bin: unknown url type: 'nonsense/toy.bin'\n"
 
 
-def test_unpacks_the_one_member_and_keeps_the_archive(run, server):
+def test_the_member_of_an_archive_is_extracted_and_the_archive_kept(run, server):
     archive = zipped(toy=TEXT)
     server.files["/toy.bin"] = archive
     assert run(archive, member="toy", member_size=len(TEXT)) == 0
@@ -208,23 +214,23 @@ def test_unpacks_the_one_member_and_keeps_the_archive(run, server):
     ],
     ids=["bomb", "short", "two members", "no archive"],
 )
-def test_archives_that_hold_anything_else_are_refused(run, server, capsys, archive, size, message):
+def test_an_archive_with_other_contents_is_refused(run, server, capsys, archive, size, message):
     server.files["/toy.bin"] = archive
     assert run(archive, member="toy", member_size=size) == 1
     err = capsys.readouterr().err
-    assert err == f"fetch_corpora: toy: {run.data / 'toy.txt'}: {message}\n"
+    assert err == f"download: toy: {run.data / 'toy.txt'}: {message}\n"
     assert names(run.data) == ["toy.txt"]
 
 
-def test_an_unknown_name_is_a_usage_error(run, capsys):
+def test_an_unknown_corpus_is_a_usage_error(run, capsys):
     with pytest.raises(SystemExit) as stop:
         run(name="war-and-peace")
     assert stop.value.code == 2
     assert "no corpus 'war-and-peace': choose from toy" in capsys.readouterr().err
 
 
-def test_without_names_lists_every_corpus_with_its_size(capsys):
-    assert fetch_corpora.main([]) == 0
+def test_without_names_every_corpus_is_listed_with_its_size(capsys):
+    assert download.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(",http")[0].split(": ")[0] for line in lines] == [
         "tinyshakespeare", "text8", "enwik8"]  # fmt: skip
@@ -232,7 +238,12 @@ def test_without_names_lists_every_corpus_with_its_size(capsys):
     assert "31,344,016 bytes, 100,000,000 unpacked" in lines[1]
 
 
-def test_time_to_go_counts_only_what_this_run_fetched():
-    line = fetch_corpora.progress_line
+def test_the_time_left_follows_from_the_bytes_that_this_run_received():
+    line = download.progress_line
     assert line("a", 60_000_000, 100_000_000, 10_000_000, 5.0) == "a: 60.0 of 100.0 MB, 20 s to go"
     assert line("a", 50_000_000, 100_000_000, 0, 5.0) == "a: 50.0 of 100.0 MB"
+
+
+def test_the_default_folder_is_data_in_the_checkout():
+    data = Path(__file__).resolve().parents[2] / "data"
+    assert data == download.DATA
