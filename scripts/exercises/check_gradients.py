@@ -1,8 +1,10 @@
-"""Exercises 1 and 2: every backward function of the cells, against numeric gradients and PyTorch.
+"""Exercises 1 and 2: compare backward functions with numeric gradients and with PyTorch.
 
-Prints the worst relative error over all inputs of each function, in float64: below 1e-7 against
-central differences, below 1e-10 against PyTorch, where that is installed. The tests of the cells
-and layers do the same over many shapes, in float32 too, and over stacks of layers.
+    .venv/bin/python scripts/exercises/check_gradients.py
+
+Prints the largest relative error over all inputs of each backward function of the textbook cells,
+in float64. PyTorch is compared where it is installed. The tests of the cells and of the layers
+compare many more shapes, float32, and stacks of layers.
 """
 
 import sys
@@ -13,15 +15,15 @@ import numpy as np
 
 from charlstm.network import textbook_cells
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "helpers"))
 from oracles import from_torch_gates, numeric_gradient, relative_error, torch_layers
 
-N, T, D, H = 3, 5, 4, 6
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+N, T, D, H = 3, 5, 4, 6  # sequences, time steps, inputs, hidden units
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of columns in the weights of a cell
 
 
 def inputs_of(cell, form):
-    """Random inputs by name, in the order that the forward function takes."""
+    """Random inputs by name, in the order of the forward function's arguments."""
     rng = np.random.default_rng(0)
     shapes = {"x": (N, D), "prev_h": (N, H)} if form == "step" else {"x": (N, T, D), "h0": (N, H)}
     if (cell, form) == ("lstm", "step"):
@@ -34,12 +36,13 @@ def inputs_of(cell, form):
 
 
 def functions(cell, form):
+    """The forward and the backward function of a cell, for one step or for a sequence."""
     infix = "_step" if form == "step" else ""
     return (getattr(textbook_cells, f"{cell}{infix}_{way}") for way in ("forward", "backward"))
 
 
-def against_numbers(cell, form):
-    """The worst relative error of the gradients of sum(outputs * random directions)."""
+def error_to_numeric_gradients(cell, form):
+    """The largest relative error of the gradients of sum(outputs * random directions)."""
     inputs = inputs_of(cell, form)
     forward, backward = functions(cell, form)
     *outputs, cache = forward(*inputs.values())
@@ -47,15 +50,15 @@ def against_numbers(cell, form):
     directions = [rng.normal(size=output.shape) for output in outputs]
 
     def loss():
-        *now, _ = forward(*inputs.values())
-        return sum(float((a * d).sum()) for a, d in zip(now, directions, strict=True))
+        *outputs, _ = forward(*inputs.values())
+        return sum(float((a * d).sum()) for a, d in zip(outputs, directions, strict=True))
 
     gradients = zip(inputs.values(), backward(*directions, cache), strict=True)
-    return max(relative_error(mine, numeric_gradient(loss, x)) for x, mine in gradients)
+    return max(relative_error(own, numeric_gradient(loss, x)) for x, own in gradients)
 
 
-def against_pytorch(cell):
-    """The worst relative error of a sequence's hidden states and gradients, to nn.RNN and so on."""
+def error_to_pytorch(cell):
+    """The largest relative error of states and gradients to nn.RNN, nn.GRU or nn.LSTM."""
     import torch
 
     inputs = inputs_of(cell, "sequence")
@@ -81,13 +84,14 @@ def against_pytorch(cell):
 
 
 def main():
-    print("worst relative error over all inputs, float64")
+    """Print the errors of all cells."""
+    print("largest relative error over all inputs, float64")
     for cell in GATES:
         for form in ("step", "sequence"):
-            error = against_numbers(cell, form)
+            error = error_to_numeric_gradients(cell, form)
             print(f"{cell:5} {form:9} against numeric gradients  {error:.0e}")
         if find_spec("torch"):
-            print(f"{cell:5} sequence  against PyTorch            {against_pytorch(cell):.0e}")
+            print(f"{cell:5} sequence  against PyTorch            {error_to_pytorch(cell):.0e}")
 
 
 if __name__ == "__main__":

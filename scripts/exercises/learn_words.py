@@ -1,14 +1,16 @@
-"""Exercise 5: words, a line at a time, with plain gradient descent.
-
-One hidden layer of 100 units, the 8,000 most frequent words of a text, rate 0.005, one line a step
-with the gradient summed over its words, halved whenever an epoch's loss rises. The loss per word on
-the first 200 lines starts near ln 8000 = 8.99, that of a fair guess, and falls at each epoch.
+"""Exercise 5: learn words, a line at a time, with plain gradient descent.
 
     .venv/bin/python scripts/exercises/learn_words.py [TEXT] [--cell rnn|gru|lstm] [--epochs N]
+
+One hidden layer of 100 units learns the first 200 lines of a text, whose 8,000 most frequent words
+are the vocabulary. A step takes one line and sums the gradient over its words. The learning rate is
+0.005, and is halved whenever the loss of an epoch rises. The loss per word starts near
+ln 8000 = 8.99, the loss of a uniform distribution.
 """
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,16 @@ from charlstm import CharModel, ModelConfig, TrainConfig, Trainer
 from charlstm.network.scoring import evaluate
 from charlstm.text.corpus import open_corpus
 
-TEXT = Path(__file__).parents[2] / "../shared/data/tinyshakespeare.txt"
+ROOT = Path(__file__).resolve().parents[2]
+# where download.py puts the text, and a folder beside the checkout for data shared by several
+PLACES = (ROOT / "data/tinyshakespeare.txt", ROOT / "../shared/data/tinyshakespeare.txt")
+VOCABULARY, HIDDEN, LINES, EPOCHS = 8_000, 100, 200, 3
+LONGEST_LINE = 200  # words
+
+
+def find_text() -> Path | None:
+    """The path of tiny Shakespeare, or None if it is not here."""
+    return next((path.resolve() for path in PLACES if path.exists()), None)
 
 
 def first_lines(ids: np.ndarray, line_end: int, count: int) -> np.ndarray:
@@ -27,18 +38,21 @@ def first_lines(ids: np.ndarray, line_end: int, count: int) -> np.ndarray:
     return ids[: filled[:count][-1] + 1]
 
 
-def learn(text: Path, cell: str = "lstm", epochs: int = 3, lines: int = 200) -> list[float]:
-    """The loss in nats per word, before training and after each epoch."""
-    corpus = open_corpus([text], level="word", vocab_size=8000)
+def learn(text: Path, cell: str = "lstm", epochs: int = EPOCHS, lines: int = LINES) -> list[float]:
+    """Train on the first lines of a text; return the loss in nats per word.
+
+    The first loss is before training, the others after each epoch.
+    """
+    corpus = open_corpus([text], level="word", vocab_size=VOCABULARY)
     ids = first_lines(corpus.ids, corpus.vocab.symbols.index("\n"), lines)
-    config = ModelConfig(cell=cell, hidden=100, layers=1, lines=True)  # type: ignore[arg-type]
+    config = ModelConfig(cell=cell, hidden=HIDDEN, layers=1, lines=True)  # type: ignore[arg-type]
     model = CharModel(config, corpus.vocab, seed=10)
     trainer = Trainer(
         model,
         ids,
         TrainConfig(
             batch_size=1,
-            seq_length=200,
+            seq_length=LONGEST_LINE,
             reduction="sum",
             optimizer="sgd",
             beta1=0.0,
@@ -56,12 +70,28 @@ def learn(text: Path, cell: str = "lstm", epochs: int = 3, lines: int = 200) -> 
     return losses
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("text", nargs="?", type=Path, default=TEXT)
+    parser.add_argument(
+        "text", nargs="?", type=Path, help="text to learn  [default: tiny Shakespeare]"
+    )
     parser.add_argument("--cell", choices=["lstm", "gru", "rnn"], default="lstm")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"[default: {EPOCHS}]")
     arguments = parser.parse_args()
-    print(f"ln 8000 = {math.log(8000):.2f} nats a word; {arguments.cell}, 100 units, 200 lines")
-    for epoch, loss in enumerate(learn(arguments.text, arguments.cell, arguments.epochs)):
+    text = arguments.text or find_text()
+    if text is None:
+        sys.exit(
+            "no tiny Shakespeare here: get it with "
+            ".venv/bin/python scripts/corpora/download.py tinyshakespeare"
+        )
+    print(
+        f"ln {VOCABULARY} = {math.log(VOCABULARY):.2f} nats per word; "
+        f"{arguments.cell}, {HIDDEN} units, {LINES} lines"
+    )
+    for epoch, loss in enumerate(learn(text, arguments.cell, arguments.epochs)):
         print(f"after epoch {epoch}: {loss:.2f}" if epoch else f"before:        {loss:.2f}")
+
+
+if __name__ == "__main__":
+    main()
