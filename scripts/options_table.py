@@ -54,9 +54,8 @@ def values_of(option: click.Option, knob: Knob | None) -> str:
     kind = {"integer": "whole number", "float": "number", "path": "path"}.get(option.type.name, "")
     if isinstance(option.type, click.IntRange):
         return f"whole number, {option.type.min:g} or more"
-    if knob is not None and knob.facts.within is not None:
-        also = "".join(f"{value}, or " for value in knob.facts.also)
-        return f"{kind}, {also}{knob.facts.within}"
+    if knob is not None and knob.range_in_words:
+        return f"{kind}, {knob.range_in_words}"
     return kind or "text"
 
 
@@ -64,6 +63,8 @@ def row(command: str, option: click.Option) -> str:
     """The row of one option: names, values, default, help."""
     knob = knob_of(command, option)
     help_text, _, default = (option.help or "").partition("[default: ")
+    if knob is not None:
+        help_text, default = knob.facts.help, knob.default_in_words
     if not default and option.show_default and option.default is not None:
         default = f"{option.default}]"
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))

@@ -1,4 +1,4 @@
-"""The command line: one file a command, each of which parses, makes one library call and prints.
+"""The command line: one file per command, which parses its options, calls the library and prints.
 
-May import every other package; nothing imports it but __main__. Start reading at main.py.
+May import every other package; only __main__ imports it. Start reading at main.py.
 """

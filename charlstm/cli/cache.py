@@ -10,9 +10,10 @@ from charlstm.text.cache import cache_folder, cache_limit, cache_size, clear_cac
 def cache(clear: bool) -> None:
     """Show or clear the cache of encoded texts.
 
-    The cache lies in the folder that the environment variable CHARLSTM_CACHE names, by default in
-    the user's cache folder. It may grow to CHARLSTM_CACHE_GB (10) gigabytes; beyond that the texts
-    used longest ago are removed.
+    Texts are kept as numbers, so that a second run on the same text starts at once. The environment
+    variable CHARLSTM_CACHE names the folder of the cache, by default in the user's cache folder;
+    CHARLSTM_CACHE_GB sets its largest size in gigabytes, by default 10. Beyond that, the texts that
+    were used longest ago are removed.
     """
     if clear:
         click.echo(f"{clear_cache():,} bytes freed")

@@ -30,8 +30,8 @@ from charlstm.cli.shared_options import (
 )
 from charlstm.cli.text_input import encode_text, join_within_memory, read_text_for
 from charlstm.network.model import CharModel
-from charlstm.network.scoring import predicted_ids, utf8_size
 from charlstm.network.scoring import evaluate as evaluate_ids
+from charlstm.network.scoring import predicted_ids, utf8_size
 from charlstm.runs.folder import load, newest_run
 from charlstm.system.threads import Workers, available_cores
 
@@ -40,8 +40,8 @@ DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
 _dynamic_flag = click.option(
     "--dynamic",
     is_flag=True,
-    help="Dynamic evaluation (Krause et al. 2018): the weights follow each text as it is read; "
-    "every loss counts before they learn from it.",
+    help="Measure by dynamic evaluation (Krause et al. 2018): the weights go on learning from the "
+    "text as it is read. Each loss is measured before they learn from its characters.",
 )
 
 
@@ -66,14 +66,14 @@ def dynamic_options(command: Command) -> Command:
 @click.option(
     "--window",
     type=int,
-    help="Measure on cold windows of this number of characters, each without a state from before, "
-    "as nanoGPT does.  [default: state carried through the text]",
+    help="Measure on cold windows of this number of characters, 1 or more: each starts from a zero "
+    "state, as in nanoGPT.  [default: no windows, the state is carried through the text]",
 )
 @click.option(
     "--batch-size",
     type=int,
-    help="Parts of the text that are read side by side; 1 reads it exactly, in one stream.  "
-    "[default: up to 32]",
+    help="Number of streams into which the text is cut, to be read in parallel, each after the 1,000 "
+    "characters before it; 1 reads the text exactly, as one stream.  [default: up to 32]",
 )
 @dynamic_options
 @encoding_option
@@ -91,9 +91,9 @@ def evaluate(
     novelty: bool,
     as_json: bool,
 ) -> None:
-    """Measure the loss of a model on TEXTS, joined; - is standard input.
+    """Measure the loss of a model on TEXTS: files and folders, joined, or - for standard input.
 
-    For a model of words, "character" means word in all figures (the JSON says so in "unit").
+    For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
     """
     from tqdm import tqdm  # here, as it is slow to import
 
@@ -148,19 +148,19 @@ def evaluate(
 
 
 def unit_of(model: CharModel) -> dict[str, str]:
-    """The entry "unit" of a model of words, whose figures are named after characters."""
+    """The JSON entry "unit" for a model of words, whose figures are named after characters."""
     return {"unit": model.vocab.unit} if model.vocab.level == "word" else {}
 
 
 def finite(perplexity: float) -> float | None:
-    """A perplexity for JSON, which has no infinity: None stands for it."""
+    """Return a perplexity for JSON, which has no infinity: None stands for it."""
     return perplexity if math.isfinite(perplexity) else None
 
 
 def dynamic_evaluation_of(
     model: CharModel, config: DynamicConfig, workers: Workers
 ) -> DynamicEvaluation:
-    """Dynamic evaluation of a model; its usual gradients are measured on a text of its own."""
+    """Prepare dynamic evaluation: measure a model's usual gradients on text that it samples."""
     from tqdm import tqdm  # here, as it is slow to import
 
     size = sample_size(config.segment)

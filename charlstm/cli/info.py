@@ -16,9 +16,9 @@ from charlstm.system.terminal import visible
 @run_option
 @json_option
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:
-    """Describe a run or a checkpoint file, and the kernels of this machine.  [default: newest run]
+    """Describe a run or a checkpoint file, by default the newest run, and this machine's kernels.
 
-    Without any run, print the kernels and the precision of training.
+    If there is no run, describe the kernels and the precision of training only.
     """
     if path and run:
         raise click.UsageError("give a PATH or -r, not both")

@@ -1,4 +1,4 @@
-"""charlstm inspect: look into a model, at its gates on a text and at its gradients over time."""
+"""charlstm inspect: show the gates of a model on a text, or its gradients over time."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from charlstm.network.model import CharModel
 from charlstm.runs.folder import load, newest_run
 from charlstm.text.vocab import Vocab
 
-SYMBOLS_TO_READ = 100_000  # of a text, from which `gradients` takes some parts
+SYMBOLS_TO_READ = 100_000  # length of the beginning of a text in which `gradients` finds windows
 SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 NORMS = {
     "dh": "norm of dL_t/dh_{t-k}",
@@ -37,7 +37,7 @@ NORMS = {
 
 @click.group()
 def inspect() -> None:
-    """Look into a model: its gradients over time, and its cells and gates on a text."""
+    """Look into a model: its cells and gates on a text, and its gradients over time."""
 
 
 @inspect.command()
@@ -49,14 +49,15 @@ def inspect() -> None:
     type=click.Path(path_type=Path),
     default="gates.html",
     show_default=True,
-    help="File of the page.",
+    help="File to write the page to.",
 )
 @click.option(
     "--length",
     type=click.IntRange(min=1),
     default=5000,
     show_default=True,
-    help="Most characters to read (bytes or words, for a model of these), from the beginning.",
+    help="Largest number of characters to read, from the beginning (bytes or words for a model of "
+    "these).",
 )
 @encoding_option
 @unknown_option
@@ -69,14 +70,14 @@ def gates(
     encoding: str,
     unknown: str,
 ) -> None:
-    """Write a page that shows the cells and gates on TEXTS, joined; - is standard input.
+    """Write a page that shows a model's cells and gates on TEXTS, joined; - is standard input.
 
-    The page is one HTML file that needs no network. It colours the text by surprisal, by the value
-    of any cell or by the gates' openness, and names the cells that follow quotes, lines and
-    brackets.
+    The page is one HTML file and needs no internet connection. It colours the text by surprisal, by
+    the value of any cell or by the gates' openness, and names the cells that follow quotes, lines
+    and brackets.
     """
     if bool(texts) == (given is not None):
-        raise click.UsageError("give either files or a text with --text")
+        raise click.UsageError("give files, or a text with --text")
     run = run or newest_run()
     model = load(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
@@ -92,7 +93,8 @@ def gates(
     "-r",
     "--run",
     type=click.Path(path_type=Path),
-    help="Folder of a run, whose model is measured.  [default: an untrained model of bytes]",
+    help="Folder of a run or file of a checkpoint, whose model is measured.  [default: an "
+    "untrained model of bytes]",
 )
 @click.option(
     "--compare",
@@ -102,49 +104,54 @@ def gates(
 @click.option(
     "--cell",
     type=click.Choice(["lstm", "gru", "rnn"]),
-    help="Kind of the layers of an untrained model.  [default: lstm]",
+    help="Kind of recurrent layer of an untrained model.  [default: lstm]",
 )
 @click.option(
     "--hidden", type=int, help="Hidden units of each layer of untrained models.  [default: 64]"
 )
-@click.option("--layers", type=int, help="Layers of untrained models.  [default: 1]")
+@click.option("--layers", type=int, help="Number of layers of untrained models.  [default: 1]")
 @click.option(
     "--forget-bias",
     type=float,
-    help="Bias of the gate that keeps the state of an untrained model, the LSTM's f or the GRU's "
-    "z.  [default: 1]",
+    help="Bias of the gate that keeps the state, in an untrained model: f of an LSTM, z of a GRU.  "
+    "[default: 1]",
 )
 @click.option(
-    "--recurrent-scale", type=float, help="Factor on untrained recurrent weights.  [default: 1]"
+    "--recurrent-scale",
+    type=float,
+    help="Factor on the recurrent weights of an untrained model.  [default: 1]",
 )
 @click.option(
     "--seed",
     type=int,
     default=0,
     show_default=True,
-    help="Seed of untrained weights and random symbols.",
+    help="Seed of untrained weights and of random symbols.",
 )
 @click.option(
     "--lags",
     type=click.IntRange(min=2),
     default=500,
     show_default=True,
-    help="Time steps to go back.",
+    help="Number of time steps to go back.",
 )
 @click.option(
-    "--layer", type=click.IntRange(min=1), help="Layer to show, from 1.  [default: the last]"
+    "--layer",
+    type=click.IntRange(min=1),
+    help="Layer to show, counted from 1.  [default: the last]",
 )
 @click.option(
     "--clip",
     type=float,
     default=5.0,
     show_default=True,
-    help="Norm to which the gradient of a training step is clipped, to show the effect; 0: none.",
+    help="Norm to which the gradient of a training step is clipped, to show the effect; 0: no "
+    "limit.",
 )
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="File, .svg or .png, for a picture of the norms.",
+    help="File to write a picture of the norms to, in .svg or .png.",
 )
 @encoding_option
 @unknown_option
@@ -194,7 +201,7 @@ def gradients(
 
 
 def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
-    """The flow for JSON; its lists have an entry for each lag, from 1."""
+    """Return a flow for JSON. Its lists have an entry for each lag, from 1."""
     return {
         "label": flow.label,
         "cell": flow.cell,
@@ -206,7 +213,7 @@ def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
 
 
 def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
-    """Lines of tables: norms by lag for h, c and the forget gates, then norms of training steps."""
+    """Lines of tables: norms by lag for h, c and the forget gates, then of a training step."""
     width = max(len(flow.label) for flow in flows)
     lags = len(flows[0].norms["dh"])
     shown = [lag for lag in SHOWN_LAGS if lag <= lags]
@@ -236,8 +243,10 @@ def _beginning(
     encoding: str,
     unknown: str,
 ) -> tuple[Ids, bool]:
-    """The ids of the beginning of the files or of the text given, and whether that is all of it."""
+    """Encode the first `length` characters of files, or of the text given.
 
+    Returns the ids, and whether they are all of the text.
+    """
     if given is None:
         pieces = read_text_for(vocab, texts, encoding)
     else:
@@ -261,9 +270,10 @@ def models_to_measure(
     forget_bias: float | None = None,
     recurrent_scale: float | None = None,
 ) -> dict[str, CharModel]:
-    """The models to measure, by label: of a run, an untrained one, or those to compare.
+    """Return the models to measure, by label: a run's, an untrained one, or those to compare.
 
-    Untrained models have the size and the vocabulary of the run's; without a run they read bytes.
+    Untrained models have the size and the vocabulary of the run's model; without a run they read
+    bytes.
     """
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()

@@ -1,4 +1,4 @@
-"""The command line: each command parses its options, makes one library call and prints."""
+"""The command `charlstm`: the group of all commands, and how their errors are printed."""
 
 import sys
 from typing import Any
@@ -18,7 +18,7 @@ from charlstm.system.terminal import protect_terminal, visible
 
 
 class CommandGroup(click.Group):
-    """A group of commands that prints a refusal as one line and exits with 1."""
+    """A group of commands that prints an error as one line on standard error and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

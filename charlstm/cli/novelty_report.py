@@ -5,7 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from charlstm.analysis.novelty import Novelty, Stretch, measure_novelty
+from charlstm.analysis.novelty import Novelty, measure_novelty
+from charlstm.analysis.stretches import Stretch
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
@@ -13,13 +14,14 @@ from charlstm.runs.texts import training_and_validation_ids
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import line_end
 
-SHOWN_CHARACTERS = 160  # of a stretch
+SHOWN_CHARACTERS = 160  # of a stretch; the middle of a longer one is left out
 
 
 class NoveltyReport:
-    """A comparison of texts with the training text of a model: the parts that both hold.
+    """A comparison of texts with the training text of a model: the stretches that both contain.
 
-    Raises CharlstmError at once, before there is any text, where the training text is missing.
+    Raises CharlstmError at construction, before any text is sampled, if the training text is
+    missing.
     """
 
     def __init__(self, run: Path, model: CharModel) -> None:
@@ -37,12 +39,12 @@ class NoveltyReport:
         self._line_end = line_end(model.vocab) if model.config.lines else None
 
     def text(self, texts: Sequence[Ids]) -> str:
-        """The report on texts, given as ids of the model's vocabulary, for a person to read."""
+        """Return the report on texts, given as ids of the model's vocabulary, as lines to print."""
         novelty = self._measure(texts)
         return "\n".join(novelty_lines(novelty, self._vocab.unit, self._text_of))
 
     def to_dict(self, texts: Sequence[Ids]) -> dict[str, Any]:
-        """The report for JSON, with the text of each stretch."""
+        """Return the report for JSON, with the text of each stretch."""
         novelty = self._measure(texts)
         about = novelty.to_dict()
         for record, stretch in zip(about["stretches"], novelty.stretches, strict=True):
@@ -69,7 +71,7 @@ class NoveltyReport:
 def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:
     """Lines of a table of the stretches shared with the training text, then the longest stretches.
 
-    text_of: gives the text of a stretch.
+    text_of: returns the text of a stretch.
     """
     own, others = novelty.texts, novelty.held_out
     columns = [("this text", own)]

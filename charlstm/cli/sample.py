@@ -23,11 +23,11 @@ from charlstm.cli.text_input import join_within_memory, read_text, warn_unknown
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import load, newest_run
 
-LINES_AT_ONCE = 20  # default --count for a model of lines
+DEFAULT_LINES = 20  # --count of a model of lines
 
 
 def _unescaped(text: str) -> str:
-    """A typed text with \\n, \\t and \\\\ replaced by a line end, a tab and a backslash."""
+    """Replace \\n, \\t and \\\\ by a line end, a tab and a backslash."""
     return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
 
 
@@ -45,27 +45,28 @@ def _unescaped(text: str) -> str:
     type=int,
     default=2000,
     show_default=True,
-    help="Most characters to write (bytes or words, for a model of these); 0: until interrupted.",
+    help="Largest number of characters to write (bytes or words for a model of these); 0: no "
+    "limit, until interrupted.",
 )
 @knob_options(Sampling)
 @click.option(
     "--count",
     type=int,
-    help="Samples, made in one batch and printed with an empty line between them; of a model of "
-    f"lines, lines.  [default: 1; {LINES_AT_ONCE} lines]",
+    help="Number of samples, 1 or more, made in one batch and printed with an empty line between "
+    f"them; for a model of lines, the number of lines.  [default: 1, or {DEFAULT_LINES} lines]",
 )
 @click.option(
     "--stop",
     multiple=True,
     callback=lambda context, option, texts: tuple(map(_unescaped, texts)),
-    help="End a sample before this text; may be given several times. In it, \\n is a line end, \\t "
-    "a tab and \\\\ a backslash.",
+    help="End a sample before this text; may be given several times. In the text, \\n stands for a "
+    "line end, \\t for a tab and \\\\ for a backslash.",
 )
 @click.option(
     "--seed",
     type=int,
-    help="Seed of the draws: the same seed gives the same text.  [default: a new one, printed on "
-    "standard error]",
+    help="Seed of the random draws: the same seed gives the same text.  [default: a new one, "
+    "printed on standard error]",
 )
 @unknown_option
 @novelty_option
@@ -84,7 +85,7 @@ def sample(
     as_json: bool,
     **sampling: Any,
 ) -> None:
-    """Write text from a model, each character as it comes; a model of lines writes whole lines."""
+    """Write text from a model, character by character; a model of lines writes complete lines."""
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
     if length == 0 and (novelty or as_json or (count or 1) > 1):
@@ -104,7 +105,7 @@ def sample(
         click.echo(f"seed {seed}", err=True)
     warn_unknown(model.vocab, prime, unknown)
     if count is None:
-        count = LINES_AT_ONCE if lines else 1
+        count = DEFAULT_LINES if lines else 1
     steps = stream_texts(
         model,
         length=length,
@@ -133,8 +134,8 @@ def _print_samples(
 ) -> list[str]:
     """Print the first sample as it grows and the others when it is complete; return all texts.
 
-    steps: the piece of text by which each sample grows, at each step.
-    keep: whether the first text is returned too, which may be endless; else "" stands for it.
+    steps: yields, at each step, the text by which each sample grows.
+    keep: whether to return the first text too; else "" stands for it, as it may be endless.
     """
     kept: list[list[str]] = [[] for _ in range(count)]
     _print_now(prime)

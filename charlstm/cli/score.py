@@ -22,7 +22,7 @@ from charlstm.system.threads import Workers, available_cores
 @click.command()
 @click.argument("files", nargs=-1)
 @run_option
-@click.option("--per-char", is_flag=True, help="Add the bits of each character.")
+@click.option("--per-char", is_flag=True, help="Print the bits of each character too.")
 @dynamic_options
 @encoding_option
 @unknown_option
@@ -34,13 +34,13 @@ def score(
     encoding: str,
     unknown: str,
 ) -> None:
-    """Score each line of FILES (or standard input) by itself, as a JSON object on a line.
+    """Score each line of FILES, or of standard input, by itself: print a JSON object for each.
 
     A line is read as if it followed a line end; its own line end is not counted. For a model of
-    words, "character" means word in all figures ("unit" says so).
+    words, "character" means word in all figures; the JSON then has "unit": "word".
 
-    A model of bytes reads bytes as they are. In the text that is printed, bytes that are not UTF-8
-    stand as \\udc80 to \\udcff.
+    A model of bytes reads bytes as they are. In the "text" that is printed, bytes that are not
+    UTF-8 appear as \\udc80 to \\udcff.
     """
     place = run or newest_run()
     model = load(place)

@@ -12,25 +12,31 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 run_option = click.option(
-    "-r", "--run", type=click.Path(path_type=Path), help="Folder of the run.  [default: newest]"
+    "-r",
+    "--run",
+    type=click.Path(path_type=Path),
+    help="Folder of the run, or file of a checkpoint.  [default: the newest run under runs/]",
 )
 unknown_option = click.option(
     "--unknown",
     type=click.Choice(["error", "skip", "replace"]),
     default="error",
     show_default=True,
-    help="Treatment of characters that the model does not know: refuse the text, leave them out, "
-    "or take the nearest known character, else a space.",
+    help="Treatment of characters that the model does not know. error: refuse the text. skip: "
+    "leave them out. replace: take the nearest known character, or else a space.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 encoding_option = click.option(
-    "--encoding", default="utf-8", show_default=True, help="Encoding of the files."
+    "--encoding",
+    default="utf-8",
+    show_default=True,
+    help="Encoding of the files, by its name in Python, such as latin-1.",
 )
 novelty_option = click.option(
     "--novelty",
     is_flag=True,
-    help="Report afterwards how much of the text (without the prime) also stands in the training "
-    "text, beside the same figures for held-out text, and the longest such stretches.",
+    help="Report how much of the text, without the prime, also occurs in the training text, beside "
+    "the same figures for held-out text, and show the longest stretches that both contain.",
 )
 
 
@@ -52,8 +58,9 @@ def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = 
 def _option_of(knob: Knob, prefix: str) -> Decorator:
     """The command-line option of a knob."""
     flag = f"--{prefix}{knob.name}".replace("_", "-")
-    default = knob.default_in_words
-    help_text = knob.facts.help + (f"  [default: {default}]" if default else "")
+    facts = {"default": knob.default_in_words, "range": knob.range_in_words}
+    notes = "; ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
+    help_text = knob.facts.help + (f"  [{notes}]" if notes else "")
     if bool in knob.types:
         off = flag.replace("--", "--no-", 1)
         return click.option(f"{flag}/{off}", default=None, help=help_text)
@@ -73,5 +80,5 @@ def _type_of(knob: Knob) -> "click.ParamType[Any]":
 
 
 def knob_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that were given, by name."""
+    """Return the options that were given, by name."""
     return {name: value for name, value in options.items() if value is not None}

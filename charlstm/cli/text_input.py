@@ -1,4 +1,4 @@
-"""Text on its way into a command: files, standard input, lines, unknown characters."""
+"""Read the text that a command works on: files, standard input, lines, unknown characters."""
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -16,11 +16,11 @@ from charlstm.text.reading import TextFiles
 from charlstm.text.vocab import Vocab
 
 LONGEST_LINE = 1 << 22  # characters of a line that `charlstm score` accepts
-BYTES_PER_CHARACTER = 16  # memory of a text that is read at once: its characters, codes and ids
+BYTES_PER_CHARACTER = 16  # memory that a text in one string takes, with its codes and ids
 
 
 def read_text(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
-    """The text of files and folders, in pieces; the path - is standard input.
+    """Yield the text of files and folders, in pieces; the path - is standard input.
 
     At level "byte" each character stands for the byte of its code point.
     """
@@ -32,16 +32,19 @@ def read_text(paths: Sequence[str | Path], encoding: str, level: str = "char") -
             spool(sys.stdin.buffer, copy)
         found = [copy if str(path) == "-" else path for path in paths]
         files = TextFiles.find(found, level=level, encoding=encoding)
-        yield from (text for _, text in files.pieces("reading"))
+        yield from (text for _, text in files.chunks("reading"))
 
 
 def read_text_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> Iterator[str]:
-    """The text of files in the form that encode_text expects for this vocabulary."""
+    """Yield the text of files, in pieces, in the form that encode_text expects."""
     return read_text(paths, encoding, "byte" if vocab.level == "byte" else "char")
 
 
 def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
-    """The ids of a text from read_text_for; warns of the characters that are unknown."""
+    """Encode a text from read_text_for, and warn of its unknown characters.
+
+    unknown: "error", "skip" or "replace", the treatment of unknown characters.
+    """
     if vocab.level == "byte":
         return np.frombuffer(text.encode("latin-1"), np.uint8)
     warn_unknown(vocab, text, unknown)
@@ -49,7 +52,7 @@ def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
 
 
 def join_within_memory(pieces: Iterator[str]) -> str:
-    """The pieces of a text as one; CharlstmError for a text too long for the memory."""
+    """Join the pieces of a text; CharlstmError for a text too long for this machine's memory."""
     joined, size = [], 0
     for piece in pieces:
         joined.append(piece)
@@ -57,17 +60,17 @@ def join_within_memory(pieces: Iterator[str]) -> str:
         require_memory(
             BYTES_PER_CHARACTER * size,
             f"a text of {size:,} characters or more",
-            "take a part of it",
+            "give a shorter one",
         )
     return "".join(joined)
 
 
 def split_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, without their line ends.
+    """Yield the lines of a text that comes in pieces, without their line ends.
 
     Raises CharlstmError for a line of more than LONGEST_LINE characters.
     """
-    begun: list[str] = []  # pieces of one line; adding each to a text would take quadratic time
+    begun: list[str] = []  # pieces of one line; to append each to a string takes quadratic time
     size = 0
     for piece in pieces:
         first, *others = piece.split("\n")
@@ -92,7 +95,7 @@ def warn_unknown(
     """Warn on standard error of each unknown character of a text, with its treatment.
 
     unknown: "skip" or "replace"; with "error" nothing is printed, as encoding raises.
-    known_to_user: characters of earlier warnings, which are not printed again.
+    known_to_user: characters of earlier warnings, which are not repeated.
 
     Returns the unknown characters with their replacements.
     """

@@ -1,4 +1,4 @@
-"""charlstm train: train a model on text, or go on with a run."""
+"""charlstm train: train a model on text, or continue a run."""
 
 import json
 import sys
@@ -30,15 +30,18 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with a run, bit for bit; only its end (--steps, --epochs, --minutes) may be given "
-    "anew.",
+    help="Continue a run, with the same result as if it had not been interrupted. Of its settings, "
+    "only the end may be changed: --steps, --epochs or --minutes.",
 )
-@click.option("--overwrite", is_flag=True, help="Begin anew in a folder that holds a run.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the run that the folder holds by a new one."
+)
 @click.option(
     "--init-from",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Start from the best weights of another run; new characters are added.",
+    help="Start from the best weights of another run. Characters that it does not know are added "
+    "to its vocabulary.",
 )
 @knob_options(CorpusConfig, TEXT_KNOBS)
 @knob_options(ModelConfig)
@@ -48,8 +51,8 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 def train(quiet: bool, as_json: bool, **options: Any) -> None:
     """Train a model on CORPUS: text files and folders, or - for standard input.
 
-    Files compressed with gzip or xz are read as text. The run's folder holds best.safetensors (the
-    model), last.safetensors (all that it takes to go on) and metrics.jsonl.
+    Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
+    model), last.safetensors (the state from which the run can be resumed) and metrics.jsonl.
     """
     from charlstm.runs.progress_display import in_nats_and_bits  # here, as tqdm is slow to import
 

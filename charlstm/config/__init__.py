@@ -1,8 +1,8 @@
-"""Settings as typed records: what a text, a model and a training are asked to be.
+"""Settings as typed records: CorpusConfig, ModelConfig and TrainConfig; RunConfig holds all three.
 
-Each field is a knob, whose type, range, help text and default stand where it is declared; the
-library's checks, the command line's options and the table of options come from there. May import
-errors only. Start reading at knobs.py.
+Each field is a knob. Its type, range, help text and default stand where it is declared; the checks
+of the library, the options of the command line and the table of options are made from there. May
+import errors only. Start reading at knobs.py.
 """
 
 from charlstm.config.corpus import CorpusConfig, Level, Newlines

@@ -21,15 +21,20 @@ class CorpusConfig(Record):
     )
     vocab_size: int | None = knob(
         None,
-        "Distinct symbols at level word: the most frequent words, and one symbol for all others. "
-        "Without it, all words.",
+        "Number of distinct symbols at level word, 3 or more: the most frequent words, and one "
+        "symbol for all others. Without it, all words have symbols of their own.",
     )
-    encoding: str = knob("utf-8", "Encoding of the files.")
-    newlines: Newlines = knob("keep", "Keep line ends as they are, or read all as \\n.")
+    encoding: str = knob("utf-8", "Encoding of the files, by its name in Python, such as latin-1.")
+    newlines: Newlines = knob(
+        "keep", "Line ends: keep them as they are, or read each \\r\\n and \\r as \\n (lf)."
+    )
     val_frac: float = knob(
         0.1,
-        "Part of the text, from the end of all files joined, that is held out for validation; 0: "
-        "none.",
+        "Fraction of the text that is held out for validation, from the end of all files joined; "
+        "0: none.",
         within="[0, 1)",
     )
-    val_file: tuple[str, ...] = knob((), "Text to validate on instead; may be given several times.")
+    val_file: tuple[str, ...] = knob(
+        (),
+        "File to validate on, in place of the end of the text; may be given several times.",
+    )

@@ -1,10 +1,10 @@
-"""A knob: one field of a record of settings, whose facts are all written where it is declared.
+"""Records of settings, and knobs: their fields, whose facts are all written in one place.
 
     hidden: int = knob(128, "Units of each layer.", within="[1, 16384]", rule="by the text's size")
 
-Its name and type come from the field. Its help text, range and default are the arguments of `knob`.
-The checks of the library, the options of the command line and the table of all options follow from
-these, so that none of them can disagree.
+The name and the type of a knob are those of the field. Its default, help text and range are the
+arguments of `knob`. The checks of the library, the options of the command line and the table of all
+options are made from these, so that they cannot disagree.
 """
 
 import math
@@ -16,11 +16,11 @@ from typing import Any, Literal, TypeVar
 
 from charlstm.errors import CharlstmError
 
-# The value of a knob that is chosen for the user. It has the type Any, as any knob may hold it.
+# The value of a knob that stands for "chosen for you". Its type is Any, as every knob may hold it.
 AUTO: Any = "auto"
 
-# Bounds of a knob that names none. Whole numbers beyond 2^53 are not exact in JSON, and floats
-# below 1e300 leave room to calculate with.
+# Bounds of a knob without bounds of its own. Whole numbers beyond 2^53 are not exact in JSON, and
+# floats below 1e300 leave room to calculate with.
 LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 
 _UNSET: Any = object()
@@ -59,7 +59,7 @@ class Interval:
 
 
 def _bound(text: str) -> float:
-    """A bound of an interval; a whole number stays one, as a float keeps only 53 bits of it."""
+    """Read a bound of an interval: an int where possible, as a float keeps only 53 bits of it."""
     text = text.strip()
     return int(text) if text.isdigit() else float(text)
 
@@ -90,12 +90,12 @@ def knob(
 ) -> Any:
     """Declare a field of a Record.
 
-    default: the value that a record has where none is given.
+    default: the value of the field in a record that is made without one.
     help: one or more sentences for the command line and the table of options.
     within: the interval that numbers must lie in, such as "[0, 1)".
     also: values outside of the interval that are allowed too.
-    train: the default of `charlstm train`, where that is another constant.
-    rule: how `charlstm train` chooses the value, where it depends on the text or on the time.
+    train: the default of `charlstm train`, if that is another constant.
+    rule: how `charlstm train` chooses the value, if it depends on the text or on the time.
     """
     facts = KnobFacts(help, Interval(within) if within else None, also, train, rule)
     return field(default=default, metadata={"knob": facts})
@@ -103,24 +103,24 @@ def knob(
 
 @dataclass(frozen=True)
 class Knob:
-    """A field of a record with all that is known of it."""
+    """A field of a record: its name, types or choices, default, and the facts given to `knob`."""
 
     name: str
-    types: tuple[type, ...]  # of its values; empty where there are choices
-    choices: tuple[str, ...]  # the only values of a knob of choices
+    types: tuple[type, ...]  # of its values; empty if there are choices
+    choices: tuple[str, ...]  # the only values allowed; empty if there are types
     default: Any
     facts: KnobFacts
 
     @property
     def train_default(self) -> Any:
-        """The default of `charlstm train`: a value, or AUTO where a rule chooses."""
+        """The default of `charlstm train`: a value, or AUTO if a rule chooses it."""
         if self.facts.rule:
             return AUTO
         return self.default if self.facts.train is _UNSET else self.facts.train
 
     @property
     def default_in_words(self) -> str:
-        """The default of `charlstm train`, or the rule that chooses; "" where there is none."""
+        """The default of `charlstm train` or the rule that chooses it; "" if there is neither."""
         value = self.train_default
         if self.facts.rule or value in (None, ()):
             return self.facts.rule
@@ -128,8 +128,15 @@ class Knob:
             return "yes" if value else "no"
         return f"{value:g}" if isinstance(value, float) else str(value)
 
+    @property
+    def range_in_words(self) -> str:
+        """The range of the values, such as "0, or 2 to 16"; "" if there is none."""
+        if self.facts.within is None:
+            return ""
+        return "".join(f"{other}, or " for other in self.facts.also) + str(self.facts.within)
+
     def check(self, value: Any) -> None:
-        """Raise CharlstmError for a value of another type or outside of the range."""
+        """Raise CharlstmError for a value of a wrong type or out of range; AUTO always passes."""
         if value == AUTO:
             return
         if self.choices:
@@ -150,8 +157,7 @@ class Knob:
             raise CharlstmError(f"{self.name} must be a finite number, not {value!r:.60}")
         within = self.facts.within
         if within is not None and value not in within:
-            also = "".join(f"{other}, or " for other in self.facts.also)
-            raise CharlstmError(f"{self.name} must be {also}{within}, not {value!r:.60}")
+            raise CharlstmError(f"{self.name} must be {self.range_in_words}, not {value!r:.60}")
         largest = LARGEST_REAL if isinstance(value, float) else LARGEST_INTEGER
         bounded = within is not None and math.isfinite(within.high)
         if not bounded and abs(value) > largest:
@@ -176,14 +182,14 @@ def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
     return found
 
 
-_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # of each record that was asked for
+_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # results of knobs_of
 
 Self = TypeVar("Self", bound="Record")
 
 
 @dataclass(frozen=True)
 class Record:
-    """Settings with names, checked as they are made: the base of all records of knobs."""
+    """The base of all records of knobs: named settings that are checked when they are made."""
 
     def __post_init__(self) -> None:
         for name, one in knobs_of(type(self)).items():
@@ -195,7 +201,7 @@ class Record:
 
     @classmethod
     def asked(cls: type[Self], given: Mapping[str, Any]) -> Self:
-        """The record of the values given, with AUTO for all others."""
+        """Make a record of the values given, with AUTO for all others."""
         return cls(**{**dict.fromkeys(knobs_of(cls), AUTO), **given})
 
     @property
@@ -205,12 +211,12 @@ class Record:
         return {name: value for name, value in values.items() if value != AUTO}
 
     def completed(self: Self, chosen: Mapping[str, Any]) -> Self:
-        """The record with each AUTO replaced by the value chosen, or else by the default."""
+        """Return the record with each AUTO replaced by the value chosen, or else by the default."""
         defaults = {name: one.default for name, one in knobs_of(type(self)).items()}
         return replace(self, **{**defaults, **chosen, **self.given})
 
     def require_chosen(self, *may_be_open: str) -> None:
-        """Raise CharlstmError where a knob holds AUTO still, other than those named."""
+        """Raise CharlstmError if a knob still holds AUTO, other than those named."""
         for name in knobs_of(type(self)):
             if getattr(self, name) == AUTO and name not in may_be_open:
                 raise CharlstmError(
@@ -223,9 +229,9 @@ class Record:
 
     @classmethod
     def from_dict(cls: type[Self], data: object) -> Self:
-        """Rebuild a record that to_dict wrote; CharlstmError for anything else.
+        """Rebuild a record from what to_dict returned; CharlstmError for anything else.
 
-        A knob that is missing has its default, so that a new knob needs no new file format.
+        A knob that is missing gets its default, so that a new knob needs no new file format.
         """
         if not isinstance(data, Mapping):
             raise CharlstmError(f"a {cls.__name__} must be an object, not {type(data).__name__}")
@@ -237,7 +243,7 @@ class Record:
 
 
 def split_by_record(given: Mapping[str, Any], *records: type[Record]) -> list[dict[str, Any]]:
-    """The values given, each with the record that has a knob of its name, in the records' order.
+    """Split values into one dictionary per record, by the names of the records' knobs.
 
     Raises CharlstmError for a name that no record has.
     """

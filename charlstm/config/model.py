@@ -9,7 +9,7 @@ from charlstm.errors import CharlstmError
 Cell = Literal["lstm", "gru", "rnn"]
 Dtype = Literal["float32", "float64"]
 
-# Far above all sizes that train on a CPU; they keep a hostile file from asking for all memory.
+# Bounds far above all sizes that train on a CPU; they keep a hostile file from using up the memory.
 MAX_HIDDEN = 16_384
 MAX_LAYERS = 64
 MAX_NGRAMS = 16
@@ -18,25 +18,25 @@ MAX_NGRAM_SLOTS = 2**24
 
 @dataclass(frozen=True)
 class ModelConfig(Record):
-    """The shape of a model; its vocabulary comes beside it.
+    """The shape of a model, without its vocabulary.
 
     The defaults are plain; `charlstm train` chooses better ones.
     """
 
-    cell: Cell = knob("lstm", "Kind of the recurrent layers.")
+    cell: Cell = knob("lstm", "Kind of recurrent layer.")
     hidden: int = knob(
         128,
         "Hidden units of each layer.",
         within=f"[1, {MAX_HIDDEN}]",
-        rule="by the size of the text and the time there is",
+        rule="by the size of the text and the time available",
     )
     layers: int = knob(
         2,
         "Recurrent layers, one on top of the other.",
         within=f"[1, {MAX_LAYERS}]",
-        rule="1; 2 where there is time",
+        rule="1, or 2 if there is time",
     )
-    dtype: Dtype = knob("float32", "Type of all numbers.")
+    dtype: Dtype = knob("float32", "Floating-point type of weights and states.")
     lines: bool = knob(
         False,
         "Treat each line as a text of its own, which learns nothing from the line before it: for "
@@ -46,20 +46,20 @@ class ModelConfig(Record):
         False,
         "Add skip connections: every layer also sees the character itself, and the prediction sees "
         "every layer (Graves 2013).",
-        rule="no; yes where two layers are chosen",
+        rule="yes if two layers are chosen for you, else no",
     )
     ngrams: int = knob(
         0,
         "Longest context, in characters, of a table of n-grams that predicts beside the network "
-        "(Mikolov et al. 2011). The table learns in a few passes most of the text's short "
-        "patterns. 0 leaves the table out, for a plain network and small files.",
+        "(Mikolov et al. 2011). The table learns most of the text's short patterns in a few "
+        "passes. 0: no table, for a plain network and smaller files.",
         within=f"[2, {MAX_NGRAMS}]",
         also=(0,),
-        rule="6; 0 for more than 8,192 distinct symbols, as words have",
+        rule="6, or 0 for more than 8,192 distinct symbols, such as words",
     )
     ngram_slots: int = knob(
         65_536,
-        "Rows of the table of n-grams, to which contexts are hashed.",
+        "Rows of the table of n-grams, into which contexts are hashed.",
         within=f"[1, {MAX_NGRAM_SLOTS}]",
         rule="by the size of the text",
     )
@@ -67,7 +67,7 @@ class ModelConfig(Record):
         False,
         "Cap the input gate i of an LSTM at 1 - f, with f the forget gate (Melis et al. 2020), so "
         "that memories last longer.",
-        rule="yes for an LSTM",
+        rule="yes for lstm",
     )
 
     def check_together(self) -> None:

@@ -1,4 +1,4 @@
-"""RunConfig: everything that a run can be asked for."""
+"""RunConfig: all settings of a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class RunConfig:
 
     @classmethod
     def asked(cls, given: Mapping[str, Any]) -> "RunConfig":
-        """The settings given by name, with AUTO for all others; None counts as not given.
+        """Make the records of the values given, with AUTO for all others; None is "not given".
 
         Raises CharlstmError for a name that no record has, and for a value out of its range.
         """

@@ -27,35 +27,36 @@ class TrainConfig(Record):
     seq_length: int = knob(
         50,
         "Time steps of truncated back-propagation through time, in characters; with --lines, the "
-        "longest line that is learned in one piece.",
+        "length above which a line is cut.",
         within="[1, inf)",
-        rule="64; 256 with --lines",
+        rule="64, or 256 with --lines",
     )
     recut: bool = knob(
-        True, "Cut the text into streams at another place, drawn at random, in each pass over it."
+        True, "Cut the text into streams at a new random place in each pass over it."
     )
     reduction: Reduction = knob(
-        "mean", "Reduction of the losses of a step to one number, before the gradient."
+        "mean",
+        "Reduction of the losses of all characters of a step to the one whose gradient is taken.",
     )
     dropout: float = knob(
         0.0,
-        "Part of the outputs that is dropped before the prediction while training, 0 to below 1.",
+        "Fraction of the outputs that is dropped before the prediction, in training.",
         within="[0, 1)",
-        rule="more with more passes over the text and more weights for each character; at most "
-        "0.3, or 0.5 without a table of n-grams",
+        rule="more for more passes over the text and for more weights per character; at most 0.3, "
+        "or 0.5 without a table of n-grams",
     )
     dropout_between: float | None = knob(
         None,
-        "Part of the outputs of a layer that is dropped before the next layer.",
+        "Fraction of a layer's outputs that is dropped before the next layer, in training.",
         within="[0, 1)",
         rule="half of --dropout",
     )
     weight_dropout: float = knob(
         0.0,
-        "Part of the recurrent weights that is dropped while training, in 256ths (DropConnect, "
-        "Merity et al. 2018).",
+        "Fraction of the recurrent weights that is dropped in training, in steps of 1/256 "
+        "(DropConnect, Merity et al. 2018).",
         within="[0, 1)",
-        rule="as --dropout would be",
+        rule="the value that would be chosen for --dropout",
     )
     reset: float = knob(
         0.0,
@@ -64,71 +65,83 @@ class TrainConfig(Record):
         within="[0, 1)",
         train=0.04,  # capped cells fill slowly: at 0.01, beginnings are 0.01 nats worse
     )
-    optimizer: Optimizer = knob("adam", "How gradients become changes of the weights.")
+    optimizer: Optimizer = knob("adam", "Rule by which gradients change the weights.")
     lr: float = knob(
         2e-3,
         "Peak learning rate.",
         within="(0, 1e38]",
-        rule="0.02, gru 0.01, rnn 0.002, and less for more than 5,000 steps; sgd and rmsprop 0.002",
+        rule="0.02 for lstm, 0.01 for gru, 0.002 for rnn, and less for more than 5,000 steps; "
+        "0.002 with sgd and rmsprop",
     )
     schedule: Schedule = knob(
         "constant",
-        "How the learning rate changes. cosine: a warm-up, then down to --final-lr. step: times "
-        "--decay every --decay-every epochs. plateau: times --decay after --patience evaluations "
-        "without a new best. halve-on-rise: half whenever a pass has a higher loss than the one "
-        "before.",
+        "How the learning rate changes. constant: not at all. cosine: a warm-up, then down to "
+        "--final-lr. step: times --decay every --decay-every epochs. plateau: times --decay after "
+        "--patience evaluations without a new best. halve-on-rise: half after each pass over the "
+        "text whose loss is higher than that of the pass before.",
         train="cosine",
     )
     warmup: int = knob(
         0,
         "Steps over which the learning rate rises from 0 (schedule cosine).",
         within="[0, inf)",
-        rule="100, or a tenth of the steps if that is less",
+        rule="100, or a tenth of all steps if that is less",
     )
     final_lr: float = knob(
-        0.02, "Last learning rate as a part of --lr (schedule cosine).", within="[0, 1]"
+        0.02, "Last learning rate, as a fraction of --lr (schedule cosine).", within="[0, 1]"
     )
     decay: float = knob(
-        0.5, "Factor of each decay of the rate (schedules step and plateau).", within="[0, 1]"
+        0.5,
+        "Factor of each decay of the learning rate (schedules step and plateau).",
+        within="[0, 1]",
     )
-    decay_every: int = knob(5, "Epochs between decays (schedule step).", within="[1, inf)")
+    decay_every: int = knob(
+        5, "Epochs between decays of the learning rate (schedule step).", within="[1, inf)"
+    )
     patience: int = knob(
-        3, "Evaluations without a new best before a decay (schedule plateau).", within="[1, inf)"
+        3,
+        "Evaluations without a new best before the learning rate decays (schedule plateau).",
+        within="[1, inf)",
     )
     beta1: float = knob(
-        0.9, "Decay of adam's mean gradient, or the momentum of sgd.", within="[0, 1)"
+        0.9,
+        "Decay per step of adam's moving average of gradients, or the momentum of sgd.",
+        within="[0, 1)",
     )
     beta2: float = knob(
         0.999,
-        "Decay of the mean squared gradient (adam, rmsprop).",
+        "Decay per step of the moving average of squared gradients (adam and rmsprop).",
         within="[0, 1)",
-        rule="adam 0.99, rmsprop 0.999",
+        rule="0.99 for adam, 0.999 for rmsprop",
     )
     ngram_lr: float = knob(
         0.25,
-        "Learning rate of the table of n-grams: the first step of a row, in nats; AdaGrad makes "
-        "later ones smaller.",
+        "Learning rate of the table of n-grams: the size of a row's first step, in nats. AdaGrad "
+        "makes later steps smaller.",
         within="[0, 1e38]",
-        rule="less with more passes over the text, at most 0.25",
+        rule="less for more passes over the text, at most 0.25",
     )
     weight_decay: float = knob(
         0.0,
-        "Part of each weight that is taken away at each step, times the learning rate.",
+        "Fraction of each weight, times the learning rate, that each step subtracts from it.",
         within="[0, inf)",
     )
     average: float = knob(
         0.0,
-        "Decay at each step of a moving average of the weights; best.safetensors is then the "
-        "average, or the last weights where they are better. 0 keeps no average.",
+        "Decay per step of a moving average of the weights. best.safetensors then holds the "
+        "average, or the latest weights where these are better. 0: no average.",
         within="[0, 1)",
         train=0.998,
     )
     clip: float = knob(
-        5.0, "Largest norm of the whole gradient; 0: no limit.", within="[0, inf)", train=1.0
+        5.0,
+        "Norm above which the gradient, of all weights together, is scaled down; 0: no limit.",
+        within="[0, inf)",
+        train=1.0,
     )
     clip_value: float = knob(
         0.0,
-        "Largest absolute value of each element of the gradient; 0: no limit.",
+        "Absolute value to which each element of the gradient is clipped; 0: no limit.",
         within="[0, inf)",
     )
     epochs: float | None = knob(
@@ -137,27 +150,29 @@ class TrainConfig(Record):
     steps: int | None = knob(None, "End after this number of steps.", within="(0, inf)")
     minutes: float | None = knob(
         None,
-        "End after this number of minutes, from the command to its exit. Without any end a run "
-        "takes about three minutes on two cores, less for a small text, and says how long it will "
-        "take.",
+        "End after this number of minutes, from the start of the command to its exit. Without "
+        "--epochs, --steps and --minutes a run takes about three minutes on two cores, less for a "
+        "small text, and prints its expected time.",
         within="(0, 10000000]",
     )
     stop_after: int = knob(
         0,
         "End early, after this number of evaluations in a row without a new best; 0: never. With "
-        "schedule cosine the loss falls most towards the end, as the rate comes down: where a "
-        "model overfits before that, rather train for fewer steps.",
+        "schedule cosine the loss falls most near the end, where the learning rate is small: if a "
+        "model overfits before that, train it for fewer steps instead.",
         within="[0, inf)",
-        rule="5; 0 with --steps or --epochs",
+        rule="5, or 0 with --steps and --epochs",
     )
     eval_every: int = knob(
         AUTO,
         "Steps between evaluations.",
         within="(0, inf)",
-        rule="a tenth of the run, at most 1000",
+        rule="a tenth of all steps, at most 1,000",
     )
     keep_every: int | None = knob(
-        None, "Steps between checkpoints that are kept beside best and last.", within="(0, inf)"
+        None,
+        "Steps between checkpoints that are kept in addition to best and last. Without it, none.",
+        within="(0, inf)",
     )
     precision: Precision = knob(
         AUTO,
@@ -165,8 +180,8 @@ class TrainConfig(Record):
         "the type of --dtype.",
         rule="bfloat16 for an LSTM of float32 where the processor has AMX, else float32",
     )
-    seed: int = knob(0, "Seed of everything that is random.", within=f"[0, {2**128 - 1}]")
-    workers: int = knob(AUTO, "Threads.", within="[1, 1024]", rule="one for each core")
+    seed: int = knob(0, "Seed of all random numbers.", within=f"[0, {2**128 - 1}]")
+    workers: int = knob(AUTO, "Number of threads.", within="[1, 1024]", rule="one per core")
 
     def check_together(self) -> None:
         ends = [name for name in ENDS if getattr(self, name) not in (None, AUTO)]
