@@ -29,10 +29,10 @@ RECORDS = {  # the commands whose options come from knobs, with the prefix of th
 
 OPENING = """# All options of all commands
 
-This page is made by `.venv/bin/python scripts/options_table.py` from the commands and from the knobs
-in `charlstm/config`; a test keeps it true. The options of `charlstm train` are also keyword
-arguments of `charlstm.train`, with `_` for `-`. "auto" as a value of `charlstm.train` means the same
-as leaving the argument out: it is chosen for you, as the column "default" describes.
+This page is made by `.venv/bin/python scripts/options_table.py` from the commands and from the
+knobs in `charlstm/config`; a test keeps it true. The options of `charlstm train` are also keyword
+arguments of `charlstm.train`, with `_` for `-`. There, the value "auto" means the same as leaving
+the argument out: it is chosen for you, as the column "default" describes.
 """
 
 

@@ -72,8 +72,8 @@ def dynamic_options(command: Command) -> Command:
 @click.option(
     "--batch-size",
     type=int,
-    help="Number of streams into which the text is cut, to be read in parallel, each after the 1,000 "
-    "characters before it; 1 reads the text exactly, as one stream.  [default: up to 32]",
+    help="Number of streams into which the text is cut, to be read in parallel, each after the "
+    "1,000 characters before it; 1 reads the text exactly, as one stream.  [default: up to 32]",
 )
 @dynamic_options
 @encoding_option
