@@ -1,8 +1,9 @@
-"""The suffix automaton of a text, and what it finds while it reads another text.
+"""The suffix automaton of a text, and the matches that it finds while it reads another text.
 
-The automaton knows every substring of its text (Blumer et al. 1985). As it reads, its state and one
-length are the longest substring that ends where the reader stands (the matching statistics of
-Chang and Lawler 1994). Each symbol read costs one look-up, whatever the two texts have in common.
+A suffix automaton recognises every substring of its text (Blumer et al. 1985). While it reads, its
+state and the length of the match give the longest substring that ends at the symbol just read: the
+matching statistics of Chang and Lawler (1994). Each symbol costs one look-up in a table, for any
+two texts.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,31 +13,32 @@ import numpy.typing as npt
 
 from charlstm.arrays import Ids
 
-Wide = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 
-SYMBOLS_AT_ONCE = 1 << 23  # symbols of the other text that are read before the next ones
-# Symbols of a stream: about as many as the longest match may have, because a stream goes on past its
-# end by a match, and with repetitive texts all of them do.
-SHORTEST_STREAM, LONGEST_STREAM = 1024, 4096
-PIECE = 1 << 16  # ids that become symbols at a time
-BLOCK = 64  # symbols of each stream that are brought side by side at a time
+SYMBOLS_AT_ONCE = 1 << 23  # of the text that is read, cut into streams that are read in parallel
+# The length of a stream, in symbols: about that of the longest possible match, because the matches
+# at its end are followed into the next stream, and in repetitive texts all of them are long.
+MIN_STREAM_LENGTH, MAX_STREAM_LENGTH = 1024, 4096
+CONVERTED_AT_ONCE = 1 << 16  # ids that become symbols; indexing with them takes 8 bytes for each
+TRANSPOSED_AT_ONCE = 64  # symbols of each stream
 
-# An entry of the table: the next state, times 2^32, plus the most that a match may be long after
-# the transition. FREE: the match goes on, however long it is.
-SHIFT = 32
-FREE = (1 << 31) - 1
+# An entry of the table is next state << STATE_SHIFT | the greatest length of the match after the
+# transition. UNLIMITED stands for any length: the match continues.
+STATE_SHIFT = 32
+UNLIMITED = (1 << 31) - 1
 
 
 class SuffixAutomaton:
-    """The suffix automaton of symbols, whole numbers from 0.
+    """The suffix automaton of a sequence of symbols, integers from 0.
 
-    Each state stands for substrings that end at the same places in the text; state 0 for the empty
+    A state stands for all substrings that end at the same places in the text; state 0 for the empty
     one, which ends everywhere.
 
-    transitions: of each state, the next one by symbol.
-    lengths: of each state, the length of its longest substring.
-    links: of each state, that of the longest suffix which ends at more places; -1 for state 0.
-    prefixes: the state of the text's first symbol, of its first two, and so on.
+    transitions: for each state, the next state by symbol.
+    lengths: for each state, the length of its longest substring.
+    links: for each state, the state of its longest suffix that ends at more places; -1 for state 0.
+    prefixes: the states of the text's prefixes of length 1, 2, and so on.
+    by_length: the states in order of their lengths, so that a link comes before its state.
     """
 
     def __init__(self, symbols: Sequence[int]) -> None:
@@ -47,13 +49,12 @@ class SuffixAutomaton:
         for symbol in symbols:
             last = self._extend(last, symbol)
             self.prefixes.append(last)
-        # a link leads to a shorter substring, so this puts it before the states it serves
         self.by_length = sorted(range(len(self.lengths)), key=self.lengths.__getitem__)
 
     def _extend(self, last: int, symbol: int) -> int:
-        """Add a symbol after the prefix whose state is `last`; return the new prefix's."""
+        """Add a symbol after the prefix with state `last`; return the state of the new prefix."""
         transitions, lengths, links = self.transitions, self.lengths, self.links
-        new = self._add(lengths[last] + 1, 0, {})
+        new = self._add_state(lengths[last] + 1, 0, {})
         state = last
         while state >= 0 and symbol not in transitions[state]:
             transitions[state][symbol] = new
@@ -64,134 +65,133 @@ class SuffixAutomaton:
         if lengths[target] == lengths[state] + 1:
             links[new] = target
             return new
-        # the target's shorter substrings now end at one place more than its longer ones: split
-        short = self._add(lengths[state] + 1, links[target], dict(transitions[target]))
-        links[target] = links[new] = short
+        # The shorter substrings of `target` now end at one more place than its longer ones: split.
+        shorter = self._add_state(lengths[state] + 1, links[target], dict(transitions[target]))
+        links[target] = links[new] = shorter
         while state >= 0 and transitions[state].get(symbol) == target:
-            transitions[state][symbol] = short
+            transitions[state][symbol] = shorter
             state = links[state]
         return new
 
-    def _add(self, length: int, link: int, transitions: dict[int, int]) -> int:
+    def _add_state(self, length: int, link: int, transitions: dict[int, int]) -> int:
         self.lengths.append(length)
         self.links.append(link)
         self.transitions.append(transitions)
         return len(self.lengths) - 1
 
-    def table(self, width: int) -> Wide:
-        """(states, width) the entry for each state and symbol below `width`, known or not.
+    def table(self, width: int) -> Integers:
+        """Return the entries (states, width) for each state and each symbol below `width`.
 
-        Where a state has no transition, the match is cut down to the longest suffix whose state has
-        one, and grows from there.
+        If a state has no transition, the match is cut to its longest suffix whose state has one,
+        and continues from there.
         """
         table = np.zeros((len(self.lengths), width), np.int64)
         for state in self.by_length:
             link = self.links[state]
             if link >= 0:
-                row, grown = table[link], self.lengths[link] + 1
-                # the match is longer than the link's longest substring: it is cut to that
-                table[state] = np.where((row & FREE) == FREE, row - FREE + grown, row)
+                entries, length = table[link], self.lengths[link] + 1
+                continues = (entries & UNLIMITED) == UNLIMITED
+                table[state] = np.where(continues, entries - UNLIMITED + length, entries)
             for symbol, target in self.transitions[state].items():
-                table[state, symbol] = target << SHIFT | FREE
+                table[state, symbol] = target << STATE_SHIFT | UNLIMITED
         return table
 
 
 class Reader:
-    """Reads a text with an automaton and keeps what it finds.
+    """Reads texts with an automaton and keeps the longest match for each of its states.
 
     automaton: of symbols below width - 1; symbol width - 1 stands for all others.
-    longest: (states,) the length of the longest substring of each state that was found; 0: none.
+    longest: (states,) the length of the longest match; 0 for none.
     ends: (states,) where one occurrence of it ends: the position of its last symbol.
     """
 
     def __init__(self, automaton: SuffixAutomaton, width: int) -> None:
         self.automaton, self.width = automaton, width
         self._table = automaton.table(width).reshape(-1)
-        self.longest: Wide = np.zeros(len(automaton.lengths), np.int64)
-        self.ends: Wide = np.zeros(len(automaton.lengths), np.int64)
+        self.longest: Integers = np.zeros(len(automaton.lengths), np.int64)
+        self.ends: Integers = np.zeros(len(automaton.lengths), np.int64)
 
     def read(
         self,
         text: Ids,
         symbols: Ids,
-        stream: int,
-        progress: Callable[[int], None] | None = None,
+        stream_length: int,
+        advance_to: Callable[[int], None] | None = None,
     ) -> None:
-        """Read a text in streams side by side, a chunk after the other.
+        """Read a text, cut into streams that are read in parallel.
 
-        text: (M,) ids. symbols: the symbol of each id. stream: how many symbols a stream begins with;
-        it then goes on past its end for as long as a match lasts that began before.
-        progress: called with the number of symbols read so far.
+        text: (M,) ids. symbols: the symbol of each id. stream_length: about the length of the
+        longest possible match. advance_to: called with the number of symbols read so far.
         """
-        stream = min(max(stream, SHORTEST_STREAM), LONGEST_STREAM)
-        size = SYMBOLS_AT_ONCE // stream * stream
+        length = min(max(stream_length, MIN_STREAM_LENGTH), MAX_STREAM_LENGTH)
+        size = SYMBOLS_AT_ONCE // length * length
         for begin in range(0, len(text), size):
             chunk = text[begin : begin + size]
-            starts = np.arange(begin, begin + len(chunk), stream)
-            padded = np.full(len(starts) * stream, self.width - 1, symbols.dtype)
-            for k in range(0, len(chunk), PIECE):  # as NumPy makes 8 bytes of each index
-                padded[k : k + PIECE][: len(chunk) - k] = symbols[chunk[k : k + PIECE]]
-            streams = padded.reshape(len(starts), stream)
-            states, lengths = self._read_lanes(streams, starts)
-            self._read_on(text, symbols, starts, stream, states, lengths)
-            if progress is not None:
-                progress(begin + len(chunk))
+            starts = np.arange(begin, begin + len(chunk), length)
+            padded = np.full(len(starts) * length, self.width - 1, symbols.dtype)
+            for k in range(0, len(chunk), CONVERTED_AT_ONCE):
+                ids = chunk[k : k + CONVERTED_AT_ONCE]
+                padded[k : k + len(ids)] = symbols[ids]
+            states, lengths = self._read_streams(padded.reshape(len(starts), length), starts)
+            self._follow_matches(text, symbols, starts + length, states, lengths)
+            if advance_to is not None:
+                advance_to(begin + len(chunk))
 
-    def _read_lanes(self, streams: Ids, starts: Wide) -> tuple[Wide, Wide]:
-        """Read each row of streams; return the state at its end, and the length of the match."""
+    def _read_streams(self, streams: Ids, starts: Integers) -> tuple[Integers, Integers]:
+        """Read streams (N, length) from their starts (N,); return the last states and matches."""
         states, lengths, entries, found = np.zeros((4, len(streams)), np.int64)
-        better = np.empty(len(streams), bool)
-        for offset in range(0, streams.shape[1], BLOCK):
-            block = np.ascontiguousarray(streams[:, offset : offset + BLOCK].T)
-            for position, row in enumerate(block, start=offset):
+        is_longer = np.empty(len(streams), bool)
+        for offset in range(0, streams.shape[1], TRANSPOSED_AT_ONCE):
+            columns = streams[:, offset : offset + TRANSPOSED_AT_ONCE]
+            for position, symbols in enumerate(np.ascontiguousarray(columns.T), start=offset):
                 states *= self.width
-                states += row
-                self._table.take(states, out=entries, mode="clip")  # "raise" would copy
-                np.right_shift(entries, SHIFT, out=states)
-                entries &= FREE
+                states += symbols
+                self._table.take(states, out=entries, mode="clip")  # mode "raise" would copy
+                np.right_shift(entries, STATE_SHIFT, out=states)
+                entries &= UNLIMITED
                 lengths += 1
                 np.minimum(lengths, entries, out=lengths)
                 self.longest.take(states, out=found, mode="clip")
-                if np.greater(lengths, found, out=better).any():
+                if np.greater(lengths, found, out=is_longer).any():
                     self._keep(states, lengths, starts + position)
         return states, lengths
 
-    def _read_on(
-        self, text: Ids, symbols: Ids, starts: Wide, stream: int, states: Wide, lengths: Wide
+    def _follow_matches(
+        self, text: Ids, symbols: Ids, positions: Integers, states: Integers, lengths: Integers
     ) -> None:
-        """Read past the streams' ends, for as long as there are matches that began in them."""
-        past = 0
+        """Read on from the positions after the streams, while a match began inside its stream."""
+        past = 0  # symbols read after the stream
         while True:
-            alive = (lengths > past) & (starts + stream + past < len(text))
+            alive = (lengths > past) & (positions < len(text))
             if not alive.any():
                 return
-            starts, states, lengths = starts[alive], states[alive], lengths[alive]
-            ends = starts + stream + past
-            entries = self._table[states * self.width + symbols[text[ends]]]
-            states = entries >> SHIFT
-            lengths = np.minimum(lengths + 1, entries & FREE)
-            self._keep(states, lengths, ends)
+            positions, states, lengths = positions[alive], states[alive], lengths[alive]
+            entries = self._table[states * self.width + symbols[text[positions]]]
+            states = entries >> STATE_SHIFT
+            lengths = np.minimum(lengths + 1, entries & UNLIMITED)
+            self._keep(states, lengths, positions)
+            positions = positions + 1
             past += 1
 
-    def _keep(self, states: Wide, lengths: Wide, ends: Wide) -> None:
-        """Note the matches that are longer than what was found before for their states."""
-        better = np.flatnonzero(lengths > self.longest[states])
-        states, lengths, ends = states[better], lengths[better], ends[better]
+    def _keep(self, states: Integers, lengths: Integers, ends: Integers) -> None:
+        """Keep the matches that are longer than the ones found before for their states."""
+        longer = np.flatnonzero(lengths > self.longest[states])
+        states, lengths, ends = states[longer], lengths[longer], ends[longer]
         np.maximum.at(self.longest, states, lengths)
-        longest = lengths == self.longest[states]  # of the streams that are in one state
+        longest = lengths == self.longest[states]  # several streams may be in one state
         self.ends[states[longest]] = ends[longest]
 
-    def matches(self) -> tuple[Wide, Wide]:
-        """For each symbol of the automaton's own text, the longest match that ends with it.
+    def matches(self) -> tuple[Integers, Integers]:
+        """Return the longest match that ends with each symbol of the automaton's own text.
 
-        Returns its length, 0 if there is none, and where one occurrence ends in what was read.
+        Returns the lengths, 0 for none, and the ends of one occurrence each in the text read.
         """
         automaton, longest, ends = self.automaton, self.longest.copy(), self.ends.copy()
-        for state in reversed(automaton.by_length):  # what was found has suffixes
+        for state in reversed(automaton.by_length):  # where a match ends, its suffixes end too
             link = automaton.links[state]
             if longest[state] and longest[link] < automaton.lengths[link]:
                 longest[link], ends[link] = automaton.lengths[link], ends[state]
-        nearest = np.arange(len(longest))  # the state of the longest suffix that was found
+        nearest = np.arange(len(longest))  # the state of the longest suffix with a match
         for state in automaton.by_length[1:]:
             if not longest[state]:
                 nearest[state] = nearest[automaton.links[state]]
