@@ -1,10 +1,10 @@
 """What several tests compare with: relative error, numeric gradients, and PyTorch's modules."""
 
-import zlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from plain_ngrams import ngram_rows
 
 from charlstm import CharModel, ModelConfig
 from charlstm.network.dropout import Masks
@@ -189,35 +189,11 @@ class TorchStack:
             seen = [output * mask for output, mask in zip(seen, self._seen, strict=True)]
         logits = self._head(torch.cat(seen, -1))
         if self._table is not None:
-            further = state[len(self._layers) :].detach()
-            logits = logits + self._ngram_logits(ids, further.numpy(), end := further.clone())
-            ends += list(end)
+            history = state[len(self._layers) :].detach().numpy()
+            rows, history_after = ngram_rows(self._model, ids.numpy(), history)
+            logits = logits + self._table[torch.from_numpy(rows)].sum(2)
+            ends += list(torch.from_numpy(history_after))
         return logits, torch.stack(ends)
-
-    def _ngram_logits(self, ids: Any, before: np.ndarray, after: Any) -> Any:
-        """What the table adds, position by position, from the definition of the hash.
-
-        before, after: the further layers of the state; those after are overwritten.
-        """
-        config, symbols = self._model.config, self._model.vocab.symbols
-        logits = []
-        for t in range(len(ids)):
-            for b in range(ids.shape[1]):
-                numbers = before[:, :, b].reshape(-1)[: config.ngrams - 1]
-                seen = [round(float(x)) for x in numbers] + [int(x) + 1 for x in ids[: t + 1, b]]
-                last = np.zeros(before[:, :, b].size)
-                last[: config.ngrams - 1] = seen[1 - config.ngrams :]
-                after[:, :, b] = self._torch.from_numpy(last.reshape(before[:, :, b].shape))
-                rows = []
-                for n in range(2, config.ngrams + 1):
-                    number = 0
-                    for symbol in reversed(seen[-n:]):
-                        code = 1 + zlib.crc32(symbols[symbol - 1].encode()) if symbol else 0
-                        number = (number + code) * 0x9E3779B97F4A7C15 % 2**64
-                    number = (number ^ number >> 32) * 0x9E3779B97F4A7C15 % 2**64
-                    rows.append((number >> 32) * config.ngram_slots >> 32)
-                logits.append(self._table[rows].sum(0))
-        return self._torch.stack(logits).reshape(*ids.shape, -1)
 
     def gradients(self) -> dict[str, np.ndarray]:
         """After a backward pass, by the names of the model's parameters."""

@@ -5,39 +5,65 @@ from itertools import product
 
 import numpy as np
 import pytest
-from oracles import numeric_gradient, relative_error, to_torch_gates, torch_model
+from oracles import relative_error, to_torch_gates, torch_model
+from plain_network import mean_losses, numeric_gradients
 from random_models import SHAPES, make_model
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab
-from charlstm.network.dropout import DroppedWeights, Masks
+from charlstm.network.dropout import NO_MASKS, DroppedWeights, Masks
 
 KINDS = [
     {"cell": cell, "skip": skip, "ngrams": ngrams}
     for cell in ("lstm", "gru", "rnn")
     for skip, ngrams in ((False, 0), (True, 0), (False, 2), (True, 6))
 ]
-CAPPED = [{"capped": True}, {"capped": True, "skip": True, "ngrams": 6}]
-# three capped units in a row leave less of a gradient than differences can tell: PyTorch has those
-CAPPED_SHAPES = [shape for shape in SHAPES if shape[:2] != (3, 1)]
+KINDS += [{"capped": True}, {"capped": True, "skip": True, "ngrams": 6}]
 
 
-@pytest.mark.parametrize(
-    ("shape", "kind"), [*product(SHAPES, KINDS), *product(CAPPED_SHAPES, CAPPED)], ids=str
-)
+def gradients_of(model, inputs, targets, state, masks=NO_MASKS):
+    """The gradients of the mean loss by parameter name, and that of the "state"."""
+    activations = model.new_activations(*inputs.shape, dropout=masks.between is not None)
+    model.forward(inputs, state, activations, masks)
+    gradients = model.parameters.zeros_like()
+    dstate = model.backward(targets, activations, gradients, 1 / inputs.size, masks)
+    return {**gradients, "state": dstate}
+
+
+def require_equal_gradients(found, expected):
+    assert set(found) == set(expected)
+    for name in expected:
+        assert relative_error(found[name], expected[name]) < 1e-6, name
+
+
+@pytest.mark.parametrize(("shape", "kind"), [*product(SHAPES, KINDS)], ids=str)
 def test_gradients_equal_finite_differences(shape, kind):
+    """Of all elements with the plain network, whose losses are the model's."""
+    model, *case = make_model(*shape, seed=kind.get("ngrams", 0), **kind)
+    loss, gradients, _ = model.loss_and_gradients(*case)
+    assert loss == pytest.approx(float(mean_losses(model, *case)[0]), rel=1e-13)
+    gradients = {**gradients, "state": gradients_of(model, *case)["state"]}
+    require_equal_gradients(gradients, numeric_gradients(model, *case))
+
+
+@pytest.mark.parametrize(("shape", "kind"), [*product(SHAPES, KINDS)], ids=str)
+def test_losses_change_as_the_gradients_tell(shape, kind):
+    """Finite differences of the model's own losses, in a random direction of each parameter."""
     model, inputs, targets, state = make_model(*shape, seed=kind.get("ngrams", 0), **kind)
-    _, gradients, _ = model.loss_and_gradients(inputs, targets, state)
+    gradients = gradients_of(model, inputs, targets, state)
     activations = model.new_activations(*inputs.shape)
-
-    def loss():
-        return model.losses(inputs, targets, state, activations)[0].mean()
-
-    assert set(gradients) == set(model.parameters)
-    for name, array in model.parameters.items():
-        assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
-    model.forward(inputs, state, activations)
-    dstate = model.backward(targets, activations, model.parameters.zeros_like(), 1 / inputs.size)
-    assert relative_error(dstate, numeric_gradient(loss, state)) < 1e-6
+    rng = np.random.default_rng(0)
+    for name, array in {**model.parameters, "state": state[: model.config.layers]}.items():
+        start, direction = array.copy(), rng.normal(size=array.shape)
+        direction /= np.linalg.norm(direction)
+        losses = {}
+        for k in (1, -1, 2, -2):
+            array[...] = start + 1e-4 * k * direction
+            losses[k] = model.losses(inputs, targets, state, activations)[0].mean()
+        array[...] = start
+        slope = (8 * (losses[1] - losses[-1]) - (losses[2] - losses[-2])) / 12e-4
+        gradient = gradients[name][: len(array)]
+        error = abs(slope - (gradient * direction).sum())
+        assert error < 1e-6 * np.linalg.norm(gradient), name
 
 
 @pytest.mark.parametrize("capped", [False, True])
@@ -79,49 +105,37 @@ def test_equals_pytorch(shape, dtype, bound, capped):
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-5)])
-def test_two_windows_with_carried_state_equal_one_of_twice_the_length(dtype, bound):
+def test_two_windows_with_carried_state_equal_one_long_window(dtype, bound):
     model, inputs, targets, state = make_model(2, 6, 5, 20, 3, dtype)
-    whole, end_of_whole = model.losses(inputs, targets, state)
+    expected, expected_end = model.losses(inputs, targets, state)
     first, middle = model.losses(inputs[:10], targets[:10], state)
     second, end = model.losses(inputs[10:], targets[10:], middle)
-    assert relative_error(np.concatenate((first, second)), whole) < bound
-    assert relative_error(end, end_of_whole) < bound
+    assert relative_error(np.concatenate((first, second)), expected) < bound
+    assert relative_error(end, expected_end) < bound
 
 
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("shape", [(2, 5, 4, 6, 3), (1, 3, 2, 1, 1), (3, 4, 6, 11, 2)])
-def test_dropout_has_the_gradient_of_what_is_left(shape, cell, skip):
-    model, inputs, targets, state = make_model(*shape, cell=cell, skip=skip)
+def test_gradients_under_dropout_equal_finite_differences(shape, cell, skip):
+    model, *case = make_model(*shape, cell=cell, skip=skip)
     L, H, _, _, B = shape
     rng = np.random.default_rng(1)
     between = rng.choice([0.0, 2.0], (L - 1, B, H))
-    seen = rng.choice([0.0, 2.0], (model.config.layers_seen, B, H))
-    left = rng.choice([0.0, 1.25], (L, *model.parameters["layers.0.Wh"].shape))
-    activations = model.new_activations(*inputs.shape, dropout=True)
-    recurrent = tuple(DroppedWeights(factors, np.empty_like(factors)) for factors in left)
-    masks = Masks(between, seen, recurrent)
-
-    def loss():
-        for k, dropped in enumerate(masks.recurrent):
-            dropped.weights[...] = model.parameters[f"layers.{k}.Wh"] * dropped.factors
-        model.forward(inputs, state, activations, masks)
-        rows = activations.log_probs[np.arange(inputs.size), targets.reshape(-1)]
-        return -rows.mean()
-
-    loss()
-    gradients = model.parameters.zeros_like()
-    model.backward(targets, activations, gradients, 1 / inputs.size, masks)
-    gradients = {name: array.copy() for name, array in gradients.items()}
-    for name, array in model.parameters.items():
-        assert relative_error(gradients[name], numeric_gradient(loss, array)) < 1e-6, name
-    # a unit that is masked in every lane teaches the head nothing
-    seen[0, :, 2] = 0
-    seen[0, :, 1] = 1
-    model.forward(inputs, state, activations, masks)
-    again = model.parameters.zeros_like()
-    model.backward(targets, activations, again, 1.0, masks)
-    assert not again["head.W"][2].any() and again["head.W"][1].any()
+    head_input = rng.choice([0.0, 2.0], (model.config.layers_seen, B, H))
+    recurrent = []
+    for k in range(L):
+        Wh = model.parameters[f"layers.{k}.Wh"]
+        factors = rng.choice([0.0, 1.25], Wh.shape)
+        recurrent.append(DroppedWeights(factors, Wh * factors))
+    masks = Masks(between, head_input, tuple(recurrent))
+    gradients = gradients_of(model, *case, masks)
+    require_equal_gradients(gradients, numeric_gradients(model, *case, masks))
+    # the head learns nothing from a unit that is dropped in every stream
+    head_input[0, :, 2] = 0
+    head_input[0, :, 1] = 1
+    dW = gradients_of(model, *case, masks)["head.W"]
+    assert not dW[2].any() and dW[1].any()
 
 
 def test_steps_equal_the_window():
@@ -154,7 +168,7 @@ def test_initial_weights_are_as_documented():
     assert (other.parameters["head.W"] != p["head.W"]).all()
 
 
-def test_parameters_are_views_and_a_write_counts():
+def test_parameters_are_views_and_writes_change_the_model():
     model, inputs, targets, state = make_model(1, 4, 3, 5, 2)
     before = model.loss_and_gradients(inputs, targets, state)[0]
     model.parameters["head.b"] = np.array([5.0, 0.0, 0.0])
@@ -177,13 +191,13 @@ def test_parameters_are_views_and_a_write_counts():
         (np.zeros((0, 2), int), np.zeros((0, 2), int), "inputs must be of shape"),
     ],
 )
-def test_bad_arrays_are_named(inputs, targets, message):
+def test_bad_arrays_are_named_in_the_message(inputs, targets, message):
     model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
     with pytest.raises(CharlstmError, match=message):
         model.loss_and_gradients(inputs, targets)
 
 
-def test_bad_state_is_named():
+def test_bad_state_is_named_in_the_message():
     model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
     with pytest.raises(CharlstmError, match=r"state must be of shape \(1, 2, 2, 4\)"):
         model.step(np.array([0, 1]), model.initial_state(3))
