@@ -12,7 +12,7 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
 
-OTHER_VERSION = "were built from another version: run `pip install` again"
+OTHER_VERSION = "were built from another version of charlstm: install it again"
 
 
 class UnavailableError(Exception):

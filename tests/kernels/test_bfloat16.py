@@ -1,4 +1,4 @@
-"""Rounding to bfloat16, and what each product does with operands that are rounded."""
+"""Rounding to bfloat16, and products and recurrences with rounded operands."""
 
 import math
 from fractions import Fraction
@@ -20,8 +20,8 @@ def nearest(x: float) -> float:
     if math.isnan(x) or math.isinf(x) or x == 0:
         return x
     exponent = math.frexp(x)[1]  # |x| is 0.5 to 1 times 2 to this
-    place = max(Fraction(2) ** (exponent - SIGNIFICANT), SMALLEST)
-    rounded = round(Fraction(x) / place) * place  # round() takes ties to even
+    spacing = max(Fraction(2) ** (exponent - SIGNIFICANT), SMALLEST)
+    rounded = round(Fraction(x) / spacing) * spacing  # round() takes ties to even
     if abs(rounded) >= Fraction(2) ** 128:
         return math.copysign(math.inf, x)
     return math.copysign(float(rounded), x)
@@ -32,7 +32,7 @@ def from_bits(bits: object) -> np.ndarray:
 
 
 ONE = 0x3F800000
-PLACES = {
+SPECIAL_CASES = {
     "ties to even": [ONE + 0x8000, ONE + 0x18000, 0x7F7E8000, 0x00008000, 0x00018000],
     "beside ties": [ONE + 0x7FFF, ONE + 0x8001, ONE + 0x17FFF, ONE + 0x18001],
     "denormals": [0x1, 0x7FFF, 0x8001, 0x10000, 0x7F8000, 0x7FFFFF],
@@ -43,7 +43,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("bits", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("bits", SPECIAL_CASES.values(), ids=SPECIAL_CASES)
 def test_rounding_is_to_nearest_even(bits):
     for sign in (0, 0x80000000):
         x = from_bits(np.array(bits, np.uint32) | np.uint32(sign))
@@ -52,10 +52,10 @@ def test_rounding_is_to_nearest_even(bits):
         assert np.array_equal(y, expected, equal_nan=True)
         numbers = ~np.isnan(x)
         assert (np.signbit(y) == np.signbit(x))[numbers].all()
-        assert not (y.view(np.uint32) & 0xFFFF).any()  # what is left fits 16 bits
+        assert not (y.view(np.uint32) & 0xFFFF).any()  # a bfloat16 has 16 bits
 
 
-def test_rounding_anything_is_as_pytorch_rounds_and_by_the_definition():
+def test_rounding_of_random_bits_follows_the_definition_and_pytorch():
     bits = np.random.default_rng(0).integers(2**32, size=200_000, dtype=np.uint32)
     x = from_bits(np.concatenate((bits, bits & 0xFFFF8000)))  # the second half: many ties
     y = round_to_bfloat16(x)
@@ -63,11 +63,11 @@ def test_rounding_anything_is_as_pytorch_rounds_and_by_the_definition():
     expected = np.array([nearest(float(value)) for value in x[some]], np.float32)
     assert np.array_equal(y[some], expected, equal_nan=True)
     torch = pytest.importorskip("torch")
-    theirs = torch.from_numpy(x).to(torch.bfloat16).to(torch.float32).numpy()
-    assert np.array_equal(y, theirs, equal_nan=True)
+    by_torch = torch.from_numpy(x).to(torch.bfloat16).to(torch.float32).numpy()
+    assert np.array_equal(y, by_torch, equal_nan=True)
 
 
-def test_rounding_leaves_its_operand_and_takes_any_memory_order():
+def test_rounding_does_not_change_its_argument_and_takes_any_memory_order():
     x = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
     before = x.copy()
     assert (round_to_bfloat16(x.T[::2]) == round_to_bfloat16(x).T[::2]).all()
@@ -76,7 +76,7 @@ def test_rounding_leaves_its_operand_and_takes_any_memory_order():
         round_to_bfloat16(x.astype(np.float64))
 
 
-PRODUCTS = {  # the name of a product: its operands for R rows, K inputs, N outputs; the product
+PRODUCTS = {  # by name: the dimensions of its operands (R rows, K inputs, N outputs), and itself
     "project": (("RK", "KN"), lambda x, W: x @ W),
     "weight_gradient": (("RK", "RN"), lambda x, dout: x.T @ dout),
     "input_gradient": (("RN", "KN"), lambda dout, W: dout @ W.T),
@@ -103,10 +103,11 @@ def test_a_product_is_the_float32_product_of_rounded_operands(module, name):
 
 
 # -- recurrences -----------------------------------------------------------------------------------
-# The oracle takes one step at a time in float32, with recurrent weights of 0, and adds the product
-# of rounded operands itself: what is left of the kernel is its arithmetic of gates.
+# The expected results are computed one step at a time in float32: the test itself computes the
+# product of rounded operands, and calls the kernel with recurrent weights of 0 for the gates alone.
 
-STEPS = [(1, 1e-5), (12, 1e-3)]  # over several, a last place can tip a rounding: hence two bounds
+# Over several steps, an error in the last place can change how an operand is rounded: two bounds.
+STEPS = [(1, 1e-5), (12, 1e-3)]
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 
 
@@ -115,56 +116,58 @@ def product(a, W):
 
 
 def draw_window(cell, T, B=5, H=64):
-    """What the forward kernel of a cell takes: its inputs and room for its outputs."""
+    """The arguments of a cell's forward kernel: inputs, and arrays for its outputs."""
     rng = np.random.default_rng(T)
 
     def draw(*shape, scale=1.0):
         return rng.normal(0, scale, shape).astype(np.float32)
 
     Wh = draw(H, GATES[cell] * H, scale=H**-0.5)
-    a, h, c, room = draw(T, B, GATES[cell] * H), draw(T + 1, B, H), draw(T + 1, B, H), draw(T, B, H)
+    a, h, c, output = (
+        draw(T, B, GATES[cell] * H), draw(T + 1, B, H), draw(T + 1, B, H), draw(T, B, H)
+    )  # fmt: skip
     if cell == "lstm":
-        return [a, h, c, room, Wh]
-    return [a, h, room, Wh, draw(H)] if cell == "gru" else [a, h, Wh]
+        return [a, h, c, output, Wh]
+    return [a, h, output, Wh, draw(H)] if cell == "gru" else [a, h, Wh]
 
 
 def forward_by_steps(cell, arrays):
-    """The same as the kernel, into the same arrays."""
+    """Compute the same as the forward kernel, into the same arrays."""
     a, h = arrays[:2]
     H = h.shape[2]
     Wh = arrays[3] if cell == "gru" else arrays[-1]
     for t in range(len(a)):
         now, both = slice(t, t + 1), slice(t, t + 2)
-        recurrent, nothing = product(h[t], Wh), np.zeros_like(Wh)
+        recurrent, no_Wh = product(h[t], Wh), np.zeros_like(Wh)
         if cell == "gru":
             a[t, :, : 2 * H] += recurrent[:, : 2 * H]
             bias = recurrent[:, 2 * H :] + arrays[4]
-            reference.gru_forward(a[now], h[both], arrays[2][now], nothing, bias)
+            reference.gru_forward(a[now], h[both], arrays[2][now], no_Wh, bias)
             continue
         a[t] += recurrent
         if cell == "lstm":
-            reference.lstm_forward(a[now], h[both], arrays[2][both], arrays[3][now], nothing)
+            reference.lstm_forward(a[now], h[both], arrays[2][both], arrays[3][now], no_Wh)
         else:
-            reference.rnn_forward(a[now], h[both], nothing)
+            reference.rnn_forward(a[now], h[both], no_Wh)
 
 
 def backward_by_steps(cell, arrays, dstate, dout):
-    """The same as the kernel: gradients into arrays[0], the GRU's arrays[2], and dstate."""
+    """Compute the same as the backward kernel, into arrays[0], the GRU's arrays[2], and dstate."""
     a, h = arrays[:2]
     H = h.shape[2]
     Wh = arrays[3] if cell == "gru" else arrays[-1]
     for t in reversed(range(len(a))):
-        now, both, nothing = slice(t, t + 1), slice(t, t + 2), np.zeros_like(Wh)
+        now, both, no_Wh = slice(t, t + 1), slice(t, t + 2), np.zeros_like(Wh)
         da = a[t]
         if cell == "lstm":
             c, tanh_c = arrays[2][both], arrays[3][now]
-            reference.lstm_backward(a[now], *dstate, dout[now], h[both], c, tanh_c, nothing)
+            reference.lstm_backward(a[now], *dstate, dout[now], h[both], c, tanh_c, no_Wh)
         elif cell == "gru":
             m = arrays[2]
-            reference.gru_backward(a[now], dstate[0], dout[now], h[both], m[now], nothing)
+            reference.gru_backward(a[now], dstate[0], dout[now], h[both], m[now], no_Wh)
             da = np.concatenate((a[t, :, : 2 * H], m[t]), axis=1)
         else:
-            reference.rnn_backward(a[now], dstate[0], dout[now], h[both], nothing)
+            reference.rnn_backward(a[now], dstate[0], dout[now], h[both], no_Wh)
         dstate[0] += product(da, Wh.T)
 
 
@@ -174,26 +177,26 @@ def backward_by_steps(cell, arrays, dstate, dout):
 def test_a_recurrence_multiplies_rounded_operands_and_rounds_nothing_else(
     cell, steps, bound, module
 ):
-    mine, theirs = draw_window(cell, steps), draw_window(cell, steps)
-    getattr(module, f"{cell}_forward")(*mine, precision="bfloat16")
-    forward_by_steps(cell, theirs)
-    for k, (array, expected) in enumerate(zip(mine, theirs, strict=True)):
-        if (cell, k) != ("rnn", 0):  # which is used up
+    result, stepwise = draw_window(cell, steps), draw_window(cell, steps)
+    getattr(module, f"{cell}_forward")(*result, precision="bfloat16")
+    forward_by_steps(cell, stepwise)
+    for k, (array, expected) in enumerate(zip(result, stepwise, strict=True)):
+        if (cell, k) != ("rnn", 0):  # overwritten with other numbers
             assert relative_error(array, expected) < bound, k
     # from the same activations: states and outputs of a window are float32, not rounded
-    h = theirs[1]
+    h = stepwise[1]
     assert (h[1:] != round_to_bfloat16(h[1:])).mean() > 0.9
-    mine = [array.copy() for array in theirs]
+    result = [array.copy() for array in stepwise]
     rng = np.random.default_rng(1)
     dstate = rng.normal(size=(2, *h.shape[1:])).astype(np.float32)
     dout = rng.normal(size=(steps, *h.shape[1:])).astype(np.float32)
     expected_dstate = dstate.copy()
-    backward_by_steps(cell, theirs, expected_dstate, dout)
+    backward_by_steps(cell, stepwise, expected_dstate, dout)
     states = dstate if cell == "lstm" else dstate[:1]
     bias = cell == "gru"  # the last argument, which the backward pass does not take
-    arguments = [mine[0], *states, dout, *mine[1 : len(mine) - bias]]
+    arguments = [result[0], *states, dout, *result[1 : len(result) - bias]]
     getattr(module, f"{cell}_backward")(*arguments, precision="bfloat16")
     assert relative_error(dstate, expected_dstate) < bound
-    for k, (array, expected) in enumerate(zip(mine, theirs, strict=True)):
+    for k, (array, expected) in enumerate(zip(result, stepwise, strict=True)):
         assert relative_error(array, expected) < bound, k
-    assert (mine[0] != round_to_bfloat16(mine[0])).mean() > 0.9
+    assert (result[0] != round_to_bfloat16(result[0])).mean() > 0.9

@@ -1,6 +1,7 @@
-"""The native products of bfloat16 equal their NumPy twins, by each way to multiply.
+"""The native kernels for bfloat16 against those in NumPy, under each instruction set for it.
 
-A way that this machine lacks is emulated: the same files, with the instructions written out in C.
+Each instruction set is tested as this machine has it, if it does, and emulated: the same files
+compiled with the instructions written out in C.
 """
 
 import ctypes
@@ -17,7 +18,7 @@ from oracles import relative_error
 from charlstm.kernels import native, native_library, reference
 
 SOURCES = Path(native_library.__file__).parent
-WAYS = {"amx": "native_amx.c", "avx512bf16": "native_avx512bf16.c"}
+INSTRUCTION_SETS = ("amx", "avx512bf16")
 SHAPES = [(8, 1, 1), (9, 7, 5), (16, 25, 33), (8, 50, 70), (12, 17, 128), (10, 33, 16)]
 
 
@@ -29,32 +30,42 @@ def has(isa):
 
 
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory):
-    """A library in which every way to multiply is plain C."""
+def emulations(tmp_path_factory):
+    """For each instruction set, a library in which its instructions are plain C."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
-    built = tmp_path_factory.mktemp("emulated") / "emulated.so"
-    flags = ["-O2", "-shared", "-fPIC", "-Wno-psabi", "-DCHARLSTM_EMULATED"]
+    folder = tmp_path_factory.mktemp("emulations")
+    flags = ["-O1", "-shared", "-fPIC", "-Wno-psabi", "-DCHARLSTM_EMULATED"]
     flags += shlex.split(os.environ.get("CFLAGS", ""))
-    sources = [SOURCES / name for name in WAYS.values()]
-    subprocess.run([compiler, *flags, *sources, "-o", built, "-lm"], check=True)
-    return ctypes.CDLL(str(built))
+    compilations = [  # at the same time
+        subprocess.Popen([compiler, *flags, SOURCES / f"native_{isa}.c", "-o", folder / isa, "-lm"])
+        for isa in INSTRUCTION_SETS
+    ]
+    assert [compilation.wait() for compilation in compilations] == [0, 0]
+    return {isa: ctypes.CDLL(str(folder / isa)) for isa in INSTRUCTION_SETS}
 
 
 @pytest.fixture(
-    params=[*((isa, "emulated") for isa in WAYS), *((isa, "real") for isa in WAYS if has(isa))],
+    params=[
+        *((isa, "emulated") for isa in INSTRUCTION_SETS),
+        *((isa, "real") for isa in INSTRUCTION_SETS if has(isa)),
+    ],
     ids=" ".join,
+    autouse=True,
 )
-def way(request, monkeypatch):
+def instruction_set(request, monkeypatch):
+    """The native kernels multiply bfloat16 with each instruction set, emulated and real."""
     isa, kind = request.param
     native_library.typed_function.cache_clear()
+    native_library.size_of.cache_clear()
     if kind == "emulated":
-        emulation = request.getfixturevalue("emulated")
+        emulation = request.getfixturevalue("emulations")[isa]
         monkeypatch.setattr(native_library, "load", lambda: emulation)
     monkeypatch.setattr(native, "bfloat16_set", lambda: isa)
-    yield isa
+    yield
     native_library.typed_function.cache_clear()
+    native_library.size_of.cache_clear()
 
 
 def draw(rng, *shape):
@@ -63,7 +74,7 @@ def draw(rng, *shape):
 
 @pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_window_forward_and_backward_equals_its_twin(way, shape, capped):
+def test_a_window_forward_and_backward_equals_the_reference(shape, capped):
     T, B, H = shape
     rng = np.random.default_rng(H)
     Wh = draw(rng, H, 4 * H) / np.float32(H**0.5)
@@ -80,8 +91,8 @@ def test_a_window_forward_and_backward_equals_its_twin(way, shape, capped):
         forward = [array.copy() for array in (gates, h, c, tanh_c)]
         kernels.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, "bfloat16", capped)
         results.append([*forward, gates, dh, dc])
-    for mine, theirs in zip(*results, strict=True):
-        assert relative_error(mine, theirs) < 1e-3
+    for result, expected in zip(*results, strict=True):
+        assert relative_error(result, expected) < 1e-3
     exact = x.copy()
     reference.lstm_forward(exact, h, c, tanh_c, Wh, capped=capped)
     assert relative_error(exact, results[0][0]) > 1e-5, "the operands were not rounded"
@@ -90,7 +101,7 @@ def test_a_window_forward_and_backward_equals_its_twin(way, shape, capped):
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (7, 5, 3), (33, 65, 31), (50, 70, 520), (17, 16, 64), (100, 130, 33)]
 )
-def test_each_product_equals_its_twin(way, shape):
+def test_each_product_equals_the_reference(shape):
     R, K, N = shape
     rng = np.random.default_rng(R)
     x, W, dout, b = draw(rng, R, K), draw(rng, K, N), draw(rng, R, N), draw(rng, N)
@@ -100,14 +111,14 @@ def test_each_product_equals_its_twin(way, shape):
         ("weight_gradient", (x, dout), {}, (K, N)),
         ("input_gradient", (dout, W), {}, (R, K)),
     ):
-        mine, theirs = (np.full(size, np.nan, np.float32) for _ in range(2))
-        getattr(native, name)(*arguments, mine, "bfloat16", **further)
-        getattr(reference, name)(*arguments, theirs, "bfloat16", **further)
-        assert relative_error(mine, theirs) < 1e-5, name
+        result, expected = (np.full(size, np.nan, np.float32) for _ in range(2))
+        getattr(native, name)(*arguments, result, "bfloat16", **further)
+        getattr(reference, name)(*arguments, expected, "bfloat16", **further)
+        assert relative_error(result, expected) < 1e-5, name
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_seen(way, bad):
+def test_a_number_that_is_not_finite_shows_in_its_row(bad):
     x, W = np.ones((3, 40), np.float32), np.ones((40, 5), np.float32)
     x[1, 37] = bad
     out = np.zeros((3, 5), np.float32)
@@ -116,10 +127,10 @@ def test_what_is_not_finite_is_seen(way, bad):
     assert np.array_equal(out[1], np.full(5, bad), equal_nan=True)
 
 
-def test_operands_are_rounded_to_nearest_even(way):
-    # the last place of a bfloat16 at 1 is 2^-7: halfway between two, the even one is taken
+def test_operands_are_rounded_to_nearest_even():
+    # the last place of a bfloat16 at 1 is 2^-7; ties go to the even one
     x = np.float32([[1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-16, -1 - 2**-8, 2**-130, 3.4e38]])
     out = np.zeros((6, 6), np.float32)
     native.weight_gradient(x, np.ones((1, 6), np.float32), out, "bfloat16")
-    expected = [1, 1 + 2**-6, 1 + 2**-7, -1, 0, np.inf]  # what is below 2^-126 may be zero
+    expected = [1, 1 + 2**-6, 1 + 2**-7, -1, 0, np.inf]  # below 2^-126, 0 is allowed
     assert np.allclose(out[:, 0], expected, rtol=0, atol=2**-126)

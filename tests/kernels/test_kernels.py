@@ -1,4 +1,4 @@
-"""The native kernels against their NumPy twins, and their activations against float64."""
+"""The native kernels against those in NumPy, and their activations against float64."""
 
 import ctypes
 
@@ -20,7 +20,7 @@ SHAPES = [
 
 
 @pytest.fixture(autouse=True)
-def _serve_short_windows(monkeypatch):
+def _native_kernels_for_short_windows(monkeypatch):
     monkeypatch.setattr(reference, "MIN_STEPS_TO_PACK", 1)
 
 
@@ -30,8 +30,8 @@ MODULES = native, reference
 CELLS = pytest.mark.parametrize("cell", GATES)
 
 
-def window(cell, T, B, H):
-    """What the cell's forward function takes, by name; NaN stands in all that it writes."""
+def forward_arguments(cell, T, B, H):
+    """The arguments of a cell's forward function, by name; NaN where it writes."""
     rng = np.random.default_rng(T * 10_000 + B * 100 + H)
 
     def draw(*shape, scale=1.0):
@@ -49,8 +49,8 @@ def window(cell, T, B, H):
     return arrays
 
 
-def window_back(cell, after):
-    """What the cell's backward function takes, by name, after its forward function."""
+def backward_arguments(cell, after):
+    """The arguments of a cell's backward function, by name, from its forward function's."""
     (T, B, H), rng = after["h"][1:].shape, np.random.default_rng(1)
     arrays = {name: array for name, array in after.items() if name != "bn"}
     if cell == "rnn":
@@ -62,31 +62,31 @@ def window_back(cell, after):
 
 
 def run(module, function, arrays, precision="float32", **options):
-    """The same arrays after module.function, which works on copies."""
+    """Call module.function with copies of the arrays; returns the copies."""
     copies = {name: array.copy() for name, array in arrays.items()}
     getattr(module, function)(**copies, precision=precision, **options)
     return copies
 
 
-def assert_equal(mine, theirs):
-    for name in mine:
-        assert relative_error(mine[name], theirs[name]) < 1e-5, name
+def assert_equal(result, expected):
+    for name in result:
+        assert relative_error(result[name], expected[name]) < 1e-5, name
 
 
 @pytest.mark.parametrize(("cell", "options"), KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_recurrence_equals_its_twin(cell, options, shape):
-    begun = window(cell, *shape)
-    mine, theirs = (run(module, f"{cell}_forward", begun, **options) for module in MODULES)
-    if cell == "rnn":  # of no use any more
-        del mine["a"]
-    assert_equal(mine, theirs)
-    back = window_back(cell, theirs)
-    assert_equal(*(run(module, f"{cell}_backward", back, **options) for module in MODULES))
+def test_a_recurrence_equals_the_reference(cell, options, shape):
+    forward = forward_arguments(cell, *shape)
+    result, expected = (run(module, f"{cell}_forward", forward, **options) for module in MODULES)
+    if cell == "rnn":  # which only the reference overwrites
+        del result["a"]
+    assert_equal(result, expected)
+    backward = backward_arguments(cell, expected)
+    assert_equal(*(run(module, f"{cell}_backward", backward, **options) for module in MODULES))
 
 
 def units_in_the_last_place(y, exact):
-    """|y - exact| in units of the float32 place at exact; below 2^-126 zero may stand for it."""
+    """|y - exact| in units of the last place of float32 at exact; 0 is exact below 2^-126."""
     place = np.spacing(np.maximum(np.abs(exact), 2.0**-126).astype(np.float32))
     error = np.abs(y.astype(np.float64) - exact) / place
     return np.where((y == 0) & (np.abs(exact) < 2.0**-126), 0, error)
@@ -113,76 +113,90 @@ def test_activations_are_within_four_units_in_the_last_place(name):
 
 
 @pytest.mark.parametrize(("cell", "options"), KINDS)
-def test_a_nan_is_not_lost(cell, options):
-    begun = window(cell, 3, 4, 20)
-    begun["h"][0, 1, 7] = np.nan
-    h = run(native, f"{cell}_forward", begun, **options)["h"]
+def test_a_nan_spreads_along_its_stream_only(cell, options):
+    forward = forward_arguments(cell, 3, 4, 20)
+    forward["h"][0, 1, 7] = np.nan
+    h = run(native, f"{cell}_forward", forward, **options)["h"]
     assert np.isnan(h[1:, 1]).all() and np.isfinite(h[1:, [0, 2, 3]]).all()
-    begun["h"][0, 1, 7] = 0
-    back = window_back(cell, run(native, f"{cell}_forward", begun, **options))
-    back["dh_out"][1, 2, 19] = np.nan
-    dh = run(native, f"{cell}_backward", back, **options)["dh"]
+    forward["h"][0, 1, 7] = 0
+    backward = backward_arguments(cell, run(native, f"{cell}_forward", forward, **options))
+    backward["dh_out"][1, 2, 19] = np.nan
+    dh = run(native, f"{cell}_backward", backward, **options)["dh"]
     assert np.isnan(dh[2]).all() and np.isfinite(dh[[0, 1, 3]]).all()
 
 
 @pytest.mark.parametrize(("cell", "options"), KINDS)
-def test_float64_takes_the_numpy_way(cell, options):
-    begun = {name: array.astype(np.float64) for name, array in window(cell, 4, 3, 5).items()}
-    mine, theirs = (run(module, f"{cell}_forward", begun, **options) for module in MODULES)
-    assert (mine["h"] == theirs["h"]).all()
-    back = {name: array.astype(np.float64) for name, array in window_back(cell, mine).items()}
-    mine, theirs = (run(module, f"{cell}_backward", back, **options) for module in MODULES)
-    assert (mine["dh"] == theirs["dh"]).all()
+def test_float64_is_computed_by_the_reference(cell, options):
+    forward = {
+        name: array.astype(np.float64) for name, array in forward_arguments(cell, 4, 3, 5).items()
+    }
+    result, expected = (run(module, f"{cell}_forward", forward, **options) for module in MODULES)
+    assert (result["h"] == expected["h"]).all()
+    backward = {
+        name: array.astype(np.float64) for name, array in backward_arguments(cell, result).items()
+    }
+    result, expected = (run(module, f"{cell}_backward", backward, **options) for module in MODULES)
+    assert (result["dh"] == expected["dh"]).all()
 
 
 @pytest.mark.parametrize("cell", ["gru", "rnn"])
-def test_bfloat16_takes_the_numpy_way(cell):
-    begun = window(cell, 4, 3, 5)
-    mine, theirs = (run(module, f"{cell}_forward", begun, "bfloat16") for module in MODULES)
-    assert (mine["h"] == theirs["h"]).all()
-    back = window_back(cell, mine)
-    mine, theirs = (run(module, f"{cell}_backward", back, "bfloat16") for module in MODULES)
-    assert (mine["dh"] == theirs["dh"]).all()
+def test_bfloat16_of_the_gru_and_the_rnn_is_computed_by_the_reference(cell):
+    forward = forward_arguments(cell, 4, 3, 5)
+    result, expected = (run(module, f"{cell}_forward", forward, "bfloat16") for module in MODULES)
+    assert (result["h"] == expected["h"]).all()
+    backward = backward_arguments(cell, result)
+    result, expected = (run(module, f"{cell}_backward", backward, "bfloat16") for module in MODULES)
+    assert (result["dh"] == expected["dh"]).all()
 
 
 @pytest.mark.parametrize("gate", range(4))
-def test_a_capped_gate_does_not_lose_a_nan_of_one_gate(gate):
-    """The smaller of two numbers may be the one that is none."""
-    begun = window("lstm", 2, 3, 20)
-    begun["gates"][0, 1, gate * 20 + 17] = np.nan
-    h = run(native, "lstm_forward", begun, capped=True)["h"]
+def test_a_nan_of_one_gate_reaches_the_state_of_a_capped_lstm(gate):
+    """min(i, 1 - f) must be NaN where either is."""
+    forward = forward_arguments("lstm", 2, 3, 20)
+    forward["gates"][0, 1, gate * 20 + 17] = np.nan
+    h = run(native, "lstm_forward", forward, capped=True)["h"]
     assert np.isnan(h[1, 1, 17]) and np.isnan(h[2, 1]).all()
     assert np.isfinite(h[:, [0, 2]]).all()
 
 
 @CELLS
-def test_what_c_would_not_notice_is_refused(cell):
-    begun = window(cell, 4, 3, 5)
-    back = window_back(cell, run(native, f"{cell}_forward", begun))
-    for function, arrays in ((f"{cell}_forward", begun), (f"{cell}_backward", back)):
+def test_arrays_of_another_shape_order_or_dtype_are_refused(cell):
+    forward = forward_arguments(cell, 4, 3, 5)
+    backward = backward_arguments(cell, run(native, f"{cell}_forward", forward))
+    for function, arrays in ((f"{cell}_forward", forward), (f"{cell}_backward", backward)):
         for name, array in arrays.items():
             wrong = [array[1:], array[..., ::-1]]
-            if name not in ("a", "gates"):  # float64 in these takes the NumPy way
+            if name not in ("a", "gates"):  # where float64 selects the reference
                 wrong.append(array.astype(np.float64))
-            if (function, name) == ("lstm_backward", "h"):  # which NumPy alone makes use of
+            if (function, name) == ("lstm_backward", "h"):  # which the reference alone reads
                 wrong = []
             for instead in wrong:
                 with pytest.raises(ValueError, match="not a contiguous float32 array of shape"):
                     getattr(native, function)(**arrays | {name: instead})
 
 
-def test_the_library_has_every_instruction_set_that_the_machine_has():
+def test_a_library_of_another_version_is_not_used(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: object())
+    refused = "^the native ones were built from another version of charlstm: install it again$"
+    with pytest.raises(native_library.UnavailableError, match=refused):
+        native_library.load.__wrapped__()
+
+
+def test_the_library_has_kernels_for_each_instruction_set_of_this_machine():
     assert isinstance(native_library.load(), ctypes.CDLL)
-    assert native_library.usable()[-1] == "portable"
-    for name in native_library.usable():
-        serves = "multiply_bfloat16" if name in ("amx", "avx512bf16") else "multiply"
-        assert hasattr(native_library.load(), f"{serves}_{name}")
+    fastest_first = ("amx", "avx512bf16", "avx512", "avx2", "neon", "portable")
+    usable = native_library.usable()
+    assert usable == tuple(name for name in fastest_first if name in usable)
+    assert usable[-1] == "portable"
+    for name in usable:
+        function = "multiply_bfloat16" if name in ("amx", "avx512bf16") else "multiply"
+        assert hasattr(native_library.load(), f"{function}_{name}")
 
 
 @pytest.mark.parametrize(
     "shape", [(1, 1, 1), (7, 5, 3), (6, 64, 65), (130, 33, 300), (40, 520, 270)]
 )
-def test_products_equal_their_twins(shape):
+def test_products_equal_the_reference(shape):
     R, K, N = shape
     rng = np.random.default_rng(R)
 
@@ -196,41 +210,42 @@ def test_products_equal_their_twins(shape):
         ("weight_gradient", (x, dout), (K, N), {}),
         ("input_gradient", (dout, W), (R, K), {}),
     ):
-        mine, theirs = (np.full(size, np.nan, np.float32) for _ in range(2))
-        getattr(native, name)(*arguments, mine, **further)
-        getattr(reference, name)(*arguments, theirs, **further)
-        assert relative_error(mine, theirs) < 1e-5, name
-    for exact, arguments, flags in (  # by our own products, which not every machine prefers
+        result, expected = (np.full(size, np.nan, np.float32) for _ in range(2))
+        getattr(native, name)(*arguments, result, **further)
+        getattr(reference, name)(*arguments, expected, **further)
+        assert relative_error(result, expected) < 1e-5, name
+    # our own products, which project and the others use only where they are faster
+    for exact, arguments, flags in (
         (x @ W, (x, W), {}),
         (x @ W + b, (x, W), {"b": b}),
         (x.T @ dout, (x, dout), {"transpose_A": True}),
         (dout @ W.T, (dout, W), {"transpose_B": True}),
     ):
-        mine = np.full(exact.shape, np.nan, np.float32)
-        native.multiply(*arguments, mine, **flags)
-        assert relative_error(mine, exact) < 1e-5
+        result = np.full(exact.shape, np.nan, np.float32)
+        native.multiply(*arguments, result, **flags)
+        assert relative_error(result, exact) < 1e-5
 
 
 @pytest.mark.parametrize(("N", "V"), [(1, 2), (3, 16), (50, 65), (7, 300)])
-def test_the_softmax_and_its_gradient_equal_their_twins(N, V):
+def test_the_softmax_and_its_gradient_equal_the_reference(N, V):
     rng = np.random.default_rng(N)
     logits = rng.normal(size=(N, V), scale=3).astype(np.float32)
     b, scales = rng.normal(size=V).astype(np.float32), rng.random(N).astype(np.float32)
     targets = rng.integers(V, size=N)
-    mine, theirs = logits.copy(), logits.copy()
-    native.log_softmax(mine, b)
-    reference.log_softmax(theirs, b)
-    assert relative_error(mine, theirs) < 1e-6
-    native.cross_entropy_gradient(mine, targets, scales)
-    reference.cross_entropy_gradient(theirs, targets, scales)
-    assert relative_error(mine, theirs) < 1e-5
+    result, expected = logits.copy(), logits.copy()
+    native.log_softmax(result, b)
+    reference.log_softmax(expected, b)
+    assert relative_error(result, expected) < 1e-6
+    native.cross_entropy_gradient(result, targets, scales)
+    reference.cross_entropy_gradient(expected, targets, scales)
+    assert relative_error(result, expected) < 1e-5
     with pytest.raises(ValueError, match="ids must be"):
-        native.cross_entropy_gradient(mine, targets + V, scales)
+        native.cross_entropy_gradient(result, targets + V, scales)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 5, 64])
-def test_the_softmax_shows_what_is_not_finite(bad, place):
+def test_a_number_that_is_not_finite_shows_in_the_softmax_of_its_row(bad, place):
     logits = np.zeros((2, 65), np.float32)
     logits[1, place] = bad
     native.log_softmax(logits, np.zeros(65, np.float32))
@@ -239,50 +254,50 @@ def test_the_softmax_shows_what_is_not_finite(bad, place):
 
 
 @pytest.mark.parametrize(("R", "V", "N"), [(1, 1, 1), (50, 7, 19), (300, 65, 64), (20, 400, 33)])
-def test_sums_of_rows_equal_their_twin(R, V, N):
+def test_sums_of_rows_equal_the_reference(R, V, N):
     rng = np.random.default_rng(N)
     ids, rows = rng.integers(V, size=R), rng.normal(size=(R, N)).astype(np.float32)
-    mine, theirs = (np.full((V, N), np.nan, np.float32) for _ in range(2))
-    native.sum_rows(ids, rows, mine)
-    reference.sum_rows(ids, rows, theirs)
-    assert relative_error(mine, theirs) < 1e-6
+    result, expected = (np.full((V, N), np.nan, np.float32) for _ in range(2))
+    native.sum_rows(ids, rows, result)
+    reference.sum_rows(ids, rows, expected)
+    assert relative_error(result, expected) < 1e-6
     with pytest.raises(ValueError, match="ids must be"):
-        native.sum_rows(ids + V, rows, mine)
+        native.sum_rows(ids + V, rows, result)
 
 
 TABLES = [(1, 1, 1, 1), (1, 5, 2, 7), (40, 3, 11, 8), (64, 5, 500, 65), (200, 15, 3, 33)]
 
 
 @pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
-def test_rows_of_a_table_are_added_as_by_their_twin(N, n, slots, V):
+def test_sums_of_table_rows_equal_the_reference(N, n, slots, V):
     rng = np.random.default_rng(N)
     table, rows = rng.normal(size=(slots, V)).astype(np.float32), rng.integers(slots, size=(N, n))
     logits = rng.normal(size=(N, V)).astype(np.float32)
-    mine, theirs = logits.copy(), logits.copy()
-    native.add_rows(table, rows, mine)
-    reference.add_rows(table, rows, theirs)
-    assert relative_error(mine, theirs) < 1e-7 and not np.array_equal(mine, logits)
+    result, expected = logits.copy(), logits.copy()
+    native.add_rows(table, rows, result)
+    reference.add_rows(table, rows, expected)
+    assert relative_error(result, expected) < 1e-7 and not np.array_equal(result, logits)
     for bad in (rows + slots, rows - slots):
         with pytest.raises(ValueError, match="ids must be"):
-            native.add_rows(table, bad, mine)
+            native.add_rows(table, bad, result)
 
 
 @pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
-def test_a_step_of_a_tables_rows_equals_its_twin(N, n, slots, V):
+def test_a_step_of_table_rows_equals_the_reference(N, n, slots, V):
     rng = np.random.default_rng(N)
     start = [rng.normal(size=(slots, V)).astype(np.float32), rng.random(slots).astype(np.float32)]
-    ways = [(module, *(array.copy() for array in start)) for module in (native, reference)]
+    copies = [(module, *(array.copy() for array in start)) for module in (native, reference)]
     spans = (slice(0, slots // 3), slice(slots // 3, slots))
     for _ in range(3):
         rows = rng.integers(slots, size=(N, n))
         dlogits = rng.normal(size=(N, V)).astype(np.float32)
-        for module, table, squares in ways:
+        for module, table, squares in copies:
             for span in spans:
                 module.update_rows(table, squares, rows, dlogits, span, rate=0.3, epsilon=1e-12)
-    for mine, theirs, before in zip(ways[0][1:], ways[1][1:], start, strict=True):
-        assert relative_error(mine, theirs) < 1e-6 and relative_error(mine, before) > 1e-3
-    # what no row names stays as it is, to the bit
-    table, squares = ways[0][1:]
+    for result, expected, before in zip(copies[0][1:], copies[1][1:], start, strict=True):
+        assert relative_error(result, expected) < 1e-6 and relative_error(result, before) > 1e-3
+    # rows that are not listed do not change at all
+    table, squares = copies[0][1:]
     kept = table.copy(), squares.copy()
     native.update_rows(
         table, squares, np.zeros_like(rows), dlogits, slice(1, slots), rate=1.0, epsilon=1e-12
@@ -291,7 +306,7 @@ def test_a_step_of_a_tables_rows_equals_its_twin(N, n, slots, V):
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 1000])
-def test_adam_equals_its_twin(n):
+def test_adam_equals_the_reference(n):
     rng = np.random.default_rng(n)
     weights, mean = rng.normal(size=(2, n)).astype(np.float32)
     square = rng.random(n).astype(np.float32)

@@ -1,10 +1,13 @@
 """Native sampling against the NumPy loop: the same draws, the same texts."""
 
+import ctypes
+
 import numpy as np
 import pytest
 from oracles import relative_error
 
-from charlstm import CharModel, ModelConfig, Vocab, kernels
+from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, kernels
+from charlstm.kernels import native_generation
 from charlstm.network.layers.ngrams import history_codes, symbol_codes, write_history
 from charlstm.network.sampling import Sampling, stream_texts
 
@@ -14,10 +17,10 @@ if kernels.BACKEND != "native":
 VOCAB = Vocab.from_text("\n abcdefghijklmnopqrstuvwxyz.,'")
 
 
-def make(hidden=24, layers=2, seed=1, **options):
+def make_model(hidden=24, layers=2, seed=1, **options):
     config = ModelConfig(hidden=hidden, layers=layers, ngram_slots=5_000, **options)
     model = CharModel(config, VOCAB, seed=seed)
-    model.parameters["head.W"] *= 4  # as sure of itself as a trained one
+    model.parameters["head.W"] *= 4  # probabilities as uneven as those of a trained model
     model.parameters["head.b"] = np.random.default_rng(seed).normal(size=len(VOCAB))
     if config.ngrams:
         table = model.parameters["ngrams.W"]
@@ -25,12 +28,31 @@ def make(hidden=24, layers=2, seed=1, **options):
     return model
 
 
-def texts(model, monkeypatch, native, **options):
-    monkeypatch.setattr(kernels, "generates", lambda config: native)
-    pieces = stream_texts(model, **options)
-    return ["".join(parts) for parts in zip(*pieces, strict=True)]
+@pytest.fixture(scope="module")
+def models():
+    """A model without and one with n-grams, by their ModelConfig.ngrams."""
+    return {ngrams: make_model(ngrams=ngrams, seed=1 + ngrams) for ngrams in (0, 5)}
 
 
+@pytest.fixture
+def texts(monkeypatch):
+    """texts(model, native, ...): the samples of stream_texts, sampled natively or by NumPy."""
+
+    def texts(model, native, **options):
+        monkeypatch.setattr(kernels, "generates", lambda config: native)
+        pieces = stream_texts(model, **options)
+        return ["".join(parts) for parts in zip(*pieces, strict=True)]
+
+    return texts
+
+
+@pytest.mark.parametrize(
+    ("lengths", "seeds"),  # the length of one text and of each of 13
+    [
+        pytest.param((200, 100), [0], id="short"),
+        pytest.param((2000, 200), [0, 1, 2], id="long", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -45,41 +67,44 @@ def texts(model, monkeypatch, native, **options):
 )
 @pytest.mark.parametrize("count", [1, 13])
 @pytest.mark.parametrize("ngrams", [0, 5])
-def test_texts_equal_those_of_the_numpy_loop(monkeypatch, sampling, count, ngrams):
-    options = {"length": 2000 if count == 1 else 200, "count": count, "sampling": sampling}
-    model = make(ngrams=ngrams, seed=1 + ngrams)
-    for seed in range(3):
-        native = texts(model, monkeypatch, True, seed=seed, **options)
-        assert native == texts(model, monkeypatch, False, seed=seed, **options)
+def test_texts_equal_those_of_the_numpy_loop(
+    models, texts, lengths, seeds, sampling, count, ngrams
+):
+    options = {"length": lengths[count > 1], "count": count, "sampling": sampling}
+    for seed in seeds:
+        native = texts(models[ngrams], True, seed=seed, **options)
+        assert native == texts(models[ngrams], False, seed=seed, **options)
         assert len(set(native)) == (1 if sampling.temperature == 0 else count)
 
 
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 2), (True, 16)])
 @pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (16, 3), (33, 2), (130, 1)])
-def test_odd_sizes(monkeypatch, hidden, layers, capped, skip, ngrams):
-    model = make(hidden, layers, capped=capped, skip=skip, ngrams=ngrams)
+def test_texts_of_odd_sizes_equal_those_of_the_numpy_loop(
+    texts, hidden, layers, capped, skip, ngrams
+):
+    model = make_model(hidden, layers, capped=capped, skip=skip, ngrams=ngrams)
     for count in (1, 4):
-        options = {"length": 150, "count": count, "seed": 5, "prime": "the "}
-        native = texts(model, monkeypatch, True, **options)
-        assert native == texts(model, monkeypatch, False, **options)
+        # 70 steps: native blocks of 1, 2, 4, 8, 16 and 32 steps, and a part of another
+        options = {"length": 70, "count": count, "seed": 5, "prime": "the "}
+        assert texts(model, True, **options) == texts(model, False, **options)
 
 
 @pytest.mark.parametrize("ngrams", [0, 4])
-def test_a_model_of_lines_forgets_at_a_line_end(monkeypatch, ngrams):
-    model = make(lines=True, ngrams=ngrams)
+def test_a_model_of_lines_clears_its_state_at_a_line_end(texts, ngrams):
+    model = make_model(lines=True, ngrams=ngrams)
     model.parameters["head.b"][0] += 3  # many line ends
     options = {"length": 500, "seed": 2, "count": 3}
-    native = texts(model, monkeypatch, True, **options)
-    assert native == texts(model, monkeypatch, False, **options)
+    native = texts(model, True, **options)
+    assert native == texts(model, False, **options)
     assert native[0].count("\n") > 20
 
 
 @pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 6)])
-def test_logits_along_a_text(skip, ngrams, capped):
-    """The state and the last logits after 300 symbols, to 1e-5 of the NumPy step's."""
-    model = make(hidden=40, capped=capped, skip=skip, ngrams=ngrams)
+def test_logits_and_states_along_a_text_equal_those_of_numpy(skip, ngrams, capped):
+    """Logits after each of 300 symbols, and the state after the last, to 1e-5."""
+    model = make_model(hidden=40, capped=capped, skip=skip, ngrams=ngrams)
     rng = np.random.default_rng(0)
     state = rng.normal(0, 0.3, model.initial_state(2).shape).astype(np.float32)
     write_history(rng.integers(len(VOCAB) + 1, size=(max(0, ngrams - 1), 2)), state[2:])
@@ -96,9 +121,31 @@ def test_logits_along_a_text(skip, ngrams, capped):
         log_probs, state = model.step(ids, state)
         ids = generation.run(1, rng.random((1, 2)))[0]
         logits = generation._kept["logits"].reshape(2, -1)
-        mine = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        assert relative_error(mine, log_probs) < 1e-5
+        native = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        assert relative_error(native, log_probs) < 1e-5
     assert relative_error(generation._kept["h"], state[:2, 0]) < 1e-5
     assert relative_error(generation._kept["c"], state[:2, 1]) < 1e-5
     recent = history_codes(state[2:], ngrams, codes)
     assert np.array_equal(generation._kept["recent"], recent)
+
+
+FIELDS = native_generation._Generation._fields_
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(FIELDS[:-1], id="a field missing at the end"),
+        pytest.param(FIELDS[1:], id="a field missing at the beginning"),
+        pytest.param([*FIELDS, ("further", ctypes.c_void_p)], id="a field too many"),
+        pytest.param(
+            [*FIELDS[:-2], ("both", 2 * ctypes.c_void_p)], id="the same size, another last field"
+        ),
+    ],
+)
+def test_a_mirror_that_does_not_match_the_struct_is_refused(fields):
+    mirror = type("Wrong", (ctypes.Structure,), {"_fields_": tuple(fields)})
+    refused = "^the native kernels were built from another version of charlstm: install it again$"
+    with pytest.raises(CharlstmError, match=refused):
+        native_generation.generate_function(mirror)
+    native_generation.generate_function(native_generation._Generation)
