@@ -1,132 +1,92 @@
-"""A page that shows what a model does on a text: one HTML file that needs no network."""
+"""The page of gates: one HTML file that needs no network, made from plain data.
+
+This module knows nothing of models: page.html has a script that draws the data.
+"""
 
 import base64
 import hashlib
 import json
-import unicodedata
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import numpy as np
-
-from charlstm.analysis.gates import GATES, Activity, reactions, text_features
-from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
-from charlstm.network.model import CharModel
 from charlstm.system.atomic_files import atomic_write
-from charlstm.system.terminal import visible
-from charlstm.text.vocab import Vocab
 
-CELL_STEPS = 127  # a cell's value v, within -1..1, is kept as the whole number next to 127 v
-THOUSANDTHS, TEN_THOUSANDTHS = 1_000, 10_000
-# Inside <script>, these could end the element; what is not ASCII is escaped too, by json itself.
+# Numbers are stored as integers of these fractions: 1/1000 bit, 1/127 of a cell's largest value,
+# 1/10,000 of a probability or of a gate's openness.
+BITS_UNITS, CELL_UNITS, FRACTION_UNITS = 1_000, 127, 10_000
+# Characters that could end a <script> element; json escapes all that are not ASCII.
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
-MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # shown beside the white space itself
-NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 
-def write_page(path: Path, model: CharModel, activity: Activity, run: str) -> int:
-    """Write the page whole or not at all; return its size in bytes."""
-    page = render(model, activity, run).encode()
+class FeatureReactions(TypedDict):
+    """The cells that follow a feature of the text.
+
+    count: the number of symbols that have the feature; None for a number such as a position.
+    cells: the layer, the unit and the correlation of each cell, the strongest first.
+    """
+
+    feature: str
+    count: int | None
+    cells: list[tuple[int, int, float]]
+
+
+class GatesPage(TypedDict):
+    """The data of a page: what a model of L layers and H units does on a text of N symbols.
+
+    run: the title. unit: "character", "byte" or "word". cell: "lstm", "gru" or "rnn". hidden: H.
+    symbols: each distinct symbol, as it is shown within the text and by itself.
+    text: (N,) the index of each symbol in `symbols`.
+    spaced: (N,) 1 where a space precedes a word; empty for characters and bytes.
+    bits: (N,) the surprisal in 1/1000 bits; None for a first symbol that nothing precedes.
+    expected: (N, K) the indices of the likeliest symbols before each symbol is read.
+    probabilities: (N, K) of these, in 1/10,000.
+    gate_names: the name of each gate by its letter.
+    gates: for each layer and the letter of each gate, its openness (N,) in 1/10,000.
+    cells: (L, H) the values of each cell, N numbers of type int8 in 1/127, in base64.
+    reactions: the features of the text with the cells that follow them.
+    """
+
+    run: str
+    unit: str
+    cell: str
+    hidden: int
+    symbols: list[tuple[str, str]]
+    text: list[int]
+    spaced: list[int]
+    bits: list[int | None]
+    expected: list[list[int]]
+    probabilities: list[list[int]]
+    gate_names: dict[str, str]
+    gates: list[dict[str, list[int]]]
+    cells: list[list[str]]
+    reactions: list[FeatureReactions]
+
+
+def write_page(path: Path, data: GatesPage) -> int:
+    """Write the page to a file, replaced atomically; return its size in bytes."""
+    page = render(data).encode()
     try:
         with atomic_write(path) as file:
             file.write(page)
-    except (OSError, ValueError) as error:  # ValueError: a folder without a name, such as .
-        told = getattr(error, "strerror", None) or error
-        raise CharlstmError(f"{path}: cannot be written: {told}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path without a file name, such as "."
+        reason = getattr(error, "strerror", None) or error
+        raise CharlstmError(f"{path}: cannot be written: {reason}") from error
     return len(page)
 
 
-def render(model: CharModel, activity: Activity, run: str) -> str:
-    """The page, as HTML. All that comes from the text or the run is data to its script."""
+def render(data: GatesPage) -> str:
+    """Return the page as HTML. Nothing in the data can become markup or script of the page."""
     template = files(__package__).joinpath("page.html").read_text("utf-8")
     before, rest = template.split("<script>")
     script, after = rest.split("</script>", 1)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    data = to_script_json(page_data(model, activity, run))
-    before = before.replace("@SCRIPT@", f"'sha256-{digest}'").replace("@DATA@", data)
+    before = before.replace("@SCRIPT@", f"'sha256-{digest}'")
+    before = before.replace("@DATA@", to_script_json(data))
     return f"{before}<script>{script}</script>{after}"
 
 
 def to_script_json(data: Any) -> str:
-    """JSON that can stand inside a <script> element: no text in it can end that element."""
+    """Return JSON that can stand inside a <script> element: no text in it can end the element."""
     return json.dumps(data, separators=(",", ":")).translate(ESCAPES)
-
-
-def page_data(model: CharModel, activity: Activity, run: str) -> dict[str, Any]:
-    """What the page's script reads; the numbers are whole ones, of the stated parts of 1."""
-    used, numbers = np.unique(
-        np.concatenate((activity.ids[:, None], activity.expected), axis=1), return_inverse=True
-    )
-    numbers = numbers.reshape(len(activity.ids), -1)
-    known = np.isfinite(activity.bits)
-    names = GATES[model.config.cell]
-    return {
-        "run": visible(run),
-        "unit": model.vocab.unit,
-        "cell": model.config.cell,
-        "hidden": model.config.hidden,
-        "symbols": [_shown(model.vocab.symbols[id_]) for id_ in used],
-        "text": numbers[:, 0].tolist(),
-        "spaced": _spaced(model.vocab, activity),
-        # null where nothing came before that could predict
-        "bits": [
-            round(float(bits) * THOUSANDTHS) if ok else None
-            for bits, ok in zip(activity.bits, known, strict=True)
-        ],
-        "expected": numbers[:, 1:].tolist(),
-        "probabilities": _whole(np.nan_to_num(activity.probabilities), TEN_THOUSANDTHS),
-        "gateNames": names,
-        "gates": [
-            dict(zip(names, _whole(layer, TEN_THOUSANDTHS), strict=True))
-            for layer in activity.gates
-        ],
-        "cells": [[_base64(cell) for cell in layer.T] for layer in activity.cells],
-        "reactions": _reactions(model.vocab, activity),
-    }
-
-
-def quantised(cell: Array) -> Array:
-    """Values within -1..1 as int8: at most 1/254 off once divided by 127."""
-    values: Array = np.rint(cell * CELL_STEPS).astype(np.int8)
-    return values
-
-
-def _base64(cell: Array) -> str:
-    return base64.b64encode(quantised(cell).tobytes()).decode()
-
-
-def _whole(values: Array, parts: int) -> list[Any]:
-    """Numbers as whole parts of 1."""
-    whole: list[Any] = np.rint(values * parts).astype(int).tolist()
-    return whole
-
-
-def _shown(symbol: str) -> tuple[str, str]:
-    """A symbol within the text, and by itself."""
-    if symbol in NAMES:
-        return MARKS.get(symbol, "") + symbol.replace("\r", ""), NAMES[symbol]
-    text = visible(symbol)
-    return text, f"◌{text}" if unicodedata.combining(text[0]) else text
-
-
-def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
-    """At level "word", whether a space stands before each word; otherwise nothing."""
-    if vocab.level != "word":
-        return []
-    decoder = vocab.decoder()
-    pieces = [decoder.feed(int(id_)) for id_ in activity.ids]
-    symbols = [vocab.symbols[id_] for id_ in activity.ids]
-    return [int(piece != symbol) for piece, symbol in zip(pieces, symbols, strict=True)]
-
-
-def _reactions(vocab: Vocab, activity: Activity) -> list[dict[str, Any]]:
-    """Of each feature that the text has: its name, how often it holds if it can, and the cells."""
-    found = []
-    for name, feature in text_features(vocab, activity.ids).items():
-        cells = [[r.layer, r.unit, round(r.correlation, 3)] for r in reactions(activity, feature)]
-        count = int(feature.sum()) if np.isin(feature, (0, 1)).all() else None
-        if cells:
-            found.append({"feature": name, "count": count, "cells": cells})
-    return found

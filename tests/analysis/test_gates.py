@@ -7,15 +7,15 @@ import pytest
 from gate_pages import TEXT, embedded, make_model, quote_model
 
 from charlstm import CharlstmError, CharModel, Vocab
-from charlstm.analysis.gates import (
+from charlstm.analysis.gates import measure_activity
+from charlstm.analysis.gates_data import gates_data
+from charlstm.analysis.text_features import (
     Reaction,
     correlate,
     features,
-    measure_activity,
     reactions,
     text_features,
 )
-from charlstm.analysis.gates_page import page_data
 from charlstm.network.textbook_cells import gru_step_forward, lstm_step_forward, rnn_step_forward
 from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 
@@ -108,7 +108,7 @@ def test_without_a_line_end_nothing_predicts_the_first_character():
     activity = measure_activity(model, model.vocab.encode("abcab"))
     assert np.isnan(activity.bits[0])
     np.testing.assert_allclose(activity.bits[1:], model.score("abcab").nats / np.log(2))
-    assert page_data(model, activity, "run")["bits"][0] is None
+    assert gates_data(model, activity, "run")["bits"][0] is None
     with pytest.raises(CharlstmError, match="the text is empty"):
         measure_activity(model, model.vocab.encode(""))
 
@@ -165,12 +165,12 @@ def test_finds_the_cell_that_knows_quotes():
     activity = measure_activity(model, model.vocab.encode(TEXT))
     inside = features(TEXT)["inside quotes"]
     np.testing.assert_allclose(activity.cells[0, :, 1], inside * np.tanh(1), atol=1e-9)
-    first = reactions(activity, inside)[0]
+    first = reactions(activity.cells, inside)[0]
     assert first == Reaction(0, 1, pytest.approx(1.0, abs=1e-9))
-    listed = page_data(model, activity, "run")["reactions"]
+    listed = gates_data(model, activity, "run")["reactions"]
     assert listed[0]["feature"] == "inside quotes"
     assert listed[0]["count"] == inside.sum()
-    assert listed[0]["cells"][0] == [0, 1, 1.0]
+    assert listed[0]["cells"][0] == (0, 1, 1.0)
     strengths = [abs(correlation) for _, _, correlation in listed[0]["cells"]]
     assert strengths == sorted(strengths, reverse=True)
 
@@ -179,12 +179,12 @@ def test_says_nothing_about_features_that_are_too_rare():
     model = make_model()
     activity = measure_activity(model, model.vocab.encode(TEXT))
     feature = np.zeros(len(TEXT))
-    assert reactions(activity, feature) == []
+    assert reactions(activity.cells, feature) == []
     feature[:4] = 1
-    assert reactions(activity, feature) == []
-    assert reactions(activity, 1 - feature) == []
+    assert reactions(activity.cells, feature) == []
+    assert reactions(activity.cells, 1 - feature) == []
     feature[4] = 1
-    assert len(reactions(activity, feature)) == 3
+    assert len(reactions(activity.cells, feature)) == 3
 
 
 # -- the command ----------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_command_writes_the_page(cli, tmp_path):
     whole = embedded(page.read_text("utf-8"))
     assert (
         whole["bits"]
-        == page_data(model, measure_activity(model, model.vocab.encode(TEXT)), "")["bits"]
+        == gates_data(model, measure_activity(model, model.vocab.encode(TEXT)), "")["bits"]
     )
     result = cli(
         *("inspect", "gates", "--text", TEXT, "-r", tmp_path, "--output", page, "--length", 5)

@@ -10,6 +10,7 @@ from gate_pages import HOSTILE_TEXT, TEXT, browse, embedded, make_model, page_of
 
 from charlstm import Vocab
 from charlstm.analysis.gates import measure_activity
+from charlstm.analysis.gates_data import gates_data
 from charlstm.analysis.gates_page import render, to_script_json
 
 # -- the page -------------------------------------------------------------------------------------
@@ -19,7 +20,7 @@ from charlstm.analysis.gates_page import render, to_script_json
 def test_the_page_holds_every_cell_to_within_half_a_step(cell):
     model = make_model(cell=cell)
     activity = measure_activity(model, model.vocab.encode(TEXT))
-    data = embedded(render(model, activity, "run"))
+    data = embedded(render(gates_data(model, activity, "run")))
     assert np.abs(np.array(data["bits"]) / 1000 - activity.bits).max() <= 0.0005 + 1e-12
     for layer in range(2):
         for unit in range(6):
@@ -34,9 +35,8 @@ def test_the_page_holds_every_cell_to_within_half_a_step(cell):
 
 def test_no_text_can_leave_its_place_and_nothing_needs_a_network():
     model = make_model(HOSTILE_TEXT * 3)
-    page = render(
-        model, measure_activity(model, model.vocab.encode(HOSTILE_TEXT)), f"runs/{HOSTILE_TEXT}"
-    )
+    activity = measure_activity(model, model.vocab.encode(HOSTILE_TEXT))
+    page = render(gates_data(model, activity, f"runs/{HOSTILE_TEXT}"))
     assert re.findall(r"(?i)<script[^>]*>", page) == [
         '<script type="application/json" id="data">',
         "<script>",
@@ -71,7 +71,7 @@ def contrast(one, other):
 
 def test_the_text_is_readable_on_every_colour_in_light_and_in_dark():
     model = make_model()
-    page = render(model, measure_activity(model, model.vocab.encode("ab")), "run")
+    page = page_of(model, "ab")[1]
     schemes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in page.split("@media")[:2]]
     assert luminance(schemes[0]["paper"]) > 0.9 and luminance(schemes[1]["paper"]) < 0.02
     for colours in schemes:
@@ -157,7 +157,8 @@ def test_no_text_or_name_ends_the_element_that_holds_the_data():
     symbols = ["</script>", "<!--<script>", "]]>", "\0", "\ud800", "'\"`&", "\x1b[2J", "\u202e"]
     model = make_model(vocab=Vocab.from_words(symbols), hidden=2)
     activity = measure_activity(model, model.vocab.encode_words(symbols))
-    page = render(model, activity, "</title><script>alert(1)</script>\0\x1b\ud800")
+    run = "</title><script>alert(1)</script>\0\x1b\ud800"
+    page = render(gates_data(model, activity, run))
     assert page.count("<script") == page.count("</script") == 2
     assert not set(page) & set("\0\x1b\ud800\u202e")
     page.encode()  # no half of a surrogate pair is left
@@ -171,7 +172,7 @@ def test_browser_takes_a_word_of_markup_for_text(tmp_path):
     word = "<img/src=x>&amp;"  # no text yields such a word, but a checkpoint's vocabulary may
     model = make_model(vocab=Vocab.from_words([word]), hidden=2)
     activity = measure_activity(model, model.vocab.encode_words([word]))
-    document = browse(tmp_path, render(model, activity, word), "#at=0")
+    document = browse(tmp_path, render(gates_data(model, activity, word)), "#at=0")
     assert document.all(tag="img") == []
     assert document.one("text")["text"] == document.one("character")["text"] == word
     assert document.one("about")["text"].startswith(f"{word} · LSTM")

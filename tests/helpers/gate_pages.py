@@ -11,6 +11,7 @@ import pytest
 
 from charlstm import CharModel, ModelConfig, Vocab
 from charlstm.analysis.gates import measure_activity
+from charlstm.analysis.gates_data import gates_data
 from charlstm.analysis.gates_page import render
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
@@ -59,7 +60,7 @@ def quote_model():
 
 def page_of(model, text=TEXT):
     activity = measure_activity(model, model.vocab.encode(text))
-    return activity, render(model, activity, "a run")
+    return activity, render(gates_data(model, activity, "a run"))
 
 
 def embedded(page):
