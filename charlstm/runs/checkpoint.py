@@ -1,11 +1,11 @@
-"""One self-contained file for a model and, in `last`, for all that it takes to train on.
+"""Checkpoint files: a model and, in `last`, everything needed to continue its training.
 
-The format is safetensors (https://huggingface.co/docs/safetensors): arrays by name, no code. The
+The format is safetensors (https://huggingface.co/docs/safetensors): named arrays, no code. The
 metadata has one entry, `charlstm`: a JSON object with checksum, format, model, vocab, summary and
-training. Arrays of the training state have names that begin with `training.`.
+training. The names of arrays of the training state begin with `training.`.
 
-A file may come from anyone: nothing is made from it before all names, types and shapes have been
-compared with what its config asks for, and the sizes of the arrays with that of the file.
+A file may come from a stranger. No array is made from it before all names, types and shapes have
+been compared with those that its config implies, and the sizes with that of the file.
 """
 
 import json
@@ -21,11 +21,11 @@ from charlstm.arrays import Array, all_finite
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.errors import CharlstmError, UnwritableError
 from charlstm.network.model import CharModel
-from charlstm.network.stack import parameter_shapes
+from charlstm.network.parameters import Shapes, parameter_shapes
 from charlstm.runs.safetensors_reader import (
     NO_CHECKSUM,
     SafetensorsReader,
-    checksummed,
+    insert_checksum,
     require_few_values,
     strict_json,
 )
@@ -33,23 +33,25 @@ from charlstm.system.atomic_files import atomic_write
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
-FORMAT = 2  # raised whenever a file is written otherwise
-# RecursionError: JSON of a thousand brackets
-UNREADABLE = (OSError, KeyError, TypeError, ValueError, RecursionError)
+FORMAT = 2  # raised whenever files are written in another way
+
+MAX_REASON = 300  # characters of an error's reason; a file may have names of megabytes
+MAX_SUMMARY_ENTRY = 100  # characters of a name and its value together
+
+# The errors of reading a file in which anything may stand; RecursionError: deeply nested JSON.
+_UNREADABLE_ERRORS = (OSError, KeyError, TypeError, ValueError, RecursionError)
 _TRAINING = "training."
 _DTYPES = {"float32": "F32", "float64": "F64"}
 _ENTRIES = {"checksum", "format", "model", "vocab", "summary", "training"}
-LONGEST_REASON = 300  # characters: a file may have names of megabytes
-MAX_TEXT = 100  # characters of an entry of summary
 
 
 @dataclass
 class Checkpoint:
-    """What a file holds.
+    """The content of a checkpoint file.
 
-    summary: which weights these are, step, epoch, seconds, losses: what `charlstm info` shows, in
-        every file.
-    training, arrays: what only a run that goes on needs; empty in `best`.
+    summary: facts for `charlstm info`, such as which weights these are, step, epoch and losses.
+    training, arrays: a TrainingState as a dictionary, and the arrays beside the weights that
+        training changes; both empty in every file but `last` and `good`.
     """
 
     model: CharModel
@@ -59,7 +61,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all; numbers that are not finite are refused."""
+    """Write a checkpoint; if that fails, the file stays as it was.
+
+    Raises CharlstmError for weights that are NaN or infinite, UnwritableError if the file cannot be
+    written.
+    """
     model = checkpoint.model
     arrays: dict[str, Array] = dict(model.parameters)
     arrays |= {_TRAINING + name: array for name, array in checkpoint.arrays.items()}
@@ -74,10 +80,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
     }
     try:
-        # one metadata entry, because the library writes several in no fixed order
+        # A single entry, as safetensors writes several in no fixed order.
         text = json.dumps(about, sort_keys=True, allow_nan=False)
         require_few_values(text)
-        header, rest = checksummed(save(arrays, {"charlstm": text}))
+        header, rest = insert_checksum(save(arrays, {"charlstm": text}))
     except ValueError as error:
         raise CharlstmError(f"{path}: not written: {error}") from None
     try:
@@ -91,7 +97,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; CharlstmError for a file that is not one, or is damaged."""
+    """Read a checkpoint; CharlstmError if the file holds none, or is damaged."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise CharlstmError("not a file")  # to open a pipe would wait for its writer
@@ -99,48 +105,41 @@ def load_checkpoint(path: Path) -> Checkpoint:
             return _read(SafetensorsReader(file))
     except FileNotFoundError:
         raise CharlstmError(f"{path}: no such file") from None
-    except UNREADABLE as error:
-        reason = " ".join(str(error)[:LONGEST_REASON].split())
+    except _UNREADABLE_ERRORS as error:
+        reason = " ".join(str(error)[:MAX_REASON].split())
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None
 
 
 def _read(file: SafetensorsReader) -> Checkpoint:
+    """Return the content of an open file."""
     if "charlstm" not in file.metadata:
         raise CharlstmError("safetensors of another program")
-    about = strict_json(file.metadata.pop("charlstm"))
-    found = about.get("format", "none") if isinstance(about, dict) else "none"
+    metadata = strict_json(file.metadata.pop("charlstm"))
+    found = metadata.get("format", "none") if isinstance(metadata, dict) else "none"
     if found != FORMAT:
         raise CharlstmError(f"format {found!r:.20}, this program reads format {FORMAT}")
-    if unknown := sorted(about.keys() - _ENTRIES):
+    if unknown := sorted(metadata.keys() - _ENTRIES):
         raise CharlstmError(f"unknown entry {unknown[0]!r} in the metadata")
-    checksum = about["checksum"]
+    checksum = metadata["checksum"]
     if not (isinstance(checksum, str) and len(checksum) == 64):
         raise CharlstmError("the checksum in its metadata is not one")
-    config = ModelConfig.from_dict(about["model"])
+    config = ModelConfig.from_dict(metadata["model"])
     config.require_chosen()
-    vocab = Vocab.from_dict(about["vocab"])
-    summary, training = _flat(about["summary"]), _object(about["training"])
-    shapes = parameter_shapes(config, len(vocab))
-    parameters = set(shapes)
+    vocab = Vocab.from_dict(metadata["vocab"])
+    summary, training = _summary(metadata["summary"]), _object(metadata["training"])
+    parameter_names = set(shapes := parameter_shapes(config, len(vocab)))
     if training:
-        train = TrainConfig.from_dict(training["config"])
-        train.require_chosen("eval_every")
-        saved = Trainer.array_shapes(config, shapes, train)
-        shapes |= {_TRAINING + name: shape for name, shape in saved.items()}
-    for name, shape in shapes.items():
-        if name not in file.places:
-            raise CharlstmError(f"{name} is missing")
-        found = file.places[name]
-        if (found.dtype, found.shape) != (_DTYPES[config.dtype], shape):
-            raise CharlstmError(f"{name} is {found.dtype} {found.shape}, expected {shape}")
-    if unknown := sorted(file.places.keys() - shapes.keys()):
-        raise CharlstmError(f"unknown array {unknown[0]!r}")
-    # the shapes fit the places, and the places the file: so all of this is no larger than the file
+        train_config = TrainConfig.from_dict(training["config"])
+        train_config.require_chosen("eval_every")
+        training_shapes = Trainer.array_shapes(config, shapes, train_config)
+        shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
+    _require_places(file, shapes, _DTYPES[config.dtype])
+    # The arrays made from here on are together no larger than the file.
     model = CharModel(config, vocab, seed=None)
     arrays = {
         name: np.empty(shape, config.dtype)
         for name, shape in shapes.items()
-        if name not in parameters
+        if name not in parameter_names
     }
     file.read({**model.parameters, **arrays}, checksum)
     if not all(map(all_finite, (*model.parameters.values(), *arrays.values()))):
@@ -153,15 +152,27 @@ def _read(file: SafetensorsReader) -> Checkpoint:
     )
 
 
+def _require_places(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None:
+    """Raise CharlstmError unless the file has exactly the arrays of these names and shapes."""
+    for name, shape in shapes.items():
+        if name not in file.places:
+            raise CharlstmError(f"{name} is missing")
+        found = file.places[name]
+        if (found.dtype, found.shape) != (dtype, shape):
+            raise CharlstmError(f"{name} is {found.dtype} {found.shape}, expected {shape}")
+    if unknown := sorted(file.places.keys() - shapes.keys()):
+        raise CharlstmError(f"unknown array {unknown[0]!r}")
+
+
 def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CharlstmError("summary and training must be JSON objects")
     return value
 
 
-def _flat(value: object) -> dict[str, Any]:
-    """The summary: numbers and short texts by name, as `charlstm info` prints them."""
+def _summary(value: object) -> dict[str, Any]:
+    """Return a summary; CharlstmError unless its values are numbers and short texts."""
     for name, item in _object(value).items():
-        if isinstance(item, dict | list) or len(name) + len(str(item)) > MAX_TEXT:
-            raise CharlstmError(f"summary: {name[:MAX_TEXT]!r} is no number or short text")
+        if isinstance(item, dict | list) or len(name) + len(str(item)) > MAX_SUMMARY_ENTRY:
+            raise CharlstmError(f"summary: {name[:MAX_SUMMARY_ENTRY]!r} is no number or short text")
     return _object(value)

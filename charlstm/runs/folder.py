@@ -1,19 +1,18 @@
-"""The folder of a run: which files lie there, and what can be read from them.
+"""The folder of a run: its files, and what can be read from them.
 
-best.safetensors   the weights of the lowest validation loss (the latest, without validation)
-last.safetensors   all that it takes to go on: its model is of the last weights
-good.safetensors   what last was at the last evaluation, where it is of a step after that: what to
-                   go back to if the numbers go wrong
-metrics.jsonl      one event a line
-step-N.safetensors with keep_every; of the average of the weights, where there is one
+best.safetensors   the weights of the lowest validation loss; without validation, the latest
+last.safetensors   the latest weights and everything needed to continue the run from them
+good.safetensors   the state at the last evaluation, kept while `last` is newer. A run that
+                   diverges resumes from it.
+step-N.safetensors with keep_every: the weights of step N, or their average where there is one
+metrics.jsonl      the events of the run, one a line
 stdin-N.txt        the corpus, if it came from standard input
-lock               while a process trains there: which one (see lock.py)
+lock               while a process trains here: which one (see lock.py)
 
-While a file is written it lies beside as NAME.PID.tmp.
+A file that is being written lies beside its place as NAME.PID.tmp.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,40 +31,21 @@ CHECKPOINTS = (BEST, LAST, GOOD, "step-*.safetensors")
 FILES = (*CHECKPOINTS, METRICS, "stdin-[0-9]*.txt")
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """What training leaves.
-
-    path: the run's folder. best_val_loss: the lowest validation loss in nats a character, None
-    without validation text. reason: "finished", "stopped early" (config.stop_after), or the name
-    of the signal that interrupted it. warnings: that the model over- or underfits, with what to
-    change.
-    """
-
-    path: Path
-    best_val_loss: float | None
-    steps: int
-    reason: str
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def model(self) -> CharModel:
-        """The best model."""
-        return load(self.path)
-
-
 def load(path: str | Path) -> CharModel:
-    """The model of a run's folder (its best so far), or of a checkpoint file."""
+    """Return the best model of a run's folder, or the model of a checkpoint file."""
     return load_checkpoint(checkpoint_path(Path(path))).model
 
 
 def save(model: CharModel, path: str | Path) -> None:
-    """Write a model into a file, which `load` and the commands read; whole or not at all."""
+    """Write a model to a file that `load` and the commands read.
+
+    If that fails, the file stays as it was.
+    """
     save_checkpoint(Path(path), Checkpoint(model, {}))
 
 
 def checkpoint_path(path: Path) -> Path:
-    """The file to read for a run's folder: best, or last before there is a best."""
+    """Return the checkpoint to read: a file itself; of a run's folder `best`, or else `last`."""
     try:
         if not path.is_dir():
             return path
@@ -83,7 +63,7 @@ def holds_run(folder: Path) -> bool:
 
 
 def last_saved(folder: Path) -> int | None:
-    """When a run was saved in a folder: the time of its `last`, in nanoseconds; None: never."""
+    """Return the time at which `last` was saved, in nanoseconds; None if there is none."""
     try:
         return (folder / LAST).stat().st_mtime_ns
     except FileNotFoundError:
@@ -91,7 +71,7 @@ def last_saved(folder: Path) -> int | None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What a run's folder or a checkpoint file holds, as a JSON object."""
+    """Return the facts of a run's folder or of a checkpoint file, for JSON."""
     file = path / LAST if (path / LAST).exists() else checkpoint_path(path)
     checkpoint = load_checkpoint(file)
     vocab = checkpoint.model.vocab
@@ -114,14 +94,17 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _symbols(vocab: Vocab) -> str:
-    """What a vocabulary knows, in short."""
+    """The symbols of a vocabulary, in short."""
     if vocab.level == "char":
         return "".join(vocab.symbols)
     return "all bytes" if vocab.level == "byte" else f"{len(vocab)} words"
 
 
 def describe_machine(model: ModelConfig | None = None, precision: str = AUTO) -> dict[str, Any]:
-    """What trains such a model here: by default one that nobody chose anything for."""
+    """Return which kernels and which precision train a model on this machine.
+
+    model: its config; by default an LSTM of float32.
+    """
     return {
         "kernels": kernels.DESCRIPTION,
         "precision": explain_precision(precision, model or ModelConfig()),
@@ -129,7 +112,7 @@ def describe_machine(model: ModelConfig | None = None, precision: str = AUTO) ->
 
 
 def newest_run(root: Path = Path("runs")) -> Path:
-    """The folder under `root` whose checkpoint was written last."""
+    """Return the folder under `root` whose checkpoint was written last."""
     checkpoints = [*root.glob(f"*/{LAST}"), *root.glob(f"*/{BEST}")]
     if not checkpoints:
         raise CharlstmError(f"no run under {root}/: name one with -r, or begin with charlstm train")
@@ -137,14 +120,14 @@ def newest_run(root: Path = Path("runs")) -> Path:
 
 
 def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
-    """Remove the files of a run but for those to keep; what else lies there stays."""
+    """Remove the files of a run except those in `keep`; files of other names stay."""
     kept = {Path(path).resolve() for path in keep}
     _remove(path for name in FILES for path in folder.glob(name) if path.resolve() not in kept)
     remove_unfinished(folder)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a process was writing when it was killed (see files.written_whole)."""
+    """Remove the files that a process was writing when it was killed (see atomic_write)."""
     _remove(path for name in FILES for path in folder.glob(f"{name}.*.tmp"))
 
 

@@ -1,8 +1,8 @@
 """One training process at a time in the folder of a run.
 
-The file `lock` tells who trains there. Where the system has flock, the lock is that of the open
-file: it goes with its process, however that ends, and what the file says is only there to be read.
-Elsewhere a lock counts for as long as the process that it names is running.
+The file `lock` names that process. Where the system has flock, the open file is locked with it: the
+lock ends with its process, however that ends, and the content of the file is only for people.
+Elsewhere a lock counts for as long as the process that the file names is running.
 """
 
 import json
@@ -21,37 +21,37 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LOCK, holds_run
 
 flock: Callable[[int, int], None] | None = None
-TRY = 0
+EXCLUSIVE_NO_WAIT = 0
 if sys.platform != "win32":
     import fcntl
 
-    flock, TRY = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
+    flock, EXCLUSIVE_NO_WAIT = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
 
-ATTEMPTS = 100  # to lock a file that others remove at that moment
-SECONDS_TO_SIGN = 10
+MAX_ATTEMPTS = 100  # to lock a file that other processes remove at that moment
+SECONDS_TO_SIGN = 10  # between the creation of a lock file and the name of its process in it
 
 
 class LockedError(CharlstmError):
-    """Another process trains in the folder."""
+    """Raised when another process trains in the folder."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder of a run, made if need be; LockedError where another process does.
+    """Lock the folder of a run, which is made if need be; LockedError if another process has it.
 
-    On the way out the lock goes, and so does a folder that was made for it and stayed empty.
+    At the end the lock is removed, and so are folders that were made for it and stayed empty.
     """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / LOCK
     try:
-        descriptor = _take(path)
+        descriptor = _acquire(path)
     except BaseException:
         _remove_empty(made)
         raise
     try:
         yield
     finally:
-        # removed while it is held: whoever has opened it meanwhile sees that it is gone
+        # Removed while it is locked: a process that has opened it meanwhile sees that it is gone.
         with suppress(OSError):
             path.unlink()
         if descriptor is not None:
@@ -61,9 +61,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> Iterator[Path]:
-    """Hold the folder of a new run: the one named, or a free one named after its first text.
+    """Lock the folder of a new run: `run`, or a free folder named after its first text.
 
-    The free one is runs/NAME, or runs/NAME-2 and so on where others have, or hold, those before.
+    The free folder is runs/NAME, or runs/NAME-2 and so on if the others before hold a run or are
+    locked. overwrite: accept a `run` that holds a run already.
     """
     if run is not None:
         with locked(Path(run)):
@@ -83,24 +84,24 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
                 lock.enter_context(locked(folder))
             except LockedError:
                 continue
-            if not holds_run(folder):  # one that has begun and ended since the look above
+            if not holds_run(folder):  # else one has begun and ended since the look above
                 yield folder
                 return
 
 
-def _take(path: Path) -> int | None:
-    """Lock the file; its descriptor, to be kept open, or None where there is no flock."""
+def _acquire(path: Path) -> int | None:
+    """Lock the file; return its descriptor, to be kept open, or None if there is no flock."""
     try:
-        for _ in range(ATTEMPTS):
-            descriptor, is_new = _open(path)
+        for _ in range(MAX_ATTEMPTS):
+            descriptor, is_new = _open_lock(path)
             if descriptor is None:
                 continue
-            if _flocked(path, descriptor):
+            if _try_flock(path, descriptor):
                 with suppress(FileNotFoundError):
                     if os.path.samestat(path.stat(), os.fstat(descriptor)):
                         _sign(path, descriptor)
                         return descriptor
-                os.close(descriptor)  # of a lock that was released meanwhile
+                os.close(descriptor)  # the file has been removed meanwhile: try again
             elif is_new:
                 _sign(path, descriptor)
                 os.close(descriptor)
@@ -108,17 +109,17 @@ def _take(path: Path) -> int | None:
             else:
                 os.close(descriptor)
                 if _is_held(path):
-                    raise _refusal(path)
+                    raise _locked_error(path)
                 path.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or error
         raise CharlstmError(f"{path.parent}: cannot be written: {reason}") from error
-    raise _refusal(path)
+    raise _locked_error(path)
 
 
-def _open(path: Path) -> tuple[int | None, bool]:
-    """The open file, and whether it is new; None if others keep removing it."""
-    with suppress(FileNotFoundError):  # the folder went with the lock of another
+def _open_lock(path: Path) -> tuple[int | None, bool]:
+    """Return the descriptor of the open file, None if that fails; and whether the file is new."""
+    with suppress(FileNotFoundError):  # another process removes the folder with its lock
         _make_folder(path.parent)
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
@@ -127,22 +128,22 @@ def _open(path: Path) -> tuple[int | None, bool]:
     return None, False
 
 
-def _flocked(path: Path, descriptor: int) -> bool:
-    """Lock an open file; False where that is not to be had."""
+def _try_flock(path: Path, descriptor: int) -> bool:
+    """Lock an open file; return False if the system or the file system has no such locks."""
     if flock is None:
         return False
     try:
-        flock(descriptor, TRY)
+        flock(descriptor, EXCLUSIVE_NO_WAIT)
     except BlockingIOError:
         os.close(descriptor)
-        raise _refusal(path) from None
+        raise _locked_error(path) from None
     except OSError:  # a file system without locks
         return False
     return True
 
 
 def _is_held(path: Path) -> bool:
-    """Without flock: whether the process that a lock names is running, or is about to sign it."""
+    """Without flock: whether the process that a lock names is running, or will yet be named."""
     holder = _holder(path)
     if not holder:
         with suppress(FileNotFoundError):
@@ -151,7 +152,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _sign(path: Path, descriptor: int) -> None:
-    """Let the file tell who holds it; where that fails it goes."""
+    """Write the name of this process into the lock file; if that fails, remove the file."""
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -168,29 +169,32 @@ def _sign(path: Path, descriptor: int) -> None:
 
 
 def _holder(path: Path) -> dict[str, Any]:
-    """What the file says of who holds it; empty if it does not."""
+    """Return the process that the file names, as a dictionary; empty if it names none."""
     try:
         holder = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    is_one = isinstance(holder, dict) and isinstance(holder.get("host"), str)
-    return holder if is_one and type(holder.get("pid")) is int else {}
+    names_host = isinstance(holder, dict) and isinstance(holder.get("host"), str)
+    return holder if names_host and type(holder.get("pid")) is int else {}
 
 
-def _refusal(path: Path) -> LockedError:
+def _locked_error(path: Path) -> LockedError:
+    """Return the error that names the process of a lock file."""
     holder = _holder(path)
-    who = "another process"
+    process = "another process"
     if holder:
-        who = f"process {holder['pid']} on {holder['host']} since {holder.get('since')}"
-    return LockedError(f"{path.parent} is being trained by {who}: wait for it to end, or stop it")
+        process = f"process {holder['pid']} on {holder['host']} since {holder.get('since')}"
+    return LockedError(
+        f"{path.parent} is being trained by {process}: wait for it to end, or stop it"
+    )
 
 
 def _is_running(holder: dict[str, Any]) -> bool:
-    """Whether the process that a lock names may be there; its number may be another's by now."""
+    """Whether the process that a lock names may be running; its number may be another's by now."""
     if not holder:
         return False
     if holder["host"] != socket.gethostname():
-        return True  # which cannot be seen from here
+        return True  # processes of another machine cannot be seen from here
     pid = holder["pid"]
     if sys.platform == "win32":
         import ctypes
@@ -208,7 +212,7 @@ def _is_running(holder: dict[str, Any]) -> bool:
 
 
 def _process_start(pid: int) -> str | None:
-    """When a process started, in ticks since the system did; None where that is not to be seen."""
+    """Return when a process started, in ticks since the system did; None if that is not known."""
     try:
         # the name of the program, in parentheses, may hold spaces and parentheses
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
@@ -217,17 +221,18 @@ def _process_start(pid: int) -> str | None:
 
 
 def _make_folder(folder: Path) -> None:
+    """Make a folder; FileNotFoundError if another process interferes, CharlstmError otherwise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         may_pass = isinstance(error, FileExistsError | FileNotFoundError)
-        if may_pass and not any(map(_is_no_folder, (folder, *folder.parents))):
-            raise FileNotFoundError from error  # others removed one, and may have made it again
+        if may_pass and not any(map(_is_other_than_folder, (folder, *folder.parents))):
+            raise FileNotFoundError from error  # another process removed one: try again
         raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
 
 
-def _is_no_folder(path: Path) -> bool:
-    """Whether something else has that name; one look, since folders come and go meanwhile."""
+def _is_other_than_folder(path: Path) -> bool:
+    """Whether a path names something other than a folder, in one look, as folders come and go."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -236,7 +241,7 @@ def _is_no_folder(path: Path) -> bool:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove folders, the innermost first, up to one that is not empty."""
+    """Remove the folders, innermost first, up to the first that is not empty."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()

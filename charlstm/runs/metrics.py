@@ -1,4 +1,4 @@
-"""metrics.jsonl: what happened in a run, one JSON object a line."""
+"""metrics.jsonl: the events of a run, one JSON object a line."""
 
 import json
 import os
@@ -12,17 +12,17 @@ from charlstm.errors import CharlstmError, UnwritableError
 
 Event = dict[str, Any]
 
-FORMAT = 1  # in the event `start`; raised whenever events are written otherwise
+FORMAT = 1  # in each event `start`; raised whenever events are written in another way
 
-LONGEST_LINE = 1 << 20  # bytes: of what is longer none is an event of ours
+MAX_LINE_BYTES = 1 << 20  # no event has a longer line
 
 
 class Metrics:
-    """Adds lines to a file; those that cannot be written now wait for the next one.
+    """Appends events to a file; those that cannot be written wait for the next attempt.
 
-    The file is opened for each, so that it may be moved or read at any time.
+    The file is opened for each event, so that it may be moved or read at any time.
 
-    problem: why lines wait; empty if none does.
+    waiting: the events that are not written yet. problem: why they wait; "" if none does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,12 +31,12 @@ class Metrics:
         self.problem = ""
 
     def append(self, event: Event) -> None:
-        """Add a line, after those that wait."""
+        """Write an event, after those that wait."""
         self.waiting.append(event)
         self._write(to_disk=False)
 
     def flush(self) -> None:
-        """Bring all lines to the disk itself, where a power cut leaves them."""
+        """Flush all events to the disk, so that they survive a power cut."""
         if self.waiting or self.path.exists():
             self._write(to_disk=True)
 
@@ -44,7 +44,7 @@ class Metrics:
         lines = b"".join(json.dumps(event).encode() + b"\n" for event in self.waiting)
         try:
             with self.path.open("ab+", buffering=0) as file:
-                _write_whole(file, lines)
+                _append_all_or_nothing(file, lines)
                 if to_disk:
                     os.fsync(file.fileno())
         except OSError as error:
@@ -53,20 +53,20 @@ class Metrics:
         else:
             self.waiting, self.problem = [], ""
 
-    def forget_after(self, step: int, evaluated: bool = True) -> None:
-        """Drop the events of later steps, and what was told since an evaluation not made yet.
+    def remove_after(self, step: int, keep_evaluation: bool = True) -> None:
+        """Remove the events of later steps, both of the file and of those that wait.
 
-        evaluated: whether the evaluation of the step itself, if it has one, is done.
+        keep_evaluation: see remove_events_after.
         """
         self.waiting = [event for event in self.waiting if event["step"] <= step]
-        forget_events_after(self.path, step, evaluated)
+        remove_events_after(self.path, step, keep_evaluation)
 
 
-def _write_whole(file: FileIO, lines: bytes) -> None:
-    """Add lines to a file, or leave it as it was."""
+def _append_all_or_nothing(file: FileIO, lines: bytes) -> None:
+    """Append lines to a file; on OSError the file stays as it was."""
     size = file.seek(0, os.SEEK_END)
-    if lines and not _ends_a_line(file, size):
-        lines = b"\n" + lines
+    if lines and not _ends_with_line_end(file, size):
+        lines = b"\n" + lines  # the last line was torn by a crash
     try:
         while lines:
             lines = lines[file.write(lines) :]
@@ -76,8 +76,8 @@ def _write_whole(file: FileIO, lines: bytes) -> None:
         raise
 
 
-def _ends_a_line(file: FileIO, size: int) -> bool:
-    """Whether a line that is added now begins at the start of one: else a crash tore the last."""
+def _ends_with_line_end(file: FileIO, size: int) -> bool:
+    """Whether a file of that size is empty or ends with a line end."""
     if size == 0:
         return True
     file.seek(size - 1)
@@ -85,31 +85,33 @@ def _ends_a_line(file: FileIO, size: int) -> bool:
 
 
 def read_events(path: Path) -> Iterator[tuple[Event, int]]:
-    """Each event, and where its line ends; what is none, as a line torn by a crash, is left out."""
+    """Yield each event and the offset of its line's end; lines that hold no event are skipped."""
     end = 0
     if not path.exists():
         return
     try:
         with path.open("rb") as file:
-            for line in iter(lambda: file.readline(LONGEST_LINE), b""):
+            for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):
                 end += len(line)
-                if event := _event(line):
+                if event := _parse(line):
                     yield event, end
     except OSError as error:
         raise CharlstmError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def forget_events_after(path: Path, step: int, evaluated: bool = True) -> None:
-    """Cut off the events of later steps, and what is none at the end.
+def remove_events_after(path: Path, step: int, keep_evaluation: bool = True) -> None:
+    """Remove the events of later steps, and a torn line at the end, by shortening the file.
 
-    Without `evaluated` also those from an evaluation of the step on, which will be made again.
+    Nothing is written anew: that needs no room on the disk, and cannot be interrupted half-way.
 
-    Nothing is written anew: that takes no room on the disk, and none of it can be half done.
+    keep_evaluation: False also removes an evaluation of the step itself and the events after it,
+        because it will be made again.
     """
     kept = 0
     for event, end in read_events(path):
         is_later = event["step"] > step
-        if is_later or (event["step"] == step and event.get("event") == "eval" and not evaluated):
+        is_evaluation = event["step"] == step and event.get("event") == "eval"
+        if is_later or (is_evaluation and not keep_evaluation):
             break
         kept = end
     try:
@@ -120,7 +122,7 @@ def forget_events_after(path: Path, step: int, evaluated: bool = True) -> None:
 
 
 def require_format(path: Path) -> None:
-    """Raise CharlstmError for metrics of another format, or of none; a file may be missing."""
+    """Raise CharlstmError for a file of another format, or of none; it may be missing."""
     for event, _ in read_events(path):
         if event.get("format") != FORMAT:
             found = event.get("format", "none")
@@ -129,18 +131,18 @@ def require_format(path: Path) -> None:
 
 
 def last_event(path: Path) -> Event:
-    """The newest event; empty if there is none."""
+    """Return the newest event, or an empty one if there is none."""
     newest: Event = {}
     for event, _ in read_events(path):
         newest = event
     return newest
 
 
-def _event(line: bytes) -> Event:
-    """The event of a line; empty if it is none."""
+def _parse(line: bytes) -> Event:
+    """Return the event of a line, or an empty one if the line holds none."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):
         return {}
-    is_one = isinstance(event, dict) and isinstance(event.get("step"), int)
-    return event if is_one else {}
+    is_event = isinstance(event, dict) and isinstance(event.get("step"), int)
+    return event if is_event else {}

@@ -1,4 +1,4 @@
-"""What a person sees of a run: all of it on standard error."""
+"""RunDisplay and CorpusDisplay: the progress of a run, on standard error."""
 
 import errno
 import math
@@ -17,11 +17,12 @@ from charlstm.system.terminal import visible
 
 P = ParamSpec("P")
 
-SECONDS_IN_A_LOG = 10.0  # between two states of a bar, where each is kept
+SECONDS_IN_A_LOG = 10.0  # between states of a bar, if standard error is a file that keeps them
+SMOOTHING = 0.05  # weight of the newest value in a running mean
 
 
-def if_possible(show: Callable[P, None]) -> Callable[P, None]:
-    """Show something; where standard error cannot be written, training goes on all the same."""
+def ignore_closed_stderr(show: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a function that writes to standard error, so that training goes on without it."""
 
     @wraps(show)
     def shown(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -45,53 +46,58 @@ def duration(seconds: float) -> str:
 
 
 def in_nats_and_bits(loss: float) -> str:
+    """A loss in nats, in words: "1.2345 nats (1.781 bits)"."""
     return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits)"
 
 
 class CorpusDisplay:
-    """A bar for each pass over the files, or other texts, that takes longer than a second."""
+    """A bar for each pass over files or texts that takes longer than a second."""
 
     def __init__(self, unit: str = "B") -> None:
         self._unit = unit
         self._bar: tqdm | None = None
 
-    @if_possible
-    def __call__(self, done: int, total: int, what: str) -> None:
-        if self._bar is None or self._bar.desc != f"{what}: ":
+    @ignore_closed_stderr
+    def __call__(self, done: int, total: int, activity: str) -> None:
+        """Show how much of the total is done. activity: a word such as "scanning"."""
+        if self._bar is None or self._bar.desc != f"{activity}: ":
             self.close()
-            self._bar = tqdm(total=total, desc=what, unit=self._unit, unit_scale=True, delay=1)
+            self._bar = tqdm(total=total, desc=activity, unit=self._unit, unit_scale=True, delay=1)
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()
 
-    @if_possible
+    @ignore_closed_stderr
     def close(self) -> None:
+        """End the bar, which stays on the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 class RunDisplay:
-    """Follows the events of a run: a bar with loss, speed and time to go, and a line a save."""
+    """Shows the events of a run: a bar with loss, speed and time left, and lines in between."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
-        self._smoothed: float | None = None
+        self._smoothed_loss: float | None = None
         self._unit = "character"
 
-    @if_possible
+    @ignore_closed_stderr
     def __call__(self, event: Event) -> None:
+        """Show an event by the method of its name, such as _on_start."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
 
-    @if_possible
+    @ignore_closed_stderr
     def close(self) -> None:
+        """End the bar, which stays on the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
     def _on_start(self, event: Event) -> None:
@@ -105,14 +111,14 @@ class RunDisplay:
             batch = (
                 f"{config['batch_size']} lines of up to {config['seq_length']} {unit}s at a time"
             )
-        self._say(f"{event['kernels']}, {event['precision']}, {config['workers']} workers")
-        self._say(
+        self._print(f"{event['kernels']}, {event['precision']}, {config['workers']} workers")
+        self._print(
             f"{event['characters']:,} {unit}s, {event['vocabulary']:,} distinct: "
             f"{event['train_characters']:,} to train on, "
             f"{event['validation_characters']:,} to validate"
         )
         table = f", contexts of 2 to {model['ngrams']} {unit}s" if model["ngrams"] else ""
-        self._say(
+        self._print(
             f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} "
             f"{model['cell'].upper()} units{gates}{skips}{table}, "
             f"{event['parameters']:,} parameters, {ratio:.2f} for each {unit} of training text"
@@ -122,30 +128,30 @@ class RunDisplay:
             dropout += f" ({config['dropout_between']:g} between layers)"
         if config["weight_dropout"]:
             dropout += f", weight dropout {config['weight_dropout']:g}"
-        self._say(
+        self._print(
             f"{batch}, {config['optimizer']} at {config['lr']:g}, {dropout}, seed {config['seed']}"
         )
         for notice in event["notices"]:
-            self._say(f"note: {visible(notice)}")
+            self._print(f"note: {visible(notice)}")
         if event["finished"]:
-            self._say(
+            self._print(
                 f"finished already, after {event['step']:,} steps: it goes on with a new end, "
                 "--steps, --epochs or --minutes, counted from its beginning"
             )
             return
         if event["resumed"]:
-            self._say(f"going on from step {event['step']:,}")
+            self._print(f"going on from step {event['step']:,}")
         self._bar = tqdm(
             total=event["total_steps"],
             initial=event["step"],
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             dynamic_ncols=True,
-            smoothing=0.05,
+            smoothing=SMOOTHING,
             mininterval=0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG,
         )
 
     def _on_plan(self, event: Event) -> None:
-        self._say(
+        self._print(
             f"{event['total_steps']:,} steps, {event['epochs']:.1f} passes over the text: "
             f"{duration(event['seconds'])}"
         )
@@ -154,13 +160,12 @@ class RunDisplay:
         if self._bar is None:
             return
         loss = event["train_loss"]
-        previous = self._smoothed if self._smoothed is not None else loss
-        self._smoothed = previous + 0.05 * (loss - previous)
+        previous = loss if self._smoothed_loss is None else self._smoothed_loss
+        self._smoothed_loss = smoothed = previous + SMOOTHING * (loss - previous)
         self._bar.total = event["total_steps"]
         speed = (self._bar.format_dict["rate"] or 0) * event["characters"]
         self._bar.set_postfix_str(
-            f"{self._smoothed:.3f} nats {self._smoothed / math.log(2):.3f} bits, "
-            f"{speed:,.0f} {self._unit}s/s",
+            f"{smoothed:.3f} nats {smoothed / math.log(2):.3f} bits, {speed:,.0f} {self._unit}s/s",
             refresh=False,
         )
         self._bar.update()
@@ -168,33 +173,33 @@ class RunDisplay:
     def _on_eval(self, event: Event) -> None:
         training = in_nats_and_bits(event["train_loss"])
         if event["val_loss"] is None:
-            self._say(f"step {event['step']:,}: training {training} a {self._unit}")
+            self._print(f"step {event['step']:,}: training {training} a {self._unit}")
             return
         best = ", the best so far" if event["is_best"] else ""
         best += " (averaged weights)" if event["weights"] == "average" else ""
-        self._say(
+        self._print(
             f"step {event['step']:,}: training {event['train_loss']:.4f}, validation "
             f"{in_nats_and_bits(event['val_loss'])} a {self._unit}{best}"
         )
 
     def _on_sample(self, event: Event) -> None:
-        self._say("\n".join(f"    {visible(line)}" for line in event["text"].split("\n")))
+        self._print("\n".join(f"    {visible(line)}" for line in event["text"].split("\n")))
 
     def _on_recovery(self, event: Event) -> None:
-        self._say(
-            f"{event['what']}: back to step {event['step']:,}, from there on with "
+        self._print(
+            f"{event['cause']}: back to step {event['step']:,}, from there on with "
             f"{event['rate_factor']:g} of the learning rate"
         )
-        self._smoothed = None
+        self._smoothed_loss = None
         if self._bar is not None:
             self._bar.n = event["step"]
 
     def _on_notice(self, event: Event) -> None:
-        self._say(f"note: {visible(event['text'])}")
+        self._print(f"note: {visible(event['text'])}")
 
     def _on_stop(self, event: Event) -> None:
         self.close()
         if event["reason"] == "stopped early" and event["best_step"] is not None:
-            self._say(f"stopped early: nothing was better than step {event['best_step']:,}")
+            self._print(f"stopped early: nothing was better than step {event['best_step']:,}")
         for warning in event["warnings"]:
-            self._say(f"note: {warning}")
+            self._print(f"note: {warning}")

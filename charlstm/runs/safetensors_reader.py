@@ -1,9 +1,9 @@
-"""Reads safetensors files that may come from anyone: sizes are checked before room is made.
+"""SafetensorsReader: reads safetensors files from strangers; sizes are checked before room is made.
 
-A file is 8 bytes with the length of the header, the header (a JSON object: for each array its
-type, shape and place; under `__metadata__` texts), then the arrays one after the other. The
-library of the same name serves to write them. To read, it would take headers of up to 100 MB and
-map the file into memory, where a file that is cut short meanwhile ends the process.
+A file is 8 bytes with the length of the header, the header (a JSON object with the type, shape and
+place of each array, and texts under `__metadata__`), then the arrays one after the other. The
+library safetensors writes such files. To read them it would accept headers of up to 100 MB, and map
+the file into memory, where a file that another process shortens ends this one.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
 
-# The largest header of use has a vocabulary of all characters, in 22 MB. Parsed, a header takes
-# several times its length, and what is made of each value in it even more: hence both limits.
+# The largest header in use has a vocabulary of all characters, in 22 MB. A header takes several
+# times its length when it is parsed, and more for each value: hence both limits.
 MAX_HEADER = 32 << 20  # bytes
-MAX_VALUES = 0x110000 + (1 << 16)  # in JSON: all characters, and some for the rest
-MAX_DIGITS = 40  # of a whole number: the state of a random generator has 128 bits
+MAX_VALUES = 0x110000 + (1 << 16)  # of JSON: all characters of Unicode, and some for the rest
+MAX_DIGITS = 40  # of an integer: the state of a random generator has 128 bits
 
 MAX_ARRAYS, MAX_DIMENSIONS = 1_000, 8
-ITEM_SIZES = {"F32": 4, "F64": 8}
-NO_CHECKSUM = "0" * 64  # what stands in its place while it is computed
+ITEM_BYTES = {"F32": 4, "F64": 8}
+NO_CHECKSUM = "0" * 64  # stands in place of the checksum while that is computed
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where an array lies: bytes start to stop of the file."""
+    """The type and shape of an array, and where it lies: bytes start to stop of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,11 +42,11 @@ class Place:
 
 
 class SafetensorsReader:
-    """An open file whose header holds good: its arrays fill the rest of it without a gap.
+    """An open file whose header has been checked: its arrays fill the rest of it without a gap.
 
-    metadata: the texts of the header. places: by name, in the order of the file.
+    metadata: the texts of the header. places: the places of the arrays, in the order of the file.
 
-    Raises CharlstmError, ValueError or OSError for a file that is not as it should be.
+    Raises CharlstmError, ValueError or OSError for a file that is not well-formed.
     """
 
     def __init__(self, file: BufferedReader) -> None:
@@ -78,30 +78,30 @@ class SafetensorsReader:
             raise CharlstmError(f"{size:,} bytes, but the header tells of {end:,}")
 
     def read(self, arrays: Mapping[str, Array], checksum: str) -> None:
-        """Read all arrays into those given, one for each of `places` and of its shape.
+        """Read the arrays of all `places` into those given, which have the same names and shapes.
 
-        checksum: the one in the metadata, see `checksummed`.
+        checksum: the one in the metadata, see insert_checksum. Raises CharlstmError if it differs.
         """
         stored = checksum.encode()
-        whole = hashlib.sha256(len(self._header).to_bytes(8, "little"))
-        whole.update(self._header.replace(stored, NO_CHECKSUM.encode(), 1))
+        digest = hashlib.sha256(len(self._header).to_bytes(8, "little"))
+        digest.update(self._header.replace(stored, NO_CHECKSUM.encode(), 1))
         for name, place in self.places.items():
             self._file.seek(place.start)
             data = arrays[name].reshape(-1).view(np.uint8).data
             if self._file.readinto(data) != len(data):
                 raise CharlstmError("cut short while it was read")
-            whole.update(data)
-        if whole.hexdigest() != checksum:
+            digest.update(data)
+        if digest.hexdigest() != checksum:
             raise CharlstmError("damaged: its checksum differs")
 
 
-def checksummed(content: bytes) -> tuple[bytes, memoryview]:
-    """The header and the rest of a file in which NO_CHECKSUM, where it first stands, is replaced.
+def insert_checksum(content: bytes) -> tuple[bytes, memoryview]:
+    """Return the header and the rest of a file, with its checksum in place of NO_CHECKSUM.
 
-    The checksum is the SHA-256 of the whole file with NO_CHECKSUM in its place: it covers names,
-    types, shapes, arrays and metadata at once. It is there against damage, which a faster sum would
-    show as well, but not as surely over gigabytes; recent processors compute it as fast as a disk
-    reads.
+    The checksum is the SHA-256 of the file that has NO_CHECKSUM in its place. So it covers names,
+    types, shapes, arrays and metadata at once. It serves against damage: a faster sum would find
+    that too, but less surely over gigabytes, and recent processors compute a SHA-256 as fast as a
+    disk reads.
     """
     end = 8 + int.from_bytes(content[:8], "little")
     if end - 8 > MAX_HEADER:
@@ -112,34 +112,34 @@ def checksummed(content: bytes) -> tuple[bytes, memoryview]:
 
 
 def require_few_values(text: str) -> None:
-    """ValueError for a JSON text that strict_json would not read."""
+    """Raise ValueError for a JSON text of more values than strict_json reads."""
     if sum(map(text.count, ",[{")) > MAX_VALUES:
         raise ValueError("JSON of too many values")
 
 
 def strict_json(text: str) -> Any:
-    """What a JSON text holds, of bounded size: finite numbers, and no name twice in an object.
+    """Parse a JSON text of bounded size, with finite numbers and no name twice in an object.
 
-    Raises ValueError, or RecursionError for what is nested too deeply.
+    Raises ValueError for any other text, and RecursionError for one that is nested too deeply.
     """
     require_few_values(text)
     return json.loads(
         text,
-        object_pairs_hook=_unique,
-        parse_int=_whole,
+        object_pairs_hook=_unique_names,
+        parse_int=_bounded_integer,
         parse_float=_finite,
         parse_constant=_finite,
     )
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice in a JSON object")
     return found
 
 
-def _whole(digits: str) -> int:
+def _bounded_integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError("a number of too many digits")
     return int(digits)
@@ -153,27 +153,32 @@ def _finite(number: str) -> float:
 
 
 def _texts(metadata: object) -> dict[str, str]:
+    """Return the metadata; CharlstmError unless they are texts by name."""
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CharlstmError("the metadata are not texts by name")
     return metadata
 
 
 def _place(name: str, entry: object, begin: int) -> Place:
-    """Where an entry of the header says that its array lies, if its size fits its shape."""
+    """Return the place of an array; CharlstmError unless its entry in the header is well-formed.
+
+    begin: the offset of the first array in the file.
+    """
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise CharlstmError(f"{name!r} is not described as an array")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not (_whole_numbers(shape) and _whole_numbers(offsets) and len(offsets) == 2):
+    if not (_are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
         raise CharlstmError(f"{name!r} has no shape or place")
-    if not isinstance(dtype, str) or dtype not in ITEM_SIZES:
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise CharlstmError(f"{name} is {dtype!r}, not F32 or F64")
     start, stop = offsets
-    if stop - start != math.prod(shape) * ITEM_SIZES[dtype]:
+    if stop - start != math.prod(shape) * ITEM_BYTES[dtype]:
         raise CharlstmError(f"{name!r} has another size than its shape")
     return Place(dtype, tuple(shape), begin + start, begin + stop)
 
 
-def _whole_numbers(values: object) -> bool:
+def _are_sizes(values: object) -> bool:
+    """Whether the values are a short list of integers from 0."""
     return (
         isinstance(values, list)
         and len(values) <= MAX_DIMENSIONS

@@ -1,4 +1,4 @@
-"""Writes the files of a run; what cannot be written now waits in memory for the next time."""
+"""Saver: writes the files of a run, and keeps in memory those that the disk does not take now."""
 
 import os
 import shutil
@@ -9,75 +9,111 @@ from pathlib import Path
 from charlstm.errors import CharlstmError, UnwritableError
 from charlstm.network.model import CharModel
 from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
-from charlstm.runs.folder import BEST, GOOD, LAST, METRICS
-from charlstm.runs.metrics import Metrics
+from charlstm.runs.events import EventLog
+from charlstm.runs.folder import BEST, GOOD, LAST
 from charlstm.system.atomic_files import atomic_write
 
-MOST_WAITING = 8  # checkpoints in memory; beyond, the oldest of those kept by the way are given up
+# Checkpoints of keep_every that wait in memory for room on the disk. With more, the oldest of them
+# are given up.
+MAX_WAITING = 8
 
 
 class Saver:
-    """The checkpoints and the metrics of a run in its folder.
+    """Writes the checkpoints of a run into its folder.
 
-    `last` comes after all that it tells of: it is never ahead of `best`, nor of metrics that can be
-    written.
+    `last` is written after the files and the metrics of its step, so that it is never ahead of
+    `best`, nor of metrics that can be written.
 
-    problem: why the checkpoints are behind the training, naming the file and its bytes; else empty.
-    saved_step: that of the newest `last`.
-    given_up: names of checkpoints that will not come to be.
+    problem: why the checkpoints are behind the training, with the file and its size; else empty.
+    saved_step: the step of the newest `last`.
+    given_up: names of checkpoints that will never be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.metrics = Metrics(folder / METRICS)
+    def __init__(self, folder: Path, events: EventLog) -> None:
+        self.folder, self._events = folder, events
         self.problem = ""
         self.saved_step = 0
         self.given_up: list[str] = []
         self._waiting: dict[str, Checkpoint] = {}
 
-    def save(self, name: str, checkpoint: Checkpoint) -> list[str]:
-        """Write a checkpoint after those that wait; the names of the files written.
+    def save(self, name: str, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint after those that wait; if it cannot be written now, it waits too.
 
-        What cannot be written now waits, as a copy. But for `last`: of that only the newest is of
-        any use.
+        A notice says when writing fails, and when it works again.
         """
-        self._waiting.pop(name, None)
-        self._waiting[name] = checkpoint
-        written = []
-        try:
-            for each in list(self._waiting):
-                self._write(each, self._waiting[each])
-                del self._waiting[each]
-                written.append(each)
-        except UnwritableError as error:
-            self.problem = str(error)
-            self._waiting.pop(LAST, None)
-            if name in self._waiting:
-                self._waiting[name] = replace(checkpoint, model=_copied(checkpoint.model))
-            self._give_up()
-        return written
+        had_failed = bool(self.problem)
+        for file in self._write_waiting(name, checkpoint):
+            self._events.write("save", file=file)
+        if self.problem and not had_failed:
+            self._events.notice(
+                f"{self.problem}; training goes on, and tries again when it saves next"
+            )
+        elif had_failed and not self.problem:
+            self._events.notice(
+                f"{self.folder}: saving works again; all is saved up to step {self.saved_step:,}"
+            )
 
     def save_first(self, checkpoint: Checkpoint) -> None:
-        """Write `last` as it stands before the first step: where that cannot be, raise."""
+        """Write `last` before the first step; UnwritableError if that fails."""
         self._write(LAST, checkpoint)
 
     @property
-    def good(self) -> Path:
-        """The state of the last evaluation, which does not depend on when a run was interrupted."""
+    def good_checkpoint(self) -> Path:
+        """The file with the state of the last evaluation, whenever the run was interrupted."""
         good = self.folder / GOOD
         return good if good.exists() else self.folder / LAST
 
-    def go_back(self, step: int) -> None:
-        """Forget what came after a step."""
+    def discard_after(self, step: int) -> None:
+        """Discard the events after a step, and all checkpoints that wait."""
         self._waiting.clear()
-        with suppress(CharlstmError):  # then the metrics tell more than what counts
-            self.metrics.forget_after(step)
+        with suppress(CharlstmError):  # the metrics then keep the events of abandoned steps
+            self._events.metrics.remove_after(step)
+
+    def require_all_written(self) -> None:
+        """Raise UnwritableError, with what is lost, unless every file is written."""
+        if self.problem:
+            raise UnwritableError(
+                f"{self.problem}; what is saved is of step {self.saved_step:,}: make room, then "
+                f"charlstm train -r {self.folder} --resume"
+            )
+        if self.given_up:
+            raise UnwritableError(
+                f"{self.folder}: {', '.join(self.given_up)} could not be written; all else is saved"
+            )
+        metrics = self._events.metrics
+        if metrics.waiting:
+            raise UnwritableError(
+                f"{metrics.problem}; {len(metrics.waiting)} of its lines are lost, the model is "
+                "saved"
+            )
+
+    def _write_waiting(self, newest: str, checkpoint: Checkpoint) -> list[str]:
+        """Write the checkpoints that wait, then the newest; return the names of those written.
+
+        A checkpoint that waits is a copy, as training goes on. `last` does not wait: only the
+        newest one is of use.
+        """
+        self._waiting.pop(newest, None)
+        self._waiting[newest] = checkpoint
+        written = []
+        try:
+            for name in list(self._waiting):
+                self._write(name, self._waiting[name])
+                del self._waiting[name]
+                written.append(name)
+        except UnwritableError as error:
+            self.problem = str(error)
+            self._waiting.pop(LAST, None)
+            if newest in self._waiting:
+                self._waiting[newest] = replace(checkpoint, model=_copied(checkpoint.model))
+            self._give_up_oldest()
+        return written
 
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
         if name != LAST:
             save_checkpoint(self.folder / name, checkpoint)
             return
-        self.metrics.flush()
+        self._events.metrics.flush()
         follows_evaluation = not checkpoint.training["losses"]["count"]
         if not follows_evaluation:
             self._keep_good()
@@ -88,7 +124,7 @@ class Saver:
         self.problem, self.saved_step = "", int(checkpoint.summary["step"])
 
     def _keep_good(self) -> None:
-        """Keep what `last` is now, which is the state of an evaluation while there is no `good`."""
+        """Keep the present `last` as `good`, unless there is one: it is the state to return to."""
         last, good = self.folder / LAST, self.folder / GOOD
         if good.exists():
             return
@@ -103,28 +139,12 @@ class Saver:
                 f"{good}: cannot be written: {error.strerror or error}"
             ) from error
 
-    def _give_up(self) -> None:
+    def _give_up_oldest(self) -> None:
+        """Keep the checkpoints that wait from filling the memory."""
         names = [name for name in self._waiting if name != BEST]
-        for name in names[:-MOST_WAITING]:
+        for name in names[:-MAX_WAITING]:
             del self._waiting[name]
             self.given_up.append(name)
-
-    def require_all_written(self) -> None:
-        """Raise UnwritableError with what is lost."""
-        if self.problem:
-            raise UnwritableError(
-                f"{self.problem}; what is saved is of step {self.saved_step:,}: make room, then "
-                f"charlstm train -r {self.folder} --resume"
-            )
-        if self.given_up:
-            raise UnwritableError(
-                f"{self.folder}: {', '.join(self.given_up)} could not be written; all else is saved"
-            )
-        if self.metrics.waiting:
-            raise UnwritableError(
-                f"{self.metrics.problem}; {len(self.metrics.waiting)} of its lines are lost, the "
-                "model is saved"
-            )
 
 
 def _copied(model: CharModel) -> CharModel:

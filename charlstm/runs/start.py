@@ -1,36 +1,36 @@
-"""Begin a run from options, or resume one from its folder, and train it."""
+"""train: begin a run from settings, or resume one from its folder, and train it."""
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.arrays import Ids
 from charlstm.config import AUTO, ENDS, ModelConfig, RunConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights
 from charlstm.runs.checkpoint import load_checkpoint
-from charlstm.runs.folder import LAST, METRICS, TrainedRun, last_saved, load, newest_run
+from charlstm.runs.events import Observer
+from charlstm.runs.folder import LAST, METRICS, load, newest_run
 from charlstm.runs.lock import locked, new_folder
 from charlstm.runs.metrics import require_format
-from charlstm.runs.run import Observer, Run
-from charlstm.runs.texts import open_text, text_of_checkpoint
+from charlstm.runs.result import TrainedRun
+from charlstm.runs.run import Run
+from charlstm.runs.texts import open_run_corpus, reopen_corpus, standard_input_kept
+from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.signals import exit_on_sigterm
-from charlstm.text.corpus import split_train_validation, spool
+from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
-from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
 from charlstm.training.training_memory import require_memory_to_train
-from charlstm.untrusted import LARGEST_INTEGER, MALFORMED_ERRORS, real
 
-TRAINING_PART = 0.9  # of a time budget: the rest goes to evaluations and saves
+TRAINING_SHARE = 0.9  # of a time budget; the rest goes to evaluations and saves
+LARGE_VOCABULARY = 5_000  # distinct characters; with more, level byte is advised
 
 
 def train(
@@ -47,18 +47,19 @@ def train(
 ) -> TrainedRun:
     """Train a model on text and keep it in a folder.
 
-    corpus: files and folders, "-" for standard input; none with `resume`.
+    corpus: files and folders, or "-" for standard input; nothing with `resume`.
     run: the folder; by default a new one under runs/, named after the corpus.
-    resume: go on with a run bit for bit; of the options only an end may be given anew.
+    resume: continue a run, bit for bit as if it had not been interrupted; of the options only an
+        end (steps, epochs or minutes) may be given anew.
     overwrite: begin anew in a folder that holds a run.
-    init_from: a run or file whose weights to start from; characters that it does not know are
-        added to its vocabulary.
+    init_from: a run or a checkpoint file whose weights to start from; characters that it does not
+        know are added to its vocabulary.
     quiet: False shows progress on standard error, as the command line does.
-    observer: called with each event of metrics.jsonl, and with others in between: see Run.
-    started: time.monotonic() when the time budget began to run; now by default.
+    observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
+    started: the time.monotonic() from which `minutes` counts; by default now.
     options: the fields of ModelConfig, TrainConfig and CorpusConfig, as on the command line.
 
-    Raises CharlstmError for what it refuses.
+    Raises CharlstmError for bad arguments, settings and files.
     """
     started = time.monotonic() if started is None else started
     paths = _paths(corpus)
@@ -95,24 +96,24 @@ def train(
             folder = resources.enter_context(new_folder(paths[0], run or None, overwrite))
             base = None if init_from is None else load(init_from)
             _check_settings(asked, base)
-            kept = resources.enter_context(_stdin_kept(folder, paths))
-            asked = replace(asked, corpus=replace(asked.corpus, paths=kept))
+            paths = resources.enter_context(standard_input_kept(folder, paths))
+            asked = replace(asked, corpus=replace(asked.corpus, paths=paths))
             the_run = begin_run(folder, asked, base, started, progress)
         if observer is not None:
-            the_run.observer = observer
+            the_run.events.observer = observer
         try:
-            return the_run.go()
+            return the_run.train()
         finally:
             the_run.trainer.close()
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """One path or several, as a tuple of texts."""
+    """Return one path or several as a tuple of strings."""
     return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
 
 
 def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
-    """Refuse settings that contradict each other before the text is read, which may take long."""
+    """Refuse settings that contradict each other, before the text is read, which may take long."""
     choose_settings(1_000_000, asked.model, asked.train)
     if base is not None:
         for name, value in asked.model.given.items():
@@ -131,39 +132,88 @@ def begin_run(
     started: float,
     progress: ReadingProgress | None,
 ) -> Run:
-    """A new run in `folder`, which exists, from the weights of `base` if it is given.
+    """Return a new run in `folder`, which exists.
 
     asked: settings whose paths are files and folders, not standard input.
+    base: a model whose weights to start from, if any.
     """
     text = asked.corpus.completed({} if base is None else {"level": base.vocab.level})
     text = replace(text, paths=_absolute(text.paths), val_file=_absolute(text.val_file))
-    corpus = open_text(folder, text, None if base is None else base.vocab, progress)
+    corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
     train_ids, _ = split_train_validation(corpus, text)
     model_asked = asked.model if base is None else base.config
-    model_config, train_config = _choose(
+    model_config, train_config = _choose_settings(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
     )
-    _require_memory(train_ids, corpus.vocab, model_config, train_config)
+    require_memory_to_train(len(train_ids), len(corpus.vocab), model_config, train_config)
     model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
     if base is not None:
         copy_weights(base, model)
     trainer = Trainer(model, train_ids, train_config)
     run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
-    run.notices = _notices(train_config, trainer, run)
+    run.notices = _notices(train_config, run)
     return run
 
 
-def _choose(
+def resume_run(
+    folder: Path, asked: RunConfig, started: float, progress: ReadingProgress | None
+) -> Run:
+    """Return the run of a folder, as it was when `last` was saved; `asked` may move its end."""
+    new_end = asked.train.given
+    if others := sorted(asked.given.keys() - set(ENDS)):
+        raise CharlstmError(
+            f"{others[0]} comes from the run that is resumed: "
+            f"only {', '.join(ENDS)} may be given anew"
+        )
+    require_format(folder / METRICS)
+    saved = load_checkpoint(folder / LAST)
+    with malformed_refused(f"{folder / LAST}: cannot be resumed from"):
+        state = TrainingState.from_dict(saved.training)
+        config = state.config
+        if new_end:
+            config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
+        corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
+        train_ids, _ = split_train_validation(corpus, state.corpus)
+        require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
+        trainer = Trainer(saved.model, train_ids, config)
+        total_steps = trainer.total_steps
+        trainer.load_arrays(saved.arrays)
+        trainer.load_dict(state.trainer)
+        if new_end:
+            trainer.total_steps = total_steps
+        run = Run(
+            folder,
+            state.corpus,
+            corpus,
+            trainer,
+            started=started - state.seconds,
+            extended=state.extended,
+        )
+        run.load_state(state)
+    if new_end:
+        run.validation.evaluations_since_best = 0  # else a run that stopped early stays so
+    if state.kernels != kernels.DESCRIPTION and not run.plan.finished:
+        run.notices.append(
+            f"begun with {state.kernels}, goes on with {kernels.DESCRIPTION}: "
+            "the last places of the numbers may differ"
+        )
+    return run
+
+
+def _choose_settings(
     characters: int, symbols: int, model: ModelConfig, train: TrainConfig, started: float
 ) -> tuple[ModelConfig, TrainConfig]:
-    """Complete the settings asked for; where they have `minutes`, for the time that there is."""
+    """Replace each AUTO in the settings asked for; with `minutes`, by the speed of the machine.
+
+    characters: length of the training text. symbols: number of distinct ones.
+    """
     if train.minutes in (None, AUTO):
         return choose_settings(characters, model, train, symbols=symbols)
     minutes = train.minutes
 
     def choose_for(speed: float, model: ModelConfig) -> tuple[ModelConfig, TrainConfig]:
         seconds = minutes * 60 - (time.monotonic() - started)
-        operations = max(1.0, TRAINING_PART * seconds * speed)
+        operations = max(1.0, TRAINING_SHARE * seconds * speed)
         return choose_settings(characters, model, train, symbols=symbols, operations=operations)
 
     first, settings = choose_settings(characters, model, train, symbols=symbols)
@@ -177,110 +227,29 @@ def _choose(
     return choose_for(operations_per_second(chosen, settings), sized)
 
 
-def resume_run(
-    folder: Path, asked: RunConfig, started: float, progress: ReadingProgress | None
-) -> Run:
-    """The run of a folder, as it was when `last` was saved; `asked` may move its end."""
-    ends = asked.train.given
-    if others := sorted(asked.given.keys() - set(ENDS)):
-        raise CharlstmError(
-            f"{others[0]} comes from the run that is resumed: "
-            f"only {', '.join(ENDS)} may be given anew"
-        )
-    require_format(folder / METRICS)
-    saved = load_checkpoint(folder / LAST)
-    about = saved.training
-    try:
-        config = TrainConfig.from_dict(about["config"])
-        if ends:
-            config = replace(config, **{**dict.fromkeys(ENDS), **ends})
-        text, corpus = text_of_checkpoint(folder, saved, progress)
-        train_ids, _ = split_train_validation(corpus, text)
-        _require_memory(train_ids, corpus.vocab, saved.model.config, config)
-        trainer = Trainer(saved.model, train_ids, config)
-        end = trainer.total_steps
-        trainer.load_arrays(saved.arrays)
-        trainer.load_dict(about["trainer"])
-        if ends:
-            trainer.total_steps = end
-        run = Run(
-            folder,
-            text,
-            corpus,
-            trainer,
-            started=started - real(about, "seconds", least=0, most=LARGEST_INTEGER),
-            extended=bool(about["extended"]),
-        )
-        run.load_dict(about)
-        if ends:
-            run.validation.evaluations_since_best = (
-                0  # a moved end asks for more training, whatever has been waited
-            )
-        before = str(about["kernels"])
-        if before != kernels.DESCRIPTION and not run.finished():
-            run.notices.append(
-                f"begun with {before}, goes on with {kernels.DESCRIPTION}: "
-                "the last places of the numbers may differ"
-            )
-    except CharlstmError:
-        raise
-    except MALFORMED_ERRORS as error:
-        raise CharlstmError(f"{folder / LAST}: cannot be resumed from ({error!r})") from None
-    return run
-
-
-def _require_memory(ids: Ids, vocab: Vocab, model: ModelConfig, config: TrainConfig) -> None:
-    require_memory_to_train(len(ids), len(vocab), model, config)
-
-
 def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
     return tuple(str(Path(path).absolute()) for path in paths)
 
 
-@contextmanager
-def _stdin_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The paths with - replaced by a file in the run's folder that keeps what came in.
-
-    If the run cannot be made and saved, nothing of it stays behind.
-    """
-    places = [k for k, path in enumerate(paths) if path == "-"]
-    if not places:
-        yield tuple(paths)
-        return
-    if len(places) > 1:
-        raise CharlstmError("standard input (-) can be given only once")
-    if sys.stdin is None:  # a process that was started without one
-        raise CharlstmError("there is no standard input to read (-)")
-    kept = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
-    before = last_saved(folder)
-    try:
-        spool(sys.stdin.buffer, kept)
-        yield tuple(str(kept) if k in places else path for k, path in enumerate(paths))
-    except BaseException:
-        if last_saved(folder) == before:
-            kept.unlink(missing_ok=True)
-        raise
-
-
-def _notices(asked: TrainConfig, trainer: Trainer, run: Run) -> list[str]:
-    """What turned out otherwise than was asked, in words."""
+def _notices(asked: TrainConfig, run: Run) -> list[str]:
+    """Return sentences for the user on settings that the text did not allow, or makes unwise."""
     notices = []
-    got = trainer.config
-    if (got.batch_size, got.seq_length) != (asked.batch_size, asked.seq_length):
+    config, text, vocab = run.trainer.config, run.corpus_config, run.corpus.vocab
+    if (config.batch_size, config.seq_length) != (asked.batch_size, asked.seq_length):
         notices.append(
-            f"the text has room for only {got.batch_size} streams of windows of {got.seq_length} "
-            f"(asked for: {asked.batch_size} of {asked.seq_length})"
+            f"the text has room for only {config.batch_size} streams of windows of "
+            f"{config.seq_length} (asked for: {asked.batch_size} of {asked.seq_length})"
         )
     if not run.validation.possible:
         notices.append("no validation text: best.safetensors holds the latest weights")
-    if not run.text.val_file and run.validation.possible and len(run.corpus.paths) > 1:
+    elif not text.val_file and len(run.corpus.paths) > 1:
         notices.append(
-            f"validated on the last {run.text.val_frac:.0%} of all {len(run.corpus.paths):,} files "
+            f"validated on the last {text.val_frac:.0%} of all {len(run.corpus.paths):,} files "
             "joined: --val-file takes another text"
         )
-    if run.corpus.vocab.level == "char" and len(run.corpus.vocab) > 5_000:
+    if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
         notices.append(
-            f"the text has {len(run.corpus.vocab):,} distinct characters, which makes the model "
-            "large and slow: --level byte needs only 256"
+            f"the text has {len(vocab):,} distinct characters, which makes the model large and "
+            "slow: --level byte needs only 256"
         )
     return notices

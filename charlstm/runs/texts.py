@@ -1,67 +1,96 @@
-"""The texts that a run was trained on and validated on."""
+"""The text of a run: opened when the run begins, and found again when it is resumed or measured."""
 
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
-from charlstm.runs.checkpoint import Checkpoint, load_checkpoint
-from charlstm.runs.folder import LAST
-from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
+from charlstm.runs.checkpoint import load_checkpoint
+from charlstm.runs.folder import LAST, last_saved
+from charlstm.runs.training_state import TrainingState, malformed_refused
+from charlstm.text.corpus import Corpus, open_corpus, split_train_validation, spool
 from charlstm.text.reading import ReadingProgress
 from charlstm.text.vocab import Vocab
-from charlstm.untrusted import MALFORMED_ERRORS
 
 
 def training_and_validation_ids(
     path: Path, progress: ReadingProgress | None = None
 ) -> tuple[Ids, Ids]:
-    """The ids that a run was trained on and those held out, in the vocabulary of its model.
+    """Return the ids that a run was trained on and those held out, in its model's vocabulary.
 
-    Not those of a run that it started from.
+    The text of a run that this one started from is not among them.
 
-    path: the run's folder, or a checkpoint in it. CharlstmError if the text is not to be had.
+    path: the run's folder, or a checkpoint in it. Raises CharlstmError if the text is missing.
     """
     folder = path if path.is_dir() else path.parent
     if not (folder / LAST).exists():
         raise CharlstmError(
-            f"{path}: the training text is not known (there is no {LAST}, which would tell it)"
+            f"{path}: the training text is not known, as there is no {LAST} beside it"
         )
-    try:
-        text, corpus = text_of_checkpoint(folder, load_checkpoint(folder / LAST), progress)
-    except CharlstmError:
-        raise
-    except MALFORMED_ERRORS as error:
-        raise CharlstmError(f"{folder / LAST}: tells no corpus ({error!r})") from None
-    return split_train_validation(corpus, text)
+    saved = load_checkpoint(folder / LAST)
+    with malformed_refused(f"{folder / LAST}: does not say what it was trained on"):
+        state = TrainingState.from_dict(saved.training)
+        corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
+    return split_train_validation(corpus, state.corpus)
 
 
-def text_of_checkpoint(
-    folder: Path, saved: Checkpoint, progress: ReadingProgress | None
-) -> tuple[CorpusConfig, Corpus]:
-    """The text of the run that `last` is from, as it was when the run began."""
-    about = saved.training
-    text = CorpusConfig.from_dict(about["corpus"])
-    corpus = open_text(folder, text, saved.model.vocab if about["extended"] else None, progress)
-    if corpus.digest != about["digest"]:
+def reopen_corpus(
+    folder: Path, state: TrainingState, vocab: Vocab, progress: ReadingProgress | None
+) -> Corpus:
+    """Open the text of a saved run; CharlstmError if it has changed since the run began.
+
+    vocab: the vocabulary of the run's model.
+    """
+    corpus = open_run_corpus(folder, state.corpus, vocab if state.extended else None, progress)
+    if corpus.digest != state.digest:
         raise CharlstmError(
             f"{folder}: the corpus of this run has changed since it began: "
-            f"{', '.join((*text.paths, *text.val_file))}"
+            f"{', '.join((*state.corpus.paths, *state.corpus.val_file))}"
         )
-    return text, corpus
+    return corpus
 
 
-def open_text(
-    folder: Path, text: CorpusConfig, extra: Vocab | None, progress: ReadingProgress | None
+def open_run_corpus(
+    folder: Path, config: CorpusConfig, extra: Vocab | None, progress: ReadingProgress | None
 ) -> Corpus:
+    """Open the text of the run in `folder`. extra: a vocabulary to be added to that of the text."""
     return open_corpus(
-        text.paths,
-        validation_paths=text.val_file,
-        level=text.level,
-        encoding=text.encoding,
-        newlines=text.newlines,
-        vocab_size=text.vocab_size,
+        config.paths,
+        validation_paths=config.val_file,
+        level=config.level,
+        encoding=config.encoding,
+        newlines=config.newlines,
+        vocab_size=config.vocab_size,
         extra=extra,
         progress=progress,
         run=folder,
     )
+
+
+@contextmanager
+def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Copy standard input to stdin-N.txt in the run's folder, if "-" is among the paths.
+
+    Yields the paths with that file in place of "-". The file is removed if an exception comes
+    before the run is saved.
+    """
+    if "-" not in paths:
+        yield tuple(paths)
+        return
+    if paths.count("-") > 1:
+        raise CharlstmError("standard input (-) can be given only once")
+    if sys.stdin is None:  # a process that was started without one
+        raise CharlstmError("there is no standard input to read (-)")
+    copy = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
+    before = last_saved(folder)
+    try:
+        spool(sys.stdin.buffer, copy)
+        yield tuple(str(copy) if path == "-" else path for path in paths)
+    except BaseException:
+        if last_saved(folder) == before:
+            copy.unlink(missing_ok=True)
+        raise

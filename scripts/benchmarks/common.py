@@ -203,7 +203,7 @@ def resolved_settings(path: Path, options: Mapping[str, Any]) -> str:
     with TemporaryDirectory() as folder:
         run = begin_run(Path(folder), asked, None, time.monotonic(), None)
         run.trainer.close()
-    return _settings_in_json(run.trainer.model.config, run.trainer.config, run.text)
+    return _settings_in_json(run.trainer.model.config, run.trainer.config, run.corpus_config)
 
 
 def stored_settings(run: Path) -> str:

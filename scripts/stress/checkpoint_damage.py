@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, checksummed
+from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, insert_checksum
 
 # JSON values of every type and of extreme sizes, to put in the place of valid ones.
 VALUES: list[Any] = [
@@ -47,7 +47,7 @@ def with_checksum(metadata: dict[str, Any], header: dict[str, Any] | str, body: 
     entries = header if isinstance(header, str) else json.dumps(header)[1:-1]
     text = f'{{"__metadata__": {json.dumps(own)}, {entries}}}'.encode("utf-8", "replace")
     content = len(text).to_bytes(8, "little") + text + body
-    return content if len(text) > MAX_HEADER else b"".join(checksummed(content))
+    return content if len(text) > MAX_HEADER else b"".join(insert_checksum(content))
 
 
 def _copied(value: dict[str, Any]) -> dict[str, Any]:
@@ -169,9 +169,7 @@ def header_entries(rng: random.Random, o: Original) -> bytes:
 
 def metadata(rng: random.Random, o: Original) -> bytes:
     """Change or remove a value of the model, the vocabulary, the summary, or the format number."""
-    return _change_metadata(
-        rng, o, rng.choice(("format", "model", "vocab", "summary", "checksum"))
-    )
+    return _change_metadata(rng, o, rng.choice(("format", "model", "vocab", "summary", "checksum")))
 
 
 def training(rng: random.Random, o: Original) -> bytes:

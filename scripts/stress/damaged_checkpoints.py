@@ -145,10 +145,10 @@ def resume(path: Path, folder: Path) -> None:
 
     try:
         run = resume_run(folder, RunConfig.asked({}), time.monotonic(), None)
-        run.observer = observe
+        run.events.observer = observe
         if run.trainer.total_steps is not None:
             run.trainer.total_steps += RESUMED_STEPS
-        run.go()
+        run.train()
     except EnoughStepsError:
         pass
 

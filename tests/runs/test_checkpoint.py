@@ -1,4 +1,4 @@
-"""Checkpoint files: round trip, and every odd file refused in one line that names it."""
+"""Checkpoint files: written and read to the bit; every bad file refused in one line."""
 
 import hashlib
 import json
@@ -14,10 +14,10 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
-from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load, save
+from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, load, save
 from charlstm.errors import UnwritableError
-from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, checksummed
+from charlstm.runs.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
+from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, insert_checksum
 
 VOCAB = Vocab.from_text("ab\n\u00fc\U0001f389")
 
@@ -26,17 +26,17 @@ def make(dtype="float32", hidden=5, vocab=VOCAB):
     return CharModel(ModelConfig(hidden=hidden, layers=2, dtype=dtype), vocab, seed=2)
 
 
-def parts(path):
-    """Metadata and arrays of a file, to be changed and written again."""
+def read_file(path):
+    """The metadata and the arrays of a file, to be changed and written again."""
     with safe_open(path, "numpy") as file:
-        about = json.loads(file.metadata()["charlstm"])
-    return about, load_file(path)
+        metadata = json.loads(file.metadata()["charlstm"])
+    return metadata, load_file(path)
 
 
-def write(path, about, arrays):
-    """Write a file whose checksum is right, whatever else is not."""
-    content = save_arrays(arrays, {"charlstm": json.dumps({**about, "checksum": NO_CHECKSUM})})
-    header, rest = checksummed(content)
+def write_file(path, metadata, arrays):
+    """Write a file with a right checksum."""
+    content = save_arrays(arrays, {"charlstm": json.dumps({**metadata, "checksum": NO_CHECKSUM})})
+    header, rest = insert_checksum(content)
     path.write_bytes(header + rest)
 
 
@@ -54,24 +54,26 @@ def test_round_trip_to_the_bit(tmp_path, dtype, vocab):
     like = np.arange(len(model.parameters.vector), dtype=dtype)
     arrays = {"moments.mean": like, "moments.square": like + 1, "average": like / 3}
     arrays["state"] = np.ones((2, 2, 3, 5), dtype)
-    config = {"batch_size": 3, "average": 0.5}
-    training = {"config": config, "seed": 2**127, "rate": 0.1, "text": "\u00fc"}
+    config = TrainConfig(batch_size=3, average=0.5, precision="float32", workers=1)
+    training = {"config": config.to_dict(), "seed": 2**127, "rate": 0.1, "text": "\u00fc"}
     path = tmp_path / "x"
     save_checkpoint(path, Checkpoint(model, {"step": 3, "loss": None}, training, arrays))
     got = load_checkpoint(path)
     assert got.model.parameters.vector.tobytes() == model.parameters.vector.tobytes()
     assert got.model.vocab == vocab and got.model.config == model.config
-    assert (got.progress, got.training) == ({"step": 3, "loss": None}, training)
+    assert (got.summary, got.training) == ({"step": 3, "loss": None}, training)
     assert got.arrays.keys() == arrays.keys()
     assert all(got.arrays[name].tobytes() == arrays[name].tobytes() for name in arrays)
     assert load(path).config == model.config
 
 
-def test_one_self_contained_file_without_code(good):
-    """Version rot: one versioned file holds config, vocabulary and weights, in a plain format."""
-    about, arrays = parts(good)
-    assert about["format"] == 1
-    assert about["vocab"] == {"level": "char", "symbols": ["\n", "a", "b", "\u00fc", "\U0001f389"]}
+def test_one_file_without_code_holds_config_vocabulary_and_weights(good):
+    metadata, arrays = read_file(good)
+    assert metadata["format"] == FORMAT == 2
+    assert metadata["vocab"] == {
+        "level": "char",
+        "symbols": ["\n", "a", "b", "\u00fc", "\U0001f389"],
+    }
     assert set(arrays) == set(make().parameters)
     assert [path.name for path in good.parent.iterdir()] == [good.name]
 
@@ -83,7 +85,7 @@ def test_the_same_state_gives_the_same_bytes(good):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nan_is_never_saved_over_the_good_checkpoint(good, value):
+def test_weights_that_are_not_finite_are_never_saved(good, value):
     before = good.read_bytes()
     model = make()
     model.parameters["layers.1.Wh"][2, 3] = value
@@ -93,12 +95,13 @@ def test_nan_is_never_saved_over_the_good_checkpoint(good, value):
     assert list(good.parent.iterdir()) == [good]
 
 
-def test_a_folder_that_is_gone_is_told(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(CharlstmError, match=r"x: cannot write [\d,]+ bytes: No such file"):
         save_checkpoint(tmp_path / "none" / "x", Checkpoint(make(), {}))
 
 
-def refused(path, message):
+def assert_refused(path, message):
+    """The file is refused in one line with its path and the message."""
     with pytest.raises(CharlstmError) as caught:
         load_checkpoint(path)
     text = str(caught.value)
@@ -108,7 +111,7 @@ def refused(path, message):
         load(path)
 
 
-def test_a_model_of_ones_own_loop_can_be_kept(tmp_path):
+def test_save_writes_a_model_that_load_reads(tmp_path):
     model = make()
     model.parameters["head.b"][...] = np.arange(len(VOCAB))
     save(model, str(tmp_path / "my.safetensors"))
@@ -120,7 +123,7 @@ def test_a_model_of_ones_own_loop_can_be_kept(tmp_path):
         save(model, tmp_path / "none" / "x.safetensors")
 
 
-def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
+def test_metadata_that_could_not_be_read_again_are_not_written(tmp_path, monkeypatch):
     checkpoint = Checkpoint(make(), {"step": 1}, {}, {})
     monkeypatch.setattr("charlstm.runs.safetensors_reader.MAX_VALUES", 10)
     with pytest.raises(CharlstmError, match=r"not written: JSON of too many values"):
@@ -128,44 +131,45 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def raw(header):
+def with_header(header):
+    """The bytes of a file with that header and one float."""
     data = json.dumps(header).encode()
     return struct.pack("<Q", len(data)) + data + bytes(4)
 
 
 ONE = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
 
-ODD_FILES = {
+FOREIGN_FILES = {
     "empty": b"",
     "text": b"Once upon a time there was a king.\n" * 9,
     "pickle": pickle.dumps({"model": [1, 2, 3]}),
     "header beyond all bounds": struct.pack("<Q", 2**63) + b"{}",
-    "foreign": raw({"__metadata__": {"format": "pt"}, **ONE}),
-    "without metadata": raw(ONE),
-    "metadata not JSON": raw({"__metadata__": {"charlstm": "{"}, **ONE}),
-    "metadata no object": raw({"__metadata__": {"charlstm": "[1]"}, **ONE}),
-    "metadata a number": raw({"__metadata__": {"charlstm": "7"}, **ONE}),
-    "metadata nested without end": raw({"__metadata__": {"charlstm": "[" * 90_000}, **ONE}),
-    "metadata empty": raw({"__metadata__": {"charlstm": "{}"}, **ONE}),
+    "foreign": with_header({"__metadata__": {"format": "pt"}, **ONE}),
+    "without metadata": with_header(ONE),
+    "metadata not JSON": with_header({"__metadata__": {"charlstm": "{"}, **ONE}),
+    "metadata no object": with_header({"__metadata__": {"charlstm": "[1]"}, **ONE}),
+    "metadata a number": with_header({"__metadata__": {"charlstm": "7"}, **ONE}),
+    "metadata nested without end": with_header({"__metadata__": {"charlstm": "[" * 90_000}, **ONE}),
+    "metadata empty": with_header({"__metadata__": {"charlstm": "{}"}, **ONE}),
 }
 
 
-@pytest.mark.parametrize("name", ODD_FILES)
+@pytest.mark.parametrize("name", FOREIGN_FILES)
 def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, name):
     path = tmp_path / "model.safetensors"
-    path.write_bytes(ODD_FILES[name])
-    refused(path, "not a checkpoint of charlstm")
+    path.write_bytes(FOREIGN_FILES[name])
+    assert_refused(path, "not a checkpoint of charlstm")
 
 
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
 def test_a_truncated_file_is_refused(good, part):
     data = good.read_bytes()
     good.write_bytes(data[: int(part * len(data))])
-    refused(good, "not a checkpoint of charlstm")
+    assert_refused(good, "not a checkpoint of charlstm")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    refused(tmp_path / "none.safetensors", "no such file")
+    assert_refused(tmp_path / "none.safetensors", "no such file")
     with pytest.raises(CharlstmError, match="not a checkpoint of charlstm"):
         load_checkpoint(tmp_path)
     with pytest.raises(CharlstmError, match="no run in this folder"):
@@ -173,13 +177,15 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 CHANGES = {
-    "format": ("format", 2, "format 2, this program reads format 1"),
+    "older format": ("format", 1, "(format 1, this program reads format 2)"),
+    "newer format": ("format", 3, "(format 3, this program reads format 2)"),
+    "format of another type": ("format", "2", "(format '2', this program reads format 2)"),
     "hidden": ("model", {"hidden": 6, "layers": 2}, "layers.0.Wx is F32 (5, 20), expected (5, 24)"),
     "layers": ("model", {"hidden": 5, "layers": 3}, "layers.2.Wx is missing"),
     "fewer layers": ("model", {"hidden": 5, "layers": 1}, "unknown array 'layers.1.Wh'"),
     "dtype": ("model", {"hidden": 5, "layers": 2, "dtype": "float64"}, "layers.0.Wx is F32"),
     "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected (5, 65536)"),
-    "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16384"),
+    "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16,384"),
     "no object": ("model", 7, "must be an object"),
     "type": ("model", {"hidden": "5"}, "hidden must be int"),
     "field": ("model", {"hidden": 5, "heads": 3}, "unknown field 'heads'"),
@@ -189,25 +195,32 @@ CHANGES = {
     "vocab long": ("vocab", {"level": "char", "symbols": ["ab", "c"]}, "vocabulary"),
     "vocab level": ("vocab", {"level": "syllable"}, "vocabulary"),
     "vocab list": ("vocab", ["a", "b"], "vocabulary"),
-    "progress": ("progress", [1, 2], "not a checkpoint"),
+    "summary": ("summary", [1, 2], "not a checkpoint"),
     "training": ("training", 3, "not a checkpoint"),
 }
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_metadata_that_does_not_fit_is_refused(good, name):
+def test_metadata_that_do_not_fit_are_refused(good, name):
     key, value, message = CHANGES[name]
-    about, arrays = parts(good)
-    write(good, {**about, key: value}, arrays)
-    refused(good, message)
+    metadata, arrays = read_file(good)
+    write_file(good, {**metadata, key: value}, arrays)
+    assert_refused(good, message)
 
 
-@pytest.mark.parametrize("key", ["format", "model", "vocab", "progress", "training"])
-def test_metadata_that_is_missing_is_refused(good, key):
-    about, arrays = parts(good)
-    del about[key]
-    write(good, about, arrays)
-    refused(good, f"not a checkpoint of charlstm ('{key}')")
+def test_a_file_without_a_format_is_refused(good):
+    metadata, arrays = read_file(good)
+    del metadata["format"]
+    write_file(good, metadata, arrays)
+    assert_refused(good, "(format 'none', this program reads format 2)")
+
+
+@pytest.mark.parametrize("key", ["model", "vocab", "summary", "training"])
+def test_missing_metadata_are_refused(good, key):
+    metadata, arrays = read_file(good)
+    del metadata[key]
+    write_file(good, metadata, arrays)
+    assert_refused(good, f"not a checkpoint of charlstm ('{key}')")
 
 
 @pytest.mark.parametrize(
@@ -222,13 +235,13 @@ def test_metadata_that_is_missing_is_refused(good, key):
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(good, name, array, message):
-    about, arrays = parts(good)
+    metadata, arrays = read_file(good)
     if array is None:
         del arrays[name]
     else:
         arrays[name] = array
-    write(good, about, arrays)
-    refused(good, message)
+    write_file(good, metadata, arrays)
+    assert_refused(good, message)
 
 
 def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
@@ -244,85 +257,97 @@ def test_nothing_is_left_when_writing_fails(tmp_path, monkeypatch):
     assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_holds_the_checksum_of_itself(good):
+def test_the_checksum_is_the_sha256_of_the_file_without_it(good):
     content = good.read_bytes()
-    about, _ = parts(good)
-    without = content.replace(about["checksum"].encode(), b"0" * 64)
-    assert about["checksum"] == hashlib.sha256(without).hexdigest()
-    about.pop("checksum")
-    assert list(about) == ["format", "model", "progress", "training", "vocab"]
+    metadata, _ = read_file(good)
+    without = content.replace(metadata["checksum"].encode(), b"0" * 64)
+    assert metadata["checksum"] == hashlib.sha256(without).hexdigest()
+    metadata.pop("checksum")
+    assert list(metadata) == ["format", "model", "summary", "training", "vocab"]
 
 
-def test_damage_that_leaves_all_in_its_form_is_found(good):
+def test_a_changed_weight_or_letter_is_found_by_the_checksum(good):
     content = bytearray(good.read_bytes())
     content[-2] ^= 1  # a weight
     good.write_bytes(content)
-    refused(good, "damaged: its checksum differs")
+    assert_refused(good, "damaged: its checksum differs")
     content[-2] ^= 1
     good.write_bytes(bytes(content).replace(b"step", b"stop"))
-    refused(good, "damaged: its checksum differs")
+    assert_refused(good, "damaged: its checksum differs")
 
 
-def test_a_file_of_before_there_were_checksums_is_read(good):
-    about, arrays = parts(good)
-    del about["checksum"]
-    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps(about)}))
-    assert load_checkpoint(good).progress == {"step": 3}
-    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps({**about, "chEcksum": "0" * 64})}))
-    refused(good, "unknown entry 'chEcksum'")
+def test_the_checksum_must_be_there_and_no_unknown_entry_beside_it(good):
+    metadata, arrays = read_file(good)
+    checksum = metadata.pop("checksum")
+    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps(metadata)}))
+    assert_refused(good, "not a checkpoint of charlstm ('checksum')")
+    metadata["chEcksum"] = checksum
+    good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps(metadata)}))
+    assert_refused(good, "unknown entry 'chEcksum'")
 
 
-def packed(header, rest=b""):
+def file_of(header, rest=b""):
+    """The bytes of a file with that header, an object or JSON text."""
     data = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(data)) + data + rest
 
 
-def one(**changes):
+def one_array(**changes):
+    """The header of a file with one array, or with a changed description of it."""
     return {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
 
 
-HOSTILE_HEADERS = {
-    "another length": (packed(ONE, bytes(5)), "bytes, but the header tells of"),
-    "a gap": (packed(one(data_offsets=[1, 5]), bytes(5)), "is not where the array before it"),
-    "overlap": (packed({**one(), "b": one()["a"]}, bytes(4)), "is not where the array before it"),
-    "size": (packed(one(shape=[2]), bytes(4)), "'a' has another size than its shape"),
-    "a product beyond 64 bits": (packed(one(shape=[2**32, 2**32]), bytes(4)), "another size"),
-    "negative": (packed(one(shape=[-1]), bytes(4)), "no shape or place"),
-    "backwards": (packed(one(data_offsets=[4, 0]), bytes(4)), "another size"),
-    "float": (packed(one(shape=[1.0]), bytes(4)), "no shape or place"),
-    "bool": (packed(one(shape=[True]), bytes(4)), "no shape or place"),
-    "dimensions": (packed(one(shape=[1] * 40), bytes(4)), "no shape or place"),
-    "dtype": (packed(one(dtype=["F32"]), bytes(4)), "a is ['F32'], not F32 or F64"),
-    "no entry": (packed({"a": 3}, bytes(4)), "'a' is not described as an array"),
-    "more in it": (packed(one(code="x"), bytes(4)), "'a' is not described as an array"),
-    "twice": (packed(b'{"a":{},"a":{}}'), "a name stands twice"),
-    "digits": (packed(b'{"a":' + b"1" * 5000 + b"}"), "too many digits"),
-    "infinite": (packed(b'{"a":1e999}'), "a number that is not finite"),
-    "NaN": (packed(b'{"a":NaN}'), "a number that is not finite"),
-    "not ASCII": (packed('{"ä":1}'.encode()), "not of ASCII"),
-    "a list": (packed(b"[1]"), "no JSON object"),
-    "nested": (packed(b"[" * 100_000), "not a checkpoint"),
-    "metadata": (packed({"__metadata__": {"charlstm": 3}}), "not texts by name"),
-    "many arrays": (packed({str(n): {} for n in range(1001)}), "1,001 arrays, at most 1,000"),
-    "many values": (packed(b"[" + b"1," * MAX_VALUES + b"1]"), "too many values"),
-    "long": (packed(b" " * (MAX_HEADER + 1)), "a header of 33,554,433 bytes"),
+BAD_HEADERS = {
+    "another length": (file_of(ONE, bytes(5)), "bytes, but the header tells of"),
+    "a gap": (
+        file_of(one_array(data_offsets=[1, 5]), bytes(5)),
+        "is not where the array before it",
+    ),
+    "overlap": (
+        file_of({**one_array(), "b": one_array()["a"]}, bytes(4)),
+        "is not where the array before it",
+    ),
+    "size": (file_of(one_array(shape=[2]), bytes(4)), "'a' has another size than its shape"),
+    "a product beyond 64 bits": (
+        file_of(one_array(shape=[2**32, 2**32]), bytes(4)),
+        "another size",
+    ),
+    "negative": (file_of(one_array(shape=[-1]), bytes(4)), "no shape or place"),
+    "backwards": (file_of(one_array(data_offsets=[4, 0]), bytes(4)), "another size"),
+    "float": (file_of(one_array(shape=[1.0]), bytes(4)), "no shape or place"),
+    "bool": (file_of(one_array(shape=[True]), bytes(4)), "no shape or place"),
+    "dimensions": (file_of(one_array(shape=[1] * 40), bytes(4)), "no shape or place"),
+    "dtype": (file_of(one_array(dtype=["F32"]), bytes(4)), "a is ['F32'], not F32 or F64"),
+    "no entry": (file_of({"a": 3}, bytes(4)), "'a' is not described as an array"),
+    "more in it": (file_of(one_array(code="x"), bytes(4)), "'a' is not described as an array"),
+    "twice": (file_of(b'{"a":{},"a":{}}'), "a name stands twice"),
+    "digits": (file_of(b'{"a":' + b"1" * 5000 + b"}"), "too many digits"),
+    "infinite": (file_of(b'{"a":1e999}'), "a number that is not finite"),
+    "NaN": (file_of(b'{"a":NaN}'), "a number that is not finite"),
+    "not ASCII": (file_of('{"ä":1}'.encode()), "not of ASCII"),
+    "a list": (file_of(b"[1]"), "no JSON object"),
+    "nested": (file_of(b"[" * 100_000), "not a checkpoint"),
+    "metadata": (file_of({"__metadata__": {"charlstm": 3}}), "not texts by name"),
+    "many arrays": (file_of({str(n): {} for n in range(1001)}), "1,001 arrays, at most 1,000"),
+    "many values": (file_of(b"[" + b"1," * MAX_VALUES + b"1]"), "too many values"),
+    "long": (file_of(b" " * (MAX_HEADER + 1)), "a header of 33,554,433 bytes"),
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE_HEADERS)
-def test_a_hostile_header_is_refused(tmp_path, name):
-    content, message = HOSTILE_HEADERS[name]
+@pytest.mark.parametrize("name", BAD_HEADERS)
+def test_a_bad_header_is_refused(tmp_path, name):
+    content, message = BAD_HEADERS[name]
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    refused(path, message)
+    assert_refused(path, message)
 
 
-def test_nothing_is_made_for_a_config_that_the_file_has_no_arrays_for(good):
-    about, arrays = parts(good)
+def test_no_memory_is_taken_for_arrays_that_the_file_does_not_hold(good):
+    metadata, arrays = read_file(good)
     arrays["layers.0.Wx"] = arrays["layers.0.Wx"][:, :0]
-    write(good, {**about, "model": {"hidden": 16_384, "layers": 64}}, arrays)
+    write_file(good, {**metadata, "model": {"hidden": 16_384, "layers": 64}}, arrays)
     tracemalloc.start()
-    refused(good, "layers.0.Wx is F32 (5, 0), expected (5, 65536)")
+    assert_refused(good, "layers.0.Wx is F32 (5, 0), expected (5, 65536)")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -339,30 +364,31 @@ def test_nothing_is_made_for_a_config_that_the_file_has_no_arrays_for(good):
         ("state", np.inf, "not finite"),
     ],
 )
-def test_arrays_of_the_training_must_fit_its_config(tmp_path, name, value, message):
+def test_arrays_of_the_training_state_must_fit_its_config(tmp_path, name, value, message):
     path, model = tmp_path / "last.safetensors", make()
     like = np.zeros_like(model.parameters.vector)
     arrays = {"moments.mean": like, "moments.square": like}
     arrays["state"] = np.zeros((2, 2, 3, 5), np.float32)
-    save_checkpoint(path, Checkpoint(model, {}, {"config": {"batch_size": 3}}, arrays))
-    about, arrays = parts(path)
+    config = TrainConfig(batch_size=3, precision="float32", workers=1)
+    save_checkpoint(path, Checkpoint(model, {}, {"config": config.to_dict()}, arrays))
+    metadata, arrays = read_file(path)
     if value is None:
         del arrays["training." + name]
     elif value == np.inf:
         arrays["training." + name][0, 0, 0, 0] = value
     else:
         arrays["training." + name] = np.zeros(value, np.float32)
-    write(path, about, arrays)
-    refused(path, message)
+    write_file(path, metadata, arrays)
+    assert_refused(path, message)
 
 
 @pytest.mark.parametrize("value", [{"a": {}}, {"a": [1]}, {"a": "x" * 101}, {"x" * 101: 1}])
-def test_progress_is_numbers_and_short_texts(good, value):
-    about, arrays = parts(good)
-    write(good, {**about, "progress": value}, arrays)
-    refused(good, "is no number or short text")
+def test_a_summary_holds_numbers_and_short_texts_only(good, value):
+    metadata, arrays = read_file(good)
+    write_file(good, {**metadata, "summary": value}, arrays)
+    assert_refused(good, "is no number or short text")
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    refused(tmp_path / "pipe", "not a file")
+    assert_refused(tmp_path / "pipe", "not a file")

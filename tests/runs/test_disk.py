@@ -66,7 +66,7 @@ def test_what_cannot_be_saved_for_a_while_is_saved_later(whole, hard_text, tmp_p
         failed,
     )
     step = -(-last // 10) * 10
-    assert done == f"{folder}: all is saved again, up to step {step}"
+    assert done == f"{folder}: saving works again; all is saved up to step {step}"
 
 
 def test_meanwhile_the_earlier_files_are_as_they_were(whole, hard_text, tmp_path):
@@ -172,9 +172,9 @@ def test_metrics_that_cannot_be_written_for_a_while_are_told_once_and_again(
     charlstm.train(hard_text, folder, observer=observe, **SMALL)
     failed, done = texts_of(events)
     assert "metrics.jsonl: cannot write" in failed and failed.endswith(
-        " bytes: Is a directory; training goes on, its lines wait"
+        " bytes: Is a directory; training goes on, these lines are written later"
     )
-    assert done == f"{folder}/metrics.jsonl: all its lines are written again"
+    assert done == f"{folder}/metrics.jsonl: the lines that waited are written"
     assert_as_whole(folder, whole)
 
 
@@ -187,7 +187,7 @@ def test_kept_checkpoints_wait_too_until_they_are_too_many(hard_text, tmp_path, 
     assert sorted(path.name for path in folder.glob("step-*")) == names
     for name in names:
         assert weights_of(folder / name) == weights_of(expected / name)
-    monkeypatch.setattr(saver, "MOST_WAITING", 2)
+    monkeypatch.setattr(saver, "MAX_WAITING", 2)
     with pytest.raises(UnwritableError, match=r"step-000006.* could not be written; all else is s"):
         charlstm.train(hard_text, tmp_path / "few", observer=full_between(4, 15, events), **options)
     left = sorted(path.name for path in (tmp_path / "few").glob("step-*"))
@@ -222,7 +222,7 @@ def test_on_a_full_disk_a_run_goes_on_and_ends_as_ever(whole, hard_text, small_d
     charlstm.train(hard_text, folder, observer=observe, **SMALL)
     told = texts_of(events)
     assert any("No space left on device; training goes on" in text for text in told)
-    assert told[-1] == f"{folder}: all is saved again, up to step 40"
+    assert told[-1] == f"{folder}: saving works again; all is saved up to step 40"
     assert_as_whole(folder, whole)
 
 

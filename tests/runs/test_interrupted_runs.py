@@ -77,7 +77,7 @@ def test_an_evaluation_is_given_up_and_made_upon_resumption(
     assert (result.reason, result.steps) == (signal.Signals(number).name, step)
     assert [e["step"] for e in events_of(folder) if e["event"] == "eval"][-1] == step - 10
     saved = load_checkpoint(folder / LAST)
-    assert saved.progress["step"] == step and saved.training["losses"]["count"] == 10
+    assert saved.summary["step"] == step and saved.training["losses"]["count"] == 10
     assert charlstm.train(run=folder, resume=True).reason == "finished"
     assert_as_whole(folder, whole)
 
@@ -113,7 +113,7 @@ def test_a_save_is_ended_before_the_run_is(whole, hard_text, tmp_path, monkeypat
     result = charlstm.train(hard_text, folder, **SMALL)
     monkeypatch.undo()
     assert result.reason == signal.Signals(number).name
-    assert load_checkpoint(folder / LAST).progress["step"] == result.steps
+    assert load_checkpoint(folder / LAST).summary["step"] == result.steps
     charlstm.train(run=folder, resume=True)
     assert_as_whole(folder, whole)
 

@@ -22,7 +22,7 @@ from charlstm.runs import lock
 from charlstm.runs.lock import LockedError, locked, new_folder
 
 HOLD = (
-    "import sys, pathlib, charlstm.lock as l\n"
+    "import sys, pathlib, charlstm.runs.lock as l\n"
     "with l.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 )
 

@@ -7,7 +7,7 @@ import resource
 import pytest
 
 from charlstm import CharlstmError
-from charlstm.runs.metrics import Metrics, forget_events_after, last_event
+from charlstm.runs.metrics import Metrics, last_event, remove_events_after
 
 EVENTS = [{"event": "train", "step": step, "train_loss": 1 / (step + 1)} for step in range(6)]
 
@@ -43,7 +43,7 @@ def test_an_event_after_a_torn_line_stays_whole(metrics, left):
 
 def test_an_event_whose_line_end_alone_is_lost_counts(metrics):
     os.truncate(metrics, metrics.stat().st_size - 1)
-    forget_events_after(metrics, 5)
+    remove_events_after(metrics, 5)
     Metrics(metrics).append({"event": "stop", "step": 6})
     assert [json.loads(line) for line in lines_of(metrics)] == [
         *EVENTS,
@@ -59,22 +59,22 @@ def test_events_of_later_steps_and_a_torn_end_are_cut_off(metrics, step, torn):
     whole = lines_of(metrics)
     with metrics.open("ab") as file:
         file.write(torn)
-    forget_events_after(metrics, step)
+    remove_events_after(metrics, step)
     assert lines_of(metrics) == whole[: step + 1]
 
 
 def test_a_line_longer_than_any_event_is_none_and_not_read_at_once(metrics, monkeypatch):
-    monkeypatch.setattr("charlstm.runs.metrics.LONGEST_LINE", 100)
+    monkeypatch.setattr("charlstm.runs.metrics.MAX_LINE_BYTES", 100)
     whole = lines_of(metrics)
     with metrics.open("ab") as file:
         file.write(b'{"event": "' + b"x" * 1_000 + b'", "step": 0}\n{"event": "stop", "step": 6}\n')
     assert last_event(metrics) == {"event": "stop", "step": 6}
-    forget_events_after(metrics, 5)
+    remove_events_after(metrics, 5)
     assert lines_of(metrics)[: len(whole)] == whole
 
 
 def test_without_a_file_there_is_nothing_to_forget(tmp_path):
-    forget_events_after(tmp_path / "none", 3)
+    remove_events_after(tmp_path / "none", 3)
     Metrics(tmp_path / "none").flush()
     assert last_event(tmp_path / "none") == {}
     assert list(tmp_path.iterdir()) == []
@@ -89,7 +89,7 @@ def test_what_cannot_be_written_now_is_written_later(tmp_path):
         assert "metrics.jsonl: cannot write" in metrics.problem
         assert metrics.problem.endswith(" bytes: Is a directory")
     with pytest.raises(CharlstmError, match="cannot be read: Is a directory"):
-        metrics.forget_after(1)
+        metrics.remove_after(1)
     assert metrics.waiting == EVENTS[:2]
     path.rmdir()
     metrics.append(EVENTS[2])

@@ -267,7 +267,7 @@ def test_a_signal_ends_the_step_and_saves_and_resume_is_bit_for_bit(
     assert output.startswith(f"{folder}: ")
     stop = events_of(folder)[-1]
     assert (stop["event"], stop["reason"]) == ("stop", name)
-    progress = load_checkpoint(folder / LAST).progress
+    progress = load_checkpoint(folder / LAST).summary
     assert progress["step"] == stop["step"] and 14 <= stop["step"] < 60
     charlstm.train(run=folder, resume=True)
     assert_as_whole(folder, slow)
@@ -487,7 +487,7 @@ def test_tiny_corpus_trains_with_fewer_lanes_and_says_so(tmp_path):
         tmp_path / "t.txt", tmp_path / "run", steps=5, hidden=4, observer=events.append
     )
     notices = " ".join(events[0]["notices"])
-    assert "the text has room for only 1 batch_size of windows of 15" in notices
+    assert "the text has room for only 1 streams of windows of 15" in notices
     assert run.best_val_loss > 0 and (run.path / BEST).exists()
 
 
@@ -783,10 +783,10 @@ def test_no_two_evaluations_in_a_row_at_the_end_of_the_time(
 ):
     settings = {"paths": (str(text_file),), "hidden": 2, "workers": 1, **options}
     run = begin_run(tmp_path / "run", RunConfig.asked(settings), None, 0.0, None)
-    run.eval_every, run.trainer.steps_done, run.trainer.total_steps = 10, 20, total
-    assert run._evaluation_is_due() is due
+    run.plan.eval_every, run.trainer.steps_done, run.trainer.total_steps = 10, 20, total
+    assert run.plan.evaluation_is_due is due
     run.trainer.steps_done = 19
-    assert run._evaluation_is_due() is False
+    assert run.plan.evaluation_is_due is False
 
 
 def test_evaluations_do_not_depend_on_the_speed_of_the_machine(whole, hard_text, tmp_path):

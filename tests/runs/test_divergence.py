@@ -24,7 +24,7 @@ import charlstm
 from charlstm import CharlstmError
 from charlstm.runs import saver
 from charlstm.runs.checkpoint import load_checkpoint, save_checkpoint
-from charlstm.runs.recovery import EXPLODED, Diverged, check_losses, check_step
+from charlstm.runs.divergence import EXPLODED, Diverged, check_losses, check_step
 from charlstm.training.loss_history import RECENT_STEPS
 from charlstm.training.trainer import Trainer
 
@@ -44,7 +44,7 @@ ACTIVATIONS = [
         for name in ("gates", "h", "c", "tanh_c")
     ),
     ("activations", "inputs.1"),
-    ("activations", "seen"),
+    ("activations", "head_input"),
     ("activations", "log_probs"),
 ]
 GRADIENTS = [
@@ -117,7 +117,7 @@ def inject(monkeypatch, kind, name, value, steps):
         if kind == "weights":
             poison(trainer.model.parameters[name], value)
         if kind == "state":
-            poison(trainer._arrays()[name], value)
+            poison(trainer.arrays()[name], value)
         return loss
 
     monkeypatch.setattr(Trainer, "step", step)
@@ -160,7 +160,7 @@ def test_what_is_no_number_is_never_saved_and_the_run_recovers(
     # what the next steps do not read is found when it would be saved
     latest = step + 1 if kind == "gradients" else before + 11
     assert event["step"] == before and step <= event["failed_step"] <= latest
-    assert "not a finite number" in event["what"]
+    assert "not a finite number" in event["cause"]
     assert (event["rate_factor"], event["recoveries_left"]) == (0.5, 2)
     halved = [e["learning_rate"] for e in history(folder) if e["event"] == "train"]
     assert (
@@ -332,7 +332,7 @@ def test_a_state_that_cannot_be_gone_back_to_is_told(hard_text, tmp_path, monkey
                 kept.training, kept.arrays = {}, {}
             save_checkpoint(folder / GOOD, kept)
 
-    with pytest.raises(CharlstmError, match=r"good\.safetensors: cannot be gone back to \("):
+    with pytest.raises(CharlstmError, match=r"good\.safetensors: cannot be restored \("):
         charlstm.train(hard_text, folder, observer=damage, **SMALL)
 
 
@@ -373,7 +373,7 @@ def test_a_loss_that_explodes_is_never_saved(text_file, tmp_path, monkeypatch, e
     assert (run.reason, run.steps) == ("finished", 80)
     assert max(losses.values()) < 5
     (event,) = recoveries_of(folder)
-    assert "has exploded: its mean over" in event["what"]
+    assert "has exploded: its mean over" in event["cause"]
     assert event["step"] == 15 // eval_every * eval_every
     assert event["failed_step"] <= 16 + RECENT_STEPS
 

@@ -1,0 +1,108 @@
+"""Plan: when a run ends, and when it is evaluated."""
+
+from charlstm.config import AUTO
+from charlstm.runs.events import EventLog
+from charlstm.training.defaults import MAX_STEPS_BETWEEN_EVALUATIONS, steps_between_evaluations
+from charlstm.training.time_budget import TimeBudget
+from charlstm.training.trainer import Trainer
+from charlstm.training.validation import Validation
+
+LOGS_PER_EVALUATION = 20
+LOG_EVERY = 50  # steps, until the number of all steps is known
+
+
+class Plan:
+    """When a run ends and when it is evaluated: known from the start, or fitted to `minutes`.
+
+    With `steps` or `epochs` no evaluation depends on the speed of the machine. With `minutes` the
+    end follows the speed: trainer.total_steps is set anew again and again.
+
+    eval_every: steps between evaluations; None until the speed is known.
+    is_reported: whether the observer has seen the event `plan`.
+    """
+
+    def __init__(self, trainer: Trainer, validation: Validation, events: EventLog) -> None:
+        self._trainer, self._validation, self._events = trainer, validation, events
+        models_at_end = 1 if trainer.averaged is None else 2
+        self.time_budget = TimeBudget(trainer.characters_per_step, models_at_end)
+        self.eval_every: int | None = None
+        if trainer.total_steps is not None:
+            self.eval_every = steps_between_evaluations(trainer.config, trainer.total_steps)
+        elif trainer.config.eval_every != AUTO:
+            self.eval_every = trainer.config.eval_every
+        self.is_reported = False
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the last step is done."""
+        total = self._trainer.total_steps
+        return total is not None and self._trainer.steps_done >= total
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is done, or the run stops early, as config.stop_after asks."""
+        return (
+            self.at_end
+            or 0 < self._trainer.config.stop_after <= self._validation.evaluations_since_best
+        )
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        """Whether an evaluation follows the last step, now or after an interruption."""
+        config, steps_done = self._trainer.config, self._trainer.steps_done
+        total = self._trainer.total_steps
+        if not self.eval_every or steps_done % self.eval_every:
+            return False
+        if config.minutes is None or config.eval_every != AUTO or total is None:
+            return True
+        return total - steps_done >= self.eval_every // 2  # else the one at the end is near
+
+    @property
+    def log_is_due(self) -> bool:
+        """Whether an event `train` follows the last step."""
+        every = LOG_EVERY
+        if self.eval_every is not None:
+            every = max(1, self.eval_every // LOGS_PER_EVALUATION)
+        return self._trainer.steps_done % every == 0 or self.finished
+
+    def update(self) -> None:
+        """Once the speed is known, fit the end to the time left, if `minutes` limits it."""
+        trainer = self._trainer
+        if not self.time_budget.speed_is_known:
+            return
+        if trainer.config.minutes is not None:
+            self._fit_to(trainer.config.minutes * 60 - self._events.seconds)
+        if not (self.is_reported or trainer.total_steps is None or self.finished):
+            self.is_reported = True
+            steps_left = trainer.total_steps - trainer.steps_done
+            self._events.observer(
+                {
+                    "event": "plan",
+                    "total_steps": trainer.total_steps,
+                    "epochs": trainer.total_steps / trainer.batches.windows_per_pass,
+                    "seconds": steps_left * self.time_budget.seconds_per_step,
+                }
+            )
+
+    def _fit_to(self, seconds: float) -> None:
+        """Set the end, and the distance of evaluations if it is not known, by the time left."""
+        budget = self.time_budget
+        if not budget.seconds_per_evaluation:
+            self._shorten_validation(budget.affordable_characters(seconds))
+            budget.estimate_evaluation(len(self._validation.ids))
+        steps = budget.steps_within(seconds, self.eval_every)
+        self._trainer.total_steps = self._trainer.steps_done + steps
+        if self.eval_every is None:
+            between = max(1, steps // budget.evaluations_within(seconds))
+            self.eval_every = min(MAX_STEPS_BETWEEN_EVALUATIONS, between)
+
+    def _shorten_validation(self, characters: int) -> None:
+        """Keep the last evaluation from taking much of the time, or more than there is."""
+        before = len(self._validation.ids)
+        self._validation.shorten(characters)
+        after = len(self._validation.ids)
+        if after < before:
+            self._events.notice(
+                f"validation losses are of the first {after:,} of {before:,} "
+                f"{self._trainer.model.vocab.unit}s: for more there is no time"
+            )
