@@ -1,4 +1,4 @@
-"""What several tests compare with: relative error, numeric gradients, and PyTorch's modules."""
+"""References to compare with: relative error, finite differences, and PyTorch's modules."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def numeric_gradient(f: Callable[[], float], x: np.ndarray, step: float = 1e-5) 
     return gradient
 
 
-LSTMS = ("lstm", "capped")  # the second one with capped input gates
+LSTMS = ("lstm", "capped")  # "capped": with capped input gates
 
 
 def to_torch_gates(cell: str, array: np.ndarray) -> np.ndarray:
@@ -53,7 +53,7 @@ def from_torch_gates(cell: str, array: np.ndarray) -> np.ndarray:
 
 
 def _copy_weights(module: Any, suffix: str, cell: str, weights: dict[str, np.ndarray]) -> None:
-    """Our weights into a PyTorch cell, or one layer of a stack; its second bias is our bn, or 0."""
+    """Copy our weights into a PyTorch cell, or a layer of a stack; its second bias is bn, or 0."""
     import torch
 
     H = len(weights["Wh"])
@@ -82,7 +82,7 @@ def torch_cell(cell: str, weights: dict[str, np.ndarray]) -> Any:
 
 
 def torch_capped_lstm(*arguments: Any, **options: Any) -> Any:
-    """nn.LSTM whose input gates are capped, step by step from its parameters."""
+    """nn.LSTM with capped input gates, computed step by step from its parameters."""
     import torch
 
     class CappedLSTM(torch.nn.LSTM):
@@ -108,7 +108,7 @@ def torch_capped_lstm(*arguments: Any, **options: Any) -> Any:
 
 
 def torch_layers(cell: str, stack: list[dict[str, np.ndarray]], dtype: str) -> Any:
-    """nn.LSTM, nn.GRU or nn.RNN with the weights of each of our layers."""
+    """nn.LSTM, nn.GRU or nn.RNN with the weights of our layers."""
     import torch
 
     D, H = len(stack[0]["Wx"]), len(stack[0]["Wh"])
@@ -120,12 +120,12 @@ def torch_layers(cell: str, stack: list[dict[str, np.ndarray]], dtype: str) -> A
 
 
 def _kind(config: ModelConfig) -> str:
-    """What torch_layers calls the layers of a model."""
+    """The name of a model's cell for torch_layers."""
     return "capped" if config.capped else config.cell
 
 
 def torch_model(model: CharModel) -> tuple[Any, Any]:
-    """PyTorch's stack and nn.Linear with the weights of a model."""
+    """PyTorch's recurrent layers and nn.Linear with the weights of a model."""
     import torch
 
     config, V = model.config, len(model.vocab)
@@ -139,9 +139,9 @@ def torch_model(model: CharModel) -> tuple[Any, Any]:
 
 
 class TorchStack:
-    """A CharModel as modules of PyTorch, one for each layer, with masks between them.
+    """A CharModel in PyTorch: a module for each layer, with masks between them.
 
-    With skip connections a layer's input is what comes from below, then the one-hot character.
+    With skip connections, the input of a layer is the output below and the one-hot symbol.
     """
 
     def __init__(self, model: CharModel, masks: Masks) -> None:
@@ -162,7 +162,7 @@ class TorchStack:
         drops = masks.head_input is not None
         self._between = torch.from_numpy(masks.between) if drops else None
         self._seen = torch.from_numpy(masks.head_input) if drops else None
-        self._left = [
+        self._factors = [
             torch.from_numpy(to_torch_gates(config.cell, dropped.factors))
             for dropped in masks.recurrent
         ]
@@ -173,8 +173,8 @@ class TorchStack:
         x = one_hot = torch.nn.functional.one_hot(ids, len(self._model.vocab)).to(self._dtype)
         for k, layer in enumerate(self._layers):
             weights = dict(layer.named_parameters())
-            if self._left:
-                weights["weight_hh_l0"] = weights["weight_hh_l0"] * self._left[k]
+            if self._factors:
+                weights["weight_hh_l0"] = weights["weight_hh_l0"] * self._factors[k]
             before = state[k, :, None]
             before = tuple(before) if len(before) == 2 else before[0]
             if k and self._model.config.skip:
@@ -196,7 +196,7 @@ class TorchStack:
         return logits, torch.stack(ends)
 
     def gradients(self) -> dict[str, np.ndarray]:
-        """After a backward pass, by the names of the model's parameters."""
+        """The gradients after a backward pass, by the names of the model's parameters."""
         cell, H = self._model.config.cell, self._model.config.hidden
         found = {"head.W": self._head.weight.grad.numpy().T, "head.b": self._head.bias.grad.numpy()}
         for k, layer in enumerate(self._layers):

@@ -1,4 +1,4 @@
-"""Small models of random weights with inputs, targets and a state."""
+"""Small models with random weights, inputs, targets and state."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from charlstm import CharModel, ModelConfig, Vocab
 from charlstm.network.layers.ngrams import write_history
 from charlstm.network.parameters import NGRAM_TABLE
 
-# (layers, H, V, T, B): one step, one lane, one unit, no multiples of anything
+# (layers, H, V, T, B): single steps, streams and units, and odd sizes
 SHAPES = [
     (1, 1, 2, 1, 1),
     (1, 5, 3, 7, 1),
@@ -18,6 +18,7 @@ SHAPES = [
 
 
 def make_model(layers, H, V, T, B, dtype="float64", seed=0, ngrams=0, **kind):
+    """A model with random parameters; ids inputs and targets (T, B); and a random state."""
     rng = np.random.default_rng(seed)
     vocab = Vocab.from_text("".join(chr(97 + k) for k in range(V)))
     sizes = {"hidden": H, "layers": layers, "ngrams": ngrams, "ngram_slots": 29}
@@ -27,6 +28,6 @@ def make_model(layers, H, V, T, B, dtype="float64", seed=0, ngrams=0, **kind):
         array[...] = rng.normal(0, 0.1 if name == NGRAM_TABLE else 0.5, array.shape)
     inputs, targets = rng.integers(V, size=(2, T, B))
     state = rng.normal(0, 0.5, model.initial_state(B).shape).astype(dtype)
-    recent = rng.integers(V + 1, size=(max(0, ngrams - 1), B))  # 0 for nothing
-    write_history(recent, state[layers:])
+    history = rng.integers(V + 1, size=(max(0, ngrams - 1), B))  # 0: before the start of a text
+    write_history(history, state[layers:])
     return model, inputs, targets, state

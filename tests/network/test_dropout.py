@@ -1,4 +1,4 @@
-"""Dropout: what is drawn, and a masked network against PyTorch."""
+"""Dropout: the masks that are drawn, and a masked network against PyTorch."""
 
 import numpy as np
 import pytest
@@ -31,36 +31,34 @@ def test_weights_are_dropped_at_random_and_the_others_scaled(p, rounded, dtype):
         assert abs((dropped.factors == 0).mean() - rounded) < 4 * spread
         assert (dropped.weights == Wh * dropped.factors).all()
     first = [dropped.factors.copy() for dropped in masks.recurrent]
-    assert (first[0] != first[1]).any()  # a mask for each layer
+    assert (first[0] != first[1]).any()  # each layer has a mask of its own
     recurrent[0][...] += 1
     again = dropout.draw()
-    assert (first[0] != again.recurrent[0].factors).any()  # and anew for each step,
+    assert (first[0] != again.recurrent[0].factors).any()  # each step draws a new one
     assert (again.recurrent[0].weights == recurrent[0] * again.recurrent[0].factors).all()
     same, _ = make(hidden=83, dtype=dtype, weight_dropout=p)
-    assert (same.draw().recurrent[1].factors == first[1]).all()  # from the generator alone
+    assert (same.draw().recurrent[1].factors == first[1]).all()  # the seed decides
 
 
-def test_what_is_not_dropped_costs_nothing():
-    for options in ({}, {"weight_dropout": 0.001}):  # below half of a 256th
+def test_without_dropout_no_random_number_is_drawn():
+    for options in ({}, {"weight_dropout": 0.001}):  # less than half of 1 / 256 is rounded to 0
         dropout, _ = make(**options)
         assert dropout.draw() == Masks()
         assert dropout._rng.random() == np.random.default_rng(1).random()
 
 
-def test_lanes_share_dropped_weights_and_have_their_own_units():
+def test_streams_share_dropped_weights_but_not_dropped_units():
     masks = make(dropout=0.4, weight_dropout=0.4)[0].draw()
-    part = masks.of_streams(slice(1, 3))
-    assert (part.between == masks.between[:, 1:]).all() and part.between.shape == (1, 2, 5)
-    assert (part.head_input == masks.head_input[:, 1:]).all() and part.head_input.shape == (1, 2, 5)
-    assert part.recurrent is masks.recurrent
+    own = masks.of_streams(slice(1, 3))
+    assert (own.between == masks.between[:, 1:]).all() and own.between.shape == (1, 2, 5)
+    assert (own.head_input == masks.head_input[:, 1:]).all() and own.head_input.shape == (1, 2, 5)
+    assert own.recurrent is masks.recurrent
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("out", "between"), [(0.4, 0.1), (0.4, 0.0), (0.0, 0.3), (0.25, None)])
 @pytest.mark.parametrize("skip", [False, True])
-def test_what_the_head_sees_and_what_is_between_layers_have_dropout_of_their_own(
-    skip, out, between, dtype
-):
+def test_head_input_and_layers_have_dropout_probabilities_of_their_own(skip, out, between, dtype):
     options = {"dropout": out, "dropout_between": between}
     dropout, _ = make(hidden=50, layers=3, batch_size=40, dtype=dtype, skip=skip, **options)
     assert dropout.drops_outputs
@@ -68,13 +66,13 @@ def test_what_the_head_sees_and_what_is_between_layers_have_dropout_of_their_own
     seen = 3 if skip else 1
     assert masks.between.shape == (2, 40, 50) and masks.between.dtype == dtype
     assert masks.head_input.shape == (seen, 40, 50) and masks.head_input.dtype == dtype
-    parts = (out if between is None else between,) * 2 + (out,) * seen
-    for factors, p in zip((*masks.between, *masks.head_input), parts, strict=True):
+    expected = (out if between is None else between,) * 2 + (out,) * seen
+    for factors, p in zip((*masks.between, *masks.head_input), expected, strict=True):
         assert np.allclose(factors[factors != 0], 1 / (1 - p), rtol=1e-6)
         assert abs((factors == 0).mean() - p) <= 4 * (p * (1 - p) / factors.size) ** 0.5
 
 
-def test_one_layer_has_nothing_between():
+def test_one_layer_has_no_dropout_between_layers():
     assert make(layers=1, dropout_between=0.5)[0].draw() == Masks()
 
 
@@ -91,7 +89,7 @@ def test_bad_probabilities_are_refused(name, bad):
 )
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 33, 17, 20, 5)])
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
-def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, capped, skip, ngrams):
+def test_masked_network_equals_pytorch(shape, dtype, bound, cell, capped, skip, ngrams):
     torch = pytest.importorskip("torch")
     kind = {"cell": cell, "capped": capped, "skip": skip, "ngrams": ngrams}
     model, inputs, targets, state = make_model(*shape, dtype=dtype, **kind)
@@ -100,13 +98,13 @@ def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, capped, ski
     (T, B), L, H = inputs.shape, model.config.layers, model.config.hidden
     rng = np.random.default_rng(2)
     between = rng.choice([0, 1.25], (L - 1, B, H)).astype(dtype)
-    seen = rng.choice([0, 1.25], (model.config.layers_seen, B, H)).astype(dtype)
+    head_input = rng.choice([0, 1.25], (model.config.layers_seen, B, H)).astype(dtype)
     recurrent = []
     for k in range(L):
         Wh = model.parameters[f"layers.{k}.Wh"]
         factors = rng.choice([0, 2], Wh.shape).astype(dtype)
         recurrent.append(DroppedWeights(factors, Wh * factors))
-    masks = Masks(between, seen, tuple(recurrent))
+    masks = Masks(between, head_input, tuple(recurrent))
     activations = model.new_activations(T, B, dropout=True)
     end = model.forward(inputs, state, activations, masks)
     log_probs = activations.log_probs.copy()
@@ -121,5 +119,20 @@ def test_a_masked_network_equals_pytorchs(shape, dtype, bound, cell, capped, ski
     assert relative_error(log_probs, their_log_probs.detach()) < bound
     assert relative_error(end, tend.detach()) < bound
     assert relative_error(dstate, tstate.grad) < bound
-    for name, gradient in theirs.gradients().items():
+    their_gradients = theirs.gradients()
+    if H == 1 and dtype == "float32":
+        # With one unit, the gradient of Wh may be a single number, the small difference of two
+        # sums: 4.6e-6 of terms that add up to 3.7e-4 in one case here. In float32, PyTorch is then
+        # 1.1e-4 off its own float64 gradient, and we are 0.8e-4 off. So each layer is compared as
+        # one vector; its single arrays are compared in float64.
+        gradients, their_gradients = as_layers(gradients), as_layers(their_gradients)
+    for name, gradient in their_gradients.items():
         assert relative_error(gradients[name], gradient) < bound, name
+
+
+def as_layers(gradients):
+    """The gradients of each layer as one vector, by the layer's name."""
+    layers = {}
+    for name in sorted(gradients):
+        layers.setdefault(name.rpartition(".")[0], []).append(np.ravel(gradients[name]))
+    return {name: np.concatenate(arrays) for name, arrays in layers.items()}

@@ -1,9 +1,9 @@
-"""The layers that train: against the cells, step by step, and against PyTorch's stacks."""
+"""The layers that train, against the textbook cells and against PyTorch."""
 
 import numpy as np
 import pytest
 from oracles import LSTMS, from_torch_gates, relative_error, torch_layers
-from random_cells import GATES, functions, make_cell
+from random_cells import CELL_NAMES, functions, make_cell
 
 from charlstm import ModelConfig
 from charlstm.network.layers import layer_of
@@ -15,12 +15,12 @@ def config_of(cell, H, dtype):
     return ModelConfig(hidden=H, layers=1, dtype=dtype, **kind)
 
 
-# T, B, D, H: one of each, no multiples of anything, and the widths that the kernels cut into blocks
+# (T, B, D, H): single steps, streams and units, odd sizes, and sizes that kernels cut into blocks
 SHAPES = [(1, 1, 1, 1), (7, 3, 5, 9), (1, 6, 2, 3), (9, 1, 4, 2), (12, 2, 3, 33), (9, 5, 7, 128)]
 
 
 def run_layer(cell, parameters, x, state, dout, dstate):
-    """Output, last state, gradients, dx and dstate of one layer; x is dense or ids."""
+    """Output, last state, gradients, dx and dstate of one layer, for a dense x or ids."""
     config = config_of(cell, state.shape[-1], state.dtype.name)
     layer = layer_of(config)
     activations = layer.new_activations(config, *x.shape[:2])
@@ -37,8 +37,8 @@ def run_layer(cell, parameters, x, state, dout, dstate):
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", GATES)
-def test_a_layer_equals_its_steps(cell, shape, dtype, bound):
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_layer_equals_the_textbook_cell(cell, shape, dtype, bound):
     T, B, D, H = shape
     x, h0, weights = make_cell(cell, B, T, D, H)
     for array in (weights["Wx"], weights["Wh"]):
@@ -64,7 +64,7 @@ def test_a_layer_equals_its_steps(cell, shape, dtype, bound):
         assert relative_error(mine[name], gradient) < bound, name
 
 
-@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 def test_ids_equal_one_hot_vectors(cell):
     T, B, D, H = 6, 4, 5, 3
     *_, weights = make_cell(cell, B, T, D, H)
@@ -82,8 +82,8 @@ def test_ids_equal_one_hot_vectors(cell):
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-10), ("float32", 1e-4)])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("cell", GATES)
-def test_stacks_equal_pytorch(cell, layers, dtype, bound):
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_stacked_layers_equal_pytorch(cell, layers, dtype, bound):
     """Hidden states, dx, dW_ih, dW_hh, db_ih, db_hh, dh0 and dc0 of nn.RNN, nn.GRU, nn.LSTM."""
     torch = pytest.importorskip("torch")
     T, B, D, H = 11, 3, 4, 7

@@ -1,22 +1,22 @@
-"""Exercise 1: every backward function of the cells against numeric gradients of every input.
+"""Textbook cells: gradients of all inputs against finite differences, steps against PyTorch.
 
-Exercise 2 for single steps: PyTorch's cells. The worst relative errors are printed (pytest -s).
+These are exercises 1 and 2 of scripts/exercises. The worst relative errors are printed (pytest -s).
 """
 
 import numpy as np
 import pytest
 from oracles import LSTMS, numeric_gradient, relative_error, torch_cell
-from random_cells import GATES, functions, make_cell
+from random_cells import CELL_NAMES, functions, make_cell
 
 from charlstm import CharlstmError
 from charlstm.network import textbook_cells
 
-SHAPES = [(1, 1, 1, 1), (3, 5, 4, 7), (2, 1, 6, 3), (4, 9, 2, 1)]  # N, T, D, H
+SHAPES = [(1, 1, 1, 1), (3, 5, 4, 7), (2, 1, 6, 3), (4, 9, 2, 1)]  # (N, T, D, H)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", GATES)
-def test_step_gradients_equal_numeric_ones(cell, shape):
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_step_gradients_equal_finite_differences(cell, shape):
     x, prev_h, weights = make_cell(cell, *shape)
     rng = np.random.default_rng(1)
     inputs = {"x": x[:, 0].copy(), "prev_h": prev_h}
@@ -41,8 +41,8 @@ def test_step_gradients_equal_numeric_ones(cell, shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("cell", GATES)
-def test_sequence_gradients_equal_numeric_ones(cell, shape):
+@pytest.mark.parametrize("cell", CELL_NAMES)
+def test_sequence_gradients_equal_finite_differences(cell, shape):
     x, h0, weights = make_cell(cell, *shape)
     inputs = {"x": x, "h0": h0, **weights}
     forward, backward = functions(cell, "")
@@ -86,7 +86,7 @@ def test_step_equals_pytorch(cell):
         assert relative_error(mine, leaf.grad) < 1e-10
 
 
-def test_a_capped_input_gate_is_what_the_forget_gate_leaves():
+def test_capped_input_gate_is_at_most_one_minus_the_forget_gate():
     x, prev_h, weights = make_cell("capped", 50, 1, 3, 4)
     prev_c = np.tanh(prev_h)
     _, free_c, (*_, i, f, _, g, _) = textbook_cells.lstm_step_forward(
@@ -102,7 +102,7 @@ def test_a_capped_input_gate_is_what_the_forget_gate_leaves():
     assert np.abs(next_c).max() < 1 < np.abs(free_c).max()
 
 
-def test_a_forget_gate_near_one_keeps_the_gradient_of_the_cell_state():
+def test_forget_gate_near_one_keeps_the_gradient_of_the_cell_state():
     x, prev_h, weights = make_cell("lstm", 2, 1, 3, 4)
     weights["b"][4:8] = 50.0
     prev_c = np.ones_like(prev_h)
@@ -124,7 +124,7 @@ def test_a_forget_gate_near_one_keeps_the_gradient_of_the_cell_state():
         ("b", np.zeros(19), r"b must be of shape \(20,\), not \(19,\)"),
     ],
 )
-def test_a_bad_argument_is_named_with_both_shapes(name, bad, message):
+def test_bad_argument_is_named_with_both_shapes(name, bad, message):
     x, prev_h, weights = make_cell("lstm", 3, 1, 4, 5)
     arguments = {"x": x[:, 0], "prev_h": prev_h, "prev_c": prev_h, **weights, name: bad}
     with pytest.raises(CharlstmError, match=message):
