@@ -10,13 +10,8 @@ from typing import Any
 
 import click
 
-from charlstm.analysis.dynamic_evaluation import (
-    DynamicConfig,
-    DynamicEvaluation,
-    gradient_rms,
-    own_text,
-    sample_size,
-)
+from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
+from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.shared_options import (
     Command,
@@ -163,7 +158,7 @@ def dynamic_evaluation_of(
     """Prepare dynamic evaluation: measure a model's usual gradients on text that it samples."""
     from tqdm import tqdm  # here, as it is slow to import
 
-    size = sample_size(config.segment)
+    size = rms_predictions(config.segment)
     with tqdm(total=size, desc="measuring gradients", unit=model.vocab.unit, delay=1) as bar:
         ids = own_text(model, config.segment)
         rms = gradient_rms(model, ids, config.segment, workers=workers, advance=bar.update)

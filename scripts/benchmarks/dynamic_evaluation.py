@@ -24,12 +24,8 @@ try:
     from tqdm import tqdm
 
     from charlstm import CharlstmError, load
-    from charlstm.analysis.dynamic_evaluation import (
-        DynamicConfig,
-        DynamicEvaluation,
-        gradient_rms,
-        own_text,
-    )
+    from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
+    from charlstm.analysis.segment_gradients import gradient_rms, own_text
     from charlstm.network.scoring import evaluate
     from charlstm.runs.texts import training_and_validation_ids
     from charlstm.system.threads import Workers, available_cores

@@ -4,12 +4,8 @@ import dynamic_evaluation as script
 import pytest
 
 from charlstm import load
-from charlstm.analysis.dynamic_evaluation import (
-    DynamicConfig,
-    DynamicEvaluation,
-    gradient_rms,
-    own_text,
-)
+from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
+from charlstm.analysis.segment_gradients import gradient_rms, own_text
 from charlstm.network.scoring import evaluate
 from charlstm.runs.texts import training_and_validation_ids
 

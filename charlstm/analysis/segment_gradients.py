@@ -1,0 +1,144 @@
+"""Gradients of the short segments that dynamic evaluation reads, and their usual size."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from charlstm.arrays import Array, Ids
+from charlstm.errors import CharlstmError
+from charlstm.network.activations import Activations
+from charlstm.network.layers.head import cross_entropy
+from charlstm.network.model import CharModel
+from charlstm.network.sampling import Sampling, generate
+from charlstm.network.scoring import Advance
+from charlstm.seeds import generator
+from charlstm.system.threads import Workers, one_blas_thread
+from charlstm.text.batches import line_spans
+from charlstm.text.vocab import line_end, start_ids
+from charlstm.training.optimizers import blocks
+
+DEFAULT_SEGMENT = 20  # predictions
+# The usual size of gradients is measured on this number of places, evenly spread over a text, with
+# this number of consecutive segments at each.
+PLACES, SEGMENTS_PER_PLACE = 8, 32
+
+
+def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
+    """Cut a text into segments of at most `length` predictions; yield whether each begins a text.
+
+    A segment (n + 1,) starts with the id from which its first prediction is made. For a model of
+    lines, each line is a text of its own after a line end.
+    """
+    texts: Iterable[Ids] = (ids,)
+    if model.config.lines:
+        end = line_end(model.vocab)
+        lines = zip(*line_spans(ids, end, len(ids)), strict=True)
+        texts = (np.append(end, ids[start:stop]) for start, stop in lines)
+    for text in texts:
+        yield from cut(text, length)
+
+
+def cut(text: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
+    """Cut one text into segments of at most `length` predictions, as `segments` does."""
+    for start in range(0, len(text) - 1, length):
+        yield text[start : start + length + 1].astype(np.intp), start == 0
+
+
+class SegmentReader:
+    """Reads a stream of segments with a model, and finds the gradient of the last one.
+
+    gradient: (P,) for P weights, without the table of n-grams.
+    """
+
+    def __init__(self, model: CharModel) -> None:
+        self.model = model
+        self._state = model.initial_state(1)
+        self._activations: dict[int, Activations] = {}  # by the number of predictions
+        self._gradients = model.parameters.zeros_like_dense()
+        self.gradient = self._gradients.vector
+        self._targets: Ids = np.empty((0, 1), np.intp)
+
+    def read(self, segment: Ids, begins: bool) -> Array:
+        """Return the losses (n,) of a segment (n + 1,) in nats.
+
+        begins: whether it begins a text; otherwise it continues the segment before it.
+        """
+        if begins:
+            self._state[...] = 0
+        inputs, self._targets = segment[:-1, None], segment[1:, None]
+        activations = self._activations_for_targets()
+        self._state = self.model.forward(inputs, self._state, activations)
+        return cross_entropy(activations.log_probs, segment[1:])
+
+    def find_gradient(self) -> None:
+        """Set `gradient` to that of the last segment's mean loss; once after each read."""
+        scale = 1 / len(self._targets)
+        activations = self._activations_for_targets()
+        self.model.backward(self._targets, activations, self._gradients, scale)
+
+    def table_gradient(self) -> tuple[Ids, Array]:
+        """Return the gradient of the summed losses with respect to the table, after find_gradient.
+
+        It has the rows of each prediction, (n, contexts), and one gradient for all of them, (n, V).
+        """
+        activations = self._activations_for_targets()
+        return activations.ngram_rows, activations.log_probs * len(self._targets)
+
+    def _activations_for_targets(self) -> Activations:
+        n = len(self._targets)
+        if n not in self._activations:
+            self._activations[n] = self.model.new_activations(n, 1)
+        return self._activations[n]
+
+
+def gradient_rms(
+    model: CharModel,
+    ids: Ids,
+    segment: int = DEFAULT_SEGMENT,
+    *,
+    workers: Workers | None = None,
+    advance: Advance | None = None,
+) -> Array:
+    """Return the root mean square (P,) of the gradients of segments from all over a text.
+
+    segment: the predictions of each segment.
+    advance: called by each worker with the number of predictions just made.
+    """
+    workers = workers or Workers(1)
+    span = SEGMENTS_PER_PLACE * segment
+    places = np.unique(np.linspace(0, max(0, len(ids) - 1 - span), PLACES, dtype=np.intp))
+
+    def work(k: int) -> tuple[Array, int]:
+        reader, count = SegmentReader(model), 0
+        squares = np.zeros_like(model.parameters.vector)
+        for place in places[k :: workers.count]:
+            for one, begins in segments(model, ids[place : place + span + 1], segment):
+                reader.read(one, begins)
+                reader.find_gradient()
+                for block in blocks(slice(0, len(squares))):
+                    squares[block] += reader.gradient[block] ** 2
+                count += 1
+                if advance is not None:
+                    advance(len(one) - 1)
+        return squares, count
+
+    with one_blas_thread():
+        results = workers.run(work)
+    count = sum(count for _, count in results)
+    if not count:
+        raise CharlstmError("a text of fewer than 2 characters has no gradient")
+    squares: Array = np.sum([squares for squares, _ in results], axis=0)
+    return np.sqrt(squares / count)
+
+
+def rms_predictions(segment: int = DEFAULT_SEGMENT) -> int:
+    """Return the number of predictions that gradient_rms makes on a long text."""
+    return PLACES * SEGMENTS_PER_PLACE * segment
+
+
+def own_text(model: CharModel, segment: int = DEFAULT_SEGMENT) -> Ids:
+    """Generate a text for gradient_rms with the model itself, always the same."""
+    steps = generate(model, start_ids(model.vocab), PLACES, Sampling(), generator(0, "sample"))
+    texts = np.stack(list(islice(steps, SEGMENTS_PER_PLACE * segment)), axis=1)
+    return texts.reshape(-1)
