@@ -5,13 +5,15 @@ some streams are therefore faster than BLAS threads inside each matrix product. 
 interpreter lock in matrix products and element-wise functions.
 """
 
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,12 +21,50 @@ from threadpoolctl import ThreadpoolController
 
 Result = TypeVar("Result")
 
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")  # one a line: number:controllers:/path
+
 
 def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this process may use, at least 1.
+
+    It is limited by the affinity of the process and by the CPU quota of its container. A quota of
+    1.5 cores counts as 2: two threads at three quarters of their speed are faster than one thread.
+    """
+    count = getattr(os, "process_cpu_count", None)  # from Python 3.13 on
+    if count is not None:
+        cores = count() or 1
+    elif hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(min(_cpu_quotas(), default=cores))))
+
+
+def _cpu_quotas() -> Iterator[float]:
+    """Yield the quotas, in cores, of the control groups that this process is in, of version 1 or 2.
+
+    A group's quota also holds for the groups below it.
+    """
+    lines: list[str] = []
+    with suppress(OSError):  # not on Linux
+        lines = CGROUPS_OF_PROCESS.read_text().splitlines()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # "" for version 2. In a container the path may be that on the host, and not be there.
+        group = CGROUPS / controllers
+        for name in ("", *Path(path).parts[1:]):
+            group /= name
+            with suppress(OSError, ValueError):  # ValueError: "max", for no limit
+                quota, period = (group / "cpu.max").read_text().split()
+                yield int(quota) / int(period)
+            with suppress(OSError, ValueError):
+                quota = (group / "cpu.cfs_quota_us").read_text()
+                period = (group / "cpu.cfs_period_us").read_text()
+                if int(quota) > 0:  # -1 for no limit
+                    yield int(quota) / int(period)
 
 
 @cache

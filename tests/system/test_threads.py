@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from charlstm.system import threads
 from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
 
 
@@ -133,12 +134,51 @@ def test_shares_are_contiguous_and_nearly_equal(items, count):
     assert max(map(len, slices)) - min(map(len, slices)) <= 1
 
 
-def test_available_cores_are_those_of_the_process(monkeypatch):
+def test_available_cores_are_those_of_the_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(threads, "CGROUPS_OF_PROCESS", tmp_path / "none")
+    monkeypatch.delattr("os.process_cpu_count", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {1, 5, 7}, raising=False)
     assert available_cores() == 3
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert available_cores() == 1
+    monkeypatch.setattr("os.process_cpu_count", lambda: 6, raising=False)
+    assert available_cores() == 6
+
+
+VERSION_1 = ("3:memory:/box\n2:cpu,cpuacct:/box/inner\n0::/", "cpu,cpuacct")
+VERSION_2 = ("0::/box/inner", ".")
+UNLIMITED = {"box/cpu.max": "max 100000", "cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"}
+
+
+@pytest.mark.parametrize(
+    ("version", "files", "cores"),
+    [
+        (VERSION_2, {"box/inner/cpu.max": "200000 100000"}, 2),
+        (VERSION_2, {"box/cpu.max": "150000 100000", "box/inner/cpu.max": "max 100000"}, 2),
+        (VERSION_2, {"cpu.max": "10000 100000"}, 1),
+        (VERSION_2, {"cpu.max": "9900000 100000"}, 8),
+        (VERSION_2, UNLIMITED, 8),
+        (VERSION_1, {"cpu.cfs_quota_us": "300000", "cpu.cfs_period_us": "100000"}, 3),
+        (VERSION_1, {"box/cpu.cfs_quota_us": "50000", "box/cpu.cfs_period_us": "20000"}, 3),
+        (VERSION_1, UNLIMITED, 8),
+        (VERSION_1, {"box/inner/cpu.cfs_quota_us": "damaged"}, 8),
+        (("", "."), {"cpu.max": "100000 100000"}, 8),
+    ],
+)
+def test_available_cores_are_no_more_than_the_quota_of_a_container(
+    tmp_path, monkeypatch, version, files, cores
+):
+    groups_of_process, folder = version
+    (tmp_path / "self").write_text(groups_of_process)
+    for name, content in files.items():
+        path = tmp_path / "cgroup" / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    monkeypatch.setattr(threads, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(threads, "CGROUPS_OF_PROCESS", tmp_path / "self")
+    monkeypatch.setattr("os.process_cpu_count", lambda: 8, raising=False)
+    assert available_cores() == cores
 
 
 def test_an_idle_worker_does_the_tasks_of_the_others():
