@@ -32,6 +32,14 @@ def numeric_gradient(f: Callable[[], float], x: np.ndarray, step: float = 1e-5) 
     return gradient
 
 
+def import_torch() -> Any:
+    """PyTorch, on one thread: on networks of a few units, more threads take twice as long."""
+    import torch
+
+    torch.set_num_threads(1)
+    return torch
+
+
 LSTMS = ("lstm", "capped")  # "capped": with capped input gates
 
 
@@ -54,7 +62,7 @@ def from_torch_gates(cell: str, array: np.ndarray) -> np.ndarray:
 
 def _copy_weights(module: Any, suffix: str, cell: str, weights: dict[str, np.ndarray]) -> None:
     """Copy our weights into a PyTorch cell, or a layer of a stack; its second bias is bn, or 0."""
-    import torch
+    torch = import_torch()
 
     H = len(weights["Wh"])
     recurrent_bias = np.zeros_like(weights["b"])
@@ -73,7 +81,7 @@ def _copy_weights(module: Any, suffix: str, cell: str, weights: dict[str, np.nda
 
 def torch_cell(cell: str, weights: dict[str, np.ndarray]) -> Any:
     """nn.LSTMCell, nn.GRUCell or nn.RNNCell in float64 with our weights."""
-    import torch
+    torch = import_torch()
 
     D, H = len(weights["Wx"]), len(weights["Wh"])
     module = getattr(torch.nn, f"{cell.upper()}Cell")(D, H, dtype=torch.float64)
@@ -83,7 +91,7 @@ def torch_cell(cell: str, weights: dict[str, np.ndarray]) -> Any:
 
 def torch_capped_lstm(*arguments: Any, **options: Any) -> Any:
     """nn.LSTM with capped input gates, computed step by step from its parameters."""
-    import torch
+    torch = import_torch()
 
     class CappedLSTM(torch.nn.LSTM):
         def forward(self, x: Any, state: tuple[Any, Any]) -> tuple[Any, tuple[Any, Any]]:
@@ -109,7 +117,7 @@ def torch_capped_lstm(*arguments: Any, **options: Any) -> Any:
 
 def torch_layers(cell: str, stack: list[dict[str, np.ndarray]], dtype: str) -> Any:
     """nn.LSTM, nn.GRU or nn.RNN with the weights of our layers."""
-    import torch
+    torch = import_torch()
 
     D, H = len(stack[0]["Wx"]), len(stack[0]["Wh"])
     kind = torch_capped_lstm if cell == "capped" else getattr(torch.nn, cell.upper())
@@ -126,7 +134,7 @@ def _kind(config: ModelConfig) -> str:
 
 def torch_model(model: CharModel) -> tuple[Any, Any]:
     """PyTorch's recurrent layers and nn.Linear with the weights of a model."""
-    import torch
+    torch = import_torch()
 
     config, V = model.config, len(model.vocab)
     stack = [model.parameters.part(f"layers.{k}.") for k in range(config.layers)]
@@ -145,8 +153,7 @@ class TorchStack:
     """
 
     def __init__(self, model: CharModel, masks: Masks) -> None:
-        import torch
-
+        torch = import_torch()
         self._torch, self._model = torch, model
         _, self._head = torch_model(model)
         config, self._dtype = model.config, getattr(torch, model.config.dtype)
