@@ -255,7 +255,7 @@ class Campaign:
         errors = process.communicate()[1]
         if process.returncode:
             raise FailedError(f"exit code {process.returncode}: {errors}")
-        self._require_expected_results(folder, kernels)
+        self.require_expected_results(folder, kernels)
         tally.identical += 1
 
     def _interrupt_once(self, process: subprocess.Popen, folder: Path, kernels: str) -> None:
@@ -275,7 +275,8 @@ class Campaign:
         tally.interruptions += 1
         tally.during_saves += during_save
 
-    def _require_expected_results(self, folder: Path, kernels: str) -> None:
+    def require_expected_results(self, folder: Path, kernels: str) -> None:
+        """Raise FailedError if a run differs from the uninterrupted one or left files behind."""
         found, expected = results_of(folder), self.expected[kernels]
         if differing := [key for key in expected if found.get(key) != expected[key]]:
             raise FailedError(f"differs in {', '.join(differing)}")

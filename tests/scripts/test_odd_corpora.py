@@ -1,28 +1,35 @@
-"""scripts/odd_corpora: a small number of texts, and that it sees what is wrong."""
+"""scripts/stress/odd_corpora.py: a small number of texts, and that failures are found."""
 
-import odd_corpora as odd
+import odd_corpora
 import pytest
 
 
-def test_texts_of_all_kinds_are_trained_on_or_refused(capsys):
-    odd.main(["--count", "80", "--seed", "5"])
+@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.slow)])
+def test_texts_of_all_kinds_are_trained_on_or_refused(count, capsys):
+    odd_corpora.main(["--count", str(count), "--seed", "5"])
     *_, last = capsys.readouterr().out.splitlines()
     trained, refused = (int(cell) for cell in last.split("|")[2:4])
-    assert trained + refused >= 80 and trained > 20 and refused > 20
+    assert trained + refused >= count and trained > count / 4 and refused > count / 4
 
 
-HOW = {"level": "char", "newlines": "keep", "encoding": "utf-8", "lines": False, "val_frac": 0.1}
+OPTIONS = {
+    "level": "char",
+    "newlines": "keep",
+    "encoding": "utf-8",
+    "lines": False,
+    "val_frac": 0.1,
+}
 
 
-def test_a_text_that_is_encoded_otherwise_is_seen(tmp_path, monkeypatch):
+def test_a_text_that_is_encoded_otherwise_is_found(tmp_path, monkeypatch):
     data = b"abcab\r\ncabc"
-    assert odd.try_out(tmp_path, data, HOW) == "trained"
-    monkeypatch.setattr(odd, "expected_text", lambda data, how: "abcab\ncabc")
+    assert odd_corpora.attempt(tmp_path, data, OPTIONS) == "trained"
+    monkeypatch.setattr(odd_corpora, "decode", lambda data, options: "abcab\ncabc")
     with pytest.raises(AssertionError):
-        odd.try_out(tmp_path, data, {**HOW, "overwrite": True})
+        odd_corpora.attempt(tmp_path, data, {**OPTIONS, "overwrite": True})
 
 
 @pytest.mark.parametrize("data", [b"", b"a", b"\xff\xfe", "ä".encode("latin-1")])
-def test_what_is_refused_leaves_nothing(tmp_path, data):
-    assert odd.try_out(tmp_path, data, HOW) == "refused"
+def test_a_refused_text_leaves_nothing_behind(tmp_path, data):
+    assert odd_corpora.attempt(tmp_path, data, OPTIONS) == "refused"
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
