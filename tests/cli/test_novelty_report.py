@@ -1,4 +1,4 @@
-"""--novelty of the commands sample and eval: what is compared with what, and what is printed."""
+"""--novelty of the commands sample and eval: the comparison with the training text, as printed."""
 
 import json
 import shutil
@@ -14,13 +14,13 @@ TINY = {"hidden": 4, "steps": 2, "batch_size": 2, "seq_length": 8, "workers": 1}
 
 
 def novelty_of(cli, text, run, *options):
-    """What eval --novelty --json says of a text."""
+    """The figures of eval --novelty --json for a text."""
     result = cli("eval", "-", "-r", run, "--novelty", "--json", *options, input=text)
     return json.loads(result.stdout)["novelty"]
 
 
-def test_a_copied_passage_is_found_in_the_training_text_but_not_the_held_out_one(
-    cli, trained, text_file, tmp_path
+def test_a_copied_passage_is_found_in_the_training_text_but_not_in_the_held_out_text(
+    cli, trained, text_file
 ):
     text = text_file.read_text()
     border = int(len(text) * 0.9)
@@ -67,7 +67,7 @@ def test_sample_prints_the_report_on_standard_error(cli, trained):
     assert f': "{figures["stretches"][0]["text"]}"'.replace("\n", "\\n") in result.stderr
 
 
-def test_samples_of_a_batch_are_told_apart(cli, trained):
+def test_stretches_of_several_samples_name_their_sample(cli, trained):
     arguments = ("sample", "-r", trained, "--length", 60, "--seed", 1, "--hide-prime")
     plain = cli(*arguments, "--count", 3)
     result = cli(*arguments, "--count", 3, "--novelty")
@@ -95,24 +95,22 @@ def test_control_characters_are_made_visible(cli, tmp_path):
     assert report.count("\n") == 5 + 1 + 1  # the table, the pieces, the one stretch
 
 
-def test_levels_byte_and_word(cli, byte_run, tmp_path):
+def test_bytes_and_words_are_compared_as_such(cli, byte_run, word_run):
     figures = novelty_of(cli, "x日本語も。\ngrüße", byte_run)
     stretch = figures["stretches"][0]
     assert figures["longest"] == stretch["length"] == len("日本語も。\ngrüße".encode())
     assert stretch["start"] == 1 and stretch["text"] == "日本語も。\ngrüße"
     result = cli("sample", "-r", byte_run, "--length", 40, "--seed", 3, "--novelty")
     assert "longest stretch, bytes" in result.stderr
-    (tmp_path / "t.txt").write_text(make_text(80))
-    charlstm.train(tmp_path / "t.txt", tmp_path / "run", level="word", **TINY)
     line = next(line for line in make_text(80).splitlines() if len(line.split()) > 4)
-    figures = novelty_of(cli, f"; {line.replace(' ', '   ')[:-1]}!", tmp_path / "run")
+    figures = novelty_of(cli, f"; {line.replace(' ', '   ')[:-1]}!", word_run)
     assert set(figures["shares"]) == {"5", "10", "20"}
     assert figures["stretches"][0]["text"] == line[:-1]
     words = len(line.split())
     assert figures["longest"] == words and figures["shares"]["5"] == words / (words + 2)
 
 
-def test_lines_are_compared_as_a_whole(cli, tmp_path):
+def test_a_model_of_lines_counts_the_lines_that_it_has_read(cli, tmp_path):
     names = [f"{a}{b}" for a in ("an", "bel", "cor", "dor") for b in ("na", "ina", "a", "us", "o")]
     (tmp_path / "t.txt").write_text("\n".join(names * 3) + "\n")
     charlstm.train(tmp_path / "t.txt", tmp_path / "run", lines=True, **TINY)
@@ -123,7 +121,7 @@ def test_lines_are_compared_as_a_whole(cli, tmp_path):
     assert "known whole lines" in result.stdout and "1 of 2" in result.stdout
 
 
-def test_without_held_out_text_and_with_a_file_of_it(cli, text_file, tmp_path):
+def test_a_run_without_held_out_text_and_one_with_a_file_of_it(cli, text_file, tmp_path):
     charlstm.train(text_file, tmp_path / "all", val_frac=0, **TINY)
     text = text_file.read_text()
     assert novelty_of(cli, text[-300:], tmp_path / "all")["held_out"] is None
@@ -136,7 +134,7 @@ def test_without_held_out_text_and_with_a_file_of_it(cli, text_file, tmp_path):
     assert held_out["longest"] < 150 and len(held_out["held_out"]["longest_of_pieces"]) == 2
 
 
-def test_a_checkpoint_in_the_folder_of_its_run_will_do(cli, trained, text_file):
+def test_a_checkpoint_in_the_folder_of_its_run_is_as_good_as_the_run(cli, trained, text_file):
     text = text_file.read_text()[:100]
     assert novelty_of(cli, text, trained / "best.safetensors") == novelty_of(cli, text, trained)
     training, held_out = training_and_validation_ids(trained)
@@ -144,7 +142,7 @@ def test_a_checkpoint_in_the_folder_of_its_run_will_do(cli, trained, text_file):
     assert vocab.decode(training) + vocab.decode(held_out) == text_file.read_text()
 
 
-def test_without_the_training_text_one_line_says_so_before_any_sample(cli, text_file, tmp_path):
+def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tmp_path):
     text = tmp_path / "text.txt"
     shutil.copy(text_file, text)
     run = charlstm.train(text, tmp_path / "run", **TINY).path
@@ -154,7 +152,8 @@ def test_without_the_training_text_one_line_says_so_before_any_sample(cli, text_
     )
     shutil.copy(run / "best.safetensors", tmp_path / "alone.safetensors")
     refused = {
-        tmp_path / "alone.safetensors": f"the training text is not known (there is no {LAST}"
+        tmp_path
+        / "alone.safetensors": f"the training text is not known, as there is no {LAST} beside it"
     }
     text.write_text(text.read_text() + "more")
     refused[run] = "the corpus of this run has changed since it began: "

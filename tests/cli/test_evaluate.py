@@ -1,0 +1,130 @@
+"""charlstm eval: its figures, by their definitions."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from corpus_files import make_text
+from stepwise_losses import losses_in_nats
+
+import charlstm
+from charlstm.network import scoring
+from charlstm.network.scoring import utf8_size
+
+KEYS = {
+    "characters",
+    "bytes",
+    "nats_per_character",
+    "bits_per_character",
+    "bits_per_byte",
+    "perplexity",
+    "window",
+    "dynamic",
+}
+
+
+def test_eval_prints_exactly_these_figures(cli, trained, tmp_path):
+    text = make_text(8, seed=5)
+    (tmp_path / "t.txt").write_text(text)
+    figures = json.loads(cli("eval", tmp_path / "t.txt", "-r", trained, "--json").stdout)
+    assert set(figures) == KEYS
+    nats = losses_in_nats(charlstm.load(trained), text)
+    assert figures["characters"] == figures["bytes"] == len(text) - 1 == len(nats)
+    assert figures["nats_per_character"] == pytest.approx(np.mean(nats), rel=1e-5)
+    assert figures["bits_per_character"] == pytest.approx(np.mean(nats) / math.log(2), rel=1e-5)
+    assert figures["bits_per_byte"] == pytest.approx(figures["bits_per_character"])
+    assert figures["perplexity"] == pytest.approx(math.exp(np.mean(nats)), rel=1e-5)
+    assert figures["window"] is None and figures["dynamic"] is None
+    shown = cli("eval", tmp_path / "t.txt", "-r", trained).stdout
+    assert f"{figures['bits_per_character']:.4f}" in shown and "none, state carried" in shown
+
+
+def test_files_and_standard_input_are_joined(cli, trained, tmp_path):
+    text = make_text(8, seed=5)
+    (tmp_path / "a").write_text(text[:100])
+    (tmp_path / "b").write_text(text[100:])
+    (tmp_path / "ab").write_text(text)
+    expected = cli("eval", tmp_path / "ab", "-r", trained, "--json").stdout
+    assert cli("eval", tmp_path / "a", tmp_path / "b", "-r", trained, "--json").stdout == expected
+    assert cli("eval", "-", "-r", trained, "--json", input=text).stdout == expected
+    both = cli("eval", "-", tmp_path / "b", "-r", trained, "--json", input=text[:100]).stdout
+    assert both == expected
+
+
+def test_cold_windows(cli, trained, tmp_path):
+    text = make_text(8, seed=5)
+    (tmp_path / "t.txt").write_text(text)
+    model = charlstm.load(trained)
+    figures = json.loads(
+        cli("eval", tmp_path / "t.txt", "-r", trained, "--json", "--window", 64).stdout
+    )
+    expected = sum(
+        sum(losses_in_nats(model, text[k : k + 65])) for k in range(0, len(text) - 1, 64)
+    )
+    assert figures["window"] == 64 and figures["characters"] == len(text) - 1
+    assert figures["nats_per_character"] == pytest.approx(expected / (len(text) - 1), rel=1e-5)
+
+
+def test_bits_are_given_per_byte_and_per_character(cli, tmp_path, byte_run):
+    text = "grüße aus köln, 日本語も。\n" * 30
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    cli("train", tmp_path / "t.txt", "-r", tmp_path / "run", "--steps", 5, "--hidden", 8, "--quiet")
+    figures = json.loads(cli("eval", tmp_path / "t.txt", "-r", tmp_path / "run", "--json").stdout)
+    assert figures["characters"] == len(text) - 1
+    assert figures["bytes"] == len(text.encode()) - 1
+    total = figures["bits_per_character"] * figures["characters"]
+    assert figures["bits_per_byte"] == pytest.approx(total / figures["bytes"])
+    figures = json.loads(cli("eval", tmp_path / "t.txt", "-r", byte_run, "--json").stdout)
+    assert figures["characters"] == figures["bytes"] == len(text.encode()) - 1
+
+
+def test_figures_of_a_model_of_words_are_per_word(cli, word_run, tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sees a dog .\n" * 40)
+    arguments = ("eval", tmp_path / "t.txt", "-r", word_run)
+    figures = json.loads(cli(*arguments, "--json").stdout)
+    assert figures["bytes"] is figures["bits_per_byte"] is None
+    assert figures["bits_per_character"] > 0 and figures["unit"] == "word"
+    shown = cli(*arguments).stdout
+    assert "bits per byte        not known of words" in shown
+    assert f"bits per word        {figures['bits_per_character']:,.4f}" in shown
+    assert f"words                {figures['characters']}" in shown and "character" not in shown
+    scored = json.loads(cli("score", "-", "-r", word_run, input="the cat\n").stdout)
+    assert (scored["unit"], scored["characters"]) == ("word", 2)
+
+
+def test_the_bytes_of_a_text_are_counted_in_blocks(monkeypatch):
+    text = "grüße, \ud800日本語\U0001f600" * 5
+    vocab = charlstm.Vocab.from_text(text)
+    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 7)
+    assert utf8_size(vocab, vocab.encode(text)) == len(text.encode("utf-8", "surrogatepass"))
+
+
+def test_a_model_of_lines_counts_the_symbols_of_all_lines_but_empty_ones(cli, line_run):
+    for measured, characters, size in (
+        ("grüße\n\n\nköln", 10, 13),
+        ("g", 1, 1),
+        ("\ngr\n", 3, 3),
+    ):
+        figures = json.loads(cli("eval", "-", "-r", line_run, "--json", input=measured).stdout)
+        assert (figures["characters"], figures["bytes"]) == (characters, size)
+        total = figures["bits_per_character"] * characters
+        assert figures["bits_per_byte"] == pytest.approx(total / size)
+    result = cli("eval", "-", "-r", line_run, input="\n\n", code=1)
+    assert "empty lines has nothing to predict" in result.stderr
+    result = cli("eval", "-", "-r", line_run, input="", code=1)
+    assert result.stderr.startswith("charlstm: ") and "nothing to predict" in result.stderr
+
+
+def test_texts_that_cannot_be_measured_are_refused(cli, trained, byte_run, tmp_path):
+    (tmp_path / "t.txt").write_text("the cät")
+    (tmp_path / "empty.txt").write_text("")
+    arguments = ("eval", tmp_path / "t.txt", "-r", trained)
+    assert "no 'ä' (U+00E4)" in cli(*arguments, code=1).stderr
+    assert json.loads(cli(*arguments, "--json", "--unknown", "skip").stdout)["characters"] == 5
+    result = cli(*arguments, "--json", "--unknown", "replace")
+    assert json.loads(result.stdout)["characters"] == 6 and "read as 'a'" in result.stderr
+    assert "fewer than 2" in cli("eval", tmp_path / "empty.txt", "-r", trained, code=1).stderr
+    assert "window must be 1" in cli(*arguments, "--unknown", "skip", "--window", 0, code=1).stderr
+    latin = cli("eval", tmp_path / "t.txt", "-r", byte_run, "--encoding", "latin-1", code=1)
+    assert "bytes as they are" in latin.stderr

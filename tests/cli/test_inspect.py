@@ -1,0 +1,49 @@
+"""charlstm inspect: which models are measured, and the tables of their gradients."""
+
+import numpy as np
+import pytest
+
+from charlstm.analysis.gradient_flow import measure_gradient_flow, random_ids
+from charlstm.cli.inspect import gradient_tables, models_to_measure
+
+
+def test_help_lists_both_commands(cli):
+    shown = cli("inspect", "--help").stdout
+    assert "\n  gates " in shown and "\n  gradients " in shown
+
+
+def test_an_untrained_model_of_bytes_is_the_default():
+    ((label, model),) = models_to_measure().items()
+    assert label == "LSTM" and model.vocab.level == "byte"
+    config = model.config
+    assert (config.cell, config.hidden, config.layers) == ("lstm", 64, 1)
+
+
+def test_untrained_models_have_the_size_and_the_vocabulary_of_the_run(trained):
+    models = models_to_measure(trained, compare=True)
+    run, *others = models.values()
+    assert next(iter(models)) == trained.name and len(others) > 2
+    for model in others:
+        assert model.vocab == run.vocab
+        assert (model.config.hidden, model.config.layers) == (run.config.hidden, run.config.layers)
+
+
+def test_settings_of_an_untrained_model_are_refused_with_a_run(cli, trained):
+    arguments = ("inspect", "gradients", "-r", trained)
+    error = cli(*arguments, "--hidden", 8, code=2).stderr
+    assert "a run has its own --hidden and --layers" in error
+    assert "for one untrained model" in cli(*arguments, "--cell", "gru", code=2).stderr
+
+
+def test_a_table_shows_each_lag_and_where_the_gradient_is_gone():
+    models = models_to_measure(cell="rnn", hidden=8, recurrent_scale=0.01)
+    ids = random_ids(models["RNN"].vocab, 30)
+    (flow,) = measure_gradient_flow(models, ids, 30, None, 5.0)
+    lines = list(gradient_tables([flow]))
+    assert lines[0] == "norm of dL_t/dh_{t-k}"
+    assert lines[1].split() == ["lag", "1", "2", "5", "10", "20", "gone"]
+    label, *values, gone = lines[2].split()
+    assert label == "RNN" and int(gone) == flow.gone_at("dh") <= 4
+    shown = [float(value) for value in values]
+    assert shown == pytest.approx(flow.norms["dh"][np.array([1, 2, 5, 10, 20]) - 1], rel=0.5)
+    assert lines[-1].startswith("RNN") and f"{flow.step.clipped:.2g}" in lines[-1]

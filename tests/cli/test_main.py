@@ -1,0 +1,150 @@
+"""The command line as a whole: version, errors in one line, exit codes, broken pipes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from command_line import COMMAND, run_command
+from corpus_files import make_text
+
+import charlstm
+
+
+def test_help_and_version(cli):
+    for arguments in (["--help"], ["-h"], ["train", "-h"], ["sample", "--help"]):
+        result = cli(*arguments)
+        assert result.stdout.startswith("Usage: ") and result.stderr == ""
+    code, out, err = run_command("--help")
+    assert code == 0 and out.startswith("Usage: ") and err == ""
+    version = f"charlstm, version {charlstm.__version__}\n"
+    assert run_command("--version") == (0, version, "")
+
+
+REFUSED = [
+    (["train", "none.txt"], "/none.txt: No such file or directory"),
+    (["train", "empty.txt"], "empty.txt: too small to learn from: 0 characters"),
+    (["train", "same.txt"], "same.txt: too small to learn from: 'a' is its only character"),
+    (["train", "two.txt"], "too small to learn from"),
+    (["train", "latin.txt"], "latin.txt: invalid UTF-8 at byte 3 (0xe9"),
+    (["train", "good.txt", "none"], "/none: No such file"),
+    (["train"], "no corpus: name a text file"),
+    (["train", "-", "-"], "standard input (-) can be given only once"),
+    (["train", "good.txt", "--steps", "5", "--minutes", "1"], "steps and minutes contradict"),
+    (["train", "good.txt", "--steps", "0"], "steps must be above 0"),
+    (["train", "good.txt", "--batch-size", "0"], "batch_size must be 1 or more"),
+    (["train", "good.txt", "--hidden", "-4"], "hidden must be 1 to"),
+    (["train", "good.txt", "--lr", "nan"], "lr must be a finite number"),
+    (["train", "good.txt", "--dropout", "1"], "dropout must be 0 or more and below 1"),
+    (["train", "good.txt", "--val-frac", "1"], "val_frac must be 0 or more and below 1"),
+    (["train", "good.txt", "--encoding", "klingon"], "'klingon' is not a text encoding"),
+    (["train", "good.txt", "--val-file", "none.txt"], "/none.txt: No such file"),
+    (["train", "good.txt", "--init-from", "none"], "none: no such file"),
+    (["train", "good.txt", "--init-from", "good.txt"], "good.txt: not a checkpoint of charlstm"),
+    (["train", "--resume"], "no run under runs/"),
+    (["train", "--resume", "-r", "none"], "none: nothing to resume"),
+    (["train", "good.txt", "-r", "good.txt/run", "--steps", "1"], "good.txt/run: cannot be made"),
+    (["sample"], "no run under runs/: name one with -r, or begin with charlstm train"),
+    (["sample", "-r", "none"], "none: no such file"),
+    (["sample", "-r", "."], "no run in this folder"),
+    (["sample", "-r", "good.txt"], "not a checkpoint of charlstm"),
+    (["eval", "good.txt"], "no run under runs/"),
+    (["score", "good.txt"], "no run under runs/"),
+    (["info", "none"], "none: no such file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_an_error_is_one_line_and_nothing_is_written(
+    cli, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    texts = {"empty.txt": b"", "same.txt": b"a" * 50, "two.txt": b"ab", "latin.txt": b"caf\xe9 x"}
+    for name, text in {**texts, "good.txt": make_text(30).encode()}.items():
+        (tmp_path / name).write_bytes(text)
+    before = sorted(tmp_path.rglob("*"))
+    result = cli(*arguments, code=1)
+    assert result.stdout == ""
+    assert result.stderr.startswith("charlstm: ") and result.stderr.count("\n") == 1
+    assert message in result.stderr, result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "x", "--steps", "many"], "'many' is not a valid integer"),
+        (["train", "x", "--optimizer", "adamax"], "'adamax' is not one of"),
+        (["train", "x", "--rnn-size", "5"], "No such option"),
+        (["sample", "--prime", "a", "--prime-file", "b"], "give --prime or --prime-file"),
+        (["sample", "--unknown", "ignore"], "'ignore' is not one of"),
+        (["eval"], "Missing argument"),
+        (["smaple"], "No such command 'smaple'"),
+    ],
+)
+def test_wrong_usage_exits_with_2(cli, arguments, message):
+    result = cli(*arguments, code=2)
+    assert message in result.stderr and "Usage: " in result.stderr
+
+
+def test_an_error_of_a_process_prints_no_traceback(tmp_path):
+    code, out, err = run_command("train", "none.txt", cwd=tmp_path)
+    assert (code, out) == (1, "")
+    assert err == f"charlstm: cannot read {tmp_path}/none.txt: No such file or directory\n"
+
+
+def test_an_error_contains_no_control_characters(cli):
+    result = cli("train", "no\x1b[2Jne\n.txt", code=1)
+    assert "\x1b" not in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_closed_standard_input_is_an_error(trained, tmp_path):
+    for arguments in (["train", "-"], ["score", "-r", trained], ["eval", "-", "-r", trained]):
+        command = " ".join([*COMMAND, *map(str, arguments), "<&-"])
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == "charlstm: there is no standard input to read (-)\n"
+
+
+# Two commands, then the library, in one process, as the kernels are chosen when it starts.
+USE_KERNELS = """
+import sys
+import charlstm
+from charlstm.cli.main import main
+for command in (["sample", "-r", sys.argv[1], "--length", "3"], ["info"]):
+    try:
+        main(command)
+    except SystemExit as end:
+        print("exit code", end.code)
+charlstm.CharModel(charlstm.ModelConfig(), charlstm.Vocab.bytes())
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CHARLSTM_ISA", "abacus", "CHARLSTM_ISA=abacus: this machine has "),
+        ("CHARLSTM_KERNELS", "bogus", "CHARLSTM_KERNELS must be numpy or native, not 'bogus'"),
+    ],
+)
+def test_kernels_that_are_not_available_are_refused_in_a_line(trained, name, value, message):
+    if name == "CHARLSTM_ISA" and charlstm.kernels.BACKEND == "numpy":
+        value, message = "", ""  # only the native kernels read CHARLSTM_ISA
+    done = subprocess.run(
+        [sys.executable, "-c", USE_KERNELS, trained],
+        capture_output=True, text=True, env={**os.environ, name: value}, cwd=trained.parent,
+    )  # fmt: skip
+    if message:
+        assert done.stdout == "exit code 1\n" * 2
+        first, second, *traceback = done.stderr.splitlines()
+        assert first == second and first.startswith(f"charlstm: {message}")
+        assert traceback[0].startswith("Traceback")
+    assert ("CharlstmError" in done.stderr) == bool(message)
+
+
+def test_an_endless_sample_ends_quietly_when_its_reader_does(trained):
+    command = f"{' '.join(COMMAND)} sample -r '{trained}' --length 0 --seed 1 | head -c 3000"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 0 and len(done.stdout) == 3000 and done.stderr == ""

@@ -1,0 +1,163 @@
+"""charlstm sample: what it prints, as text and as JSON, and when."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+from command_line import COMMAND, run_command
+
+import charlstm
+
+
+def test_standard_output_has_the_text_only(cli, trained):
+    result = cli("sample", "-r", trained, "--length", 50, "--prime", "the cat", "--seed", 4)
+    assert result.stderr == ""
+    expected = charlstm.load(trained).sample(50, prime="the cat", seed=4)
+    assert result.stdout == f"the cat{expected}\n"
+    hidden = cli(
+        "sample", "-r", trained, "--length", 50, "--prime", "the cat", "--seed", 4, "--hide-prime"
+    )
+    assert hidden.stdout == f"{expected}\n"
+
+
+def test_the_printed_seed_gives_the_same_text_again(cli, trained):
+    first = cli("sample", "-r", trained, "--length", 60)
+    seed = first.stderr.removeprefix("seed ").strip()
+    again = cli("sample", "-r", trained, "--length", 60, "--seed", seed)
+    assert again.stdout == first.stdout
+    assert cli("sample", "-r", trained, "--length", 60).stdout != first.stdout
+
+
+def test_several_samples_are_printed_one_after_another(cli, trained):
+    arguments = ("sample", "-r", trained, "--length", 30, "--prime", "the ", "--seed", 1)
+    samples = cli(*arguments, "--count", 3).stdout.removesuffix("\n").split("\n\nthe ")
+    assert len(samples) == 3
+    assert [len(text) for text in samples] == [34, 30, 30]
+    assert len(set(samples)) == 3
+
+
+def test_a_stop_text_may_be_a_line_end_typed_as_an_escape(cli, trained):
+    arguments = ("sample", "-r", trained, "--seed", 1, "--length", 500)
+    text = cli(*arguments).stdout
+    assert cli(*arguments, "--stop", r"\n").stdout == text[: text.index("\n") + 1]
+    assert cli(*arguments, "--stop", r"\\n").stdout == text  # a backslash, which never occurs
+
+
+def test_samples_as_json_are_those_that_are_printed(cli, trained):
+    arguments = ("sample", "-r", trained, "--length", 40, "--prime", "the ", "--seed", 7)
+    printed = cli(*arguments).stdout
+    result = cli(*arguments, "--count", 3, "--json", "--novelty")
+    about = json.loads(result.stdout)
+    assert set(about) == {"seed", "texts", "novelty"} and result.stderr == ""
+    assert about["seed"] == 7 and [len(text) for text in about["texts"]] == [44] * 3
+    assert about["novelty"]["longest"] > 0
+    assert [json.loads(cli(*arguments, "--json").stdout)["texts"]] == [[printed[:-1]]]
+    refused = cli("sample", "-r", trained, "--json", "--length", 0, code=2)
+    assert (
+        "--json prints only when the sample is finished: give a --length above 0" in refused.stderr
+    )
+
+
+def test_several_samples_need_a_length(cli, trained):
+    result = cli("sample", "-r", trained, "--length", 0, "--count", 2, code=2)
+    assert (
+        "--count prints only when the sample is finished: give a --length above 0" in result.stderr
+    )
+
+
+def test_a_sample_of_a_model_of_lines_is_a_line(cli, line_run, names):
+    arguments = ("sample", "-r", line_run, "--seed", 3, "--temperature", 0.3)
+    for given, count in (((), 20), (("--count", 7), 7), (("--count", 1), 1)):
+        lines = cli(*arguments, *given).stdout.splitlines()
+        assert len(lines) == count and set(lines) <= set(names)
+        assert json.loads(cli(*arguments, *given, "--json").stdout)["texts"] == lines
+    primed = cli(*arguments, "--prime", "em", "--count", 4).stdout
+    assert primed == "emil\n" * 4
+    assert "count must be 1 or more" in cli(*arguments, "--count", 0, code=1).stderr
+
+
+def test_prime_file_and_stop(cli, trained, tmp_path):
+    (tmp_path / "prime.txt").write_text("the cat sees")
+    result = cli(
+        "sample", "-r", trained, "--prime-file", tmp_path / "prime.txt", "--stop", ".\n",
+        "--seed", 1, "--length", 500,
+    )  # fmt: skip
+    assert result.stdout.startswith("the cat sees ")
+    assert ".\n" not in result.stdout.removesuffix("\n") and len(result.stdout) < 300
+
+
+def test_temperature_zero_takes_the_likeliest_and_below_zero_is_refused(cli, trained):
+    arguments = ("sample", "-r", trained, "--length", 40, "--temperature")
+    assert cli(*arguments, 0, "--seed", 1).stdout == cli(*arguments, 0, "--seed", 2).stdout
+    result = cli(*arguments, -1, code=1)
+    assert result.stderr == "charlstm: temperature must be 0 or more, not -1.0\n"
+
+
+def test_an_unknown_character_of_the_prime_is_refused_left_out_or_replaced(cli, trained):
+    arguments = ("sample", "-r", trained, "--length", 20, "--seed", 1, "--prime", "thé日")
+    result = cli(*arguments, code=1)
+    assert result.stdout == ""  # not even the prime
+    assert "no 'é' (U+00E9), found at position 2" in result.stderr
+    assert "--unknown skip" in result.stderr and "--unknown replace" in result.stderr
+    text = charlstm.load(trained).sample(20, prime="th", seed=1)
+    assert cli(*arguments, "--unknown", "skip", "--hide-prime").stdout == text + "\n"
+    result = cli(*arguments, "--unknown", "replace", "--hide-prime")
+    assert "'é' is unknown to the model: read as 'e'" in result.stderr
+    assert "'日' is unknown to the model: read as ' '" in result.stderr
+    assert result.stdout == charlstm.load(trained).sample(20, prime="the ", seed=1) + "\n"
+
+
+def test_a_sample_of_bytes_never_breaks_a_unicode_character(byte_run):
+    code, _, err = run_command("sample", "-r", byte_run, "--length", 301, "--seed", 3)
+    assert code == 0 and err == ""  # and run_command has decoded its output as UTF-8
+
+
+def test_a_terminal_that_cannot_show_a_character_gets_its_escape(trained):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    code, out, _ = run_command(
+        "sample", "-r", trained, "--length", 5, "--seed", 1, "--prime", "thé", "--unknown", "skip",
+        env=environment,
+    )  # fmt: skip
+    assert code == 0 and out.startswith("th\\xe9")
+
+
+def test_an_endless_sample_is_printed_as_it_grows_and_ends_at_an_interrupt(trained):
+    process = subprocess.Popen(
+        [*COMMAND, "sample", "-r", str(trained), "--length", "0", "--seed", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert len(process.stdout.read(100)) == 100
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and b"Traceback" not in err
+
+
+def test_sample_works_while_the_run_is_training(cli, text_file, tmp_path):
+    folder = tmp_path / "run"
+    options = ["--steps", "100000", "--quiet", "--hidden", "16", "--eval-every", "10"]
+    process = subprocess.Popen(
+        [*COMMAND, "train", str(text_file), "-r", str(folder), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (folder / "last.safetensors").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        steps = []
+        # 40 samples may fit between two saves: go on until a later step has been seen
+        while len(steps) < 40 or steps[-1] == steps[0]:
+            assert time.monotonic() < deadline, steps
+            text = cli("sample", "-r", folder, "--length", 20, "--seed", 1).stdout
+            assert len(text) == 21
+            steps.append(json.loads(cli("info", folder, "--json").stdout)["summary"]["step"])
+        assert process.poll() is None
+        assert steps == sorted(steps)
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert process.returncode == 143

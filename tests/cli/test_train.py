@@ -1,0 +1,134 @@
+"""charlstm train: its options, its messages, its result."""
+
+import inspect
+import json
+import subprocess
+from dataclasses import fields
+
+import pytest
+from command_line import COMMAND
+from corpus_files import make_text
+
+import charlstm
+from charlstm import CharlstmError, ModelConfig, TrainConfig
+from charlstm.cli.main import main
+from charlstm.config import CorpusConfig
+
+
+def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
+    records = (ModelConfig, TrainConfig, CorpusConfig)
+    names = {field.name for record in records for field in fields(record)} - {"paths"}
+    own = {"corpus", "run", "resume", "overwrite", "init_from"}
+    assert own < set(inspect.signature(charlstm.train).parameters)
+    given = {p.name: p for p in main.commands["train"].params}
+    assert set(given) - {"quiet", "as_json"} == names | own
+    chosen = main.commands["train"].make_context("train", ["text"]).params
+    for name in names:
+        assert chosen[name] in (None, ()), "the defaults are the library's"
+        assert given[name].opts == [f"--{name.replace('_', '-')}"]
+
+
+def test_progress_is_on_standard_error_and_the_result_on_standard_output(cli, text_file, tmp_path):
+    folder = tmp_path / "run"
+    options = ("--steps", 40, "--hidden", 8, "--seed", 5, "--average", 0)
+    result = cli("train", text_file, "-r", folder, *options)
+    assert result.stdout.startswith(f"{folder}: 40 steps, best validation loss ")
+    assert result.stdout.count("\n") == 1
+    err = result.stderr
+    text = text_file.read_text()
+    assert f"{len(text):,} characters, {len(set(text))} distinct" in err
+    parameters = charlstm.load(folder).parameters.count
+    ratio = parameters / int(len(text) * 0.9)
+    assert f"{parameters:,} parameters, {ratio:.2f} for each character" in err
+    assert "seed 5" in err and "step 4: training" in err and "the best so far" in err
+    assert "nats (" in err and "bits) a character" in err
+    assert f"charlstm sample -r {folder}" in err
+    assert "averaged" not in err
+
+
+def test_progress_names_the_evaluated_weights_and_info_those_of_a_file(cli, text_file, tmp_path):
+    small = ("--steps", 4, "--hidden", 4, "--eval-every", 2, "--average", 0.5)
+    lines = cli("train", text_file, "-r", tmp_path / "run", *small).stderr.splitlines()
+    evaluations = [line for line in lines if line.startswith("step ")]
+    assert len(evaluations) == 2
+    assert evaluations[0].endswith(", the best so far (averaged weights)")
+    assert "average 0.5" in cli("info", tmp_path / "run").stdout
+    assert "weights last" in cli("info", tmp_path / "run" / "last.safetensors").stdout
+
+
+def test_quiet_and_json(cli, text_file, tmp_path):
+    folder = tmp_path / "run"
+    small = ("--steps", 3, "--hidden", 4)
+    result = cli("train", text_file, "-r", folder, *small, "--quiet", "--json")
+    assert result.stderr == ""
+    record = json.loads(result.stdout)
+    assert set(record) == {"path", "best_val_loss", "steps", "reason", "warnings"}
+    assert (record["path"], record["steps"], record["reason"]) == (str(folder), 3, "finished")
+
+
+def test_a_text_from_standard_input_is_kept_for_resumption(cli, tmp_path):
+    folder, text = tmp_path / "run", make_text(60)
+    cli("train", "-", "-r", folder, "--steps", 4, "--hidden", 4, "--quiet", input=text)
+    assert (folder / "stdin-1.txt").read_text() == text
+    result = cli("train", "-r", folder, "--resume", "--steps", 6, "--quiet", input="other text")
+    assert "6 steps" in result.stdout
+    result = cli(
+        "train", "-", "-r", folder, "--overwrite", "--steps", 1, "--quiet", input=text[:900]
+    )
+    kept = list(folder.glob("stdin-*.txt"))
+    assert [path.read_text() for path in kept] == [text[:900]]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_newest_run_is_the_default(cli, text_file, tmp_path, monkeypatch, resume):
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        cli("train", text_file, "-r", f"runs/{name}", "--steps", 2, "--hidden", 3, "--quiet")
+    if resume:
+        assert "runs/two: 3 steps" in cli("train", "--resume", "--steps", 3, "--quiet").stdout
+    assert json.loads(cli("info", "--json").stdout)["path"] == "runs/two"
+
+
+def test_a_note_says_that_the_end_of_several_files_joined_is_held_out(cli, text_file, tmp_path):
+    (tmp_path / "more.txt").write_text("the cat sees a dog.\n" * 50)
+    options = ("--steps", 2, "--hidden", 4)
+    both = (text_file, tmp_path / "more.txt")
+    err = cli("train", *both, "-r", tmp_path / "both", *options).stderr
+    assert "note: validated on the last 10% of all 2 files joined: --val-file takes another" in err
+    own = ("--val-file", text_file)
+    assert "files joined" not in cli("train", *both, *own, "-r", tmp_path / "own", *options).stderr
+    assert "files joined" not in cli("train", text_file, "-r", tmp_path / "one", *options).stderr
+
+
+def test_training_goes_on_when_standard_error_is_closed(text_file, tmp_path):
+    arguments = ["train", str(text_file), "-r", str(tmp_path / "run"), "--hidden", "8"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments, "--steps", "200", "--eval-every", "20"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert "kernels" in process.stderr.readline()
+        process.stderr.close()
+        assert ": 200 steps, best validation loss " in process.stdout.read()
+        assert process.wait(60) == 0
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["reason"], last["step"]) == ("stop", "finished", 200)
+
+
+def test_a_text_of_very_many_characters_is_trained_on_if_the_model_fits(cache, tmp_path):
+    path = tmp_path / "all.txt"
+    path.write_text("".join(chr(k) for k in range(0x20000) if not 0xD800 <= k < 0xE000), "utf-8")
+    small = {
+        "batch_size": 1,
+        "seq_length": 1,
+        "steps": 1,
+        "eval_every": 1,
+        "val_frac": 0,
+        "workers": 1,
+    }
+    run = charlstm.train(path, tmp_path / "run", hidden=1, newlines="keep", **small)
+    assert len(charlstm.load(run.path).vocab) == 129_024
+    with pytest.raises(CharlstmError, match="on 129,024 distinct symbols takes at least"):
+        charlstm.train(path, tmp_path / "no", hidden=16_384, **small)
+    assert not (tmp_path / "no").exists()
