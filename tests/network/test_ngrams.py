@@ -1,10 +1,11 @@
-"""The table of n-grams: its rows, what carries from window to window, and how it learns."""
+"""The n-gram table: its rows, the history in the state, and learning."""
 
 import zlib
 
 import numpy as np
 import pytest
 from oracles import relative_error
+from plain_ngrams import ngram_row
 
 import charlstm
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, kernels
@@ -33,28 +34,19 @@ def make(V=5, seed=0, **options):
     return model
 
 
-# -- rows ----------------------------------------------------------------------------------------
-
-
-def row(codes, slots):
-    """Of one context, newest symbol first, in whole numbers."""
-    number = 0
-    for code in codes:
-        number = (number + code) * 0x9E3779B97F4A7C15 % 2**64
-    number = (number ^ number >> 32) * 0x9E3779B97F4A7C15 % 2**64
-    return (number >> 32) * slots >> 32
+# -- the rows of contexts --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slots", [1, 7, 65_536, 2**24])
 @pytest.mark.parametrize("longest", [2, 3, 16])
-def test_rows_are_those_of_the_hash(slots, longest):
+def test_rows_equal_the_definition_of_the_hash(slots, longest):
     rng = np.random.default_rng(0)
     codes = rng.integers(2**32, size=(longest - 1 + 6, 3), dtype=np.uint64)
     rows = context_rows(codes, 6, slots).reshape(6, 3, longest - 1)
     for t in range(6):
         for b in range(3):
             newest_first = [int(code) for code in codes[: t + longest, b][::-1]]
-            expected = [row(newest_first[:n], slots) for n in range(2, longest + 1)]
+            expected = [ngram_row(newest_first[:n], slots) for n in range(2, longest + 1)]
             assert rows[t, b].tolist() == expected
 
 
@@ -63,16 +55,16 @@ def test_rows_spread_over_the_table():
     pairs = np.array([(a, b) for a in codes for b in codes]).T
     rows = context_rows(pairs, 1, 1000).reshape(-1)
     counts = np.bincount(rows, minlength=1000)
-    # 729 contexts thrown at random into 1,000 rows: 1000 * (1 - 0.999^729) = 518 are hit
+    # 729 random contexts are expected to take 1000 * (1 - 0.999^729) = 518 of 1,000 rows
     assert 480 < (counts > 0).sum() < 560 and counts.max() <= 7
 
 
-def test_codes_are_those_of_the_symbols_whatever_their_ids():
+def test_codes_depend_on_the_symbols_and_not_on_their_ids():
     assert symbol_codes("ab").tolist() == [0, 1 + zlib.crc32(b"a"), 1 + zlib.crc32(b"b")]
     assert symbol_codes(("é", "\ud800")).tolist()[1] == 1 + zlib.crc32("é".encode())
 
 
-def test_logits_and_gradient_are_those_of_the_rows():
+def test_rows_are_added_to_logits_and_receive_their_gradient():
     rng = np.random.default_rng(1)
     table, logits = rng.normal(size=(4, 3)), rng.normal(size=(2, 3))
     rows = np.array([[1, 1], [3, 1]])
@@ -86,49 +78,49 @@ def test_logits_and_gradient_are_those_of_the_rows():
     assert np.allclose(gradient, wanted, rtol=1e-15)
 
 
-# -- the state -----------------------------------------------------------------------------------
+# -- the history in the state ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("longest", "parts", "H", "layers"), [
     (0, 2, 8, 0), (2, 2, 8, 1), (16, 2, 8, 1), (16, 2, 7, 2), (16, 1, 1, 15), (3, 1, 1, 2),
 ])  # fmt: skip
-def test_symbols_go_into_a_state_and_out_again(longest, parts, H, layers):
+def test_history_is_read_as_it_was_written(longest, parts, H, layers):
     assert history_layers(longest, parts, H) == layers
     if not longest:
         return
     rng = np.random.default_rng(0)
-    recent = rng.integers(2**24, size=(longest - 1, 4))
+    history = rng.integers(2**24, size=(longest - 1, 4))
     state = np.full((layers, parts, 4, H), np.nan, np.float32)
-    write_history(recent, state)
-    assert np.array_equal(read_history(state, longest, 2**24), recent)
+    write_history(history, state)
+    assert np.array_equal(read_history(state, longest, 2**24), history)
     codes = rng.integers(2**32, size=2**24 + 1, dtype=np.uint64)
-    assert np.array_equal(history_codes(state, longest, codes), codes[recent][::-1].T)
+    assert np.array_equal(history_codes(state, longest, codes), codes[history][::-1].T)
 
 
-def test_what_is_no_symbol_does_no_harm():
+def test_numbers_that_are_no_symbols_are_read_as_valid_ids():
     state = np.array([np.inf, -np.inf, 1e38, -3]).reshape(1, 1, 1, 4)
     assert read_history(state, 5, 9).ravel().tolist() == [9, 0, 9, 0]
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("hidden", [1, 6])
-def test_a_text_in_pieces_is_as_the_whole(cell, hidden):
+def test_windows_of_any_lengths_give_equal_losses(cell, hidden):
     model = make(cell=cell, hidden=hidden, layers=2, ngrams=5, ngram_slots=97)
     ids = np.random.default_rng(0).integers(5, size=(12, 3))
-    whole, end = model.losses(ids[:-1], ids[1:], model.initial_state(3))
-    state, parts = model.initial_state(3), []
+    expected, end = model.losses(ids[:-1], ids[1:], model.initial_state(3))
+    state, windows = model.initial_state(3), []
     for first, last in ((0, 1), (1, 2), (2, 7), (7, 11)):
-        part, state = model.losses(ids[first:last], ids[first + 1 : last + 1], state)
-        parts.append(part)
-    assert relative_error(np.concatenate(parts), whole) < 1e-14
+        losses, state = model.losses(ids[first:last], ids[first + 1 : last + 1], state)
+        windows.append(losses)
+    assert relative_error(np.concatenate(windows), expected) < 1e-14
     assert relative_error(state, end) < 1e-14
     state = model.initial_state(3)
     for step in range(11):
         log_probs, state = model.step(ids[step], state)
-        assert np.allclose(-log_probs[np.arange(3), ids[step + 1]], whole[step], rtol=1e-12)
+        assert np.allclose(-log_probs[np.arange(3), ids[step + 1]], expected[step], rtol=1e-12)
 
 
-def test_a_table_of_zeros_changes_nothing():
+def test_table_of_zeros_changes_nothing():
     with_table, plain = make(ngrams=4, ngram_slots=11), make()
     with_table.parameters["ngrams.W"][...] = 0
     assert np.array_equal(*(m.score("abcdeabcde").nats for m in (with_table, plain)))
@@ -138,7 +130,7 @@ def test_a_table_of_zeros_changes_nothing():
 # -- learning ------------------------------------------------------------------------------------
 
 
-def test_adagrad_changes_the_rows_of_a_step_and_no_others():
+def test_adagrad_changes_only_the_rows_of_a_step():
     rng = np.random.default_rng(0)
     table, squares, rate = rng.normal(size=(10, 3)), np.zeros(10), 0.5
     optimizer, expected = RowAdaGrad(table), table.copy()
@@ -156,7 +148,7 @@ def test_adagrad_changes_the_rows_of_a_step_and_no_others():
     assert relative_error(optimizer.squares, squares) < 1e-12
 
 
-def test_the_first_step_of_a_row_has_the_rate_for_its_norm():
+def test_first_step_of_a_row_has_the_norm_of_the_rate():
     table = np.zeros((3, 4), np.float32)
     RowAdaGrad(table).update(
         table, slice(0, 3), np.array([[1]]), np.full((1, 4), 1e-4, np.float32), 0.25
@@ -166,7 +158,7 @@ def test_the_first_step_of_a_row_has_the_rate_for_its_norm():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_a_step_is_that_of_the_gradient_whatever_the_workers(workers):
+def test_training_step_follows_the_gradient_for_any_number_of_workers(workers):
     model = make(ngrams=3, ngram_slots=19)
     before = model.parameters["ngrams.W"].copy()
     ids = np.random.default_rng(3).integers(5, size=200)
@@ -185,8 +177,8 @@ def test_a_step_is_that_of_the_gradient_whatever_the_workers(workers):
     assert relative_error(model.parameters["ngrams.W"], expected) < 1e-10
 
 
-def test_it_learns_what_follows_a_context(tmp_path):
-    """The network has one unit; of 4 symbols in turn, 2 tell the next."""
+def test_table_learns_which_symbol_follows_a_context(tmp_path):
+    """The network has a single unit. Two symbols tell the next one, one symbol does not."""
     text = tmp_path / "text.txt"
     text.write_text("abac" * 500 + "abad" * 500 + "abac" * 500)
     options = {"hidden": 1, "layers": 1, "steps": 60, "batch_size": 4, "seq_length": 10, "seed": 1}
@@ -198,7 +190,7 @@ def test_it_learns_what_follows_a_context(tmp_path):
     assert losses[3] < 0.1 < 0.4 < losses[0]
 
 
-def test_weights_go_over_to_another_vocabulary_by_the_symbol():
+def test_weights_are_copied_to_another_vocabulary_by_the_symbol():
     source, target = (
         make(V=4, ngrams=3, ngram_slots=31),
         make(V=6, seed=1, ngrams=3, ngram_slots=31),
@@ -220,11 +212,11 @@ def test_weights_go_over_to_another_vocabulary_by_the_symbol():
     ({"ngrams": 17}, "ngrams must be 0, or 2 to 16"),
     ({"ngrams": 3, "ngram_slots": 0}, "ngram_slots must be 1 to 16,777,216"),
 ])  # fmt: skip
-def test_bad_tables_are_refused(options, message):
+def test_bad_table_sizes_are_refused(options, message):
     with pytest.raises(CharlstmError, match=message):
         ModelConfig(**options)
 
 
-def test_a_bad_rate_is_refused():
+def test_bad_learning_rate_is_refused():
     with pytest.raises(CharlstmError, match="ngram_lr must be 0 to 1e\\+38"):
         TrainConfig(ngram_lr=-1.0)

@@ -9,7 +9,7 @@ from charlstm.network.parameters import Parameters
 SHAPES = {"layers.0.W": (2, 3), "layers.0.b": (3,), "head.W": (3, 2)}
 
 
-def test_arrays_lie_one_after_the_other():
+def test_arrays_lie_one_after_the_other_in_the_vector():
     p = Parameters(SHAPES, "float64")
     assert list(p) == list(SHAPES)
     p.vector[:] = np.arange(15)
@@ -18,7 +18,7 @@ def test_arrays_lie_one_after_the_other():
     assert p["head.W"].tolist() == [[9, 10], [11, 12], [13, 14]]
 
 
-def test_both_ways_of_writing_reach_the_vector():
+def test_both_ways_of_writing_change_the_vector():
     p = Parameters(SHAPES, "float32")
     p["layers.0.b"][...] = 2
     p["head.W"] = np.full((3, 2), 5.0)
@@ -26,7 +26,7 @@ def test_both_ways_of_writing_reach_the_vector():
     assert p.vector.dtype == np.float32
 
 
-def test_what_does_not_fit_is_refused_and_changes_nothing():
+def test_wrong_names_and_shapes_are_refused_and_change_nothing():
     p = Parameters(SHAPES, "float32")
     with pytest.raises(CharlstmError, match=r"head.W must have the shape \(3, 2\), not \(2, 3\)"):
         p["head.W"] = np.ones((2, 3))
@@ -37,7 +37,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
     assert not p.vector.any() and "head.x" not in p
 
 
-def test_like_is_zero_and_apart():
+def test_zeros_like_is_zero_and_shares_no_memory():
     p = Parameters(SHAPES, "float64")
     p.vector[:] = 1
     other = p.zeros_like()

@@ -1,4 +1,4 @@
-"""The precision of training: what is chosen, what it does to gradients, and runs in bfloat16."""
+"""The precision of training: how it is chosen, its effect on gradients, and runs in bfloat16."""
 
 import json
 import shutil
@@ -24,25 +24,25 @@ IDS = VOCAB.encode(TEXT)
 
 @pytest.fixture
 def with_amx(monkeypatch):
-    """A machine on which bfloat16 is fast, as far as anyone can tell."""
+    """Pretend that this machine has AMX, which makes bfloat16 fast."""
     monkeypatch.setattr(kernels, "fast_bfloat16", lambda: True)
 
 
 @pytest.fixture
 def without_amx(monkeypatch):
-    """A machine that has no instruction for products of bfloat16."""
+    """Pretend that this machine has no instruction that multiplies bfloat16."""
     monkeypatch.setattr(kernels, "fast_bfloat16", lambda: False)
     monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: False)
 
 
-# -- what is chosen --------------------------------------------------------------------------------
+# -- the choice -----------------------------------------------------------------------------------
 
 
 FASTER = "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
 
 
 @pytest.mark.parametrize(
-    ("has", "asked", "model", "taken", "told"),
+    ("has", "asked", "model", "precision", "explanation"),
     [
         ("none", "auto", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
         ("none", "float32", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
@@ -61,21 +61,22 @@ FASTER = "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
         ("amx", "float32", WIDE, "float32", "float64"),
     ],
 )
-def test_what_is_taken_and_why(monkeypatch, has, asked, model, taken, told):
+def test_choice_and_explanation(monkeypatch, has, asked, model, precision, explanation):
     monkeypatch.setattr(kernels, "fast_bfloat16", lambda: has == "amx")
     monkeypatch.setattr(kernels, "multiplies_bfloat16", lambda: has != "none")
-    assert resolve_precision(asked, model) == taken
-    assert explain_precision(asked, model) == explain_precision(taken, model) == told
+    assert resolve_precision(asked, model) == precision
+    assert explain_precision(asked, model) == explanation
+    assert explain_precision(precision, model) == explanation
 
 
-def test_bfloat16_is_fast_where_there_is_amx():
+def test_bfloat16_is_fast_only_with_amx():
     assert kernels.fast_bfloat16() == ("(amx" in kernels.DESCRIPTION)
     assert kernels.multiplies_bfloat16() == any(
         f"({name}" in kernels.DESCRIPTION for name in ("amx", "avx512bf16")
     )
 
 
-def test_what_is_refused():
+def test_bad_precisions_are_refused():
     with pytest.raises(CharlstmError, match="bfloat16 is for models of float32, not of float64"):
         resolve_precision("bfloat16", WIDE)
     for refused in ("half", "", None, ["float32"]):
@@ -91,7 +92,7 @@ def test_what_is_refused():
 
 
 @pytest.mark.parametrize(("dtype", "expected"), [("float32", "bfloat16"), ("float64", "float32")])
-def test_a_trainer_knows_its_precision(with_amx, dtype, expected):
+def test_trainer_replaces_auto_by_the_precision(with_amx, dtype, expected):
     model = CharModel(ModelConfig(hidden=5, dtype=dtype), VOCAB)
     trainer = Trainer(model, IDS, TrainConfig(batch_size=3, seq_length=6, workers=2))
     trainer.step()
@@ -103,7 +104,7 @@ def test_a_trainer_knows_its_precision(with_amx, dtype, expected):
         assert {activations.precision, *(layer.precision for layer in activations.layers)} == {
             expected
         }
-    assert model.new_activations(2, 2).precision == "float32"  # for all but training
+    assert model.new_activations(2, 2).precision == "float32"  # as everywhere but in training
 
 
 # -- gradients -------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def gradients_of(model, window, precision):
 
 @pytest.mark.parametrize(("cell", "bound"), [("lstm", 0.02), ("gru", 0.02), ("rnn", 0.04)])
 def test_gradients_in_bfloat16_are_near_those_in_float64(cell, bound):
-    """Of a trained model over a window of 50, and in the same direction."""
+    """For a trained model over a window of 50: nearly the same length and direction."""
     model = CharModel(ModelConfig(cell=cell, hidden=32, layers=2), VOCAB)
     config = TrainConfig(
         batch_size=8, seq_length=25, lr=0.01 if cell != "rnn" else 2e-3, precision="float32"
@@ -142,7 +143,7 @@ def test_gradients_in_bfloat16_are_near_those_in_float64(cell, bound):
     assert 1e-4 < error < bound and cosine > 0.9995
 
 
-def test_a_step_takes_the_gradient_of_its_precision_and_the_model_its_own(without_amx):
+def test_training_step_uses_its_precision_and_the_model_uses_float32(without_amx):
     model = CharModel(ModelConfig(hidden=16), VOCAB, seed=1)
     config = TrainConfig(batch_size=4, seq_length=10, optimizer="sgd", beta1=0.0, lr=1.0, clip=0.0)
     window = Trainer(model, IDS, config).batches.next_window()
@@ -165,7 +166,7 @@ BFLOAT16 = SMALL | {"precision": "bfloat16", "steps": 40}
 
 @pytest.fixture(scope="module")
 def runs(text_file, tmp_path_factory):
-    """The folder of a run in bfloat16, and a copy of it as it was after 20 steps."""
+    """The folder of a run in bfloat16, and a copy of it from after 20 steps."""
     root = tmp_path_factory.mktemp("bfloat16")
 
     def observe(event):
@@ -176,35 +177,36 @@ def runs(text_file, tmp_path_factory):
     return root / "run", root / "half"
 
 
-def test_a_run_in_bfloat16_learns_and_is_evaluated_in_float32(runs, text_file, tmp_path):
+def test_run_in_bfloat16_learns_and_is_evaluated_in_float32(runs, text_file, tmp_path):
     saved = load_checkpoint(runs[0] / LAST)
     assert saved.training["config"]["precision"] == "bfloat16"
     assert saved.training["kernels"] == kernels.DESCRIPTION
     assert {array.dtype.name for array in saved.model.parameters.values()} == {"float32"}
     other = charlstm.train(text_file, tmp_path / "run", **{**BFLOAT16, "precision": "float32"})
-    progress = load_checkpoint(other.path / LAST).summary
-    difference = abs(saved.summary["val_loss"] - progress["val_loss"])
-    assert 0 < difference < 0.01 * progress["val_loss"]
+    val_loss = load_checkpoint(other.path / LAST).summary["val_loss"]
+    difference = abs(saved.summary["val_loss"] - val_loss)
+    assert 0 < difference < 0.01 * val_loss
     text = text_file.read_text(encoding="utf-8")
     ids = saved.model.vocab.encode(text[int(len(text) * 0.9) :])
     loss = charlstm.network.scoring.evaluate(saved.model, ids).nats_per_character
     assert loss == pytest.approx(saved.summary["val_loss"], rel=1e-6)
 
 
-def test_a_run_in_bfloat16_resumes_bit_for_bit(runs, tmp_path):
+def test_run_in_bfloat16_resumes_bit_for_bit(runs, tmp_path):
     shutil.copytree(runs[1], tmp_path / "run")
     events = []
     charlstm.train(run=tmp_path / "run", resume=True, observer=events.append)
     assert events[0]["notices"] == []
-    whole, again = (load_checkpoint(path / LAST) for path in (runs[0], tmp_path / "run"))
-    assert again.summary["step"] == 40
-    assert again.model.parameters.vector.tobytes() == whole.model.parameters.vector.tobytes()
-    assert again.arrays.keys() == whole.arrays.keys()
-    for name, array in whole.arrays.items():
-        assert again.arrays[name].tobytes() == array.tobytes(), name
+    uninterrupted, resumed = (load_checkpoint(path / LAST) for path in (runs[0], tmp_path / "run"))
+    assert resumed.summary["step"] == 40
+    vectors = (saved.model.parameters.vector for saved in (uninterrupted, resumed))
+    assert len({vector.tobytes() for vector in vectors}) == 1
+    assert resumed.arrays.keys() == uninterrupted.arrays.keys()
+    for name, array in uninterrupted.arrays.items():
+        assert resumed.arrays[name].tobytes() == array.tobytes(), name
 
 
-def test_a_run_goes_on_where_other_kernels_compute_and_says_so(runs, cli, tmp_path, monkeypatch):
+def test_run_resumed_with_other_kernels_notes_it(runs, cli, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     shutil.copytree(runs[1], folder)
     here = kernels.DESCRIPTION
@@ -222,7 +224,7 @@ def test_a_run_goes_on_where_other_kernels_compute_and_says_so(runs, cli, tmp_pa
     assert "note: " not in cli("train", "-r", folder, "--resume").stderr  # which is finished
 
 
-def test_the_precision_of_a_resumed_run_is_not_asked_for_anew(runs):
+def test_precision_of_a_resumed_run_cannot_be_changed(runs):
     with pytest.raises(CharlstmError, match="precision comes from the run that is resumed"):
         charlstm.train(run=runs[1], resume=True, precision="float32")
 
@@ -236,7 +238,7 @@ def test_fine_tuning_has_a_precision_of_its_own(without_amx, runs, text_file, tm
     assert [event["config"]["precision"] for event in starts] == ["float32", "bfloat16"]
 
 
-def test_float64_refuses_bfloat16_before_anything_is_written(cli, text_file, tmp_path, with_amx):
+def test_bfloat16_with_float64_is_refused_before_any_write(cli, text_file, tmp_path, with_amx):
     folder = tmp_path / "run"
     arguments = ("train", text_file, "-r", folder, "--dtype", "float64", "--steps", 1)
     result = cli(*arguments, "--precision", "bfloat16", code=1)
@@ -249,9 +251,7 @@ def test_float64_refuses_bfloat16_before_anything_is_written(cli, text_file, tmp
 
 
 @pytest.mark.parametrize("asked", ["auto", "float32", "bfloat16"])
-def test_the_first_line_of_train_and_info_say_which_and_why(
-    cli, text_file, tmp_path, with_amx, asked
-):
+def test_train_and_info_explain_the_precision(cli, text_file, tmp_path, with_amx, asked):
     told = "float32 (chosen; auto would take bfloat16 here)"
     if asked != "float32":
         told = "bfloat16 (fast with AMX)"
@@ -264,10 +264,10 @@ def test_the_first_line_of_train_and_info_say_which_and_why(
     assert about["training"]["precision"] == told.split()[0]
     assert f"precision      {told}\n" in cli("info", folder).stdout
     best = json.loads(cli("info", folder / "best.safetensors", "--json").stdout)
-    assert best["precision"] == "bfloat16 (fast with AMX)"  # what would train such a model
+    assert best["precision"] == "bfloat16 (fast with AMX)"  # the precision of a new training
 
 
-def test_info_without_a_run_tells_what_computes_here(cli, tmp_path, monkeypatch, without_amx):
+def test_info_without_a_run_shows_kernels_and_precision(cli, tmp_path, monkeypatch, without_amx):
     monkeypatch.chdir(tmp_path)
     hint = "no run under runs/: name one with -r, or begin with charlstm train\n"
     result = cli("info")

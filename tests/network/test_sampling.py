@@ -1,4 +1,4 @@
-"""Sampling: distributions against a plain computation, stop strings, streaming, seeds."""
+"""Sampling: distributions against their definition, stop strings, streaming and seeds."""
 
 import math
 from itertools import islice
@@ -12,18 +12,18 @@ from charlstm.network.sampling import Sampling, draw, probabilities, stream_text
 LOG_PROBS = np.log([0.4, 0.05, 0.3, 0.01, 0.15, 0.09])
 
 
-def plainly(log_probs, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
-    """The same by its definition, one symbol after another."""
+def distribution(log_probs, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+    """The probabilities to draw from by their definition, one symbol after another."""
     scaled = [math.exp(x / temperature) for x in log_probs]
     p = [x / sum(scaled) for x in scaled]
     falling = sorted(range(len(p)), key=lambda k: -p[k])
-    kept, together = [], 0.0
+    kept, total = [], 0.0
     for rank, k in enumerate(falling):
-        if (top_k and rank >= top_k) or together >= top_p or p[k] < min_p * max(p):
+        if (top_k and rank >= top_k) or total >= top_p or p[k] < min_p * max(p):
             break
         kept.append(k)
-        together += p[k]
-    return [p[k] / together if k in kept else 0.0 for k in range(len(p))]
+        total += p[k]
+    return [p[k] / total if k in kept else 0.0 for k in range(len(p))]
 
 
 CHOICES = [
@@ -45,16 +45,16 @@ CHOICES = [
 
 
 @pytest.mark.parametrize("options", CHOICES)
-def test_distribution_equals_a_plain_computation(options):
+def test_distribution_equals_its_definition(options):
     rows = np.stack([LOG_PROBS, LOG_PROBS[::-1]])
     p = probabilities(rows, Sampling(**options))
     p /= p.sum(axis=1, keepdims=True)
-    assert np.allclose(p, [plainly(row, **options) for row in rows], atol=1e-12)
+    assert np.allclose(p, [distribution(row, **options) for row in rows], atol=1e-12)
 
 
 @pytest.mark.parametrize("options", CHOICES)
 def test_draws_follow_the_distribution(options):
-    expected = np.array(plainly(LOG_PROBS, **options))
+    expected = np.array(distribution(LOG_PROBS, **options))
     n = 4_000
     rng = np.random.default_rng(11)
     ids = draw(np.tile(LOG_PROBS, (n, 1)), Sampling(**options), rng)
@@ -62,7 +62,7 @@ def test_draws_follow_the_distribution(options):
     assert not counts[expected == 0].any()
     possible = expected > 0
     chi_square = ((counts - n * expected)[possible] ** 2 / (n * expected[possible])).sum()
-    assert chi_square < 20.5  # 5 degrees of freedom: exceeded once in a thousand
+    assert chi_square < 20.5  # with 5 degrees of freedom, chance exceeds it once in a thousand
 
 
 def test_temperature_zero_is_greedy():
@@ -97,15 +97,15 @@ def test_huge_temperature_is_uniform():
         ({"min_p": 1.5}, "min_p"),
     ],
 )
-def test_temperature_below_zero_and_other_nonsense_is_refused(options, message):
+def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(CharlstmError, match=message):
         Sampling(**options)
 
 
 class Cycle:
-    """Says the symbols of a text over and over, whatever it is given; tells when it is asked."""
+    """A model that predicts a text over and over, and records the ids of each step."""
 
-    config = ModelConfig(cell="rnn")  # one that is sampled a step at a time
+    config = ModelConfig(cell="rnn")  # a model that is sampled one step at a time
 
     def __init__(self, text, vocab=None):
         self.vocab = vocab or Vocab.from_text(text)
@@ -124,24 +124,26 @@ class Cycle:
         return log_probs, state + 1
 
 
-def say(text, length=0, vocab=None, **options):
+def new_texts(text, length, vocab, stops=()):
+    """The new text at each step of a sample from a model that predicts `text`."""
     model = Cycle(text, vocab)
-    return list(stream_texts(model, length=length, prime=text[0], seed=0, **options))
+    samples = stream_texts(model, length=length, prime=text[0], seed=0, stops=stops)
+    return [new_text for (new_text,) in samples]
 
 
-def test_each_character_comes_before_the_next_is_computed():
+def test_each_character_is_yielded_before_the_next_is_computed():
     model = Cycle("abc")
-    pieces = stream_texts(model, prime="b", seed=0)
+    texts = stream_texts(model, prime="b", seed=0)
     assert model.given == []
-    seen = ""
+    text = ""
     for k in range(1, 7):
-        seen += next(pieces)[0]
-        assert seen == "abcabc"[:k] and len(model.given) == k
+        text += next(texts)[0]
+        assert text == "abcabc"[:k] and len(model.given) == k
 
 
-def test_endless_without_a_length():
-    pieces = stream_texts(Cycle("ab"), prime="a", seed=0)
-    assert "".join(p for (p,) in islice(pieces, 5_000)) == "ab" * 2_500
+def test_sampling_is_endless_without_a_length():
+    texts = stream_texts(Cycle("ab"), prime="a", seed=0)
+    assert "".join(text for (text,) in islice(texts, 5_000)) == "ab" * 2_500
 
 
 @pytest.mark.parametrize(
@@ -156,27 +158,24 @@ def test_endless_without_a_length():
         (["zz"], "abcdefabcd"),
     ],
 )
-def test_a_text_ends_before_a_stop_string_that_comes_in_several_pieces(stops, expected):
+def test_text_ends_before_a_stop_string(stops, expected):
     vocab = Vocab.from_text("abcdefxz")
-    pieces = say("abcdef", 10, vocab, stops=stops)
-    assert "".join(p for (p,) in pieces) == expected
+    assert "".join(new_texts("abcdef", 10, vocab, stops)) == expected
 
 
-def test_what_may_become_a_stop_string_is_held_back_and_no_more():
-    pieces = [p for (p,) in say("aab", 6, Vocab.from_text("abx"), stops=["aax"])]
-    assert pieces == ["", "", "aab", "", "", "aab"]
-    # and at the length, what was held back comes after all
-    assert [p for (p,) in say("aab", 5, Vocab.from_text("abx"), stops=["aax"])][-1] == "aa"
+def test_only_the_beginning_of_a_stop_string_is_held_back():
+    vocab = Vocab.from_text("abx")
+    assert new_texts("aab", 6, vocab, ["aax"]) == ["", "", "aab", "", "", "aab"]
+    # at the end of the sample, the text that was held back is yielded
+    assert new_texts("aab", 5, vocab, ["aax"])[-1] == "aa"
 
 
-def test_samples_of_a_batch_end_by_themselves():
-    rng_pieces = list(
-        stream_texts(uniform_model(), length=300, count=5, stops=["b"], seed=3, prime="a")
-    )
-    texts = ["".join(texts) for texts in zip(*rng_pieces, strict=True)]
+def test_samples_of_a_batch_end_independently():
+    steps = list(stream_texts(uniform_model(), length=300, count=5, stops=["b"], seed=3, prime="a"))
+    texts = ["".join(new_texts) for new_texts in zip(*steps, strict=True)]
     assert all("b" not in text for text in texts)
     assert len({len(text) for text in texts}) > 1  # they end at different places
-    assert len(rng_pieces) == max(len(text) for text in texts) + 1
+    assert len(steps) == max(len(text) for text in texts) + 1
 
 
 def uniform_model():
@@ -185,16 +184,16 @@ def uniform_model():
     return model
 
 
-def test_several_samples_in_one_batch_read_the_prime_once_and_differ():
+def test_samples_of_a_batch_read_the_prime_once_and_differ():
     model = Cycle("abc")
     list(stream_texts(model, length=2, count=4, prime="cab", seed=0))
-    assert [len(given) for given in model.given] == [1, 1, 4, 4]  # they part at its end
-    pieces = list(stream_texts(uniform_model(), length=60, count=4, prime="a", seed=0))
-    texts = ["".join(texts) for texts in zip(*pieces, strict=True)]
+    assert [len(given) for given in model.given] == [1, 1, 4, 4]  # 1 stream for the prime, then 4
+    steps = list(stream_texts(uniform_model(), length=60, count=4, prime="a", seed=0))
+    texts = ["".join(new_texts) for new_texts in zip(*steps, strict=True)]
     assert len(set(texts)) == 4 and {len(text) for text in texts} == {60}
 
 
-def test_the_same_seed_gives_the_same_text(trained):
+def test_equal_seeds_give_equal_texts(trained):
     model = load(trained)
     text = model.sample(80, prime="the ", seed=5)
     assert model.sample(80, prime="the ", seed=5) == text
@@ -203,7 +202,7 @@ def test_the_same_seed_gives_the_same_text(trained):
     assert model.sample(80, prime="the ") != model.sample(80, prime="the ")
 
 
-def test_greedy_takes_the_likeliest_of_the_model_each_time(trained):
+def test_greedy_sampling_takes_the_likeliest_symbol_each_time(trained):
     model = load(trained)
     ids, state = model.vocab.encode("the cat"), model.initial_state(1)
     expected = ""
@@ -217,18 +216,18 @@ def test_greedy_takes_the_likeliest_of_the_model_each_time(trained):
     assert model.sample(40, prime="the cat", top_k=1, seed=9) == expected
 
 
-def test_a_sample_without_prime_follows_a_line_end(trained):
+def test_sample_without_prime_follows_a_line_end(trained):
     model = load(trained)
     assert model.sample(60, seed=1) == model.sample(60, seed=1, prime="\n")
 
 
-def test_a_model_without_line_end_begins_anywhere():
+def test_without_prime_and_line_end_all_symbols_are_equally_likely():
     model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
     first = [model.sample(1, seed=seed) for seed in range(300)]
     assert all(70 < first.count(letter) < 130 for letter in "abc")
 
 
-def test_length_is_exact(trained):
+def test_length_of_a_sample_is_exact(trained):
     assert [len(load(trained).sample(n, seed=n)) for n in (1, 2, 33)] == [1, 2, 33]
 
 
@@ -243,12 +242,12 @@ def test_length_is_exact(trained):
         ({"seed": -1}, "seed must be a whole number"),
     ],
 )
-def test_refusals_come_at_once(options, message):
+def test_bad_arguments_are_refused_before_the_first_step(options, message):
     with pytest.raises(CharlstmError, match=message):
         stream_texts(Cycle("ab"), **options)
 
 
-def test_prompt_with_unknown_character_is_skipped_or_replaced(trained):
+def test_unknown_characters_of_a_prime_are_skipped_or_replaced(trained):
     model = load(trained)
     known = model.sample(30, prime="the cat", seed=2)
     assert model.sample(30, prime="théé cat", unknown="replace", seed=2) == model.sample(
@@ -256,7 +255,7 @@ def test_prompt_with_unknown_character_is_skipped_or_replaced(trained):
     )
     assert model.sample(30, prime="the日 cat", unknown="skip", seed=2) == known
     assert model.sample(30, prime="the日cat", unknown="replace", seed=2) == known
-    # a prompt of which nothing is known is no prompt
+    # a prime with no known character is like no prime
     assert model.sample(30, prime="日本", unknown="skip", seed=2) == model.sample(30, seed=2)
 
 
@@ -265,18 +264,16 @@ def test_sample_refuses_to_be_endless(trained):
         load(trained).sample(0)
 
 
-def test_unicode_of_level_byte_is_never_broken():
+def test_text_of_level_byte_is_valid_unicode():
     vocab = Vocab.bytes()
-    pieces = [p for (p,) in say("aü日🎉.", 11, vocab)]
-    assert pieces == ["a", "", "ü", "", "", "日", "", "", "", "🎉", "."]
-    # cut off in the middle of a character, and bytes that are none
-    cut = "".join(p for (p,) in say("aü日🎉.", 9, vocab))
-    assert cut == "aü日\ufffd"
+    expected = ["a", "", "ü", "", "", "日", "", "", "", "🎉", "."]
+    assert new_texts("aü日🎉.", 11, vocab) == expected
+    # a sample that ends within a character, and bytes that are not UTF-8
+    assert "".join(new_texts("aü日🎉.", 9, vocab)) == "aü日\ufffd"
     noise = CharModel(ModelConfig(hidden=2, layers=1), vocab)
     text = noise.sample(2_000, seed=0)
     assert text.encode("utf-8").decode("utf-8") == text and "\ufffd" in text
 
 
 def test_stop_strings_of_level_byte_are_text():
-    pieces = say("aü日🎉.", 22, Vocab.bytes(), stops=["日"])
-    assert "".join(p for (p,) in pieces) == "aü"
+    assert "".join(new_texts("aü日🎉.", 22, Vocab.bytes(), ["日"])) == "aü"
