@@ -30,7 +30,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.scoring import Advance, Loss, Score, groups_of_texts, sequences_of
-from charlstm.system.threads import Workers, one_blas_thread, share
+from charlstm.system.threads import Workers, check_cancelled, one_blas_thread, share
 from charlstm.training.optimizers import RowAdaGrad, blocks
 
 MAX_NORM = 2.0
@@ -164,6 +164,7 @@ class _Follower:
         max_norm = self._dynamic.max_norm
         max_nats = MAX_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
+            check_cancelled()
             if number:  # before the next segment, as no step is needed after the last one
                 self._reader.find_gradient()
                 norm = float(np.linalg.norm(self._reader.gradient))

@@ -13,7 +13,7 @@ from charlstm.network.model import CharModel
 from charlstm.network.sampling import Sampling, generate
 from charlstm.network.scoring import Advance
 from charlstm.seeds import generator
-from charlstm.system.threads import Workers, one_blas_thread
+from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_spans
 from charlstm.text.vocab import line_end, start_ids
 from charlstm.training.optimizers import blocks
@@ -114,6 +114,7 @@ def gradient_rms(
         squares = np.zeros_like(model.parameters.vector)
         for place in places[k :: workers.count]:
             for one, begins in segments(model, ids[place : place + span + 1], segment):
+                check_cancelled()
                 reader.read(one, begins)
                 reader.find_gradient()
                 for block in blocks(slice(0, len(squares))):

@@ -11,7 +11,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.memory_needs import activation_bytes
 from charlstm.network.stack import RecurrentStack
 from charlstm.system.memory import require_memory
-from charlstm.system.threads import Workers, one_blas_thread
+from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_spans
 from charlstm.text.vocab import Vocab, line_end, start_ids
 
@@ -157,6 +157,7 @@ def _sequence_losses(model: RecurrentStack, sequences: list[Ids]) -> list[Array]
     state = model.initial_state(len(sequences))
     windows = [np.empty((0, len(sequences)))]
     for start in range(0, max(counts), WINDOW_STEPS):
+        check_cancelled()
         rows = padded[start : start + WINDOW_STEPS + 1]
         losses, state = model.losses(rows[:-1], rows[1:], state)
         windows.append(losses)
@@ -270,6 +271,7 @@ def _nats_of_spans(
     total = 0.0
     activations = None
     for step in [*range(-warm_up, 0, WINDOW_STEPS), *range(0, span, WINDOW_STEPS)]:
+        check_cancelled()
         if step == 0:
             state[:, :, starts < warm_up] = 0  # their warm-up began before the text does
         stop = min(step + WINDOW_STEPS, 0 if step < 0 else span)

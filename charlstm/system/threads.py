@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -112,6 +112,23 @@ def one_blas_thread() -> Iterator[None]:
                 _let_any_thread_control_blas()  # so that the next context may be of any thread
 
 
+class Cancelled(Exception):  # noqa: N818  # it is not an error
+    """Raised by check_cancelled in workers whose result nobody waits for any more."""
+
+
+_current = threading.local()  # is_cancelled: the event of the run that this thread works for
+
+
+def check_cancelled() -> None:
+    """Raise Cancelled if another worker of the same run has failed, or Ctrl-C has ended the run.
+
+    Long work calls this between its pieces. Outside of Workers.run it does nothing.
+    """
+    is_cancelled: threading.Event | None = getattr(_current, "is_cancelled", None)
+    if is_cancelled is not None and is_cancelled.is_set():
+        raise Cancelled
+
+
 class Workers:
     """A fixed number of threads that run the same function, each with its own worker number.
 
@@ -125,25 +142,41 @@ class Workers:
     def run(self, function: Callable[[int], Result]) -> list[Result]:
         """Run function(k) for each worker k at once and return the results in order of k.
 
-        An exception in a worker is raised here, after all workers have ended. NumPy gives no
-        warnings of overflow in the workers: the caller checks the resulting loss.
+        An exception in a worker is raised here, after all workers have ended: those that call
+        check_cancelled end at once. NumPy gives no warnings of overflow in the workers: the caller
+        checks the resulting loss.
         """
+        is_cancelled = threading.Event()
 
         def work(k: int) -> Result:
-            with np.errstate(over="ignore", invalid="ignore"):  # holds for this thread only
-                return function(k)
+            outer = getattr(_current, "is_cancelled", None)
+            _current.is_cancelled = is_cancelled
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):  # holds for this thread only
+                    return function(k)
+            except BaseException:
+                is_cancelled.set()
+                raise
+            finally:
+                _current.is_cancelled = outer
 
         if self._pool is None:
             return [work(0)]
-        futures = [self._pool.submit(work, k) for k in range(1, self.count)]
+        futures: list[Future[Result]] = []
+        errors: list[BaseException | None] = []
         try:
+            for k in range(1, self.count):
+                futures.append(self._pool.submit(work, k))
             first = work(0)
-        finally:
-            # Wait even if worker 0 fails: no worker may write to shared arrays afterwards.
-            errors = [future.exception() for future in futures]
-        for error in errors:
-            if error is not None:
-                raise error
+            wait(futures)  # Ctrl-C may come here too
+        except BaseException as error:
+            is_cancelled.set()
+            errors.append(error)
+        # Wait even after an error: no worker may write to shared arrays afterwards.
+        errors += [future.exception() for future in futures]
+        raised = [error for error in errors if error is not None]
+        if raised:
+            raise next((e for e in raised if not isinstance(e, Cancelled)), raised[0])
         return [first, *(future.result() for future in futures)]
 
     def close(self) -> None:

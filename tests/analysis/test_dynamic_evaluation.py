@@ -13,6 +13,7 @@ from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluatio
 from charlstm.analysis.segment_gradients import (
     PLACES,
     SEGMENTS_PER_PLACE,
+    SegmentReader,
     gradient_rms,
     own_text,
     rms_predictions,
@@ -376,3 +377,24 @@ def test_a_model_needs_no_other_file(cli, trained, measured, tmp_path):
 def test_options_that_contradict_each_other(cli, trained, measured, options, code, message):
     result = cli("eval", measured, "-r", trained, *options, code=code)
     assert message in result.stderr and result.stdout == ""
+
+
+def test_an_error_in_one_worker_stops_the_others(small, monkeypatch):
+    workers, reads, read = Workers(2), [], SegmentReader.read
+
+    def interrupt_first_read(reader, *segment):
+        reads.append(segment)
+        if len(reads) == 1:
+            raise KeyboardInterrupt
+        return read(reader, *segment)
+
+    dynamic = DynamicEvaluation(small, rms_of(small), RULE)
+    monkeypatch.setattr(SegmentReader, "read", interrupt_first_read)
+    with pytest.raises(KeyboardInterrupt):
+        gradient_rms(small, ids_of(small, 9_000), workers=workers)
+    assert len(reads) < PLACES * SEGMENTS_PER_PLACE / 4
+    reads.clear()
+    with pytest.raises(KeyboardInterrupt):
+        list(dynamic.score_texts(["ab\ncd" * 300] * 2, workers=workers))
+    assert len(reads) < 300 * 5 / RULE.segment / 4
+    workers.close()

@@ -1,4 +1,4 @@
-"""Scores: evaluation by its definition, whatever the batch_size; texts one by one."""
+"""Scoring: evaluation against its definition for all batch sizes, and short texts one by one."""
 
 import math
 from itertools import pairwise
@@ -12,8 +12,8 @@ from charlstm.network.scoring import Loss, evaluate, score_texts
 from charlstm.system.threads import Workers
 
 
-def plainly(model, ids, state=None):
-    """The nats of each id but the first, one step at a time."""
+def losses_by_steps(model, ids, state=None):
+    """The loss of each id but the first in nats, by single steps of the model."""
     state = model.initial_state(1) if state is None else state
     nats = []
     for before, id_ in pairwise(ids):
@@ -29,7 +29,7 @@ def model(trained):
 
 @pytest.fixture(scope="module")
 def small():
-    """Untrained, in float64, so that rounding hides nothing."""
+    """An untrained model in float64, so that rounding hides no error."""
     return CharModel(ModelConfig(hidden=7, layers=2, dtype="float64"), Vocab.from_text("ab\ncd"), 3)
 
 
@@ -40,7 +40,7 @@ def ids_of(model, length, seed=0):
 @pytest.mark.parametrize("length", [2, 3, 50, 51, 52, 1_000, 1_234])
 def test_every_character_but_the_first_is_scored(small, length):
     ids = ids_of(small, length)
-    expected = plainly(small, ids)
+    expected = losses_by_steps(small, ids)
     for batch_size in (None, 1):
         loss = evaluate(small, ids, batch_size=batch_size)
         assert loss.characters == length - 1
@@ -49,11 +49,11 @@ def test_every_character_but_the_first_is_scored(small, length):
 
 @pytest.mark.parametrize("window", [1, 2, 7, 50, 51, 120, 499, 500, 10_000])
 @pytest.mark.parametrize("batch_size", [None, 1, 3])
-def test_cold_windows_by_their_definition(small, window, batch_size):
+def test_cold_windows_equal_their_definition(small, window, batch_size):
     ids = ids_of(small, 500)
     expected = 0.0
     for start in range(0, len(ids) - 1, window):
-        expected += sum(plainly(small, ids[start : start + window + 1]))
+        expected += sum(losses_by_steps(small, ids[start : start + window + 1]))
     for workers in (1, 2):
         pool = Workers(workers)
         loss = evaluate(small, ids, window=window, batch_size=batch_size, workers=pool)
@@ -62,7 +62,7 @@ def test_cold_windows_by_their_definition(small, window, batch_size):
         assert loss.nats == pytest.approx(expected, rel=1e-12)
 
 
-def test_lanes_warmed_on_what_lies_before_them_are_as_good_as_one(model):
+def test_parallel_streams_after_a_warm_up_are_as_good_as_one_stream(model):
     ids = model.vocab.encode(make_text(900, seed=8))
     assert len(ids) > 20_000
     one = evaluate(model, ids, batch_size=1)
@@ -71,13 +71,13 @@ def test_lanes_warmed_on_what_lies_before_them_are_as_good_as_one(model):
         assert many.characters == one.characters
         assert abs(many.nats_per_character - one.nats_per_character) < 1e-3
     cold = evaluate(model, ids, window=1_000)
-    assert abs(cold.nats_per_character - one.nats_per_character) > 1e-5  # a start has its price
+    assert abs(cold.nats_per_character - one.nats_per_character) > 1e-5  # cold starts cost a little
 
 
-def test_each_lane_reads_exactly_the_thousand_characters_before_it(small):
+def test_warm_up_is_the_thousand_characters_before_each_stream(small):
     ids = ids_of(small, 2_101)
-    first = sum(plainly(small, ids[:1_051]))
-    warmed = sum(plainly(small, ids[50:])[1_000:])
+    first = sum(losses_by_steps(small, ids[:1_051]))
+    warmed = sum(losses_by_steps(small, ids[50:])[1_000:])
     assert evaluate(small, ids, batch_size=2).nats == pytest.approx(first + warmed, rel=1e-12)
 
 
@@ -91,7 +91,7 @@ def test_evaluation_does_not_depend_on_the_workers(model, workers):
     pool.close()
 
 
-def test_progress_counts_each_prediction_once(small):
+def test_advance_is_called_with_the_number_of_predictions(small):
     for options in ({}, {"batch_size": 1}, {"window": 7}):
         counted = []
         evaluate(small, ids_of(small, 2_500), advance=counted.append, **options)
@@ -107,12 +107,12 @@ def test_progress_counts_each_prediction_once(small):
         (9, {"batch_size": 0}, "batch_size must be 1 or more"),
     ],
 )
-def test_nothing_to_evaluate_is_refused(small, length, options, message):
+def test_bad_evaluations_are_refused(small, length, options, message):
     with pytest.raises(CharlstmError, match=message):
         evaluate(small, ids_of(small, length), **options)
 
 
-def test_figures_of_a_loss():
+def test_loss_in_nats_bits_and_perplexity():
     loss = Loss(math.log(8) * 10, 10)
     assert loss.nats_per_character == pytest.approx(math.log(8))
     assert loss.bits_per_character == pytest.approx(3)
@@ -121,9 +121,9 @@ def test_figures_of_a_loss():
     assert Loss(1e6, 1).perplexity == math.inf
 
 
-def test_a_text_is_scored_as_if_it_followed_a_line_end(small):
+def test_text_is_scored_as_if_it_followed_a_line_end(small):
     text = "abcdab"
-    expected = plainly(small, small.vocab.encode("\n" + text))
+    expected = losses_by_steps(small, small.vocab.encode("\n" + text))
     score = small.score(text)
     assert (score.text, score.characters) == (text, 6)
     assert np.allclose(score.nats, expected, rtol=1e-12)
@@ -131,11 +131,11 @@ def test_a_text_is_scored_as_if_it_followed_a_line_end(small):
     assert score.perplexity == pytest.approx(math.exp(sum(expected) / 6))
 
 
-def test_a_model_that_knows_no_line_end_does_not_score_the_first_character():
+def test_without_a_line_end_in_the_vocabulary_the_first_character_is_not_scored():
     model = CharModel(ModelConfig(hidden=5, layers=1, dtype="float64"), Vocab.from_text("abc"))
     score = model.score("abca")
     assert score.characters == 3
-    assert np.allclose(score.nats, plainly(model, model.vocab.encode("abca")))
+    assert np.allclose(score.nats, losses_by_steps(model, model.vocab.encode("abca")))
     assert [model.score(text).characters for text in ("", "a")] == [0, 0]
 
 
@@ -150,15 +150,15 @@ def test_texts_are_independent_of_their_batch_and_come_in_order(small):
     rng = np.random.default_rng(0)
     lengths = [*rng.integers(0, 120, 600), 700, 51, 50, 0, 1]
     texts = ["".join(rng.choice(list("abcd"), n)) for n in lengths]
-    for text, score in zip(texts, score_texts(small, texts), strict=True):
+    scores = list(score_texts(small, texts))
+    for text, score in zip(texts, scores, strict=True):
         assert score.text == text and score.characters == len(text)
     for k in (0, 5, 599, 600, 601, 602, 604):
-        together = list(score_texts(small, texts))[k]
-        assert np.allclose(together.nats, small.score(texts[k]).nats, rtol=1e-10)
+        assert np.allclose(scores[k].nats, small.score(texts[k]).nats, rtol=1e-10)
 
 
-def test_a_long_text_does_not_pad_short_ones(small, monkeypatch):
-    """A line of a megabyte among short ones must not take sixty times its memory."""
+def test_short_texts_are_not_padded_to_a_long_one(small, monkeypatch):
+    """A line of a megabyte among short ones must not take sixty times its size in memory."""
     sizes = []
     losses = small.losses
 
@@ -172,7 +172,7 @@ def test_a_long_text_does_not_pad_short_ones(small, monkeypatch):
     assert sum(sizes) < 3 * sum(map(len, texts))
 
 
-def test_unknown_characters_of_a_text(small):
+def test_unknown_characters_are_refused_skipped_or_replaced(small):
     with pytest.raises(CharlstmError, match=r"no 'x' .*position 1"):
         list(score_texts(small, ["ab", "axb"]))
     skipped, replaced = (next(score_texts(small, ["áxb"], how)) for how in ("skip", "replace"))
@@ -185,6 +185,28 @@ def test_score_at_level_byte_counts_bytes(byte_run):
     assert score.characters == 5
 
 
-def test_trained_model_finds_its_own_text_likelier_than_noise(model):
+def test_trained_model_finds_text_like_its_own_likelier_than_noise(model):
     own, noise = model.score("the cat sees a dog."), model.score("eht tac sese a gdo.")
     assert own.bits_per_character < 1.5 < 2.5 < noise.bits_per_character
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_an_error_in_one_worker_stops_the_others(lines):
+    vocab = Vocab.from_text("ab\n")
+    model = CharModel(ModelConfig(hidden=2, layers=1, lines=lines), vocab)
+    ids = vocab.encode(("ab" * 25 + "\n") * 6_000)
+    calls = []
+
+    def interrupt_first_call(predictions):
+        calls.append(predictions)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    workers = Workers(2)
+    evaluate(model, ids, workers=workers, advance=calls.append)
+    all_calls = len(calls)
+    calls.clear()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, ids, workers=workers, advance=interrupt_first_call)
+    workers.close()
+    assert len(calls) < all_calls / 4

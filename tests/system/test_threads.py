@@ -1,5 +1,7 @@
 """Worker threads, and the BLAS limit around them."""
 
+import os
+import signal
 import threading
 import time
 import warnings
@@ -9,7 +11,14 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from charlstm.system import threads
-from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
+from charlstm.system.threads import (
+    Tasks,
+    Workers,
+    available_cores,
+    check_cancelled,
+    one_blas_thread,
+    share,
+)
 
 
 def blas_threads():
@@ -104,6 +113,57 @@ def test_an_error_is_raised_when_all_workers_have_ended(failing):
         workers.run(work)
     assert sorted(done) == [k for k in range(3) if k != failing]
     assert workers.run(lambda k: k) == [0, 1, 2]  # the workers can run again
+    workers.close()
+
+
+def work_until_cancelled(seconds=10):
+    """Take that long, unless cancelled before."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        check_cancelled()
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_other_workers_are_cancelled_after_an_error(failing):
+    workers = Workers(3)
+    ended = []
+
+    def work(k):
+        if k == failing:
+            raise ZeroDivisionError(k)
+        try:
+            work_until_cancelled()
+        finally:
+            ended.append(k)
+
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError, match=str(failing)):
+        workers.run(work)
+    assert time.monotonic() - began < 5 and len(ended) == 2
+    check_cancelled()  # does nothing outside of a run
+    workers.run(lambda k: check_cancelled())  # nor in the next run
+    workers.close()
+
+
+@pytest.mark.parametrize("is_waiting", [False, True])
+def test_ctrl_c_cancels_all_workers(is_waiting):
+    workers = Workers(2)
+    started = threading.Event()
+
+    def work(k):
+        if k == 1:
+            started.wait(10)
+            os.kill(os.getpid(), signal.SIGINT)  # acts in the main thread, which is worker 0
+            work_until_cancelled()
+        started.set()
+        if not is_waiting:
+            work_until_cancelled()
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        workers.run(work)
+    assert time.monotonic() - began < 5
     workers.close()
 
 
