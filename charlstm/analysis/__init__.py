@@ -1,5 +1,6 @@
-"""Analysis: a trained model or a text looked at more closely than training needs.
+"""Analysis: measurements of a trained model or of a text that training does not need.
 
-Novelty of a text, dynamic evaluation, gates on a text, gradients over time. May import training and
-everything below it, but not runs. Start reading at gates.py.
+dynamic_evaluation: the loss while the weights follow a text. novelty: stretches copied from the
+training text. gates: activity of cells and gates. gradient_flow: gradients back in time. May import
+training and everything below it, but not runs. Start reading at gates.py.
 """

@@ -1,14 +1,15 @@
-"""How far back in time the gradient of a loss reaches: where it vanishes, lasts or explodes.
+"""Gradient flow: how far back in time the gradient of a loss vanishes, lasts or explodes.
 
-Going back one step multiplies the gradient of the state by that step's Jacobian. For a plain RNN
-this is a slope of at most 1 times the recurrent weights, for all steps the same: over k steps the
-gradient shrinks or grows as a k-th power (Hochreiter 1991; Bengio et al. 1994), and vanishes for
-sure where the largest singular value of the weights is below 1 (Pascanu et al. 2013). The cell
-state of an LSTM has a path that passes through the forget gates alone (Hochreiter and Schmidhuber
-1997, Gers et al. 2000): over k steps, the product of k gates, near 1 where they are open. What
-explodes, clipping the norm of the gradient tames (Pascanu et al. 2013); what vanished is gone.
+One step back in time multiplies the gradient of the state by that step's Jacobian. For a plain RNN
+the Jacobian is a slope of at most 1 times the recurrent weights, the same in all steps. Over k
+steps the gradient shrinks or grows like a k-th power (Hochreiter 1991; Bengio et al. 1994), and it
+always vanishes if the largest singular value of the weights is below 1 (Pascanu et al. 2013). In an
+LSTM the gradient of the cell state has a path through the forget gates alone (Hochreiter and
+Schmidhuber 1997, Gers et al. 2000): k steps multiply it by k gates, which are near 1 when open.
+Clipping the norm tames gradients that explode (Pascanu et al. 2013); it does not bring back those
+that vanish.
 
-The measurement runs the layers and kernels that train, in windows of one step.
+The measurement runs the same layers and kernels as training does, in windows of one step.
 """
 
 import math
@@ -30,15 +31,16 @@ from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
-LAGS, STREAMS = 500, 8
-WARM_UP = 100  # steps before the lags begin, so that no state is still near its zero beginning
-TRAINING_WINDOW = 200  # steps of the training step that shows clipping
-GONE = 1e-3  # a gradient is gone where its norm is below this part of that at lag 1
+DEFAULT_LAGS = 500  # time steps
+STREAMS = 8  # read in parallel; norms are means over them
+WARM_UP_STEPS = 100  # before the lags, so that the states are no longer near zero
+CLIPPED_STEPS = 200  # time steps of the training step that shows clipping
+GONE_FRACTION = 1e-3  # a gradient is gone if its norm is below this fraction of that at lag 1
 
 
 @dataclass(frozen=True)
 class ClippedStep:
-    """The norm of the gradient in one training step: as it was, and as the optimizer got it."""
+    """The norm of the gradient of one training step, before and after clipping."""
 
     norm: float
     clipped: float
@@ -46,40 +48,43 @@ class ClippedStep:
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """What was measured of one layer of a model."""
+    """The measurements of one layer of a model.
+
+    label: the name of the model. layer: the number of the layer, from 1.
+    norms: (lags,) each, by the names that gradient_norms gives them.
+    step: the gradient of the complete model in a training step.
+    """
 
     label: str
     cell: str
-    layer: int  # from 1
-    norms: dict[str, Array]  # those of `measure` that there are, (lags,)
+    layer: int
+    norms: dict[str, Array]
     step: ClippedStep
 
     def gone_at(self, name: str) -> int | None:
-        """The first lag whose norm is below GONE times that at lag 1; None if there is none."""
+        """Return the first lag with a norm below GONE_FRACTION of that at lag 1; None if none."""
         norms = self.norms[name]
-        below = np.flatnonzero(norms < GONE * norms[0])
+        below = np.flatnonzero(norms < GONE_FRACTION * norms[0])
         return int(below[0]) + 1 if len(below) else None
 
 
 def gradient_norms(
-    model: CharModel, ids: Ids, lags: int = LAGS, streams: int = STREAMS
+    model: CharModel, ids: Ids, lags: int = DEFAULT_LAGS, streams: int = STREAMS
 ) -> dict[str, Array]:
-    """Measure gradients over the lag on a text of ids (1-D), of which `streams` parts are read.
+    """Measure the norms of gradients by their lag, on streams from all over a text of ids (N,).
 
-    Returns arrays (lags, L), with row k-1 for lag k and a column for each of L layers:
+    Returns arrays (lags, L), with row k - 1 for lag k and a column for each of L layers:
 
     dh, dc: |dL_t/dh_{t-k}| and |dL_t/dc_{t-k}|, the mean over the streams. L_t is the loss of the
-        last symbol alone; h and c are the two parts of the state that step t-k hands on to the
-        next step of its layer. No dc where the cell has no c.
-    forget: the product of the forget gates of the last k steps, the mean over units and streams.
-        LSTM only.
+        last symbol only; h and c are the state after step t - k. Only an LSTM has dc.
+    forget: the product of the forget gates of the last k steps, the mean over units and streams;
+        only for an LSTM.
 
-    Back-propagation goes one step at a time: the gradient of the state before a window of one step
-    goes into the window before it, and only the last window's loss counts. Each step is run again
-    from the state that a first pass kept, so that room for one step is enough. All is computed in
-    float64, so that norms far below the range of float32 still show.
+    Back-propagation takes one window of one step at a time. Each window runs again from the state
+    that a first pass stored, so that the activations of one step fit into the same memory. All is
+    computed in float64, which shows norms far below the range of float32.
     """
-    steps = WARM_UP + lags
+    steps = WARM_UP_STEPS + lags
     if len(ids) <= steps:
         raise CharlstmError(
             f"a text of {len(ids)} symbols is too short for --lags {lags}: "
@@ -118,14 +123,16 @@ def gradient_norms(
 
 
 def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
-    """One step of the trainer on a copy of the model: plain gradient descent at rate 1, so that
-    the change of the weights is the gradient that clipping let through. clip: 0 for none.
+    """Measure the gradient of one training step on a copy of the model.
+
+    The step is plain gradient descent at a learning rate of 1, so that the weights change by the
+    clipped gradient. clip: the largest norm; 0 for no limit.
     """
     model = _in_float64(model)
     before = model.parameters.vector.copy()
     config = TrainConfig(
         batch_size=STREAMS,
-        seq_length=TRAINING_WINDOW,
+        seq_length=CLIPPED_STEPS,
         optimizer="sgd",
         beta1=0.0,
         lr=1.0,
@@ -148,11 +155,14 @@ def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
 def measure_gradient_flow(
     models: Mapping[str, CharModel],
     ids: Ids,
-    lags: int = LAGS,
+    lags: int = DEFAULT_LAGS,
     layer: int | None = None,
     clip: float = 5.0,
 ) -> list[GradientFlow]:
-    """Measure models, given by label, on the same ids; layer: from 1, None for the last."""
+    """Measure models, given by their labels, on the same text.
+
+    layer: the number of the layer, from 1; None for the last. clip: see clipped_step.
+    """
     flows = []
     for label, model in models.items():
         layers = model.config.layers
@@ -176,29 +186,29 @@ def fresh_model(
     forget_bias: float | None = None,
     recurrent_scale: float = 1.0,
 ) -> CharModel:
-    """An untrained model.
+    """Return an untrained model.
 
-    forget_bias: bias of the gate that keeps the state, the LSTM's f or the GRU's z, in place of 1.
-    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H), so that
-        it is about their spectral radius; PyTorch's initialisation has 1/sqrt(3) = 0.58.
+    forget_bias: the bias of the gate that keeps the state, f of an LSTM or z of a GRU; None for 1.
+    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H), so that it
+        is about their spectral radius. PyTorch's initialisation amounts to 1/sqrt(3) = 0.58.
     """
     if forget_bias is not None and config.cell == "rnn":
         raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
-    # it is measured in a copy of float64, beside a gradient, and trained for a step
+    # The measurement takes a copy in float64, a gradient, and weights before a training step.
     require_memory_for(parameter_shapes(config, len(vocab)), replace(config, dtype="float64"), 3)
     model = CharModel(config, vocab, seed)
     for k in range(config.layers):
         layer = model.parameters.part(f"layers.{k}.")
         layer["Wh"] *= recurrent_scale
         if forget_bias is not None:
-            layer["b"][config.hidden : 2 * config.hidden] = forget_bias
+            layer["b"][config.hidden : 2 * config.hidden] = forget_bias  # of f, or of z
     return model
 
 
 def models_to_compare(
     hidden: int, layers: int, vocab: Vocab, seed: int = 0
 ) -> dict[str, CharModel]:
-    """Fresh models of one size by label: the same cells, with small, plain and wide beginnings."""
+    """Return untrained models of one size by label: all cells, with several initial weights."""
 
     def fresh(cell: Any, **options: float) -> CharModel:
         return fresh_model(ModelConfig(cell, hidden, layers), vocab, seed, **options)
@@ -214,19 +224,16 @@ def models_to_compare(
     }
 
 
-def random_ids(vocab: Vocab, lags: int = LAGS, seed: int = 0) -> Ids:
-    """A text of ids that are all equally likely, as long as `measure` wants it."""
-    size = STREAMS * (WARM_UP + max(lags, TRAINING_WINDOW) + 1)
+def random_ids(vocab: Vocab, lags: int = DEFAULT_LAGS, seed: int = 0) -> Ids:
+    """Return a text of independent, equally likely symbols, long enough for the measurements."""
+    size = STREAMS * (WARM_UP_STEPS + max(lags, CLIPPED_STEPS) + 1)
     require_memory(8 * size, f"--lags {lags}", "take fewer")
     ids: Ids = generator(seed, "sample").integers(len(vocab), size=size)
     return ids
 
 
 def _in_float64(model: CharModel) -> CharModel:
-    """A copy, which reads lines as any text: with the state of the line before."""
+    """Return a copy in float64, which carries the state from line to line as in any text."""
     copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab, seed=None)
     copy.parameters.copy_from(model.parameters)
     return copy
-
-
-# -- the picture ------------------------------------------------------------------------------

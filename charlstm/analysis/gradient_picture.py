@@ -1,4 +1,4 @@
-"""A picture of the gradient's norm over the lag, drawn with matplotlib."""
+"""A picture of gradient flow: the norms of gradients by their lag, drawn with matplotlib."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -7,25 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from charlstm.analysis.gradient_flow import GONE, GradientFlow
+from charlstm.analysis.gradient_flow import GONE_FRACTION, GradientFlow
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
 
-SHADES = {
+COLOURS = {
     "rnn": ("#e8853a", "#c2432d", "#7a1414"),
     "gru": ("#7d4fa8", "#b58fd6"),
     "lstm": ("#6fb7e0", "#2b7bba", "#0b3a70"),
 }
-
-
 DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm": "-"}
-
-
-LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6  # what lies outside would squeeze the rest
+LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6  # a wider range would flatten the curves
 
 
 def require_drawable(path: Path) -> None:
-    """Refuse a path that `draw` could not draw into, before there is anything to draw."""
+    """Raise CharlstmError, before anything is measured, if `draw` cannot draw into this file."""
     if path.suffix.lower() not in (".svg", ".png"):
         raise CharlstmError(f"{path}: the name of a picture must end in .svg or .png")
     try:
@@ -35,7 +31,7 @@ def require_drawable(path: Path) -> None:
 
 
 def draw(flows: Sequence[GradientFlow], path: Path) -> None:
-    """Draw the norms, as parts of those at lag 1, into an .svg or .png file."""
+    """Draw the norms, as fractions of those at lag 1, into an .svg or .png file."""
     require_drawable(path)
     figure = _figure(flows)
     try:
@@ -46,6 +42,7 @@ def draw(flows: Sequence[GradientFlow], path: Path) -> None:
 
 
 def _figure(flows: Sequence[GradientFlow]) -> Any:
+    """Return a figure with a panel for the hidden state, and one for the cell state if any."""
     from matplotlib.figure import Figure
 
     panels = {"dh": r"Hidden state: $\|\partial L_t/\partial h_{t-k}\|$"}
@@ -53,27 +50,27 @@ def _figure(flows: Sequence[GradientFlow]) -> Any:
         panels["dc"] = r"Cell state: $\|\partial L_t/\partial c_{t-k}\|$"
     figure = Figure(figsize=(5.6 * len(panels) + 0.4, 5.2), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    of_panel = dict(zip(panels, axes, strict=True))
-    shades = {cell: cycle(colors) for cell, colors in SHADES.items()}
+    panel_of = dict(zip(panels, axes, strict=True))
+    colours = {cell: cycle(shades) for cell, shades in COLOURS.items()}
     for flow in flows:
-        color = next(shades[flow.cell])
+        colour = next(colours[flow.cell])
         for name, norms in flow.norms.items():
             label, style = flow.label, DASHES[flow.cell]
             if name == "forget":
                 label, style = f"{label}: product of f", ":"
-            ax = of_panel.get(name, axes[-1])
-            relative = norms / norms[0]
-            ax.plot(np.arange(1, len(norms) + 1), relative, c=color, ls=style, lw=1.8, label=label)
-    for ax, title in zip(axes, panels.values(), strict=True):
-        ax.set_title(title, fontsize=12)
-        ax.set(xscale="log", yscale="log", xlim=(1, len(norms)), xlabel="lag k, in steps")
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.axhline(GONE, color="0.45", linewidth=0.8)
-        ax.grid(alpha=0.25)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(fontsize=8.5, loc="lower left", framealpha=0.9)
+            panel = panel_of.get(name, axes[-1])
+            lags, relative = np.arange(1, len(norms) + 1), norms / norms[0]
+            panel.plot(lags, relative, c=colour, ls=style, lw=1.8, label=label)
+    for panel, title in zip(axes, panels.values(), strict=True):
+        panel.set_title(title, fontsize=12)
+        panel.set(xscale="log", yscale="log", xlim=(1, len(norms)), xlabel="lag k, in time steps")
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.axhline(GONE_FRACTION, color="0.45", linewidth=0.8)
+        panel.grid(alpha=0.25)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(fontsize=8.5, loc="lower left", framealpha=0.9)
     low, high = axes[0].get_ylim()
     axes[0].set_ylim(max(low, LOWEST_SHOWN), min(high, HIGHEST_SHOWN))
-    axes[0].set_ylabel("norm, as a part of that at lag 1")
-    axes[0].annotate("gone: 1/1000", (1.05, GONE), va="bottom", fontsize=8.5, color="0.35")
+    axes[0].set_ylabel("norm, as a fraction of that at lag 1")
+    axes[0].annotate("gone: 1/1000", (1.05, GONE_FRACTION), va="bottom", fontsize=8.5, color="0.35")
     return figure
