@@ -123,26 +123,33 @@ def _generate_natively(
 
     ids (B,): the last symbol of each sample. state: before it.
     """
-    end = line_end(model.vocab) if model.config.lines else -1
+    config, weights = model.config, model.parameters
     workers = Workers(min(available_cores(), -(-len(ids) // MIN_SAMPLES_PER_WORKER)))
     shares = [share(len(ids), workers.count, k) for k in range(workers.count)]
+    layers = [weights.part(f"layers.{k}.") for k in range(config.layers)]
     codes = symbol_codes(model.vocab.symbols)
-    recent = history_codes(state[model.config.layers :], model.config.ngrams, codes)
-    weights = model.parameters
-    layers = [weights.part(f"layers.{k}.") for k in range(model.config.layers)]
-    parts = [
+    history = history_codes(state[config.layers :], config.ngrams, codes)
+    generations = [
         kernels.NativeGeneration(
-            model.config, layers, weights.part("head."), ids[own], state[:, :, own], end,
-            table=weights.get(NGRAM_TABLE), codes=codes, recent=recent[own], **asdict(sampling),
+            config,
+            layers,
+            weights.part("head."),
+            ids[own],
+            state[:, :, own],
+            line_end(model.vocab) if config.lines else -1,
+            table=weights.get(NGRAM_TABLE),
+            codes=codes,
+            recent=history[own],
+            **asdict(sampling),
         )
         for own in shares
-    ]  # fmt: skip
+    ]
     steps = 1  # so that the first symbol does not wait for others
     while True:
         uniforms = rng.random((steps, len(ids)))
 
         def work(k: int, steps: int = steps, uniforms: Array = uniforms) -> Ids:
-            return parts[k].run(steps, uniforms[:, shares[k]])
+            return generations[k].run(steps, uniforms[:, shares[k]])
 
         yield from np.concatenate(workers.run(work), axis=1)
         steps = min(2 * steps, MAX_STEPS_PER_CALL)
