@@ -1,4 +1,4 @@
-"""Warnings at the end of a run: synthetic sequences of losses, and some that were measured."""
+"""Warnings at the end of a run, for made-up and for measured sequences of losses."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def warnings_of(train_losses, val_losses, **options):
 FALLING = (2.0, 1.8, 1.6, 1.5, 1.4, 1.3)
 
 
-def test_overfitting_is_told_with_numbers_and_ways_out():
+def test_a_warning_of_overfitting_has_numbers_and_advice():
     assert warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0)) == [
         "the model overfits since step 300: since then its validation loss rose from 1.8000 to "
         "2.0000 nats while the training loss fell from 1.6000 to 1.3000; try --dropout 0.3, a "
@@ -32,7 +32,7 @@ def test_overfitting_is_told_with_numbers_and_ways_out():
     ("dropout", "advised"),
     [(0.0, "0.2"), (0.25, "0.45"), (0.5, "0.6"), (0.6, None), (0.75, None)],
 )
-def test_more_dropout_is_advised_within_reason(dropout, advised):
+def test_more_dropout_is_advised_up_to_a_limit(dropout, advised):
     (warning,) = warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0), dropout=dropout)
     if advised is None:
         assert warning.endswith("; try a smaller --hidden or fewer steps")
@@ -53,7 +53,7 @@ def test_more_dropout_is_advised_within_reason(dropout, advised):
         ((), ()),
     ],
 )
-def test_no_overfitting_is_told_of(train_losses, val_losses):
+def test_no_warning_of_overfitting(train_losses, val_losses):
     assert warnings_of(train_losses, val_losses) == []
 
 
@@ -64,7 +64,7 @@ STEEP = (3.0, 2.7, 2.5, 2.3, 2.1, 1.9)
     ("end", "more"),
     [({"steps": 600}, "steps"), ({"epochs": 3.0}, "epochs"), ({"minutes": 1.0}, "minutes")],
 )
-def test_losses_that_still_fall_are_told_with_what_would_help(end, more):
+def test_a_warning_of_underfitting_names_the_option_to_raise(end, more):
     config = TrainConfig(**end)
     assert find_warnings(evaluations_of(STEEP, STEEP), config) == [
         "the model is not done learning: from step 300 to 600 its validation loss still fell from "
@@ -81,13 +81,13 @@ def test_losses_that_still_fall_are_told_with_what_would_help(end, more):
         ((3.0, 2.0), (3.0, 2.9)),
     ],
 )
-def test_losses_that_hardly_fall_are_not_told_of(train_losses, val_losses):
+def test_no_warning_of_underfitting(train_losses, val_losses):
     assert warnings_of(train_losses, val_losses) == []
 
 
 # (training, validation) losses of runs with charlstm's own settings
 MEASURED = {
-    "200 kB of Shakespeare, all by itself": (
+    "200 kB of Shakespeare, no options": (
         (3.1866, 2.2630, 2.0270, 1.9056, 1.8277, 1.7796, 1.7349, 1.7199, 1.7085, 1.6950),
         (2.4788, 2.1786, 2.0029, 1.9098, 1.8679, 1.8481, 1.8055, 1.7985, 1.7904, 1.7875),
     ),
@@ -103,12 +103,12 @@ MEASURED = {
 
 
 @pytest.mark.parametrize("name", MEASURED)
-def test_runs_with_good_settings_are_not_warned_of(name):
+def test_runs_with_good_settings_get_no_warning(name):
     assert warnings_of(*MEASURED[name]) == []
 
 
-def test_a_run_that_is_far_too_short_is_warned_of_though_its_rate_came_down():
-    """500 steps on corpora/play.txt, whose entropy is 0.43 nats a character."""
+def test_a_run_that_is_far_too_short_gets_a_warning_although_its_learning_rate_fell():
+    """500 steps on corpora/play.txt, whose entropy is 0.43 nats per character."""
     (warning,) = warnings_of(
         (3.4175, 2.5999, 2.1107, 1.8718, 1.6783, 1.5498, 1.4617, 1.3872, 1.3393, 1.3156),
         (3.1133, 2.2357, 1.9084, 1.7018, 1.5399, 1.4154, 1.3348, 1.2800, 1.2524, 1.2425),

@@ -1,4 +1,4 @@
-"""What `charlstm train` chooses by the size of the corpus and what there is time for."""
+"""The settings that `charlstm train` chooses for a text and the time there is."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from charlstm.training.defaults import operations_per_symbol, steps_between_eval
 
 
 def choose(characters, model, train, **budget):
-    """What the rule makes of the settings given by name."""
+    """The settings chosen beside those given by name."""
     asked = ModelConfig.asked(model), TrainConfig.asked(train)
     return defaults.choose_settings(characters, *asked, **budget)
 
@@ -41,7 +41,7 @@ def test_size_and_regularisation_follow_text_and_budget(
     assert train.schedule == "cosine" and train.warmup == 100
 
 
-def test_operations_are_those_of_the_products():
+def test_operations_are_those_of_the_matrix_products():
     config = ModelConfig(hidden=10, layers=3, cell="gru", skip=True)
     recurrent, between, head = 3 * 10 * 30, 2 * 10 * 30, 30 * 7
     assert operations_per_symbol(config, 7) == 6 * (recurrent + between + head)
@@ -55,7 +55,7 @@ def test_a_time_budget_leaves_the_end_to_the_clock():
     assert short.warmup == 25  # of 250 steps of the smallest model that there is time for
 
 
-def test_what_is_given_is_kept():
+def test_given_settings_are_kept():
     model, train = choose(1_000_000, {"hidden": 7}, {"lr": 0.5, "epochs": 2.0, "dropout": 0.0})
     assert model == ModelConfig(hidden=7, layers=1, capped=True, ngrams=6, ngram_slots=83_886)
     assert (train.lr, train.epochs, train.dropout, train.steps) == (0.5, 2.0, 0.0, None)
@@ -66,7 +66,7 @@ def test_what_is_given_is_kept():
         choose(1_000_000, {"cell": "gru", "capped": True}, {})
 
 
-def test_input_gates_are_capped_where_there_are_some():
+def test_only_an_lstm_gets_capped_input_gates():
     capped = {cell: choose(1_000_000, {"cell": cell}, {})[0].capped for cell in CELLS}
     assert capped == {"lstm": True, "gru": False, "rnn": False}
     assert choose(1_000_000, {}, {}, operations=1e15)[0].capped
@@ -128,7 +128,7 @@ def test_rate_and_beta2_of_other_optimizers_are_their_own():
     assert train.optimizer == "sgd"
 
 
-def test_the_rate_falls_with_the_length_of_a_run():
+def test_the_learning_rate_falls_with_the_length_of_a_run():
     def rate(cell="lstm", **options):
         return choose(1_000_000, {"cell": cell}, options)[1].lr
 
@@ -142,14 +142,14 @@ def test_the_rate_falls_with_the_length_of_a_run():
     assert rate(steps=80_000, lr=0.1) == 0.1
 
 
-def test_only_runs_of_no_stated_length_stop_early():
+def test_only_runs_without_a_given_number_of_steps_stop_early():
     assert choose(1_000_000, {}, {})[1].stop_after == 5
     assert choose(1_000_000, {}, {"minutes": 3.0})[1].stop_after == 5
     assert choose(1_000_000, {}, {"steps": 2_000})[1].stop_after == 0
     assert choose(1_000_000, {}, {"epochs": 2.0})[1].stop_after == 0
 
 
-def test_a_short_run_warms_up_over_a_tenth_of_it():
+def test_the_warm_up_of_a_short_run_is_a_tenth_of_it():
     assert choose(1_000_000, {}, {"steps": 50})[1].warmup == 5
     assert choose(100_000, {}, {"epochs": 1.0})[1].warmup == 6  # of 65 steps
     assert choose(1_000_000, {}, {"steps": 50, "warmup": 30})[1].warmup == 30
@@ -168,20 +168,20 @@ def test_a_short_run_warms_up_over_a_tenth_of_it():
         ({"steps": 4, "minutes": 2}, "contradict"),
     ],
 )
-def test_bad_options_are_named_before_they_are_calculated_with(options, message):
+def test_bad_options_are_refused_by_name(options, message):
     with pytest.raises(CharlstmError, match=message):
         choose(1_000_000, {}, options)
 
 
 @pytest.mark.parametrize("fraction", [1, 1.0, -0.1, float("nan"), "0.1", None])
-def test_bad_validation_fraction_is_refused(fraction):
+def test_a_bad_validation_fraction_is_refused(fraction):
     with pytest.raises(
         CharlstmError, match=r"val_frac must be (0 or more and below 1|float|a finite number)"
     ):
         CorpusConfig(("a",), val_frac=fraction)
 
 
-def test_evaluations_are_ten_in_a_run_and_at_least_every_thousand_steps():
+def test_a_run_has_ten_evaluations_or_one_every_thousand_steps():
     assert steps_between_evaluations(TrainConfig(), 500) == 50
     assert steps_between_evaluations(TrainConfig(), 50_000) == 1_000
     assert steps_between_evaluations(TrainConfig(), 3) == 1

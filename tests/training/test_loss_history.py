@@ -1,4 +1,4 @@
-"""The losses of the steps since an evaluation: means, the newest, and what a checkpoint keeps."""
+"""The losses since the last evaluation: their means, the newest ones, and saving them."""
 
 import json
 
@@ -23,7 +23,7 @@ def test_means_are_of_all_steps_and_of_those_since_the_last_log():
     assert (losses.count, losses.mean, losses.mean_since_log()) == (4, 1.75, 0.5)
 
 
-def test_only_the_newest_are_kept():
+def test_only_the_newest_losses_are_kept():
     losses = counted(*range(1_000))
     assert list(losses.recent) == list(range(1_000 - RECENT_STEPS, 1_000))
     assert losses.mean == 499.5
@@ -31,7 +31,7 @@ def test_only_the_newest_are_kept():
 
 @pytest.mark.parametrize("steps", [0, 1, 7, 1_000])
 @pytest.mark.parametrize("logged", [False, True])
-def test_going_on_from_what_is_saved_changes_no_bit(steps, logged):
+def test_saving_and_loading_changes_no_bit(steps, logged):
     whole = counted(*(0.1 * k for k in range(steps)))
     if logged and steps:
         whole.mean_since_log()
@@ -58,6 +58,6 @@ def test_going_on_from_what_is_saved_changes_no_bit(steps, logged):
         {"recent": [1.0] * (RECENT_STEPS + 1), "count": RECENT_STEPS + 1},
     ],
 )
-def test_what_cannot_be_is_refused(wrong):
+def test_impossible_saved_values_are_refused(wrong):
     with pytest.raises(CharlstmError):
         LossHistory.from_dict({**counted(1.0, 2.0).to_dict(), **wrong})

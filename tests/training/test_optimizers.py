@@ -1,4 +1,4 @@
-"""Optimizers: by hand, and against PyTorch's."""
+"""Optimizers: against calculations by hand, and against PyTorch."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def some_gradients(count=25, seed=0):
         ({"optimizer": "sgd", "beta1": 0.0}, ("SGD", {})),
     ],
 )
-def test_equals_pytorch_over_changing_rates(options, theirs):
+def test_weights_equal_those_of_pytorch_under_changing_rates(options, theirs):
     torch = pytest.importorskip("torch")
     gradients = some_gradients()
     rates = [0.02 / (1 + k / 7) for k in range(len(gradients))]
@@ -53,7 +53,7 @@ def test_equals_pytorch_over_changing_rates(options, theirs):
     assert relative_error(ours, parameter.detach()) < 1e-12
 
 
-def test_first_step_of_adam_is_the_rate_against_the_sign():
+def test_the_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient():
     gradient = np.where(np.arange(N) % 2, 7.0, -0.01)
     start = np.zeros(N)
     weights, _ = run(TrainConfig(), [gradient], [0.1], start=start)

@@ -1,4 +1,4 @@
-"""Learning rates by hand."""
+"""Learning rates of all schedules, against calculations by hand."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from charlstm import TrainConfig
 from charlstm.training.schedules import Schedule
 
 
-def test_constant():
+def test_constant_ignores_steps_and_losses():
     schedule = Schedule(TrainConfig(lr=0.3))
     schedule.observe(1.0)
     schedule.observe(2.0)
@@ -35,7 +35,7 @@ def test_cosine_without_warm_up_begins_at_the_peak():
     assert schedule.rate(5, 0, 10) == pytest.approx(0.5)
 
 
-def test_step_decays_every_so_many_epochs():
+def test_step_decays_after_every_third_epoch():
     schedule = Schedule(TrainConfig(lr=1.0, schedule="step", decay=0.5, decay_every=3))
     rates = [schedule.rate(0, epoch, None) for epoch in range(8)]
     assert rates == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25]
@@ -51,7 +51,7 @@ def test_plateau_decays_after_patience_evaluations_without_a_new_best():
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_goes_on_from_any_saved_state(after):
+def test_a_loaded_schedule_continues_from_the_saved_state(after):
     losses = [3.0, 2.0, 2.1, 2.2, 2.3, 1.0, 1.5, 1.5, 1.5]
     config = TrainConfig(schedule="plateau", patience=2)
     schedule = Schedule(config)

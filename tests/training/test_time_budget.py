@@ -1,4 +1,4 @@
-"""How many steps fit into the time that is left."""
+"""The speed of a run, and the number of steps that fit into the time left."""
 
 import json
 
@@ -7,20 +7,20 @@ import pytest
 from charlstm.training.time_budget import EXIT_SECONDS, TimeBudget
 
 
-def pace_of(seconds_per_step, steps=50, evaluation=0.0, models_at_end=1):
-    pace = TimeBudget(1000, models_at_end)
+def budget_of(seconds_per_step, steps=50, evaluation=0.0, models_at_end=1):
+    budget = TimeBudget(1000, models_at_end)
     for _ in range(steps):
-        pace.count_step(seconds_per_step)
-    pace.count_evaluation(evaluation)
-    return pace
+        budget.count_step(seconds_per_step)
+    budget.count_evaluation(evaluation)
+    return budget
 
 
-def test_the_first_two_steps_do_not_count():
-    pace = TimeBudget(1000)
+def test_the_first_two_steps_are_not_timed():
+    budget = TimeBudget(1000)
     for seconds in (9.0, 9.0, 0.5, 0.25):
-        pace.count_step(seconds)
-    assert pace.seconds_per_step == 0.375
-    assert pace.characters_per_second == pytest.approx(1000 / 0.375)
+        budget.count_step(seconds)
+    assert budget.seconds_per_step == 0.375
+    assert budget.characters_per_second == pytest.approx(1000 / 0.375)
 
 
 @pytest.mark.parametrize(
@@ -28,43 +28,43 @@ def test_the_first_two_steps_do_not_count():
     [(1.0, 7), (0.25, 7), (0.1, 12), (0.001, 102)],
 )
 def test_speed_is_known_after_a_second_or_a_hundred_steps(seconds, steps):
-    pace = TimeBudget(1)
+    budget = TimeBudget(1)
     taken = 0
-    while not pace.speed_is_known:
-        pace.count_step(seconds)
+    while not budget.speed_is_known:
+        budget.count_step(seconds)
         taken += 1
     assert taken == pytest.approx(steps, abs=1)
 
 
-def test_speed_follows_the_machine():
-    pace = pace_of(0.1)
+def test_the_speed_follows_that_of_the_machine():
+    budget = budget_of(0.1)
     for _ in range(100):
-        pace.count_step(0.3)
-    assert pace.seconds_per_step == pytest.approx(0.3, rel=0.01)
+        budget.count_step(0.3)
+    assert budget.seconds_per_step == pytest.approx(0.3, rel=0.01)
 
 
 def test_steps_and_their_evaluations_fill_the_time():
-    pace = pace_of(0.1, evaluation=2.0)
-    steps = pace.steps_within(100 + EXIT_SECONDS, 50)
+    budget = budget_of(0.1, evaluation=2.0)
+    steps = budget.steps_within(100 + EXIT_SECONDS, 50)
     used = steps * 0.1 + (steps // 50 + 1) * 2.0
     assert 97 <= used <= 100
     # with four evaluations in all, while their distance is not yet known
-    assert pace.steps_within(100 + EXIT_SECONDS, None) == pytest.approx(920, abs=1)
+    assert budget.steps_within(100 + EXIT_SECONDS, None) == pytest.approx(920, abs=1)
 
 
 @pytest.mark.parametrize(
     ("seconds", "count"), [(1_000, 10), (250, 10), (100, 4), (26, 1), (3, 1), (-5, 1)]
 )
 def test_evaluations_take_a_twelfth_of_the_time_at_most(seconds, count):
-    """Else a short run on a large text would only be evaluated, and hardly trained."""
-    pace = pace_of(0.1, evaluation=2.0)
-    assert pace.evaluations_within(seconds) == count
-    steps = pace.steps_within(seconds + EXIT_SECONDS, None)
+    """Otherwise a short run on a large text would evaluate most of the time."""
+    budget = budget_of(0.1, evaluation=2.0)
+    assert budget.evaluations_within(seconds) == count
+    steps = budget.steps_within(seconds + EXIT_SECONDS, None)
     assert steps == pytest.approx(max(0, 10 * (seconds - 2 * count)), abs=1)
 
 
 def test_the_last_evaluation_may_measure_two_models():
-    one, two = pace_of(0.1, evaluation=2.0), pace_of(0.1, evaluation=2.0, models_at_end=2)
+    one, two = budget_of(0.1, evaluation=2.0), budget_of(0.1, evaluation=2.0, models_at_end=2)
     assert one.steps_within(100, 50) - two.steps_within(100, 50) == pytest.approx(
         2.0 / (0.1 + 2.0 / 50), abs=1
     )
@@ -74,34 +74,34 @@ def test_the_last_evaluation_may_measure_two_models():
     assert two.evaluations_within(3) == 1
 
 
-def test_no_time_left_is_no_step():
-    pace = pace_of(0.1, evaluation=2.0)
-    assert pace.steps_within(1.0, 50) == 0
-    assert pace.steps_within(-7.0, None) == 0
+def test_without_time_left_there_is_no_step():
+    budget = budget_of(0.1, evaluation=2.0)
+    assert budget.steps_within(1.0, 50) == 0
+    assert budget.steps_within(-7.0, None) == 0
 
 
-def test_first_evaluation_is_guessed_until_it_is_measured():
-    pace = pace_of(0.1)
-    pace.estimate_evaluation(60_000)  # at 10,000 characters a second
-    assert pace.seconds_per_evaluation == pytest.approx(2.1)
-    pace.count_evaluation(1.5)
-    pace.estimate_evaluation(60_000)
-    assert pace.seconds_per_evaluation == 1.5
+def test_the_time_of_an_evaluation_is_estimated_until_one_is_measured():
+    budget = budget_of(0.1)
+    budget.estimate_evaluation(60_000)  # at 10,000 characters a second
+    assert budget.seconds_per_evaluation == pytest.approx(2.1)
+    budget.count_evaluation(1.5)
+    budget.estimate_evaluation(60_000)
+    assert budget.seconds_per_evaluation == 1.5
 
 
 @pytest.mark.parametrize(("models", "characters"), [(1, 180_000), (2, 90_000)])
-def test_a_tenth_of_the_time_is_left_to_the_last_evaluation(models, characters):
-    pace = pace_of(0.1, models_at_end=models)
+def test_the_last_evaluation_takes_a_tenth_of_the_time(models, characters):
+    budget = budget_of(0.1, models_at_end=models)
     # trained on 10,000 characters a second, read at 30,000
-    assert pace.affordable_characters(60) == pytest.approx(characters, abs=1)
+    assert budget.affordable_characters(60) == pytest.approx(characters, abs=1)
 
 
-def test_goes_on_from_what_was_saved():
-    pace = pace_of(0.1, steps=30, evaluation=1.0)
+def test_a_loaded_budget_continues_from_the_saved_times():
+    budget = budget_of(0.1, steps=30, evaluation=1.0)
     other = TimeBudget(1000)
-    other.load_dict(json.loads(json.dumps(pace.to_dict())))
+    other.load_dict(json.loads(json.dumps(budget.to_dict())))
     assert other.speed_is_known
-    for p in (pace, other):
-        p.count_step(0.2)
-    assert other.seconds_per_step == pace.seconds_per_step
-    assert other.steps_within(60, 10) == pace.steps_within(60, 10)
+    for each in (budget, other):
+        each.count_step(0.2)
+    assert other.seconds_per_step == budget.seconds_per_step
+    assert other.steps_within(60, 10) == budget.steps_within(60, 10)

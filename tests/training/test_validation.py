@@ -1,4 +1,4 @@
-"""What a run remembers of its evaluations."""
+"""The evaluations of a run: which is the best, and on how much text."""
 
 import json
 
@@ -15,7 +15,7 @@ def filled(*losses):
     ]
 
 
-def test_knows_the_best_and_how_long_ago_it_was():
+def test_the_best_evaluation_and_the_number_since_it():
     validation, bests = filled(3.0, 2.0, 2.5, 2.0, 1.5, 1.6)
     assert bests == [True, True, False, False, True, False]
     assert validation.evaluations_since_best == 1
@@ -24,7 +24,7 @@ def test_knows_the_best_and_how_long_ago_it_was():
 
 
 @pytest.mark.parametrize("losses", [(), (3.0, 2.0, 2.5, 2.7)])
-def test_goes_on_from_what_was_saved(losses):
+def test_a_loaded_validation_continues_from_the_saved_evaluations(losses):
     validation, _ = filled(*losses)
     other, _ = filled(9.0)
     other.load_dict(json.loads(json.dumps(validation.to_dict())))
@@ -44,11 +44,11 @@ def test_a_text_of_one_character_has_nothing_to_predict(length, possible):
         assert validation.evaluate({}, None) == {}
 
 
-def test_of_a_long_text_a_million_characters_are_evaluated():
+def test_a_million_symbols_of_a_long_text_are_evaluated():
     assert len(Validation(np.zeros(3_000_000, np.uint8)).ids) == 1_000_000
 
 
-def test_fewer_are_where_time_is_short_and_no_other_number_after_that():
+def test_a_shortened_text_keeps_its_length():
     validation = Validation(np.arange(5_000, dtype=np.uint16))
     for most, left in ((9_000, 5_000), (3_000, 3_000), (4_000, 3_000), (2, 1_000)):
         validation.shorten(most)
@@ -69,5 +69,5 @@ def test_a_shortened_text_of_empty_lines_has_nothing_to_predict():
     ("ids", "line_end", "possible"),
     [([5], None, False), ([0, 0], None, True), ([0, 0], 0, False), ([5], 0, True), ([], 0, False)],
 )
-def test_what_there_is_to_predict(ids, line_end, possible):
+def test_evaluation_is_possible_if_there_is_something_to_predict(ids, line_end, possible):
     assert Validation(np.array(ids, np.uint8), line_end).possible == possible
