@@ -57,7 +57,7 @@ class Dropout:
     """Draws the masks of training steps.
 
     recurrent: Wh of each layer, as it stands when a mask is drawn.
-    rng: the source of all draws. Its state is the whole state of this object.
+    rng: the source of all draws. This object has no other state to save.
     """
 
     def __init__(

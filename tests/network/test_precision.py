@@ -252,17 +252,17 @@ def test_bfloat16_with_float64_is_refused_before_any_write(cli, text_file, tmp_p
 
 @pytest.mark.parametrize("asked", ["auto", "float32", "bfloat16"])
 def test_train_and_info_explain_the_precision(cli, text_file, tmp_path, with_amx, asked):
-    told = "float32 (chosen; auto would take bfloat16 here)"
+    explanation = "float32 (chosen; auto would take bfloat16 here)"
     if asked != "float32":
-        told = "bfloat16 (fast with AMX)"
+        explanation = "bfloat16 (fast with AMX)"
     folder = tmp_path / "run"
     arguments = ("--steps", 1, "--hidden", 3, "--workers", 2, "--precision", asked)
     result = cli("train", text_file, "-r", folder, *arguments)
-    assert result.stderr.splitlines()[0] == f"{kernels.DESCRIPTION}, {told}, 2 workers"
+    assert result.stderr.splitlines()[0] == f"{kernels.DESCRIPTION}, {explanation}, 2 workers"
     about = json.loads(cli("info", folder, "--json").stdout)
-    assert (about["kernels"], about["precision"]) == (kernels.DESCRIPTION, told)
-    assert about["training"]["precision"] == told.split()[0]
-    assert f"precision      {told}\n" in cli("info", folder).stdout
+    assert (about["kernels"], about["precision"]) == (kernels.DESCRIPTION, explanation)
+    assert about["training"]["precision"] == explanation.split()[0]
+    assert f"precision      {explanation}\n" in cli("info", folder).stdout
     best = json.loads(cli("info", folder / "best.safetensors", "--json").stdout)
     assert best["precision"] == "bfloat16 (fast with AMX)"  # the precision of a new training
 

@@ -9,14 +9,17 @@ by element, for t = 1 .. T:
     n = tanh(a_t[2H:] + r * m)
     h_t = (1 - z) * n + z * h_{t-1}
 
-and for t = T .. 1, with da_t and dm_t the gradients of the loss with respect to a_t and m:
+and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py derives it:
 
-    dx_t = da_t Wx^T    dh_{t-1} += dh_t * z + da_h Wh^T    with da_h = [da_t[:2H]  dm_t]
-    dWx += x_t^T da_t   dWh += h_{t-1}^T da_h
-    db += sum of da_t over the streams       dbn += sum of dm_t
+    dh_t = dout_t + dh_{t+1} * z_{t+1} + [da_r da_z dm]_{t+1} Wh^T
+    da_n = dh_t (1 - z) (1 - n^2)            dm = r da_n
+    da_t = [da_n m r (1 - r),  dh_t (h_{t-1} - n) z (1 - z),  da_n]
+    dx_t = da_t Wx^T
+    dWx += x_t^T da_t    dWh += h_{t-1}^T [da_r da_z dm]
+    db += sum of da_t over the streams       dbn += sum of dm
 
-textbook_cells.py derives them. Only the recurrence has to go step by step: kernels.gru_forward and
-kernels.gru_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
+Only the recurrence has to go step by step: kernels.gru_forward and kernels.gru_backward, which
+kernels/reference.py has in NumPy. All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
@@ -31,7 +34,7 @@ from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
 GATES: Mapping[str, str] = {"r": "reset", "z": "update", "n": "candidate"}
-STORED_PER_UNIT = 5  # gates 3, h, m
+STORED_PER_UNIT = 5  # 3 gates, h and m
 STATE_PARTS = 1
 
 
@@ -40,7 +43,7 @@ class GRUActivations(NamedTuple):
 
     gates: Array  # (T, B, 3H): r z n of each step; after the backward pass, da
     h: Array  # (T+1, B, H): row 0 is the state before the window
-    m: Array  # (T, B, H): the recurrent part of the candidate; after the backward pass, dm
+    m: Array  # (T, B, H): recurrent input of the candidate; after the backward pass, dm
     precision: str
 
 

@@ -9,13 +9,16 @@ by element, for t = 1 .. T:
     c_t = f * c_{t-1} + i * g                forget some, write some
     h_t = o * tanh(c_t)                      show some
 
-and for t = T .. 1, with da_t the gradient of the loss with respect to a_t:
+and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py derives it:
 
-    dx_t = da_t Wx^T    dh_{t-1} += da_t Wh^T
-    dWx += x_t^T da_t   dWh += h_{t-1}^T da_t   db += sum of da_t over the streams
+    dh_t = dout_t + da_{t+1} Wh^T            from the layer above and from the next step
+    dc_t = dh_t * o * (1 - tanh(c_t)^2) + dc_{t+1} * f_{t+1}
+    da_t = [dc_t g i (1 - i),  dc_t c_{t-1} f (1 - f),  dh_t tanh(c_t) o (1 - o),  dc_t i (1 - g^2)]
+    dx_t = da_t Wx^T
+    dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
-textbook_cells.py derives da_t. Only the recurrence has to go step by step: kernels.lstm_forward and
-kernels.lstm_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
+Only the recurrence has to go step by step: kernels.lstm_forward and kernels.lstm_backward, which
+kernels/reference.py has in NumPy. All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
@@ -30,7 +33,7 @@ from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
 GATES: Mapping[str, str] = {"i": "input", "f": "forget", "o": "output", "g": "candidate"}
-STORED_PER_UNIT = 7  # gates 4, h, c, tanh_c
+STORED_PER_UNIT = 7  # 4 gates, h, c and tanh_c
 STATE_PARTS = 2  # h, then c
 
 

@@ -64,9 +64,9 @@ def table_gradient(rows: Ids, dlogits: Array, gradient: Array) -> None:
 # or 0 before the start of a text. A state of zeros is therefore the state before a text.
 
 
-def history_layers(longest: int, parts: int, H: int) -> int:
-    """The number of further layers, for parts S and H units; 0 without n-grams (longest 0)."""
-    return -(-max(0, longest - 1) // (parts * H))
+def history_layers(longest: int, S: int, H: int) -> int:
+    """The number of further layers (S, B, H); 0 without n-grams (longest 0)."""
+    return -(-max(0, longest - 1) // (S * H))
 
 
 def read_history(state: Array, longest: int, V: int) -> Ids:
@@ -90,7 +90,7 @@ def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
 
 def write_history(history: Ids, state: Array) -> None:
     """Overwrite the further layers of a state with ids plus one, (longest - 1, B)."""
-    layers, parts, B, H = state.shape
-    numbers = np.zeros((B, layers * parts * H), state.dtype)
+    layers, S, B, H = state.shape
+    numbers = np.zeros((B, layers * S * H), state.dtype)
     numbers[:, : len(history)] = history.T
-    state[...] = np.moveaxis(numbers.reshape(B, layers, parts, H), 0, 2)
+    state[...] = np.moveaxis(numbers.reshape(B, layers, S, H), 0, 2)

@@ -27,6 +27,9 @@ class RecurrentLayer(Protocol):
     x (T, B, D): inputs, or ids (T, B) in place of one-hot vectors of length D.
     symbols (T, B): ids that a layer with a parameter Wi (V, N) reads beside a dense x.
     state (S, B, H): the hidden state comes first; S = STATE_PARTS.
+
+    The gradients of the weights are functions apart from `backward`, because no other gradient
+    waits for them: any idle thread may compute them.
     """
 
     GATES: Mapping[str, str]  # letter and name of each block of H columns in Wx, Wh and b

@@ -5,13 +5,15 @@ D inputs, H hidden units. For t = 1 .. T:
     a_t = x_t Wx + b                         x_t (B, D)   Wx (D, H)   Wh (H, H)   b (H)
     h_t = tanh(a_t + h_{t-1} Wh)
 
-and for t = T .. 1, with da_t the gradient of the loss with respect to a_t:
+and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py derives it:
 
-    dx_t = da_t Wx^T    dh_{t-1} += da_t Wh^T
-    dWx += x_t^T da_t   dWh += h_{t-1}^T da_t   db += sum of da_t over the streams
+    dh_t = dout_t + da_{t+1} Wh^T            from the layer above and from the next step
+    da_t = dh_t (1 - h_t^2)
+    dx_t = da_t Wx^T
+    dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
-textbook_cells.py derives da_t. Only the recurrence has to go step by step: kernels.rnn_forward and
-kernels.rnn_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
+Only the recurrence has to go step by step: kernels.rnn_forward and kernels.rnn_backward, which
+kernels/reference.py has in NumPy. All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
@@ -28,7 +30,7 @@ from charlstm.network.layers.recurrent import initialise_weights, rows
 GATES: Mapping[str, str] = {
     "h": "candidate"
 }  # no gate: the candidate for the next state is the next state
-STORED_PER_UNIT = 2  # a, h
+STORED_PER_UNIT = 2  # a and h
 STATE_PARTS = 1
 
 
