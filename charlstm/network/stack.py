@@ -18,6 +18,13 @@ from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
 
 
+def state_shape(config: ModelConfig, B: int) -> tuple[int, ...]:
+    """(L, S, B, H) for a model and B streams: see RecurrentStack."""
+    S = layer_of(config).STATE_PARTS
+    further = ngrams.history_layers(config.ngrams, S, config.hidden)
+    return (config.layers + further, S, B, config.hidden)
+
+
 class RecurrentStack:
     """A network with its vocabulary of V symbols.
 
@@ -54,12 +61,7 @@ class RecurrentStack:
 
     def initial_state(self, B: int) -> Array:
         """The state of B streams before the start of a text: zeros, (L, S, B, H)."""
-        return np.zeros(self._state_shape(B), self.config.dtype)
-
-    def _state_shape(self, B: int) -> tuple[int, ...]:
-        config, S = self.config, self._cell.STATE_PARTS
-        further = ngrams.history_layers(config.ngrams, S, config.hidden)
-        return (config.layers + further, S, B, config.hidden)
+        return np.zeros(state_shape(self.config, B), self.config.dtype)
 
     def new_activations(
         self, T: int, B: int, dropout: bool = False, precision: str = "float32"
@@ -300,5 +302,5 @@ class RecurrentStack:
     def _checked_state(self, state: Array | None, B: int) -> Array:
         if state is None:
             return self.initial_state(B)
-        require_shape("state", state, self._state_shape(B))
+        require_shape("state", state, state_shape(self.config, B))
         return np.asarray(state, self.config.dtype)

@@ -11,12 +11,11 @@ from charlstm.config import AUTO, ModelConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.activations import Activations, first_steps
 from charlstm.network.dropout import Dropout, Masks
-from charlstm.network.layers import layer_of
 from charlstm.network.layers.head import cross_entropy
-from charlstm.network.layers.ngrams import history_layers
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
 from charlstm.network.precision import resolve_precision
+from charlstm.network.stack import state_shape
 from charlstm.seeds import generator, generator_to_dict, load_generator
 from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
 from charlstm.text.batches import PADDING, Batches, LineBatches, StreamBatches
@@ -236,9 +235,7 @@ class Trainer:
         shapes: dict[str, tuple[int, ...]] = {f"moments.{name}": weights for name in moments}
         if NGRAM_TABLE in parameters:
             shapes["moments.ngrams"] = parameters[NGRAM_TABLE][:1]
-        parts = layer_of(model).STATE_PARTS
-        layers = model.layers + history_layers(model.ngrams, parts, model.hidden)
-        shapes["state"] = (layers, parts, config.batch_size, model.hidden)
+        shapes["state"] = state_shape(model, config.batch_size)
         if config.average:
             shapes["average"] = weights
         return shapes
