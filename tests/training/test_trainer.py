@@ -32,7 +32,7 @@ def test_the_same_number_of_workers_gives_the_same_bits():
     assert a.model.parameters.vector.tobytes() == b.model.parameters.vector.tobytes()
 
 
-def test_more_workers_than_lanes_are_not_started():
+def test_there_are_no_more_workers_than_streams():
     trainer = make_trainer(batch_size=2, workers=8)
     assert trainer.config.workers == 2
     trainer.close()
@@ -45,7 +45,7 @@ def first_window():
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.05, 100.0])
-def test_one_step_is_the_gradient_clipped_by_norm(clip):
+def test_a_step_is_the_gradient_clipped_by_norm(clip):
     trainer = make_trainer(dtype="float64", optimizer="sgd", beta1=0.0, lr=0.7, clip=clip)
     before = trainer.model.parameters.vector.copy()
     loss, gradients, _ = trainer.model.loss_and_gradients(*first_window())
@@ -59,7 +59,7 @@ def test_one_step_is_the_gradient_clipped_by_norm(clip):
     assert relative_error(trainer.model.parameters.vector, expected) < 1e-14
 
 
-def test_one_step_is_the_gradient_clipped_by_value():
+def test_a_step_is_the_gradient_clipped_by_value():
     trainer = make_trainer(
         dtype="float64", optimizer="sgd", beta1=0.0, lr=1.0, clip=0.0, clip_value=0.002
     )
@@ -72,8 +72,8 @@ def test_one_step_is_the_gradient_clipped_by_value():
     assert np.allclose(change, gradient.clip(-0.002, 0.002), atol=1e-15)
 
 
-def test_state_is_carried_within_a_pass_and_not_into_the_next():
-    # weights stand still, so that only the state tells the steps apart
+def test_the_state_is_carried_within_a_pass_but_not_into_the_next():
+    # the weights do not change, so that steps differ only by the state
     trainer = make_trainer(dtype="float64", optimizer="sgd", beta1=0.0, lr=1e-300)
     batches = StreamBatches(IDS, 5, 9, generator(4, "batches"))
     state = None
@@ -86,7 +86,7 @@ def test_state_is_carried_within_a_pass_and_not_into_the_next():
     assert trainer.epoch == 1
 
 
-def test_dropout_masks_are_fixed_over_a_window_and_drawn_anew_for_each():
+def test_dropout_masks_are_fixed_within_a_window_and_new_for_each():
     p = 0.4
     trainer = make_trainer(dtype="float64", optimizer="sgd", beta1=0.0, lr=1e-300, dropout=p)
     batches, rng = StreamBatches(IDS, 5, 9, generator(4, "batches")), generator(4, "dropout")
@@ -103,7 +103,7 @@ def test_dropout_masks_are_fixed_over_a_window_and_drawn_anew_for_each():
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.998])
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 2e-6), ("float64", 1e-14)])
 def test_average_of_the_weights_after_each_step(monkeypatch, decay, dtype, bound):
-    """The recurrence as published, in float64, over spans of two workers of several blocks each."""
+    """Against the published recurrence in float64; two workers have several blocks each."""
     monkeypatch.setattr(optimizers, "BLOCK", 16_384)
     trainer = make_trainer(hidden=60, dtype=dtype, average=decay, lr=0.02, clip=1.0, workers=2)
     assert len(trainer.model.parameters.vector) > 2 * 16_384
@@ -118,7 +118,7 @@ def test_average_of_the_weights_after_each_step(monkeypatch, decay, dtype, bound
     trainer.close()
 
 
-def test_average_leaves_the_training_as_it_is():
+def test_the_average_does_not_change_the_training():
     expected, without = take_steps(6, workers=2)
     losses, trainer = take_steps(6, workers=2, average=0.9)
     assert losses == expected and without.averaged is None
@@ -127,7 +127,7 @@ def test_average_leaves_the_training_as_it_is():
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_step_with_weight_dropout_is_the_gradient_of_the_weights_that_are_left(workers):
+def test_a_step_with_weight_dropout_is_the_gradient_of_the_remaining_weights(workers):
     options = {"optimizer": "sgd", "beta1": 0.0, "lr": 0.7, "clip": 0.0, "weight_dropout": 0.4}
     trainer = make_trainer(dtype="float64", workers=workers, **options)
     model, before = trainer.model, trainer.model.parameters.vector.copy()
@@ -147,7 +147,7 @@ def test_a_step_with_weight_dropout_is_the_gradient_of_the_weights_that_are_left
     trainer.close()
 
 
-def test_learns_a_text_that_repeats():
+def test_a_repetitive_text_is_learned():
     text = "abcde\n" * 60
     vocab = Vocab.from_text(text)
     model = CharModel(ModelConfig(hidden=16, layers=1), vocab)
@@ -159,7 +159,7 @@ def test_learns_a_text_that_repeats():
     assert model.sample(12, prime="\n", temperature=0) == "abcde\nabcde\n"
 
 
-def test_memory_mapped_ids_train_as_those_in_memory(tmp_path):
+def test_memory_mapped_ids_give_the_same_losses_as_ids_in_memory(tmp_path):
     np.save(tmp_path / "ids.npy", IDS.astype(np.uint8))
     expected, _ = take_steps(4, ids=IDS.astype(np.int64))
     assert take_steps(4, ids=np.load(tmp_path / "ids.npy", mmap_mode="r"))[0] == expected
@@ -169,13 +169,13 @@ def test_memory_mapped_ids_train_as_those_in_memory(tmp_path):
 @pytest.mark.parametrize(
     "ids", [IDS.astype(float), IDS.reshape(2, -1)[:, :10] if len(IDS) % 2 == 0 else IDS[None]]
 )
-def test_bad_ids_are_refused(ids):
+def test_ids_of_another_type_or_shape_are_refused(ids):
     with pytest.raises(CharlstmError, match="ids must be a 1-D array of whole numbers"):
         make_trainer(ids=ids)
 
 
 @pytest.mark.parametrize("bad", [len(VOCAB), 250, -7, -1])
-def test_ids_outside_the_vocabulary_are_refused_and_change_nothing(bad):
+def test_ids_outside_the_vocabulary_are_refused_before_any_change(bad):
     trainer = make_trainer(ids=np.full(500, bad, np.int16))
     before = trainer.model.parameters.vector.copy()
     with pytest.raises(CharlstmError, match=f"ids must be 0 to {len(VOCAB) - 1}"):
@@ -183,7 +183,7 @@ def test_ids_outside_the_vocabulary_are_refused_and_change_nothing(bad):
     assert (trainer.model.parameters.vector == before).all()
 
 
-def test_tiny_corpus_gets_fewer_lanes():
+def test_a_tiny_text_has_fewer_streams():
     trainer = make_trainer(ids=IDS[:30], batch_size=50, seq_length=20)
     assert (trainer.config.batch_size, trainer.config.seq_length) == (1, 20)
     assert trainer.characters_per_step == 20
@@ -192,7 +192,7 @@ def test_tiny_corpus_gets_fewer_lanes():
         make_trainer(ids=IDS[:1])
 
 
-def test_epochs_are_counted_in_steps():
+def test_epochs_are_converted_to_steps():
     trainer = make_trainer(epochs=2.5)
     assert trainer.total_steps == round(2.5 * trainer.batches.windows_per_pass)
     for _ in range(2 * trainer.batches.windows_per_pass):
