@@ -100,23 +100,22 @@ INLINE void round_transposed(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, c
   }
 }
 
-/* Scratch is one allocation from which each function takes the arrays that it needs, one after the
- * other. All sizes below are in bytes and are multiples of a cache line. */
+/* Bytes of scratch for A (rows, K): round_transposed writes 16 rows at a time. */
 INLINE ptrdiff_t size_of_rows(ptrdiff_t rows, ptrdiff_t K) {
   return padded(padded(rows, 16), DOT_ROWS) * padded(K, PADDING) * 2;
 }
 
+/* Bytes of scratch for the panels of W (K, N). */
 INLINE ptrdiff_t size_of_pairs(ptrdiff_t K, ptrdiff_t N) {
   return padded(N, COLUMNS) * padded(K, PADDING) * 2;
 }
 
-/* Bytes of scratch that a function below takes for panels of W (K, N) and for up to two A (rows,
- * K). */
+/* Bytes of scratch for a function below: two A (rows, K), then the panels of W (K, N). */
 ptrdiff_t NAME(size_of_bfloat16)(ptrdiff_t rows, ptrdiff_t K, ptrdiff_t N) {
   return 2 * size_of_rows(rows, K) + size_of_pairs(K, N);
 }
 
-/* Take memory for A (rows, K), filled with zeros. */
+/* Take memory for A (rows, K) from the front of scratch, filled with zeros. */
 INLINE unsigned short *take_rows(char **scratch, ptrdiff_t rows, ptrdiff_t K) {
   const ptrdiff_t bytes = size_of_rows(rows, K);
   void *taken = *scratch;

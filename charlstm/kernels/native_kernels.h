@@ -5,8 +5,8 @@
  * So the weights W (K, N) are packed once per window into panels of PANEL = VECTORS * WIDTH
  * columns. A panel is contiguous, row after row; the last one is filled up with zeros.
  *
- *        PANEL   PANEL   PANEL         In the LSTM's forward pass, four vectors in a row are the
- *       +-------+-------+-------+      four gates of the same WIDTH units:
+ *        PANEL   PANEL   PANEL         In the LSTM's forward pass, four vectors (one panel, or
+ *       +-------+-------+-------+      two) are the four gates of the same WIDTH units:
  *     K | panel | panel | panel |        +-------+-------+-------+-------+
  *       |   0   |   1   | 2 |000|      K |   i   |   f   |   o   |   g   |
  *       +-------+-------+-------+        +-------+-------+-------+-------+
