@@ -1,27 +1,20 @@
-"""charlstm inspect gates: what the cells do, which of them react to what, and the command."""
+"""The activity of cells and gates, against the textbook cells; the command inspect gates."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from gate_pages import TEXT, embedded, make_model, quote_model
+from gate_pages import TEXT, embedded, make_model
 
 from charlstm import CharlstmError, CharModel, Vocab
 from charlstm.analysis.gates import measure_activity
 from charlstm.analysis.gates_data import gates_data
-from charlstm.analysis.text_features import (
-    Reaction,
-    correlate,
-    features,
-    reactions,
-    text_features,
-)
 from charlstm.network.textbook_cells import gru_step_forward, lstm_step_forward, rnn_step_forward
 from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 
 
 def steps_of_cells(model, ids):
-    """Each layer's cell values (N, H) and mean gates (N, G), by the step functions."""
+    """Each layer's cell values (N, H) and mean gates (N, G), by the textbook cells."""
     H, cell = model.config.hidden, model.config.cell
     inputs = np.eye(len(model.vocab))[ids]
     for k in range(model.config.layers):
@@ -65,7 +58,7 @@ def test_a_model_of_lines_reads_each_line_afresh():
     for name in ("bits", "probabilities"):
         parts = np.concatenate([getattr(line, name) for line in lines])
         np.testing.assert_allclose(getattr(whole, name), parts, atol=1e-12)
-    inside = np.array(list(TEXT)) != "\n"  # a line end is the first symbol of what comes after it
+    inside = np.array(list(TEXT)) != "\n"  # a line end is the first symbol of the next line
     for name, axis in (("cells", 1), ("gates", 2)):
         parts = np.concatenate([getattr(line, name) for line in lines], axis=axis)
         measured = np.compress(inside, getattr(whole, name), axis=axis)
@@ -76,11 +69,11 @@ def test_a_model_of_lines_reads_each_line_afresh():
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_measures_what_the_cells_do_over_carried_windows(cell, dtype, bound):
+def test_cells_and_gates_equal_those_of_the_textbook_cells_across_windows(cell, dtype, bound):
     model = make_model(cell=cell, scale=0.5, dtype=dtype)
     ids = model.vocab.encode(TEXT)
     activity = measure_activity(model, ids)
-    # the text follows a line end, which is read first and not shown
+    # the model first reads a line end, which is not part of the activity
     expected = list(steps_of_cells(model, [*model.vocab.encode("\n"), *ids]))
     assert activity.cells.shape == (2, len(TEXT), 6)
     assert activity.gates.shape == (2, {"lstm": 3, "gru": 2, "rnn": 0}[cell], len(TEXT))
@@ -92,7 +85,7 @@ def test_measures_what_the_cells_do_over_carried_windows(cell, dtype, bound):
     assert activity.bits.mean() == pytest.approx(score.bits_per_character)
 
 
-def test_expects_the_likeliest_symbols():
+def test_the_likeliest_symbols_are_expected():
     model = make_model()
     ids = model.vocab.encode("ab“")
     activity = measure_activity(model, ids)
@@ -113,84 +106,10 @@ def test_without_a_line_end_nothing_predicts_the_first_character():
         measure_activity(model, model.vocab.encode(""))
 
 
-# -- features of the text and the cells that follow them -------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "expected"),
-    [
-        ("inside quotes", 'a"b"c“d”', [0, 1, 1, 0, 0, 1, 1, 0]),
-        ("inside quotes", '"a\n\nb', [1, 1, 1, 0, 0]),  # never closed: until the empty line
-        ("line end", "a\n\nb", [0, 1, 1, 0]),
-        ("position in the line", "ab\nc", [1, 2, 0, 1]),
-        ("characters to the line end", "ab\nc", [2, 1, 0, 1]),
-        ("inside brackets", "a(b[c)]d)e", [0, 1, 1, 1, 1, 1, 1, 1, 0, 0]),
-        ("line in capitals so far", " A.Bc\nD", [0, 1, 1, 1, 0, 0, 1]),
-        ("line after a colon", "A:\n\nb\nc", [0, 0, 0, 1, 1, 1, 0]),
-        ("capital letter", "aÄb", [0, 1, 0]),
-        ("indentation of the line", "\t x y\nz", [1, 2, 2, 2, 2, 2, 0]),
-    ],
-)
-def test_features(name, text, expected):
-    assert features(text)[name].tolist() == expected
-
-
-def test_features_of_bytes_and_words_are_those_of_their_last_character():
-    data = "“é”\n".encode() + b"\xff"
-    found = text_features(Vocab.bytes(), np.frombuffer(data, np.uint8))
-    assert found["inside quotes"].tolist() == [1] * 5 + [0] * 5
-    assert found["position in the line"].tolist() == [1] * 3 + [2] * 2 + [3] * 3 + [0, 1]
-    words = Vocab.from_words(["an", "old", "“", "”"])
-    found = text_features(words, words.encode("an “old”\n"))
-    assert found["inside quotes"].tolist() == [0, 1, 1, 0, 0]
-    assert found["position in the line"].tolist() == [2, 4, 7, 8, 0]
-
-
-def test_correlations_are_pearsons():
-    rng = np.random.default_rng(1)
-    cells = rng.normal(size=(2, 50, 3))
-    cells[1, :, 2] = 0.3
-    feature = (rng.random(50) < 0.4).astype(float)
-    found = correlate(cells, feature)
-    for layer, unit in np.ndindex(2, 3):
-        if (layer, unit) == (1, 2):
-            assert found[layer, unit] == 0
-            continue
-        expected = np.corrcoef(cells[layer, :, unit], feature)[0, 1]
-        assert found[layer, unit] == pytest.approx(expected, abs=1e-12)
-
-
-def test_finds_the_cell_that_knows_quotes():
-    model = quote_model()
-    activity = measure_activity(model, model.vocab.encode(TEXT))
-    inside = features(TEXT)["inside quotes"]
-    np.testing.assert_allclose(activity.cells[0, :, 1], inside * np.tanh(1), atol=1e-9)
-    first = reactions(activity.cells, inside)[0]
-    assert first == Reaction(0, 1, pytest.approx(1.0, abs=1e-9))
-    listed = gates_data(model, activity, "run")["reactions"]
-    assert listed[0]["feature"] == "inside quotes"
-    assert listed[0]["count"] == inside.sum()
-    assert listed[0]["cells"][0] == (0, 1, 1.0)
-    strengths = [abs(correlation) for _, _, correlation in listed[0]["cells"]]
-    assert strengths == sorted(strengths, reverse=True)
-
-
-def test_says_nothing_about_features_that_are_too_rare():
-    model = make_model()
-    activity = measure_activity(model, model.vocab.encode(TEXT))
-    feature = np.zeros(len(TEXT))
-    assert reactions(activity.cells, feature) == []
-    feature[:4] = 1
-    assert reactions(activity.cells, feature) == []
-    assert reactions(activity.cells, 1 - feature) == []
-    feature[4] = 1
-    assert len(reactions(activity.cells, feature)) == 3
-
-
 # -- the command ----------------------------------------------------------------------------------
 
 
-def test_command_writes_the_page(cli, tmp_path):
+def test_the_command_writes_a_page(cli, tmp_path):
     model = make_model()
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(model, {}))
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
@@ -212,7 +131,7 @@ def test_command_writes_the_page(cli, tmp_path):
     assert len(embedded(page.read_text("utf-8"))["text"]) == 2
 
 
-def test_command_at_level_byte(cli, tmp_path):
+def test_the_command_reads_bytes(cli, tmp_path):
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(make_model(vocab=Vocab.bytes()), {}))
     (tmp_path / "text.bin").write_bytes(b"\xffa\n\xc3\xa9")
     page = tmp_path / "page.html"
@@ -226,7 +145,7 @@ def test_command_at_level_byte(cli, tmp_path):
         assert [data["symbols"][k][0] for k in data["text"]] == expected
 
 
-def test_command_refuses(cli, tmp_path):
+def test_the_command_refuses_missing_or_unknown_text(cli, tmp_path):
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(make_model(), {}))
     options = ("inspect", "gates", "-r", tmp_path, "--output", tmp_path / "no" / "page.html")
     assert "give files, or a text" in cli(*options, code=2).stderr

@@ -1,4 +1,4 @@
-"""The page of charlstm inspect gates: what it holds, and what a real browser shows of it."""
+"""The page of gates: its data, its safety, and how a browser shows it."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ from charlstm.analysis.gates_page import render, to_script_json
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_the_page_holds_every_cell_to_within_half_a_step(cell):
+def test_the_data_are_rounded_to_the_nearest_unit(cell):
     model = make_model(cell=cell)
     activity = measure_activity(model, model.vocab.encode(TEXT))
     data = embedded(render(gates_data(model, activity, "run")))
@@ -33,7 +33,7 @@ def test_the_page_holds_every_cell_to_within_half_a_step(cell):
             assert np.abs(np.array(gate) / 10_000 - openness).max() <= 0.00005 + 1e-12
 
 
-def test_no_text_can_leave_its_place_and_nothing_needs_a_network():
+def test_text_cannot_become_markup_and_nothing_is_loaded_from_a_network():
     model = make_model(HOSTILE_TEXT * 3)
     activity = measure_activity(model, model.vocab.encode(HOSTILE_TEXT))
     page = render(gates_data(model, activity, f"runs/{HOSTILE_TEXT}"))
@@ -64,7 +64,7 @@ def luminance(colour):
 
 
 def contrast(one, other):
-    """As the Web Content Accessibility Guidelines define it."""
+    """The contrast of two colours by the Web Content Accessibility Guidelines."""
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
@@ -98,7 +98,7 @@ def test_browser_colours_by_surprisal(tmp_path):
     assert document.one("about")["text"] == f"a run · LSTM, 2 × 6 units · 300 characters, {mean}"
 
 
-def test_browser_colours_by_a_cell_and_tells_of_a_character(tmp_path):
+def test_browser_colours_by_a_cell_and_describes_a_character(tmp_path):
     model = quote_model()
     activity, page = page_of(model)
     document = browse(tmp_path, page, "#cell=0.1&at=3")
@@ -133,14 +133,14 @@ def test_browser_colours_by_gates(tmp_path, cell, gate):
 
 
 @pytest.mark.parametrize("fragment", ["#gate=0.f&at=-1", "#cell=0.length", "#gate=length.f&at=x"])
-def test_browser_shows_surprisal_for_a_view_that_is_not_there(tmp_path, fragment):
+def test_browser_shows_surprisal_for_an_address_without_a_view(tmp_path, fragment):
     document = browse(tmp_path, page_of(make_model(cell="rnn"), "ab")[1], fragment)
     assert document.all(tag="body")[0]["data-address"] == "bits"
     assert "hidden" in document.one("to-gate")
     assert len(document.colours) == 2
 
 
-def test_browser_takes_hostile_text_for_text(tmp_path):
+def test_browser_shows_hostile_text_as_text(tmp_path):
     model = make_model(HOSTILE_TEXT)
     page = page_of(model, HOSTILE_TEXT)[1].replace(
         "</body>", "<script>document.title = 2</script></body>"
@@ -153,7 +153,7 @@ def test_browser_takes_hostile_text_for_text(tmp_path):
     assert document.one("text")["text"] == shown
 
 
-def test_no_text_or_name_ends_the_element_that_holds_the_data():
+def test_no_symbol_or_title_can_end_the_element_with_the_data():
     symbols = ["</script>", "<!--<script>", "]]>", "\0", "\ud800", "'\"`&", "\x1b[2J", "\u202e"]
     model = make_model(vocab=Vocab.from_words(symbols), hidden=2)
     activity = measure_activity(model, model.vocab.encode_words(symbols))
@@ -168,7 +168,7 @@ def test_no_text_or_name_ends_the_element_that_holds_the_data():
     assert {"</script>", "<!--<script>", "\\x00", "\\ud800", "\\x1b[2J", "\\u202e"} <= shown
 
 
-def test_browser_takes_a_word_of_markup_for_text(tmp_path):
+def test_browser_shows_a_word_of_markup_as_text(tmp_path):
     word = "<img/src=x>&amp;"  # no text yields such a word, but a checkpoint's vocabulary may
     model = make_model(vocab=Vocab.from_words([word]), hidden=2)
     activity = measure_activity(model, model.vocab.encode_words([word]))
@@ -191,7 +191,7 @@ def test_browser_shows_bytes_and_words(tmp_path):
 
 
 def with_script(page, script):
-    """The page with a script of the test's after its own, which its policy would not let run."""
+    """The page with another script at its end, and a policy that lets it run."""
     page = re.sub(r"'sha256-[^']*'", "'unsafe-inline'", page)
     return page.replace("</body>", f"<script>{script}</script></body>")
 
@@ -209,7 +209,7 @@ document.querySelectorAll(".c")[2].dispatchEvent(new PointerEvent("pointerover",
 
 # from the second character of the first line to that of the next; and to the third
 @pytest.mark.parametrize(("script", "chosen"), [(KEYS, 6), (POINTER, 2)])
-def test_browser_tells_of_the_character_under_the_keyboard_or_pointer(tmp_path, script, chosen):
+def test_browser_describes_the_character_of_the_keyboard_or_the_pointer(tmp_path, script, chosen):
     page = page_of(make_model(), "abba\nba")[1]
     document = browse(tmp_path, with_script(page, script))
     found = [k for k, e in enumerate(document.characters) if "chosen" in e["class"].split()]

@@ -1,4 +1,4 @@
-"""Small models with known cells, their pages, and what a browser makes of a page."""
+"""Small models with known cells, their pages of gates, and pages as a browser shows them."""
 
 import json
 import re
@@ -28,9 +28,8 @@ FLAGS = [
 ]
 
 HOSTILE_TEXT = "</script><img src=x onerror=document.title=1><!--<script>&amp;\u2028\u2029"
-TEXT = (
-    "ab“ba b”a (ba)\n\tb“aa”b\x07 a" * 12
-)  # 300 characters, in three windows and the line end before them
+# 300 characters, which are read in four windows together with the line end before them
+TEXT = "ab“ba b”a (ba)\n\tb“aa”b\x07 a" * 12
 
 
 def make_model(
@@ -46,7 +45,7 @@ def make_model(
 
 
 def quote_model():
-    """Unit 0.1 is tanh(1) inside curly quotes and 0 outside; the others do as they like."""
+    """A model whose unit 0.1 is tanh(1) inside curly quotes and 0 outside; others are random."""
     model = make_model(scale=0.2)
     H, opening, closing = 6, *model.vocab.encode("“”")
     Wx, Wh, b = (model.parameters[f"layers.0.{name}"] for name in ("Wx", "Wh", "b"))
@@ -68,7 +67,7 @@ def embedded(page):
 
 
 class Document(HTMLParser):
-    """What a test looks at: the elements with their attributes and their own text, in order."""
+    """The elements of a page in order, each with its tag, attributes and text."""
 
     def __init__(self, html):
         super().__init__()
@@ -100,7 +99,7 @@ class Document(HTMLParser):
 
     @property
     def colours(self):
-        """The strength of each character's colour, negative on the side of the negative."""
+        """The strength of each character's colour, negative for negative values."""
         return [
             float(re.search(r"--v: ([\d.]+)", e["style"])[1])
             * (-1 if "negative" in e["class"].split() else 1)
