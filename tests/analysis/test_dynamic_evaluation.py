@@ -1,42 +1,24 @@
-"""Dynamic evaluation: the rule step by step, what it leaves alone, and that it pays."""
+"""Dynamic evaluation: against the rule step by step, and on texts worth following."""
 
-import json
-import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from corpus_files import make_text
+from dynamic_models import make_model, random_ids
 
-from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
+from charlstm import CharlstmError, CharModel, load
 from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation, _Follower
 from charlstm.analysis.segment_gradients import (
     PLACES,
     SEGMENTS_PER_PLACE,
     SegmentReader,
     gradient_rms,
-    own_text,
-    rms_predictions,
-    segments,
 )
 from charlstm.network.scoring import evaluate, score_texts
 from charlstm.system.threads import Workers
 
 RULE = DynamicConfig(segment=6, rate=0.05, decay=0.1, epsilon=0.3)
-
-
-def ids_of(model, length, seed=0):
-    return np.random.default_rng(seed).integers(len(model.vocab), size=length, dtype=np.uint8)
-
-
-def make_model(**config):
-    """Untrained, in float64, so that rounding hides nothing."""
-    config = {"hidden": 7, "layers": 2, "dtype": "float64", **config}
-    model = CharModel(ModelConfig(**config), Vocab.from_text("ab\ncd"), 3)
-    if "ngrams.W" in model.parameters:
-        table = model.parameters["ngrams.W"]
-        table[...] = np.random.default_rng(6).normal(size=table.shape)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +37,14 @@ def dynamic(model):
 
 
 def rms_of(model, seed=4):
-    """Any positive numbers do; some so large that the decay is held at all of the way back."""
+    """Random positive numbers, some so large that the decay goes all of the way back."""
     return np.random.default_rng(seed).lognormal(-3, 2, len(model.parameters.vector))
 
 
-def by_the_paper(model, pieces, rms, rule):
-    """Nats in all, by the rule as the paper has it, with nothing but the model's gradients.
+def by_the_paper(model, cut, rms, rule):
+    """The losses of segments in nats, by the paper's rule and loss_and_gradients.
 
-    pieces: (inputs and targets (n + 1,), whether the state starts afresh).
+    cut: pairs of the ids (n + 1,) of a segment, and whether it starts from a fresh state.
     """
     w0 = model.parameters.vector.copy()
     copy = CharModel(model.config, model.vocab)
@@ -71,7 +53,7 @@ def by_the_paper(model, pieces, rms, rule):
     rms_norm = rms / rms.mean()
     decay = rule.decay * np.minimum(rms_norm, 1 / rule.decay) if rule.decay else 0
     nats, state = [], None
-    for ids, begins in pieces:
+    for ids, begins in cut:
         state = None if begins else state
         loss, gradients, state = copy.loss_and_gradients(ids[:-1, None], ids[1:, None], state)
         nats.append(loss * (len(ids) - 1))
@@ -96,87 +78,48 @@ def by_the_paper(model, pieces, rms, rule):
     ],
 )
 @pytest.mark.parametrize("workers", [1, 2])
-def test_losses_are_those_of_the_rule_step_by_step(config, workers):
+def test_losses_equal_those_of_the_rule_step_by_step(config, workers):
     model = make_model(**config)
-    ids, rms = ids_of(model, 3 * 6 + 5), rms_of(model)
+    ids, rms = random_ids(model, 3 * 6 + 5), rms_of(model)
     assert (RULE.decay * rms / rms.mean() > 1).any()
-    pieces = [(ids[k : k + 7].astype(int), k == 0) for k in range(0, len(ids) - 1, 6)]
-    assert [len(piece) for piece, _ in pieces] == [7, 7, 7, 5]
-    expected = by_the_paper(model, pieces, rms, RULE)
+    cut = [(ids[k : k + 7].astype(int), k == 0) for k in range(0, len(ids) - 1, 6)]
+    assert [len(segment) for segment, _ in cut] == [7, 7, 7, 5]
+    expected = by_the_paper(model, cut, rms, RULE)
     pool = Workers(workers)
     loss = DynamicEvaluation(model, rms, RULE).evaluate(ids, workers=pool)
     pool.close()
     assert loss.characters == 22
     assert loss.nats == pytest.approx(sum(expected), rel=1e-9)
-    # the rule is one that matters, and the first segment's loss counts before any step
+    # the steps change the loss, but that of the first segment counts before any step
     assert abs(loss.nats - evaluate(model, ids, batch_size=1).nats) > 1e-3
     first = DynamicEvaluation(model, rms, RULE).evaluate(ids[:7])
     assert first.nats == pytest.approx(evaluate(model, ids[:7]).nats, rel=1e-12)
 
 
 @pytest.mark.parametrize("ngrams", [0, 3])
-def test_to_a_model_of_lines_each_begins_afresh_while_the_weights_go_on(ngrams):
+def test_lines_start_from_a_fresh_state_but_not_from_the_trained_weights(ngrams):
     model = make_model(lines=True, ngrams=ngrams, ngram_slots=50)
     text = "abcdabcdabc\n\nda\nb"
     ids, rms = model.vocab.encode(text), rms_of(model)
-    pieces = [
-        (model.vocab.encode(piece).astype(int), begins)
-        for piece, begins in (
+    cut = [
+        (model.vocab.encode(segment).astype(int), begins)
+        for segment, begins in (
             ("\nabcdab", True),
             ("bcdabc\n"[:7], False),
             ("\nda\n", True),
             ("\nb", True),
         )
     ]
-    expected = by_the_paper(model, pieces, rms, RULE)
+    expected = by_the_paper(model, cut, rms, RULE)
     loss = DynamicEvaluation(model, rms, RULE).evaluate(ids)
     assert loss.characters == 16 == evaluate(model, ids).characters
     assert loss.nats == pytest.approx(sum(expected), rel=1e-9)
-    text = text.replace("\n\n", "\n")  # a score counts all of a text, an empty line as well
+    text = text.replace("\n\n", "\n")  # a score counts empty lines too
     (score,) = DynamicEvaluation(model, rms, RULE).score_texts([text])
     assert score.characters == 16 and score.loss.nats == pytest.approx(sum(expected), rel=1e-9)
 
 
-def test_the_root_mean_square_is_that_of_each_segments_gradient(small):
-    ids = ids_of(small, 6 * 5 + 3)
-    state, squares = None, []
-    for k in range(0, len(ids) - 1, 6):
-        piece = ids[k : k + 7].astype(int)[:, None]
-        _, gradients, state = small.loss_and_gradients(piece[:-1], piece[1:], state)
-        squares.append(gradients.vector**2)
-    expected = np.sqrt(np.mean(squares, axis=0))
-    assert np.allclose(gradient_rms(small, ids, 6), expected, rtol=1e-12, atol=0)
-
-
-def test_of_a_long_text_places_from_all_over_are_measured(small, monkeypatch):
-    monkeypatch.setattr("charlstm.analysis.segment_gradients.PLACES", 3)
-    monkeypatch.setattr("charlstm.analysis.segment_gradients.SEGMENTS_PER_PLACE", 2)
-    ids = ids_of(small, 1_001)
-    places = (0, 494, 988)
-    squares = [gradient_rms(small, ids[p : p + 13], 6) ** 2 for p in places]
-    expected = np.sqrt(np.mean(squares, axis=0))
-    for workers in (1, 2, 4):
-        counted = []
-        pool = Workers(workers)
-        rms = gradient_rms(small, ids, 6, workers=pool, advance=counted.append)
-        pool.close()
-        assert np.allclose(rms, expected, rtol=1e-12, atol=0)
-        assert sum(counted) == 3 * 2 * 6 == rms_predictions(6)
-
-
-def test_a_text_of_the_models_own_serves_as_well_as_the_training_text(model):
-    ids = own_text(model)
-    assert ids.shape == (rms_predictions(),) == (PLACES * SEGMENTS_PER_PLACE * 20,)
-    assert np.array_equal(ids, own_text(model))
-    assert len(np.unique(ids)) > 5 and ids.max() < len(model.vocab)
-    # trained to write such text, it finds gradients of nearly the same size in either
-    own = gradient_rms(model, ids)
-    other = gradient_rms(model, model.vocab.encode(make_text(200)))
-    large = other > other.mean()
-    assert 0.5 < np.median(own[large] / other[large]) < 2
-
-
-def test_weights_that_do_not_move_give_the_static_loss(model):
+def test_a_rate_of_zero_gives_the_static_loss(model):
     ids = model.vocab.encode(make_text(20, seed=8))
     rms = gradient_rms(model, ids)
     for decay in (0.0, 0.5):
@@ -190,8 +133,8 @@ def test_weights_that_do_not_move_give_the_static_loss(model):
         assert score.text == static.text and score.characters == static.characters
 
 
-def test_a_surprising_segment_does_not_throw_the_weights_far(small):
-    ids, rms = ids_of(small, 7), np.full(len(small.parameters.vector), 1e-3)
+def test_the_gradient_of_a_surprising_segment_is_clipped(small):
+    ids, rms = random_ids(small, 7), np.full(len(small.parameters.vector), 1e-3)
     dynamic = DynamicEvaluation(small, rms, DynamicConfig(segment=3, rate=0.1, decay=0.0))
     follower = _Follower(dynamic, Workers(1))
     list(follower.read([(ids[:4].astype(int), True), (ids[3:].astype(int), False)]))
@@ -205,7 +148,7 @@ def test_a_surprising_segment_does_not_throw_the_weights_far(small):
     assert np.allclose(moved, -step, rtol=1e-6, atol=1e-12)
 
 
-def test_it_learns_a_phrase_that_comes_again_and_again(model, dynamic):
+def test_a_repeated_phrase_is_learned(model, dynamic):
     text = "the dog of our old lord sings a song to the queen.\n" * 30
     ids = model.vocab.encode(text, unknown="replace")
     static = evaluate(model, ids, batch_size=1).nats_per_character
@@ -216,7 +159,7 @@ def test_it_learns_a_phrase_that_comes_again_and_again(model, dynamic):
     assert np.allclose(score.nats[:20], before.nats[:20], rtol=1e-4)  # counted before any step
 
 
-def test_the_model_stays_as_it_is_and_every_reading_gives_the_same(model, dynamic):
+def test_the_model_does_not_change_and_each_evaluation_gives_the_same_loss(model, dynamic):
     weights = model.parameters.vector.copy()
     ids = model.vocab.encode(make_text(10, seed=8))
     losses = {dynamic.evaluate(ids).nats for _ in range(3)}
@@ -243,7 +186,7 @@ def test_no_text_learns_from_another(dynamic, monkeypatch):
     assert np.array_equal(alone.nats, scores[6].nats)
 
 
-def test_a_table_of_ngrams_follows_too_and_goes_back_for_the_next_text():
+def test_the_table_of_ngrams_follows_a_text_and_is_restored_for_the_next():
     model = make_model(ngrams=4, ngram_slots=30)
     before = model.parameters["ngrams.W"].copy()
     rms, texts = rms_of(model), ["abcdabcdabcdabcd", "ddca\nb", "abcdabcdabcdabcd"]
@@ -260,28 +203,19 @@ def test_a_table_of_ngrams_follows_too_and_goes_back_for_the_next_text():
     assert np.allclose(static.nats, model.score(texts[0]).nats, rtol=1e-12)
 
 
-def test_progress_counts_each_prediction_once(model, dynamic):
+def test_advance_counts_each_prediction_once(model, dynamic):
     counted = []
     dynamic.evaluate(model.vocab.encode(make_text(10)), advance=counted.append)
     assert sum(counted) == len(make_text(10)) - 1 and set(counted[:-1]) == {20}
 
 
-def test_segments_overlap_by_the_character_that_the_next_prediction_is_made_from(small):
-    cut = list(segments(small, np.arange(12), 5))
-    assert [(piece.tolist(), begins) for piece, begins in cut] == [
-        ([0, 1, 2, 3, 4, 5], True),
-        ([5, 6, 7, 8, 9, 10], False),
-        ([10, 11], False),
-    ]
-
-
-def test_what_cannot_be_measured_is_refused(small, model, dynamic):
+def test_short_texts_and_bad_rms_are_refused(small, model, dynamic):
     rms = rms_of(small)
     for length in (0, 1):
         with pytest.raises(CharlstmError, match="fewer than 2 characters has nothing"):
-            DynamicEvaluation(small, rms).evaluate(ids_of(small, length))
+            DynamicEvaluation(small, rms).evaluate(random_ids(small, length))
         with pytest.raises(CharlstmError, match="fewer than 2 characters has no gradient"):
-            gradient_rms(small, ids_of(small, length))
+            gradient_rms(small, random_ids(small, length))
     with pytest.raises(CharlstmError, match="rms must be of shape"):
         DynamicEvaluation(small, rms[1:])
     for bad in (0 * rms, np.nan * rms, np.inf * rms):
@@ -291,10 +225,10 @@ def test_what_cannot_be_measured_is_refused(small, model, dynamic):
         list(dynamic.score_texts(["a dog", "x"]))
 
 
-def test_a_rate_at_which_the_weights_run_away_is_told(model):
+def test_weights_that_run_away_are_refused(model):
     ids = model.vocab.encode(make_text(60))
     wild = DynamicEvaluation(model, gradient_rms(model, ids), DynamicConfig(rate=0.5))
-    wild.rates[...] = 1e38  # further astray than any rate that is taken
+    wild.rates[...] = 1e38  # beyond any rate that is accepted
     for measure in (lambda: wild.evaluate(ids), lambda: list(wild.score_texts([make_text(60)]))):
         with pytest.raises(CharlstmError, match=r"beyond all bounds.*below 0\.5"):
             measure()
@@ -317,68 +251,6 @@ def test_settings_are_validated(options, message):
         DynamicConfig(**options)
 
 
-# -- the command line ----------------------------------------------------------------------------
-
-DEFAULTS = {"segment": 20, "rate": 0.0015, "decay": 0.001, "epsilon": 0.1, "ngram_lr": 0.25}
-
-
-@pytest.fixture
-def measured(tmp_path):
-    path = tmp_path / "measured.txt"
-    path.write_text(make_text(20, seed=9))
-    return path
-
-
-def test_eval_scales_by_gradients_on_the_models_own_text(cli, trained, model, measured):
-    result = cli("eval", measured, "-r", trained, "--dynamic", "--json")
-    figures = json.loads(result.stdout)
-    assert figures["dynamic"] == DEFAULTS
-    assert figures["window"] is None and "note" not in result.stderr
-    expected = DynamicEvaluation(model, gradient_rms(model, own_text(model)))
-    loss = expected.evaluate(model.vocab.encode(measured.read_text()))
-    assert figures["nats_per_character"] == pytest.approx(loss.nats_per_character, rel=1e-6)
-    shown = cli("eval", measured, "-r", trained, "--dynamic", "--dynamic-rate", 0.02).stdout
-    assert "dynamic              segment 20, rate 0.02, decay 0.001" in shown
-
-
-def test_score_takes_the_same_options(cli, trained, measured):
-    arguments = ("score", measured, "-r", trained)
-    static = [json.loads(line) for line in cli(*arguments).stdout.splitlines()]
-    settings = {**DEFAULTS, "rate": 0.0, "decay": 0.5, "ngram_lr": 0.0}
-    given = ("--dynamic-rate", 0, "--dynamic-decay", 0.5, "--dynamic-ngram-lr", 0)
-    output = cli(*arguments, "--dynamic", *given).stdout
-    records = [json.loads(line) for line in output.splitlines()]
-    for record, before in zip(records, static, strict=True):
-        assert record.pop("dynamic") == settings
-        assert record["nats"] == pytest.approx(before["nats"], rel=1e-5)
-        assert record["text"] == before["text"] and set(record) == set(before)
-
-
-def test_a_model_needs_no_other_file(cli, trained, measured, tmp_path):
-    alone = tmp_path / "alone.safetensors"
-    shutil.copy(trained / "best.safetensors", alone)
-    of_run, of_file = (
-        cli("score", measured, "-r", place, "--dynamic").stdout for place in (trained, alone)
-    )
-    assert of_run == of_file != ""
-
-
-@pytest.mark.parametrize(
-    ("options", "code", "message"),
-    [
-        (["--dynamic", "--window", 64], 2, "--dynamic reads one stream: give no --window"),
-        (["--dynamic", "--batch-size", 2], 2, "--dynamic reads one stream: give no --window"),
-        (["--dynamic-rate", 0.1], 2, "--dynamic-rate goes with --dynamic"),
-        (["--dynamic-ngram-lr", 0.1], 2, "--dynamic-ngram-lr goes with --dynamic"),
-        (["--dynamic-decay", 0.1], 2, "--dynamic-decay goes with --dynamic"),
-        (["--dynamic", "--dynamic-rate", -1], 1, "rate must be 0 to 1"),
-    ],
-)
-def test_options_that_contradict_each_other(cli, trained, measured, options, code, message):
-    result = cli("eval", measured, "-r", trained, *options, code=code)
-    assert message in result.stderr and result.stdout == ""
-
-
 def test_an_error_in_one_worker_stops_the_others(small, monkeypatch):
     workers, reads, read = Workers(2), [], SegmentReader.read
 
@@ -391,7 +263,7 @@ def test_an_error_in_one_worker_stops_the_others(small, monkeypatch):
     dynamic = DynamicEvaluation(small, rms_of(small), RULE)
     monkeypatch.setattr(SegmentReader, "read", interrupt_first_read)
     with pytest.raises(KeyboardInterrupt):
-        gradient_rms(small, ids_of(small, 9_000), workers=workers)
+        gradient_rms(small, random_ids(small, 9_000), workers=workers)
     assert len(reads) < PLACES * SEGMENTS_PER_PLACE / 4
     reads.clear()
     with pytest.raises(KeyboardInterrupt):
