@@ -9,6 +9,7 @@ command is either run there or listed here.
     .venv/bin/python scripts/documented_commands.py --run    # run them, one after the other: hours
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -18,15 +19,38 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BEGINNINGS = ("charlstm ", "./scripts/", ".venv/bin/python ", ".ci/run", "zcat ", "lint-imports")
 
-# Commands that set up, measure or stress for longer than a test may take. Those with a note of 2 or
-# more minutes are measurements: they want an idle machine.
+# Commands that install, download, change files of the repository, measure or stress, in an order in
+# which each finds the files of those before it. Measurements want an idle machine.
 LONG = (
+    "./scripts/setup",
+    "./scripts/setup test,oracles",
     "./scripts/demo",
     "./scripts/test",
     "./scripts/test --quick",
     "./scripts/test --all",
-    "./scripts/setup",
     ".ci/run",
+    ".venv/bin/python scripts/corpora/download.py tinyshakespeare",
+    ".venv/bin/python scripts/corpora/generate.py --seed 1967",
+    "head -c 1003854 data/tinyshakespeare.txt > first.txt",
+    "tail -c 111540 data/tinyshakespeare.txt > validation.txt",
+    "charlstm train first.txt -r runs/first",
+    "charlstm train data/tinyshakespeare.txt",
+    "charlstm train data/tinyshakespeare.txt --minutes 60 -r runs/hour",
+    "charlstm eval validation.txt -r runs/hour --window 256",
+    "charlstm eval validation.txt -r runs/hour --dynamic",
+    ".venv/bin/python scripts/benchmarks/dynamic_evaluation.py runs/first",
+    ".venv/bin/python scripts/benchmarks/against_pytorch.py --bf16",
+    ".venv/bin/python scripts/benchmarks/against_pytorch.py --only train --rounds 9",
+    ".venv/bin/python scripts/benchmarks/bfloat16.py",
+    ".venv/bin/python scripts/benchmarks/big_corpus.py",
+    ".venv/bin/python scripts/benchmarks/phases.py",
+    ".venv/bin/python scripts/benchmarks/scaling.py",
+    ".venv/bin/python scripts/benchmarks/time_budget.py",
+    ".venv/bin/python scripts/benchmarks/defaults.py compressors",
+    ".venv/bin/python scripts/benchmarks/defaults.py ablation",
+    ".venv/bin/python scripts/benchmarks/defaults.py dozen",
+    ".venv/bin/python scripts/benchmarks/defaults.py minutes --seeds 3",
+    ".venv/bin/python scripts/benchmarks/defaults.py sweep",
 )
 
 
@@ -64,7 +88,9 @@ def main() -> None:
     for command in LONG:
         print(command, flush=True)
         if "--run" in sys.argv:
-            subprocess.run(command, shell=True, cwd=ROOT, check=True)
+            path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+            environment = os.environ | {"PATH": path}
+            subprocess.run(command, shell=True, cwd=ROOT, check=True, env=environment)
 
 
 if __name__ == "__main__":
