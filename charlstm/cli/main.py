@@ -20,6 +20,10 @@ from charlstm.system.terminal import protect_terminal, visible
 class CommandGroup(click.Group):
     """A group of commands that prints an error as one line on standard error and exits with 1."""
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        protect_terminal()
+        return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             kernels.require_requested_kernels()
@@ -52,7 +56,6 @@ class CommandGroup(click.Group):
 @click.version_option(__version__, prog_name="charlstm")
 def main() -> None:
     """Train character-level language models on your own text, and use them."""
-    protect_terminal()
 
 
 for command in (train, sample, evaluate, score, info, inspect, cache):

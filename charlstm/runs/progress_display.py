@@ -1,39 +1,14 @@
 """RunDisplay and CorpusDisplay: the progress of a run, on standard error."""
 
-import errno
 import math
-import os
-import sys
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
-from pathlib import Path
-from typing import ParamSpec
 
 from tqdm import tqdm
 
 from charlstm.runs.metrics import Event
-from charlstm.system.terminal import visible
-
-P = ParamSpec("P")
+from charlstm.system.terminal import messages_stream, visible
 
 SECONDS_IN_A_LOG = 10.0  # between states of a bar, if standard error is a file that keeps them
 SMOOTHING = 0.05  # weight of the newest value in a running mean
-
-
-def ignore_closed_stderr(show: Callable[P, None]) -> Callable[P, None]:
-    """Decorate a function that writes to standard error, so that training goes on without it."""
-
-    @wraps(show)
-    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            show(*args, **kwargs)
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.EIO):  # its reader, or its terminal, is gone
-                with suppress(OSError, ValueError), Path(os.devnull).open("w") as nowhere:
-                    os.dup2(nowhere.fileno(), sys.stderr.fileno())
-
-    return shown
 
 
 def duration(seconds: float) -> str:
@@ -55,19 +30,26 @@ class CorpusDisplay:
 
     def __init__(self, unit: str = "B") -> None:
         self._unit = unit
+        self._stream = messages_stream()
         self._bar: tqdm | None = None
 
-    @ignore_closed_stderr
     def __call__(self, done: int, total: int, activity: str) -> None:
         """Show how much of the total is done. activity: a word such as "scanning"."""
         if self._bar is None or self._bar.desc != f"{activity}: ":
             self.close()
-            self._bar = tqdm(total=total, desc=activity, unit=self._unit, unit_scale=True, delay=1)
+            self._bar = tqdm(
+                total=total,
+                desc=activity,
+                unit=self._unit,
+                unit_scale=True,
+                delay=1,
+                file=self._stream,
+                dynamic_ncols=True,
+            )
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()
 
-    @ignore_closed_stderr
     def close(self) -> None:
         """End the bar, which stays on the screen."""
         if self._bar is not None:
@@ -79,18 +61,17 @@ class RunDisplay:
     """Shows the events of a run: a bar with loss, speed and time left, and lines in between."""
 
     def __init__(self) -> None:
+        self._stream = messages_stream()
         self._bar: tqdm | None = None
         self._smoothed_loss: float | None = None
         self._unit = "character"
 
-    @ignore_closed_stderr
     def __call__(self, event: Event) -> None:
         """Show an event by the method of its name, such as _on_start."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
 
-    @ignore_closed_stderr
     def close(self) -> None:
         """End the bar, which stays on the screen."""
         if self._bar is not None:
@@ -98,7 +79,7 @@ class RunDisplay:
             self._bar = None
 
     def _print(self, line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(line, file=self._stream)
 
     def _on_start(self, event: Event) -> None:
         model, config, unit = event["model"], event["config"], event["unit"]
@@ -146,8 +127,9 @@ class RunDisplay:
             initial=event["step"],
             bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             dynamic_ncols=True,
+            file=self._stream,
             smoothing=SMOOTHING,
-            mininterval=0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG,
+            mininterval=0.1 if self._stream.isatty() else SECONDS_IN_A_LOG,
         )
 
     def _on_plan(self, event: Event) -> None:

@@ -106,6 +106,68 @@ def test_a_closed_standard_input_is_an_error(trained, tmp_path):
         assert done.stderr == "charlstm: there is no standard input to read (-)\n"
 
 
+# The command line with progress bars that are drawn at once, not only after a second.
+WITH_EAGER_BARS = """
+import sys
+import tqdm
+from charlstm.cli.main import main
+class EagerBar(tqdm.tqdm):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{**options, "delay": 0, "mininterval": 0})
+tqdm.tqdm = EagerBar
+main(sys.argv[1:])
+"""
+
+
+EVAL = ["eval", "TEXT", "--json"]
+
+
+@pytest.mark.parametrize(
+    ("command", "target"),
+    [
+        (EVAL, "a closed pipe"),
+        (EVAL, "/dev/full"),
+        (EVAL, "nothing"),
+        (["score", "TEXT", "--dynamic"], "a closed pipe"),
+        (["sample", "--length", "50", "--seed", "1", "--novelty"], "a closed pipe"),
+        (["train", "TEXT", "--steps", "9", "--hidden", "4", "--eval-every", "2"], "a closed pipe"),
+    ],
+)
+def test_commands_work_without_a_reader_of_standard_error(
+    cli, trained, text_file, tmp_path, command, target
+):
+    run = tmp_path / "run" if command[0] == "train" else trained
+    arguments = [{"TEXT": str(text_file)}.get(word, word) for word in command] + ["-r", str(run)]
+    if target == "a closed pipe":
+        reading, stderr = os.pipe()
+        os.close(reading)
+    else:
+        stderr = os.open(os.devnull if target == "nothing" else target, os.O_WRONLY)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WITH_EAGER_BARS, *arguments],
+            stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60,
+            preexec_fn=(lambda: os.close(2)) if target == "nothing" else None,
+        )  # fmt: skip
+    finally:
+        os.close(stderr)
+    assert done.returncode == 0
+    if command[0] == "train":
+        assert (run / "best.safetensors").exists() and done.stdout.startswith(f"{run}: 9 steps")
+    else:
+        assert done.stdout == cli(*arguments).stdout
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["sample", "-r", "none"], 1), (["smaple"], 2)])
+def test_the_exit_code_of_an_error_needs_no_reader_of_standard_error(arguments, code):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        assert subprocess.run([*COMMAND, *arguments], stderr=writing).returncode == code
+    finally:
+        os.close(writing)
+
+
 # Two commands, then the library, in one process, as the kernels are chosen when it starts.
 USE_KERNELS = """
 import sys
