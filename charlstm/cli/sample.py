@@ -20,6 +20,7 @@ from charlstm.cli.shared_options import (
     unknown_option,
 )
 from charlstm.cli.text_input import join_within_memory, read_text, warn_unknown
+from charlstm.errors import CharlstmError
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import load, newest_run
 
@@ -93,6 +94,8 @@ def sample(
         raise click.UsageError(
             f"{option} prints only when the sample is finished: give a --length above 0"
         )
+    if sys.stdout is None:  # in a process that was started without one
+        raise CharlstmError("there is no standard output to write the sample to")
     settings = Sampling(**knob_values(sampling))
     place = run or newest_run()
     model = load(place)

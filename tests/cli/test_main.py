@@ -168,6 +168,13 @@ def test_the_exit_code_of_an_error_needs_no_reader_of_standard_error(arguments, 
         os.close(writing)
 
 
+def test_a_sample_without_standard_output_is_refused(trained):
+    command = f"{' '.join(COMMAND)} sample -r '{trained}' --length 0 >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "charlstm: there is no standard output to write the sample to\n"
+
+
 # Two commands, then the library, in one process, as the kernels are chosen when it starts.
 USE_KERNELS = """
 import sys
