@@ -14,6 +14,7 @@ from charlstm.cli.sample import sample
 from charlstm.cli.score import score
 from charlstm.cli.train import train
 from charlstm.errors import CharlstmError
+from charlstm.system.signals import exit_on_sigterm
 from charlstm.system.terminal import protect_terminal, visible
 
 
@@ -27,7 +28,8 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             kernels.require_requested_kernels()
-            return super().invoke(ctx)
+            with exit_on_sigterm():
+                return super().invoke(ctx)
         except CharlstmError as error:
             message = " ".join(str(error).split())
         except click.UsageError as error:

@@ -26,7 +26,10 @@ def read_text(paths: Sequence[str | Path], encoding: str, level: str = "char") -
     """
     with TemporaryDirectory() as folder:
         copy = Path(folder) / "standard input"
-        if "-" in map(str, paths):
+        inputs = list(map(str, paths)).count("-")
+        if inputs > 1:
+            raise CharlstmError("standard input (-) can be given only once")
+        if inputs:
             if sys.stdin is None:  # in a process that was started without one
                 raise CharlstmError("there is no standard input to read (-)")
             spool(sys.stdin.buffer, copy)

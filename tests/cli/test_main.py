@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from command_line import COMMAND, run_command
@@ -106,6 +107,12 @@ def test_a_closed_standard_input_is_an_error(trained, tmp_path):
         assert done.stderr == "charlstm: there is no standard input to read (-)\n"
 
 
+def test_standard_input_given_twice_is_an_error(cli, trained):
+    for command in ("eval", "score"):
+        error = cli(command, "-", "-", "-r", trained, input="the cat", code=1).stderr
+        assert error == "charlstm: standard input (-) can be given only once\n"
+
+
 # The command line with progress bars that are drawn at once, not only after a second.
 WITH_EAGER_BARS = """
 import sys
@@ -173,6 +180,23 @@ def test_a_sample_without_standard_output_is_refused(trained):
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr == "charlstm: there is no standard output to write the sample to\n"
+
+
+@pytest.mark.parametrize("command", ["eval", "score"])
+def test_sigterm_removes_the_copy_of_standard_input(trained, tmp_path, command):
+    process = subprocess.Popen(
+        [*COMMAND, command, "-", "-r", str(trained)],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    with process:
+        deadline = time.monotonic() + 60
+        while not any(tmp_path.iterdir()):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(60) == 143
+    assert list(tmp_path.iterdir()) == []
 
 
 # Two commands, then the library, in one process, as the kernels are chosen when it starts.
