@@ -1,7 +1,7 @@
 """Scoring: evaluation against its definition for all batch sizes, and short texts one by one."""
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -48,13 +48,12 @@ def test_every_character_but_the_first_is_scored(small, length):
 
 
 @pytest.mark.parametrize("window", [1, 2, 7, 50, 51, 120, 499, 500, 10_000])
-@pytest.mark.parametrize("batch_size", [None, 1, 3])
-def test_cold_windows_equal_their_definition(small, window, batch_size):
+def test_cold_windows_equal_their_definition(small, window):
     ids = ids_of(small, 500)
     expected = 0.0
     for start in range(0, len(ids) - 1, window):
         expected += sum(losses_by_steps(small, ids[start : start + window + 1]))
-    for workers in (1, 2):
+    for batch_size, workers in product((None, 1, 3), (1, 2)):
         pool = Workers(workers)
         loss = evaluate(small, ids, window=window, batch_size=batch_size, workers=pool)
         pool.close()
