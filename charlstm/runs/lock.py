@@ -19,6 +19,7 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LOCK, holds_run
+from charlstm.system.paths import absolute
 
 flock: Callable[[int, int], None] | None = None
 EXCLUSIVE_NO_WAIT = 0
@@ -41,6 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     At the end the lock is removed, and so are folders that were made for it and stayed empty.
     """
+    absolute(folder)  # refuses one that can never be made, as the working directory was deleted
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / LOCK
     try:

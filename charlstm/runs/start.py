@@ -21,6 +21,7 @@ from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
 from charlstm.runs.texts import open_run_corpus, reopen_corpus, standard_input_kept
 from charlstm.runs.training_state import TrainingState, malformed_refused
+from charlstm.system.paths import absolute
 from charlstm.system.signals import exit_on_sigterm
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
@@ -228,7 +229,7 @@ def _choose_settings(
 
 
 def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
-    return tuple(str(Path(path).absolute()) for path in paths)
+    return tuple(str(absolute(path)) for path in paths)
 
 
 def _notices(asked: TrainConfig, run: Run) -> list[str]:

@@ -1,10 +1,9 @@
-"""The lock of a run's folder: one process trains there, and a dead one holds nothing."""
+"""The lock of a run's folder: one process at a time trains there, and the lock ends with it."""
 
 import errno
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -21,10 +20,15 @@ from charlstm import CharlstmError
 from charlstm.runs import lock
 from charlstm.runs.lock import LockedError, locked, new_folder
 
-HOLD = (
-    "import sys, pathlib, charlstm.runs.lock as l\n"
-    "with l.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-)
+# Locks each folder whose path comes as a line, until another line comes.
+HOLD = """
+import sys, pathlib, charlstm.runs.lock as lock
+for path in iter(sys.stdin.readline, ""):
+    with lock.locked(pathlib.Path(path.strip())):
+        print("locked", flush=True)
+        sys.stdin.readline()
+    print("released", flush=True)
+"""
 
 
 @pytest.fixture(params=["flock", "no flock"])
@@ -34,17 +38,55 @@ def system(request, monkeypatch):
     return request.param
 
 
+class Holder:
+    """Another process that locks folders, one at a time."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.pid = self.process.pid
+
+    def is_running(self):
+        return self.process.poll() is None
+
+    def lock(self, folder):
+        self._send(folder, "locked")
+        self.has_locked = True
+
+    def release(self):
+        self._send("", "released")
+        self.has_locked = False
+
+    def kill(self):
+        self.process.kill()
+        self.process.communicate()
+
+    def _send(self, line, answer):
+        print(line, file=self.process.stdin, flush=True)
+        assert self.process.stdout.readline() == f"{answer}\n"
+
+
+@pytest.fixture(scope="module")
+def holders():
+    """The processes started so far; all but the last have been killed."""
+    started = []
+    yield started
+    for each in started:
+        if each.is_running():
+            each.kill()
+
+
 @pytest.fixture
-def holder(tmp_path):
-    """Another process that holds tmp_path / "run"."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path / "run"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.communicate()
+def holder(holders, tmp_path):
+    """Another process that has locked tmp_path / "run"."""
+    if not holders or not holders[-1].is_running():
+        holders.append(Holder())
+    holder = holders[-1]
+    holder.lock(tmp_path / "run")
+    yield holder
+    if holder.is_running() and holder.has_locked:
+        holder.release()
 
 
 def snapshot(folder):
@@ -53,20 +95,20 @@ def snapshot(folder):
     }
 
 
-def test_the_lock_tells_who_holds_it_and_goes_at_the_end(tmp_path, system):
+def test_the_lock_names_its_process_and_is_removed_at_the_end(tmp_path, system):
     folder = tmp_path / "runs" / "x"
     with locked(folder):
         about = json.loads((folder / "lock").read_text())
         assert (about["pid"], about["host"]) == (os.getpid(), socket.gethostname())
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", about["since"])
-    assert list(tmp_path.iterdir()) == []  # what was made for it and stayed empty goes too
+    assert list(tmp_path.iterdir()) == []  # the folders that were made for it are gone too
     with pytest.raises(RuntimeError), locked(folder):
         (folder / "mine").touch()
         raise RuntimeError
     assert [path.name for path in folder.iterdir()] == ["mine"]
 
 
-def test_a_folder_that_is_held_is_refused_with_who_holds_it(tmp_path, system, holder):
+def test_a_locked_folder_is_refused_with_the_process_that_locked_it(tmp_path, system, holder):
     before = snapshot(tmp_path)
     pattern = (
         rf"run is being trained by process {holder.pid} on {re.escape(socket.gethostname())} "
@@ -76,14 +118,13 @@ def test_a_folder_that_is_held_is_refused_with_who_holds_it(tmp_path, system, ho
         with pytest.raises(LockedError, match=pattern), locked(tmp_path / "run"):
             pass
     assert snapshot(tmp_path) == before
-    holder.communicate("")
+    holder.release()
     with locked(tmp_path / "run"):
         pass
 
 
-def test_a_lock_whose_process_was_killed_is_taken(tmp_path, system, holder):
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.wait()
+def test_the_lock_of_a_killed_process_does_not_count(tmp_path, system, holder):
+    holder.kill()
     assert (tmp_path / "run" / "lock").exists()
     with locked(tmp_path / "run"):
         assert json.loads((tmp_path / "run" / "lock").read_text())["pid"] == os.getpid()
@@ -91,22 +132,22 @@ def test_a_lock_whose_process_was_killed_is_taken(tmp_path, system, holder):
 
 
 @pytest.mark.parametrize(
-    ("changes", "is_held"),
+    ("changes", "is_locked"),
     [
         ({}, True),
         ({"pid": 2**31 - 1}, False),
         ({"pid": 2**90}, False),
-        ({"process_started": "1"}, False),  # the number has been given to another process
-        ({"host": "elsewhere"}, True),  # which cannot be seen from here
+        ({"process_started": "1"}, False),  # another process has got the same number
+        ({"host": "elsewhere"}, True),  # its processes cannot be seen from here
     ],
 )
 def test_without_flock_a_lock_counts_while_its_process_runs(
-    tmp_path, monkeypatch, holder, changes, is_held
+    tmp_path, monkeypatch, holder, changes, is_locked
 ):
     monkeypatch.setattr(lock, "flock", None)
     path = tmp_path / "run" / "lock"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    if not is_held:
+    if not is_locked:
         with locked(tmp_path / "run"):
             return
     with pytest.raises(LockedError), locked(tmp_path / "run"):
@@ -114,9 +155,9 @@ def test_without_flock_a_lock_counts_while_its_process_runs(
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": true}', "[" * 9999])
-def test_a_lock_file_of_anything_else_hinders_nothing(tmp_path, system, content):
+def test_a_lock_file_that_names_no_process_does_not_count(tmp_path, system, content):
     (tmp_path / "lock").write_text(content)
-    if system == "no flock":  # its process may be about to sign it
+    if system == "no flock":  # a process may be about to write its name
         with pytest.raises(LockedError, match="by another process"), locked(tmp_path):
             pass
         os.utime(tmp_path / "lock", (0, 0))
@@ -124,7 +165,7 @@ def test_a_lock_file_of_anything_else_hinders_nothing(tmp_path, system, content)
         pass
 
 
-def test_a_file_system_without_locks_is_one_without_flock(tmp_path, monkeypatch, holder):
+def test_a_file_system_without_flock_is_like_a_system_without_it(tmp_path, monkeypatch, holder):
     def refuse(descriptor, operation):
         raise OSError(95, "Operation not supported")
 
@@ -135,7 +176,7 @@ def test_a_file_system_without_locks_is_one_without_flock(tmp_path, monkeypatch,
         assert (tmp_path / "other" / "lock").exists()
 
 
-def test_only_one_of_many_that_begin_at_once_gets_it(tmp_path, system):
+def test_one_of_many_that_lock_at_once_succeeds(tmp_path, system):
     barrier, held, refused = threading.Barrier(12), [], []
 
     def take(n):
@@ -169,8 +210,8 @@ def test_runs_that_begin_at_once_get_folders_of_their_own(tmp_path, monkeypatch)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_folder_released_over_and_over_is_never_held_twice(tmp_path):
-    """Also where the one takes the file that the other is about to remove."""
+def test_a_folder_that_is_locked_over_and_over_is_never_locked_twice(tmp_path):
+    """Also when one opens the file that the other is about to remove."""
     holders, most = [], []
 
     def work(n):
@@ -191,10 +232,8 @@ def test_a_folder_released_over_and_over_is_never_held_twice(tmp_path):
 
 
 @pytest.mark.parametrize("missing", [FileExistsError, FileNotFoundError])
-def test_a_folder_that_goes_and_comes_back_while_it_is_made_is_tried_again(
-    tmp_path, monkeypatch, missing
-):
-    """pathlib's mkdir fails where others remove and make the folder between two of its steps."""
+def test_a_folder_that_is_removed_while_it_is_made_is_made_again(tmp_path, monkeypatch, missing):
+    """Path.mkdir fails if others remove and make the folder between two of its steps."""
     made, mkdir = [], Path.mkdir
 
     def fail_once(path, *arguments, **options):
@@ -209,7 +248,7 @@ def test_a_folder_that_goes_and_comes_back_while_it_is_made_is_tried_again(
 
 
 @pytest.mark.parametrize("run", ["file", "to a file", "to nothing", "file/run", "to nothing/run"])
-def test_a_folder_that_cannot_be_is_not_tried_again(tmp_path, run):
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, run):
     (tmp_path / "file").write_text("text")
     (tmp_path / "to a file").symlink_to(tmp_path / "file")
     (tmp_path / "to nothing").symlink_to(tmp_path / "missing")
@@ -239,7 +278,7 @@ def test_a_second_command_is_refused_and_writes_nothing(tmp_path, text_file, cli
     assert not (folder / "lock").exists()
 
 
-def test_what_waits_for_standard_input_holds_its_folder(tmp_path, cli):
+def test_a_run_that_waits_for_standard_input_has_locked_its_folder(tmp_path, cli):
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "charlstm", "train", "-", "-r", folder, "--steps", "2"],
@@ -256,7 +295,7 @@ def test_what_waits_for_standard_input_holds_its_folder(tmp_path, cli):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), MemoryError()])
-def test_the_lock_goes_on_every_way_out(tmp_path, text_file, error):
+def test_the_lock_is_removed_after_every_exception(tmp_path, text_file, error):
     def fail(event):
         if event["event"] == "step":
             raise error
@@ -267,7 +306,7 @@ def test_the_lock_goes_on_every_way_out(tmp_path, text_file, error):
     assert not (tmp_path / "run" / "lock").exists()
 
 
-def test_a_folder_that_cannot_be_locked_is_told(tmp_path, text_file, monkeypatch):
+def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, text_file, monkeypatch):
     real = os.open
 
     def refuse(path, *more, **options):
@@ -290,12 +329,24 @@ def test_a_folder_that_cannot_be_locked_is_told(tmp_path, text_file, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_that_leads_to_itself_names_a_folder_and_is_refused_when_it_is_read(
-    tmp_path, monkeypatch
-):
+def test_a_link_to_itself_as_the_text_is_refused_when_it_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loop").symlink_to("loop")
     with new_folder("loop", None, overwrite=False) as folder:
         assert folder == Path("runs/loop")
     with pytest.raises(CharlstmError, match=r"cannot read .*loop: Too many levels"):
         charlstm.train("loop", **SMALL)
+
+
+def test_a_deleted_working_directory_is_refused_where_a_path_is_relative_to_it(
+    text_file, tmp_path, monkeypatch
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for text, folder in ((text_file, None), (text_file, "run"), ("text", tmp_path / "run")):
+        with pytest.raises(CharlstmError, match="the working directory was deleted: change to"):
+            charlstm.train(text, folder, **SMALL)
+    assert list(tmp_path.iterdir()) == []
+    charlstm.train(text_file, tmp_path / "run", **SMALL)
