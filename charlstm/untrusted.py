@@ -5,8 +5,9 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 
-LARGEST_INTEGER = 1 << 53  # floats hold all whole numbers up to here
-LARGEST_REAL = 1e300  # leaves room to calculate
+# Bounds of numbers without bounds of their own. Floats hold all whole numbers up to 2^53; real
+# numbers up to 1e300 leave room to calculate.
+LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 
 # The errors that reading a malformed record may raise: for a missing name, a wrong type, or a value
 # out of range.

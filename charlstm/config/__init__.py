@@ -2,7 +2,7 @@
 
 Each field is a knob. Its type, range, help text and default stand where it is declared; the checks
 of the library, the options of the command line and the table of options are made from there. May
-import errors only. Start reading at knobs.py.
+import errors and untrusted. Start reading at knobs.py.
 """
 
 from charlstm.config.corpus import CorpusConfig, Level, Newlines

@@ -15,13 +15,10 @@ from types import NoneType
 from typing import Any, Literal, TypeVar
 
 from charlstm.errors import CharlstmError
+from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
 # The value of a knob that stands for "chosen for you". Its type is Any, as every knob may hold it.
 AUTO: Any = "auto"
-
-# Bounds of a knob without bounds of its own. Whole numbers beyond 2^53 are not exact in JSON, and
-# floats below 1e300 leave room to calculate with.
-LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 
 _UNSET: Any = object()
 
