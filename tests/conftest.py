@@ -6,7 +6,6 @@ import signal
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from corpus_files import make_text
 from required import REQUIRE_ALL
@@ -61,27 +60,6 @@ def trained(text_file, tmp_path_factory) -> Path:
         text_file, folder, hidden=32, batch_size=8, seq_length=24, steps=250, lr=0.02, workers=1
     )
     return folder
-
-
-@pytest.fixture(scope="session")
-def hard_text(tmp_path_factory):
-    """A text with nonsense as its validation part: the validation loss falls, then rises."""
-    text = make_text(110)
-    nonsense = np.random.default_rng(0).permutation(list(text))[: len(text) // 9]
-    path = tmp_path_factory.mktemp("text") / "small.txt"
-    path.write_text(text + "".join(nonsense))
-    return path
-
-
-@pytest.fixture(scope="session")
-def whole(hard_text, tmp_path_factory):
-    """A run without interruption, and copies of its folder at each save of `last`."""
-    from run_files import copied_at_each_save, events_of
-
-    folder, copies = copied_at_each_save(hard_text, tmp_path_factory.mktemp("whole"))
-    stop = events_of(folder)[-1]
-    assert (stop["reason"], stop["step"], stop["warnings"]) == ("finished", 60, [])
-    return folder, copies
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
-"""What tests compare of runs: the arrays of their checkpoints and what their metrics measured."""
+"""A small run for tests, and comparisons of runs by their checkpoints and metrics."""
 
 import json
 import shutil
+from pathlib import Path
+from typing import NamedTuple
 
 from safetensors.numpy import load_file
 
@@ -9,8 +11,8 @@ import charlstm
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.runs.checkpoint import load_checkpoint
 
-# A run that takes a fraction of a second, and all that makes resumption hard: dropout, averaged
-# weights, several passes, two workers, a schedule that depends on the evaluations.
+# A run that takes a fraction of a second and is hard to resume: dropout, averaged weights, several
+# passes, two workers, a schedule that depends on the evaluations.
 SMALL = {
     "hidden": 16,
     "layers": 2,
@@ -32,64 +34,95 @@ SMALL = {
     "seed": 3,
 }
 
-BEST, LAST = "best.safetensors", "last.safetensors"
+# One whose steps take long enough to be killed in.
+LONG_STEPS = SMALL | {"hidden": 64, "layers": 3, "batch_size": 24, "seq_length": 48}
+
+BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
+
+
+def command_options(**settings):
+    """The settings as options of the command line, such as ["--hidden", 16]."""
+    return [x for name, value in settings.items() for x in (f"--{name.replace('_', '-')}", value)]
 
 
 def arrays_of(path):
-    """Name -> bytes, of weights, optimizer moments and recurrent state."""
+    """The type and bytes of each array of a checkpoint: weights, moments, states."""
     return {name: (array.dtype, array.tobytes()) for name, array in load_file(path).items()}
 
 
 def weights_of(path):
+    """The bytes of all weights of a checkpoint's model."""
     return b"".join(array.tobytes() for array in load_checkpoint(path).model.parameters.values())
 
 
 def average_of(path):
-    """What `best` holds if the average is better: it shares the table of n-grams."""
+    """The bytes of the averaged weights in a `last`, and of the table of n-grams, which they share.
+
+    These are the bytes of `best` if the average is better than the last weights.
+    """
     saved = load_checkpoint(path)
     return saved.arrays["average"].tobytes() + saved.model.parameters[NGRAM_TABLE].tobytes()
 
 
-def events_of(folder):
+def events_of(folder, *kinds):
+    """The events in the metrics of a run, all or those of some kinds."""
     text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
     assert text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
+    events = [json.loads(line) for line in text.splitlines()]
+    return [event for event in events if not kinds or event["event"] in kinds]
 
 
-def history(folder):
-    """All that is measured, without the clock and without saves, starts and stops."""
+def measurements(folder):
+    """The events `train` and `eval` without the entries that depend on the clock."""
     untimed = ("seconds", "characters_per_second")
     return [
         {name: value for name, value in event.items() if name not in untimed}
-        for event in events_of(folder)
-        if event["event"] in ("train", "eval")
+        for event in events_of(folder, "train", "eval")
     ]
 
 
-def copied_at_each_save(text, root, **options):
-    """The folder of a run, and copies of it at each save of `last`, by step."""
+def contents(folder):
+    """The bytes of each file in a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def copy_of(folder, target):
+    """Copy a folder, and return the copy."""
+    return Path(shutil.copytree(folder, target))
+
+
+class CopiedRun(NamedTuple):
+    """A finished run.
+
+    copies: copies of its folder from each moment at which `last` was saved, by step.
+    """
+
+    folder: Path
+    copies: dict[int, Path]
+
+
+def train_with_copies(text, root, **options):
+    """Train SMALL, with changed options, in a folder of `root`; return the CopiedRun."""
     folder, copies = root / "run", {}
 
     def observe(event):
         if event["event"] == "save" and event["file"] == LAST:
-            copies[event["step"]] = root / f"copy-{event['step']}"
-            shutil.copytree(folder, copies[event["step"]])
+            copies[event["step"]] = copy_of(folder, root / f"copy-{event['step']}")
 
     charlstm.train(text, folder, observer=observe, **{**SMALL, **options})
-    return folder, copies
+    return CopiedRun(folder, copies)
 
 
-def assert_as_whole(folder, whole):
-    expected, _ = whole
+def assert_equal_runs(folder, expected):
+    """The folder holds a finished run that is equal, bit for bit, to the one of another folder."""
     for name in (BEST, LAST):
         assert arrays_of(folder / name) == arrays_of(expected / name), name
-    assert history(folder) == history(expected)
+    assert measurements(folder) == measurements(expected)
     last = events_of(folder)[-1]
     assert (last["event"], last["reason"]) == ("stop", "finished")
     assert last["best_val_loss"] == events_of(expected)[-1]["best_val_loss"]
-    names = {BEST, LAST, "metrics.jsonl"}
-    assert {path.name for path in folder.iterdir()} == names
+    assert {path.name for path in folder.iterdir()} == {BEST, LAST, "metrics.jsonl"}
 
 
 class Killed(BaseException):
-    """The process ends here, for all that the run can do about it."""
+    """Stands for the end of the process: a run cannot handle it."""

@@ -1,13 +1,13 @@
-"""Ctrl-C and SIGTERM at every stage: nothing half done stays, nothing saved is lost."""
+"""Ctrl-C and SIGTERM at every stage: no half-written file stays, and no saved work is lost."""
 
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
+from command_line import COMMAND
 from corpus_files import make_text
-from run_files import LAST, SMALL, assert_as_whole, events_of
+from run_files import LAST, SMALL, assert_equal_runs, events_of
 
 import charlstm
 from charlstm.runs import run
@@ -15,25 +15,38 @@ from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.text import corpus
 from charlstm.training import validation
 
-ENDS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
-both = pytest.mark.parametrize("number", ENDS, ids=["SIGINT", "SIGTERM"])
+EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
+both = pytest.mark.parametrize("number", EXCEPTIONS, ids=["SIGINT", "SIGTERM"])
+
+
+def alternating(*moments):
+    """Parametrise by moments with SIGINT and SIGTERM in turn; slow tests have the other signal."""
+    given = [(number, moment) for moment in moments for number in EXCEPTIONS]
+    marks = [pytest.mark.slow if k % 4 in (1, 2) else () for k in range(len(given))]
+    return pytest.mark.parametrize(
+        ("number", "moment"),
+        [
+            pytest.param(number, moment, id=f"{number.name} {moment}", marks=mark)
+            for (number, moment), mark in zip(given, marks, strict=True)
+        ],
+    )
 
 
 @both
-@pytest.mark.parametrize("what", ["scan", "_write_ids"])
-def test_while_the_corpus_is_encoded_nothing_of_it_stays(
-    hard_text, tmp_path, monkeypatch, cache, number, what
+@pytest.mark.parametrize("function", ["scan", "_write_ids"])
+def test_a_signal_while_the_corpus_is_encoded_leaves_nothing(
+    overfitting_text, tmp_path, monkeypatch, cache, number, function
 ):
-    real = getattr(corpus, what)
+    real = getattr(corpus, function)
 
     def interrupted(*arguments):
         result = real(*arguments)
         signal.raise_signal(number)
         return result
 
-    monkeypatch.setattr(corpus, what, interrupted)
-    with pytest.raises(ENDS[number]) as caught:
-        charlstm.train(hard_text, tmp_path / "run", **SMALL)
+    monkeypatch.setattr(corpus, function, interrupted)
+    with pytest.raises(EXCEPTIONS[number]) as caught:
+        charlstm.train(overfitting_text, tmp_path / "run", **SMALL)
     if number == signal.SIGTERM:
         assert caught.value.code == 143
     assert not (tmp_path / "run").exists()
@@ -41,10 +54,10 @@ def test_while_the_corpus_is_encoded_nothing_of_it_stays(
 
 
 @both
-def test_waiting_for_standard_input_nothing_of_it_stays(tmp_path, number):
+def test_a_signal_while_standard_input_is_read_leaves_nothing(tmp_path, number):
     folder = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "charlstm", "train", "-", "-r", folder],
+        [*COMMAND, "train", "-", "-r", folder],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     process.stdin.write(make_text(5_000).encode())
@@ -58,32 +71,33 @@ def test_waiting_for_standard_input_nothing_of_it_stays(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-@both
-@pytest.mark.parametrize("step", [20, 60])
-def test_an_evaluation_is_given_up_and_made_upon_resumption(
-    whole, hard_text, tmp_path, monkeypatch, number, step
+@alternating(20, 60)
+def test_an_interrupted_evaluation_is_made_upon_resumption(
+    uninterrupted, overfitting_text, tmp_path, monkeypatch, number, moment
 ):
     folder, real, calls = tmp_path / "run", validation.evaluate, []
 
     def interrupted(*arguments, **options):
         calls.append(arguments)
-        if len(calls) == step // 10:
+        if len(calls) == moment // 10:
             signal.raise_signal(number)
         return real(*arguments, **options)
 
     monkeypatch.setattr(validation, "evaluate", interrupted)
-    result = charlstm.train(hard_text, folder, **SMALL)
+    result = charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
-    assert (result.reason, result.steps) == (signal.Signals(number).name, step)
-    assert [e["step"] for e in events_of(folder) if e["event"] == "eval"][-1] == step - 10
+    assert (result.reason, result.steps) == (signal.Signals(number).name, moment)
+    assert events_of(folder, "eval")[-1]["step"] == moment - 10
     saved = load_checkpoint(folder / LAST)
-    assert saved.summary["step"] == step and saved.training["losses"]["count"] == 10
+    assert saved.summary["step"] == moment and saved.training["losses"]["count"] == 10
     assert charlstm.train(run=folder, resume=True).reason == "finished"
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-def test_an_evaluation_given_up_twice_is_told_once(whole, hard_text, tmp_path, monkeypatch):
-    """The second time the process ends after it told the evaluation, and before it saved that."""
+def test_an_evaluation_interrupted_twice_stands_in_the_metrics_once(
+    uninterrupted, overfitting_text, tmp_path, monkeypatch
+):
+    """The second time, the process ends after the event `eval` and before the state is saved."""
     folder, real = tmp_path / "run", validation.evaluate
 
     def interrupted(*arguments, **options):
@@ -94,7 +108,7 @@ def test_an_evaluation_given_up_twice_is_told_once(whole, hard_text, tmp_path, m
         raise SystemExit(143)
 
     monkeypatch.setattr(validation, "evaluate", interrupted)
-    assert charlstm.train(hard_text, folder, **SMALL).steps == 10
+    assert charlstm.train(overfitting_text, folder, **SMALL).steps == 10
     monkeypatch.undo()
     monkeypatch.setattr(run.Run, "_save_last", die)
     with pytest.raises(SystemExit):
@@ -102,37 +116,37 @@ def test_an_evaluation_given_up_twice_is_told_once(whole, hard_text, tmp_path, m
     assert events_of(folder)[-1]["file"] == "best.safetensors"
     monkeypatch.undo()
     charlstm.train(run=folder, resume=True)
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-@both
-@pytest.mark.parametrize("save", [1, 2, 3, 4, 9])
-def test_a_save_is_ended_before_the_run_is(whole, hard_text, tmp_path, monkeypatch, number, save):
+@alternating(1, 2, 3, 4, 9)
+def test_a_save_is_finished_before_the_run_ends(
+    uninterrupted, overfitting_text, tmp_path, monkeypatch, number, moment
+):
     folder = tmp_path / "run"
-    signal_during_save(monkeypatch, folder, save, [number])
-    result = charlstm.train(hard_text, folder, **SMALL)
+    signal_during_save(monkeypatch, folder, moment, [number])
+    result = charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
     assert result.reason == signal.Signals(number).name
     assert load_checkpoint(folder / LAST).summary["step"] == result.steps
     charlstm.train(run=folder, resume=True)
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-@both
-@pytest.mark.parametrize("save", [2, 3, 4, 9])
-def test_the_second_signal_leaves_at_once_and_files_whole(
-    whole, hard_text, tmp_path, monkeypatch, number, save
+@alternating(2, 3, 4, 9)
+def test_a_second_signal_ends_the_run_at_once_without_a_half_written_file(
+    uninterrupted, overfitting_text, tmp_path, monkeypatch, number, moment
 ):
     folder = tmp_path / "run"
-    signal_during_save(monkeypatch, folder, save, [number, number])
-    with pytest.raises(ENDS[number]):
-        charlstm.train(hard_text, folder, **SMALL)
+    signal_during_save(monkeypatch, folder, moment, [number, number])
+    with pytest.raises(EXCEPTIONS[number]):
+        charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
     assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".jsonl"}
     for path in folder.glob("*.safetensors"):
         load_checkpoint(path)
     charlstm.train(run=folder, resume=True)
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
 def signal_during_save(monkeypatch, folder, save, numbers):

@@ -1,4 +1,4 @@
-"""Disks that are full for a while or for good: nothing saved is lost, and training goes on."""
+"""Full disks, for a while or for good: training goes on, and no saved work is lost."""
 
 import gzip
 import os
@@ -11,7 +11,15 @@ from contextlib import contextmanager
 
 import pytest
 from corpus_files import make_text
-from run_files import BEST, LAST, SMALL, assert_as_whole, weights_of
+from run_files import (
+    BEST,
+    LAST,
+    SMALL,
+    assert_equal_runs,
+    command_options,
+    contents,
+    weights_of,
+)
 
 import charlstm
 from charlstm import CharlstmError
@@ -22,7 +30,7 @@ from charlstm.runs.checkpoint import load_checkpoint
 
 @contextmanager
 def largest_file(size):
-    """No file of this process may be larger."""
+    """Limit the size of all files that this process writes, in bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -32,9 +40,9 @@ def largest_file(size):
 
 
 def full_between(first, last, events, size=6_000):
-    """An observer that keeps events, and limits files after step `first` up to step `last`.
+    """An observer that keeps events, and limits the size of files from step `first` to `last`.
 
-    Without a last step, to be used within largest_file, which lifts the limit.
+    Without a last step, use it within largest_file, which lifts the limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 
@@ -47,19 +55,22 @@ def full_between(first, last, events, size=6_000):
     return observe
 
 
-def texts_of(events):
+def notices_of(events):
     return [event["text"] for event in events if event["event"] == "notice"]
 
 
 @pytest.mark.parametrize(("first", "last"), [(5, 15), (11, 29), (25, 52), (3, 57)])
-def test_what_cannot_be_saved_for_a_while_is_saved_later(whole, hard_text, tmp_path, first, last):
-    """Checkpoints are larger than the limit at once, the metrics after a while."""
+def test_files_that_cannot_be_written_are_written_later(
+    uninterrupted, overfitting_text, tmp_path, first, last
+):
+    """Checkpoints exceed the limit at once, the metrics after a while."""
     folder, events = tmp_path / "run", []
-    run = charlstm.train(hard_text, folder, observer=full_between(first, last, events), **SMALL)
+    run = charlstm.train(
+        overfitting_text, folder, observer=full_between(first, last, events), **SMALL
+    )
     assert run.reason == "finished"
-    assert_as_whole(folder, whole)
-    told = [text for text in texts_of(events) if "metrics.jsonl" not in text]
-    failed, done = told
+    assert_equal_runs(folder, uninterrupted.folder)
+    failed, done = [text for text in notices_of(events) if "metrics.jsonl" not in text]
     assert re.fullmatch(
         r".*(best|last)\.safetensors: cannot write \d+,\d+ bytes: File too large; training goes "
         r"on, and tries again when it saves next",
@@ -69,7 +80,7 @@ def test_what_cannot_be_saved_for_a_while_is_saved_later(whole, hard_text, tmp_p
     assert done == f"{folder}: saving works again; all is saved up to step {step}"
 
 
-def test_meanwhile_the_earlier_files_are_as_they_were(whole, hard_text, tmp_path):
+def test_the_files_written_before_stay_as_they_were(uninterrupted, overfitting_text, tmp_path):
     folder, seen = tmp_path / "run", []
     limit = full_between(23, 47, [])
 
@@ -80,18 +91,18 @@ def test_meanwhile_the_earlier_files_are_as_they_were(whole, hard_text, tmp_path
             assert names == {BEST, LAST, "metrics.jsonl", "lock"}
         limit(event)
 
-    charlstm.train(hard_text, folder, observer=observe, **SMALL)
+    charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
     before, *during, _ = seen
     assert len(during) >= 2 and all(files == before for files in during)
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-def test_a_disk_that_stays_full_is_an_error_that_tells_what_is_lost(
-    whole, hard_text, tmp_path, cli
+def test_a_disk_that_stays_full_is_an_error_with_the_saved_step(
+    uninterrupted, overfitting_text, tmp_path, cli
 ):
     folder = tmp_path / "run"
     with pytest.raises(UnwritableError) as caught, largest_file(10**9):
-        charlstm.train(hard_text, folder, observer=full_between(25, None, []), **SMALL)
+        charlstm.train(overfitting_text, folder, observer=full_between(25, None, []), **SMALL)
     assert re.fullmatch(
         rf"{re.escape(str(folder))}/\w+\.safetensors: cannot write [\d,]+ bytes: File too large; "
         rf"what is saved is of step 20: make room, then charlstm train -r "
@@ -103,10 +114,10 @@ def test_a_disk_that_stays_full_is_an_error_that_tells_what_is_lost(
         error = cli("train", "-r", folder, "--resume", "--quiet", code=1).stderr
     assert re.fullmatch(rf"charlstm: {re.escape(str(folder / LAST))}: cannot write .*\n", error)
     charlstm.train(run=folder, resume=True)
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-def test_a_signal_while_the_disk_is_full_is_no_success(whole, hard_text, tmp_path):
+def test_a_signal_while_the_disk_is_full_is_an_error(uninterrupted, overfitting_text, tmp_path):
     folder = tmp_path / "run"
     limit = full_between(25, None, [])
 
@@ -116,29 +127,31 @@ def test_a_signal_while_the_disk_is_full_is_no_success(whole, hard_text, tmp_pat
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(UnwritableError, match="step 20: make room"), largest_file(10**9):
-        charlstm.train(hard_text, folder, observer=observe, **SMALL)
+        charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
     charlstm.train(run=folder, resume=True)
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-def test_what_can_be_saved_never_is_told_before_the_first_step(hard_text, tmp_path, cli):
-    charlstm.text.corpus.open_corpus([hard_text])  # what is encoded is kept elsewhere
-    given = [x for name, v in SMALL.items() for x in (f"--{name.replace('_', '-')}", v)]
+def test_a_disk_without_room_is_an_error_before_the_first_step(overfitting_text, tmp_path, cli):
+    charlstm.text.corpus.open_corpus([overfitting_text])  # the cache has room
+    options = command_options(**SMALL)
     with largest_file(3_000):
-        error = cli("train", hard_text, "-r", tmp_path / "run", *given, code=1).stderr
+        error = cli("train", overfitting_text, "-r", tmp_path / "run", *options, code=1).stderr
     line = error.splitlines()[-1]
     assert re.search(r"run/last\.safetensors: cannot write [\d,]+ bytes: File too large$", line)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_metrics_that_can_never_be_written_are_told_before_the_first_step(hard_text, tmp_path):
+def test_metrics_that_cannot_be_written_are_an_error_before_the_first_step(
+    overfitting_text, tmp_path
+):
     (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
     with pytest.raises(CharlstmError, match=r"metrics\.jsonl: c"):
-        charlstm.train(hard_text, tmp_path / "run", **SMALL)
+        charlstm.train(overfitting_text, tmp_path / "run", **SMALL)
 
 
 def test_metrics_that_are_lost_at_the_end_are_an_error_but_the_model_is_saved(
-    whole, hard_text, tmp_path
+    uninterrupted, overfitting_text, tmp_path
 ):
     folder = tmp_path / "run"
 
@@ -149,13 +162,13 @@ def test_metrics_that_are_lost_at_the_end_are_an_error_but_the_model_is_saved(
 
     message = r"metrics\.jsonl: cannot write [\d,]+ bytes: Is a directory; \d+ of its lines are los"
     with pytest.raises(UnwritableError, match=message):
-        charlstm.train(hard_text, folder, observer=observe, **SMALL)
-    assert weights_of(folder / LAST) == weights_of(whole[0] / LAST)
-    assert weights_of(folder / BEST) == weights_of(whole[0] / BEST)
+        charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+    assert weights_of(folder / LAST) == weights_of(uninterrupted.folder / LAST)
+    assert weights_of(folder / BEST) == weights_of(uninterrupted.folder / BEST)
 
 
-def test_metrics_that_cannot_be_written_for_a_while_are_told_once_and_again(
-    whole, hard_text, tmp_path
+def test_metrics_that_cannot_be_written_for_a_while_cause_two_notices(
+    uninterrupted, overfitting_text, tmp_path
 ):
     folder, events = tmp_path / "run", []
 
@@ -169,27 +182,31 @@ def test_metrics_that_cannot_be_written_for_a_while_are_told_once_and_again(
             metrics.rmdir()
             moved.rename(metrics)
 
-    charlstm.train(hard_text, folder, observer=observe, **SMALL)
-    failed, done = texts_of(events)
+    charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+    failed, done = notices_of(events)
     assert "metrics.jsonl: cannot write" in failed and failed.endswith(
         " bytes: Is a directory; training goes on, these lines are written later"
     )
     assert done == f"{folder}/metrics.jsonl: the lines that waited are written"
-    assert_as_whole(folder, whole)
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-def test_kept_checkpoints_wait_too_until_they_are_too_many(hard_text, tmp_path, monkeypatch):
+def test_checkpoints_of_keep_every_wait_too_until_they_are_too_many(
+    overfitting_text, tmp_path, monkeypatch
+):
     options = {**SMALL, "keep_every": 3, "eval_every": 20}
-    expected = charlstm.train(hard_text, tmp_path / "expected", **options).path
+    expected = charlstm.train(overfitting_text, tmp_path / "expected", **options).path
     folder, events = tmp_path / "run", []
-    charlstm.train(hard_text, folder, observer=full_between(4, 15, events), **options)
+    charlstm.train(overfitting_text, folder, observer=full_between(4, 15, events), **options)
     names = sorted(path.name for path in expected.glob("step-*"))
     assert sorted(path.name for path in folder.glob("step-*")) == names
     for name in names:
         assert weights_of(folder / name) == weights_of(expected / name)
     monkeypatch.setattr(saver, "MAX_WAITING", 2)
     with pytest.raises(UnwritableError, match=r"step-000006.* could not be written; all else is s"):
-        charlstm.train(hard_text, tmp_path / "few", observer=full_between(4, 15, events), **options)
+        charlstm.train(
+            overfitting_text, tmp_path / "few", observer=full_between(4, 15, events), **options
+        )
     left = sorted(path.name for path in (tmp_path / "few").glob("step-*"))
     assert set(names) - set(left) == {"step-000006.safetensors"}  # of those of steps 6, 9 and 12
     assert weights_of(tmp_path / "few" / LAST) == weights_of(expected / LAST)
@@ -197,7 +214,7 @@ def test_kept_checkpoints_wait_too_until_they_are_too_many(hard_text, tmp_path, 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 300 kB; where none may be mounted the limit on files above has to do."""
+    """A file system of 300 kB. If none may be mounted, the tests above must suffice."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(folder)]
@@ -207,7 +224,9 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_on_a_full_disk_a_run_goes_on_and_ends_as_ever(whole, hard_text, small_disk):
+def test_a_run_continues_on_a_full_disk_and_is_equal_at_its_end(
+    uninterrupted, overfitting_text, small_disk
+):
     folder, filler, events = small_disk / "run", small_disk / "filler", []
 
     def observe(event):
@@ -219,22 +238,20 @@ def test_on_a_full_disk_a_run_goes_on_and_ends_as_ever(whole, hard_text, small_d
         if event["event"] == "step" and event["step"] == 34:
             filler.unlink()
 
-    charlstm.train(hard_text, folder, observer=observe, **SMALL)
-    told = texts_of(events)
-    assert any("No space left on device; training goes on" in text for text in told)
-    assert told[-1] == f"{folder}: saving works again; all is saved up to step 40"
-    assert_as_whole(folder, whole)
+    charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+    notices = notices_of(events)
+    assert any("No space left on device; training goes on" in text for text in notices)
+    assert notices[-1] == f"{folder}: saving works again; all is saved up to step 40"
+    assert_equal_runs(folder, uninterrupted.folder)
 
 
-def test_on_a_disk_that_cannot_be_written_to_a_command_ends_at_once(
-    hard_text, small_disk, tmp_path, cli
-):
-    run = charlstm.train(hard_text, small_disk / "run", **{**SMALL, "steps": 10}).path
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+def test_commands_end_at_once_on_a_read_only_disk(overfitting_text, small_disk, tmp_path, cli):
+    run = charlstm.train(overfitting_text, small_disk / "run", **{**SMALL, "steps": 10}).path
+    before = contents(run)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     for arguments in (
-        [hard_text, "-r", small_disk / "new"],
-        [hard_text, "-r", run, "--overwrite"],
+        [overfitting_text, "-r", small_disk / "new"],
+        [overfitting_text, "-r", run, "--overwrite"],
         ["-r", run, "--resume"],
         ["-r", run, "--resume", "--steps", "20"],
     ):
@@ -242,16 +259,16 @@ def test_on_a_disk_that_cannot_be_written_to_a_command_ends_at_once(
         assert re.fullmatch(
             r"charlstm: .*: (cannot be made|cannot be written): Read-only.*\n", error
         )
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert contents(run) == before
 
 
-def test_standard_input_that_does_not_fit_is_told(small_disk, cli):
+def test_standard_input_that_does_not_fit_is_an_error(small_disk, cli):
     error = cli("train", "-", "-r", small_disk / "run", input=make_text(14_000), code=1).stderr
     assert re.fullmatch(r"charlstm: cannot write .*/stdin-1\.txt: No space left on device\n", error)
     assert list(small_disk.iterdir()) == []
 
 
-def test_of_standard_input_nothing_stays_where_the_run_itself_does_not_fit(small_disk, cli):
+def test_the_copy_of_standard_input_is_removed_if_the_run_does_not_fit(small_disk, cli):
     """The disk has room for the text, which is compressed, but not for the first checkpoint."""
     packed = gzip.compress(make_text(2_000).encode())
     options = ("-r", small_disk / "run", "--hidden", 256, "--steps", 5, "--quiet")
@@ -262,7 +279,9 @@ def test_of_standard_input_nothing_stays_where_the_run_itself_does_not_fit(small
     assert list(small_disk.iterdir()) == []
 
 
-def test_text_that_does_not_fit_into_the_cache_is_told(small_disk, tmp_path, monkeypatch, cli):
+def test_a_text_that_does_not_fit_into_the_cache_is_an_error(
+    small_disk, tmp_path, monkeypatch, cli
+):
     (tmp_path / "t.txt").write_text(make_text(14_000))
     monkeypatch.setenv("CHARLSTM_CACHE", str(small_disk))
     error = cli("train", tmp_path / "t.txt", "-r", tmp_path / "run", "--quiet", code=1).stderr

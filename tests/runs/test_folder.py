@@ -1,0 +1,95 @@
+"""The folder of a run: its name, and which files in it are kept or removed."""
+
+from pathlib import Path
+
+import pytest
+from corpus_files import make_text
+from run_files import BEST, LAST, SMALL, contents, events_of
+
+import charlstm
+from charlstm import CharlstmError
+
+
+def test_a_run_is_only_overwritten_with_overwrite(text_file, tmp_path):
+    small = {**SMALL, "steps": 2}
+    run = charlstm.train(text_file, tmp_path / "run", keep_every=1, **small)
+    (run.path / "notes.txt").write_text("mine")
+    before = contents(run.path)
+    with pytest.raises(CharlstmError, match=r"holds a run already: --resume .* --overwrite"):
+        charlstm.train(text_file, run.path, **small)
+    with pytest.raises(CharlstmError, match="cannot read"):  # nor by what fails at once
+        charlstm.train(tmp_path / "none.txt", run.path, overwrite=True, **small)
+    assert contents(run.path) == before
+    charlstm.train(text_file, run.path, overwrite=True, **{**small, "seed": 8})
+    names = {BEST, LAST, "metrics.jsonl", "notes.txt"}
+    assert {path.name for path in run.path.iterdir()} == names
+    assert events_of(run.path)[0]["config"]["seed"] == 8
+    assert len(events_of(run.path, "stop")) == 1
+
+
+def test_overwriting_keeps_the_text_in_the_folder(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "stdin-1.txt").write_text(make_text(30))
+    (folder / "stdin-2.txt").write_text(make_text(9))
+    crooked = folder / ".." / "run"
+    for _ in range(2):
+        charlstm.train(
+            crooked / "stdin-1.txt", folder, val_file=[crooked / "stdin-2.txt"], overwrite=True,
+            hidden=3, steps=1,
+        )  # fmt: skip
+    assert {"stdin-1.txt", "stdin-2.txt"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_without_a_checkpoint_holds_no_run(text_file, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"event": "start", "step": 0}\n')
+    charlstm.train(text_file, tmp_path / "run", **{**SMALL, "steps": 1})
+    assert len(events_of(tmp_path / "run", "start")) == 1
+
+
+def test_a_folder_with_only_checkpoints_of_keep_every_holds_a_run(text_file, tmp_path):
+    small = {**SMALL, "steps": 2, "keep_every": 1}
+    run = charlstm.train(text_file, tmp_path / "run", **small)
+    for name in (BEST, LAST):
+        (run.path / name).unlink()
+    (run.path / "stdin-notes.txt").write_text("mine")
+    with pytest.raises(CharlstmError, match="holds a run already"):
+        charlstm.train(text_file, run.path, **small)
+    charlstm.train(text_file, run.path, overwrite=True, **{**small, "keep_every": None})
+    names = {BEST, LAST, "metrics.jsonl", "stdin-notes.txt"}
+    assert {path.name for path in run.path.iterdir()} == names
+
+
+def test_runs_among_the_texts_of_a_folder_are_not_read_as_text(text_file, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes(text_file.read_bytes())
+    (tmp_path / "runs.txt").write_text("the cat.\n")
+    monkeypatch.chdir(tmp_path)
+    small = {**SMALL, "steps": 4, "eval_every": 2, "keep_every": 2}
+    first = charlstm.train(".", **small)
+    expected = len(text_file.read_text()) + 9
+    assert first.path == Path("runs") / tmp_path.name
+    second = charlstm.train([Path()], tmp_path / "mine", **small)
+    for run in (first, second):
+        assert events_of(run.path)[0]["characters"] == expected
+        assert charlstm.train(run=run.path, resume=True, steps=6).steps == 6
+    with pytest.raises(CharlstmError, match="is the folder of the text, where no run can be kept"):
+        charlstm.train(".", tmp_path, **small)
+    assert not list(tmp_path.glob("*.safetensors")) and not (tmp_path / "lock").exists()
+
+
+def test_runs_are_named_after_the_corpus(text_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my book.v2.txt").write_bytes(text_file.read_bytes())
+    small = {"hidden": 3, "steps": 1}
+    paths = [charlstm.train("my book.v2.txt", **small).path for _ in range(2)]
+    assert paths == [Path("runs/my book"), Path("runs/my book-2")]
+    assert charlstm.runs.folder.newest_run() == Path("runs/my book-2")
+    charlstm.train("my book.v2.txt", paths[0], overwrite=True, **small)
+    assert charlstm.runs.folder.newest_run() == Path("runs/my book")
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(text_file, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CharlstmError, match=r"file: cannot be made: "):
+        charlstm.train(text_file, tmp_path / "file", steps=1)

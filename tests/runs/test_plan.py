@@ -1,0 +1,214 @@
+"""When a run ends and when it is evaluated: early stopping and time budgets."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from command_line import COMMAND
+from corpus_files import make_text
+from run_files import (
+    BEST,
+    LAST,
+    SMALL,
+    arrays_of,
+    assert_equal_runs,
+    command_options,
+    copy_of,
+    events_of,
+    measurements,
+    train_with_copies,
+)
+
+import charlstm
+from charlstm.config import RunConfig
+from charlstm.runs import start
+from charlstm.runs.checkpoint import load_checkpoint
+from charlstm.runs.start import begin_run, resume_run
+
+# -- early stopping --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def stopped_early(overfitting_text, tmp_path_factory):
+    """A run that stops early, and copies of its folder at each save of `last`."""
+    root = tmp_path_factory.mktemp("stopped_early")
+    return train_with_copies(overfitting_text, root, stop_after=2, lr=0.01)
+
+
+def test_a_run_stops_early_after_evaluations_without_a_new_best(stopped_early, cli):
+    folder, copies = stopped_early
+    evaluations = events_of(folder, "eval")
+    best = min(evaluations, key=lambda event: event["val_loss"])
+    assert len(evaluations) < 6 and evaluations.index(best) == len(evaluations) - 3
+    stop = events_of(folder)[-1]
+    assert (stop["reason"], stop["best_step"]) == ("stopped early", best["step"])
+    assert stop["step"] == evaluations[-1]["step"] == max(copies) == best["step"] + 20
+    assert load_checkpoint(folder / BEST).summary["step"] == best["step"]
+    result = cli("train", "-r", folder, "--resume", "--json")
+    assert "finished already" in result.stderr
+    assert json.loads(result.stdout)["reason"] == "stopped early"
+
+
+def test_a_resumed_run_stops_early_at_the_same_step(stopped_early, tmp_path):
+    folder, copies = stopped_early
+    for step in sorted(copies)[:-1]:
+        copy = copy_of(copies[step], tmp_path / f"{step}")
+        assert charlstm.train(run=copy, resume=True).reason == "stopped early"
+        assert arrays_of(copy / LAST) == arrays_of(folder / LAST)
+        assert measurements(copy) == measurements(folder)
+
+
+def test_a_run_that_stopped_early_continues_to_a_new_end(stopped_early, tmp_path):
+    folder = copy_of(stopped_early.folder, tmp_path / "run")
+    stopped = events_of(folder)[-1]["step"]
+    result = charlstm.train(run=folder, resume=True, steps=80)
+    assert (result.steps, result.reason) == (stopped + 20, "stopped early")
+    result = charlstm.train(run=folder, resume=True, steps=stopped + 25)
+    assert (result.steps, result.reason) == (stopped + 25, "finished")
+
+
+def test_early_stopping_is_reported_in_one_line(overfitting_text, tmp_path, cli):
+    options = command_options(**SMALL | {"stop_after": 1, "eval_every": 10})
+    result = cli("train", overfitting_text, "-r", tmp_path / "run", *options)
+    stop = events_of(tmp_path / "run")[-1]
+    assert f"stopped early: nothing was better than step {stop['best_step']}\n" in result.stderr
+    assert (
+        f"{stop['step']} steps, best validation loss {stop['best_val_loss']:.4f}" in result.stdout
+    )
+
+
+def test_without_validation_text_no_run_stops_early(text_file, tmp_path):
+    settings = {**SMALL, "stop_after": 1, "eval_every": 5, "steps": 15}
+    run = charlstm.train(text_file, tmp_path / "run", val_frac=0, **settings)
+    assert (run.steps, run.reason) == (15, "finished")
+
+
+# -- evaluations -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "total", "due"),
+    [
+        ({"minutes": 5.0}, 24, False),  # the last one comes in four steps
+        ({"minutes": 5.0}, 25, True),
+        ({"minutes": 5.0}, None, True),
+        ({"minutes": 5.0, "eval_every": 10}, 21, True),
+        ({"steps": 21, "eval_every": 10}, 21, True),
+    ],
+)
+def test_no_evaluation_is_due_shortly_before_the_end_of_the_time(
+    text_file, tmp_path, options, total, due
+):
+    settings = {"paths": (str(text_file),), "hidden": 2, "workers": 1, **options}
+    run = begin_run(tmp_path / "run", RunConfig.asked(settings), None, 0.0, None)
+    run.plan.eval_every, run.trainer.steps_done, run.trainer.total_steps = 10, 20, total
+    assert run.plan.evaluation_is_due is due
+    run.trainer.steps_done = 19
+    assert run.plan.evaluation_is_due is False
+
+
+def test_evaluations_do_not_depend_on_the_speed_of_the_machine(
+    uninterrupted, overfitting_text, tmp_path
+):
+    """They decide what `best` is, and when the rate of a plateau falls."""
+    folder = tmp_path / "run"
+
+    def delay(event):
+        if event["event"] == "step" and event["step"] < 10:
+            time.sleep(0.15)
+
+    charlstm.train(overfitting_text, folder, observer=delay, **SMALL)
+    assert_equal_runs(folder, uninterrupted.folder)
+
+
+def test_the_plan_is_reported_once_the_speed_is_known(text_file, tmp_path):
+    events = []
+    charlstm.train(
+        text_file, tmp_path / "run", observer=events.append,
+        hidden=4, batch_size=4, seq_length=8, steps=150, val_frac=0,
+    )  # fmt: skip
+    (plan,) = [event for event in events if event["event"] == "plan"]
+    assert plan["total_steps"] == 150 and 0 < plan["seconds"] < 60
+
+
+# -- time budgets ----------------------------------------------------------------------------------
+
+
+def assert_planned(folder):
+    """The metrics of a run with a time budget tell its plan, and the run has kept it."""
+    events = events_of(folder)
+    assert (events[-1]["event"], events[-1]["reason"]) == ("stop", "finished")
+    trained = [event for event in events if event["event"] == "train"]
+    plans = [event["total_steps"] for event in trained if event["total_steps"] is not None]
+    assert plans and plans[-1] == events[-1]["step"]
+    assert load_checkpoint(folder / LAST).training["trainer"]["total_steps"] == plans[-1]
+    rates = [event["learning_rate"] for event in trained]
+    assert rates[-1] < 0.1 * max(rates)  # the schedule came to its end
+    assert charlstm.train(run=folder, resume=True).steps == events[-1]["step"]
+
+
+def test_a_time_budget_is_kept_and_the_plan_saved(text_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(start, "operations_per_second", lambda model, config: 1e10)  # takes no time
+    began, folder = time.monotonic(), tmp_path / "run"
+    settings = {"hidden": 4, "batch_size": 4, "seq_length": 8, "minutes": 2 / 60, "warmup": 9}
+    charlstm.train(text_file, folder, **settings)
+    assert 2 - 1 < time.monotonic() - began < 2 * 1.05 + 5
+    assert_planned(folder)
+
+
+@pytest.mark.slow
+def test_minutes_count_from_command_to_exit_and_may_be_given_anew(text_file, tmp_path):
+    folder, began = tmp_path / "run", time.monotonic()
+    options = ("--minutes", "0.1", "--warmup", "9", "--quiet")
+    subprocess.run([*COMMAND, "train", text_file, "-r", folder, *options], check=True)
+    assert 6 - 2 < time.monotonic() - began < 6 * 1.05 + 5
+    assert_planned(folder)
+    events = []
+    charlstm.train(run=folder, resume=True, minutes=0.15, observer=events.append)
+    plan, *steps = [event for event in events if event["event"] in ("plan", "step")]
+    assert (plan["event"], steps[0]["total_steps"]) == ("plan", plan["total_steps"])
+
+
+def assert_validation_is_shortened(folder, validation_characters, events):
+    """A notice tells how much of the validation text is used; the checkpoint holds that too."""
+    (notice,) = [event["text"] for event in events if event["event"] == "notice"]
+    characters = load_checkpoint(folder / LAST).training["validation"]["characters"]
+    assert 1_000 <= characters < validation_characters / 2
+    assert notice.startswith(
+        f"validation losses are of the first {characters:,} of {validation_characters:,} characters"
+    )
+    again = resume_run(folder, RunConfig.asked({}), time.monotonic(), None)
+    assert len(again.validation.ids) == characters
+
+
+def test_the_validation_text_is_shortened_to_a_small_part_of_the_time(tmp_path):
+    """With a given speed: 100 steps of 16 characters a second."""
+    (tmp_path / "long.txt").write_text(make_text(2_000))
+    events, folder = [], tmp_path / "run"
+    folder.mkdir()
+    settings = {"paths": (str(tmp_path / "long.txt"),), "val_frac": 0.5, "minutes": 0.5}
+    settings |= {"hidden": 4, "layers": 1, "batch_size": 2, "seq_length": 8, "workers": 1}
+    run = begin_run(folder, RunConfig.asked(settings), None, time.monotonic(), None)
+    run.events.observer = events.append
+    for _ in range(200):
+        run.plan.time_budget.count_step(0.01)
+    run._begin()
+    run.plan.update()
+    run._save_last()
+    validation_characters = run.corpus.characters - run.train_characters
+    assert_validation_is_shortened(folder, validation_characters, events)
+    # the last evaluation reads the text with two models, three times as fast as training does
+    assert 2 * len(run.validation.ids) / (3 * 16 / 0.01) <= 0.1 * 30
+
+
+@pytest.mark.slow
+def test_validation_takes_a_small_part_of_the_time_also_with_a_slow_model(tmp_path):
+    (tmp_path / "long.txt").write_text(make_text(20_000))
+    began, events = time.monotonic(), []
+    settings = {"hidden": 384, "layers": 2, "val_frac": 0.5, "minutes": 0.1, "seed": 1}
+    run = charlstm.train(
+        tmp_path / "long.txt", tmp_path / "run", observer=events.append, **settings
+    )
+    assert run.reason == "finished" and time.monotonic() - began < 6 * 1.05 + 5
+    assert_validation_is_shortened(run.path, events[0]["validation_characters"], events)
