@@ -1,6 +1,7 @@
-"""Numbers from the JSON records of a saved run, which may come from anyone: checked for bounds."""
+"""Checks of numbers from elsewhere: JSON records of a saved run, and arguments of the library."""
 
 from collections.abc import Mapping
+from operator import index
 from typing import Any
 
 from charlstm.errors import CharlstmError
@@ -45,3 +46,14 @@ def real_value(
             f"{name} must be a number from {least:g} to {most:g}, not {value!r:.60}"
         )
     return float(value)
+
+
+def whole_number(name: str, value: Any) -> int:
+    """Return an argument as an int, of NumPy's types too; CharlstmError if it is no whole number.
+
+    name: for the message.
+    """
+    try:
+        return index(value)
+    except TypeError:
+        raise CharlstmError(f"{name} must be a whole number, not {value!r:.60}") from None

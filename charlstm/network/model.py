@@ -8,6 +8,7 @@ from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
+from charlstm.untrusted import whole_number
 
 
 class CharModel(RecurrentStack):
@@ -48,7 +49,7 @@ class CharModel(RecurrentStack):
 
     def sample(self, length: int, **options: Any) -> str:
         """Generate `length` characters (bytes or words, at these levels); options as in stream."""
-        if length < 1:
+        if whole_number("length", length) < 1:
             raise CharlstmError(f"length must be 1 or more, not {length}")
         return "".join(self.stream(length, **options))
 

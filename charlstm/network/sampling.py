@@ -16,6 +16,7 @@ from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, available_cores, share
 from charlstm.text.vocab import Vocab, line_end, start_ids
+from charlstm.untrusted import whole_number
 
 MAX_STEPS_PER_CALL = 32  # of the native kernels; steps after the end of the samples are wasted
 MIN_SAMPLES_PER_WORKER = 6  # fewer samples are not worth a thread of their own
@@ -212,6 +213,7 @@ def stream_texts(
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
     """
+    length, count = whole_number("length", length), whole_number("count", count)
     if length < 0:
         raise CharlstmError(f"length must be 0 (endless) or above, not {length}")
     if count < 1:

@@ -14,6 +14,7 @@ from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_spans
 from charlstm.text.vocab import Vocab, line_end, start_ids
+from charlstm.untrusted import whole_number
 
 WINDOW_STEPS = 50  # time steps of one forward pass
 WARM_UP_SYMBOLS = 1_000  # read by each of several streams before its first prediction counts
@@ -194,9 +195,9 @@ def evaluate(
     predictions = len(ids) - 1
     if predictions < 1:
         raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
-    if window is not None and window < 1:
+    if window is not None and whole_number("window", window) < 1:
         raise CharlstmError(f"window must be 1 or more, not {window}")
-    if batch_size is not None and batch_size < 1:
+    if batch_size is not None and whole_number("batch_size", batch_size) < 1:
         raise CharlstmError(f"batch_size must be 1 or more, not {batch_size}")
     batch_size = batch_size or min(DEFAULT_BATCH_SIZE, _max_batch_size(model))
     if window is None:

@@ -229,12 +229,15 @@ def test_without_prime_and_line_end_all_symbols_are_equally_likely():
 
 def test_length_of_a_sample_is_exact(trained):
     assert [len(load(trained).sample(n, seed=n)) for n in (1, 2, 33)] == [1, 2, 33]
+    assert len(load(trained).sample(np.int64(5), seed=np.uint8(1))) == 5
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"length": -1}, "length must be 0"),
+        ({"length": 2.5}, "length must be a whole number, not 2.5"),
+        ({"count": "3"}, "count must be a whole number, not '3'"),
         ({"count": 0}, "count must be 1 or more"),
         ({"stops": ["x", ""]}, "a stop string must not be empty"),
         ({"prime": "aé"}, r"no 'é' \(U\+00E9\), found at position 1"),
@@ -262,6 +265,8 @@ def test_unknown_characters_of_a_prime_are_skipped_or_replaced(trained):
 def test_sample_refuses_to_be_endless(trained):
     with pytest.raises(CharlstmError, match="length must be 1 or more"):
         load(trained).sample(0)
+    with pytest.raises(CharlstmError, match=r"length must be a whole number, not 2\.5"):
+        load(trained).sample(2.5)
 
 
 def test_text_of_level_byte_is_valid_unicode():
