@@ -3,10 +3,13 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
+import charlstm
 from charlstm import CharlstmError, ModelConfig, TrainConfig
 from charlstm.config import AUTO, CorpusConfig, Interval, RunConfig, knobs_of, split_by_record
+from charlstm.runs.folder import describe
 
 
 def test_defaults_are_plain():
@@ -97,6 +100,23 @@ def test_json_round_trip(config):
     assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
+def test_values_of_numpy_types_become_those_of_python(text_file, tmp_path):
+    options = {
+        "hidden": np.int64(3), "capped": np.bool_(False), "cell": np.str_("gru"),
+        "lr": np.float32(0.125), "steps": np.uint8(2), "seed": np.int32(5),
+    }  # fmt: skip
+    path = charlstm.train(text_file, tmp_path / "run", **options).path
+    charlstm.train(run=path, resume=True, steps=np.int64(3))
+    about = describe(path)
+    saved = about["model"] | about["training"]
+    expected = {"hidden": 3, "capped": False, "cell": "gru", "lr": 0.125, "steps": 3, "seed": 5}
+    assert {name: saved[name] for name in expected} == expected
+    for name, value in expected.items():
+        assert type(RunConfig.asked({name: np.array(value)[()]}).given[name]) is type(value)
+    with pytest.raises(CharlstmError, match=r"hidden must be int, not 2\.5"):
+        ModelConfig(hidden=np.float64(2.5))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -167,7 +187,7 @@ def test_settings_asked_for_hold_auto_for_all_others():
 def test_a_record_with_an_open_choice_is_refused_where_values_are_needed():
     ModelConfig().require_chosen()
     TrainConfig().require_chosen("workers", "eval_every", "precision")
-    with pytest.raises(CharlstmError, match="^workers is auto, which charlstm.train replaces"):
+    with pytest.raises(CharlstmError, match=r"^workers is auto, which charlstm\.train replaces"):
         TrainConfig().require_chosen("eval_every", "precision")
 
 

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from types import NoneType
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+
 from charlstm.errors import CharlstmError
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
@@ -186,11 +188,18 @@ Self = TypeVar("Self", bound="Record")
 
 @dataclass(frozen=True)
 class Record:
-    """The base of all records of knobs: named settings that are checked when they are made."""
+    """The base of all records of knobs: named settings that are checked when they are made.
+
+    Values of NumPy's types become those of Python.
+    """
 
     def __post_init__(self) -> None:
         for name, one in knobs_of(type(self)).items():
-            one.check(getattr(self, name))
+            value = getattr(self, name)
+            if isinstance(value, np.generic):  # JSON takes Python's own types only
+                value = value.item()
+                object.__setattr__(self, name, value)
+            one.check(value)
         self.check_together()
 
     def check_together(self) -> None:
