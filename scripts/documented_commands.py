@@ -1,9 +1,8 @@
 #!/usr/bin/env python3
-"""Run the commands that the documents show but that take too long for a test.
+"""List or run the commands that the documents show but that take too long for a test.
 
 The documents are the README files and RESULTS.md. Their commands stand in blocks marked `sh` and
-between single backquotes. A test (tests/test_documents.py) runs all others, and sees that each
-command is either run there or listed here.
+between single backquotes. A test (tests/test_documents.py) runs each command that is not in LONG.
 
     .venv/bin/python scripts/documented_commands.py          # list the long commands
     .venv/bin/python scripts/documented_commands.py --run    # run them, one after the other: hours
@@ -19,43 +18,66 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BEGINNINGS = ("charlstm ", "./scripts/", ".venv/bin/python ", ".ci/run", "zcat ", "lint-imports")
 
-# Commands that install, download, change files of the repository, measure or stress, in an order in
-# which each finds the files of those before it. Measurements want an idle machine.
-LONG = (
-    "./scripts/setup",
-    "./scripts/setup test,oracles",
-    "./scripts/demo",
-    "./scripts/test",
-    "./scripts/test --quick",
-    "./scripts/test --all",
-    ".ci/run",
-    ".venv/bin/python scripts/corpora/download.py tinyshakespeare",
-    ".venv/bin/python scripts/corpora/generate.py --seed 1967",
-    "head -c 1003854 data/tinyshakespeare.txt > first.txt",
-    "tail -c 111540 data/tinyshakespeare.txt > validation.txt",
-    "charlstm train first.txt -r runs/first",
-    "charlstm train data/tinyshakespeare.txt",
-    "charlstm train data/tinyshakespeare.txt --minutes 60 -r runs/hour",
-    "charlstm eval validation.txt -r runs/hour --window 256",
-    "charlstm eval validation.txt -r runs/hour --dynamic",
-    ".venv/bin/python scripts/benchmarks/dynamic_evaluation.py runs/first",
-    ".venv/bin/python scripts/benchmarks/against_pytorch.py --bf16",
-    ".venv/bin/python scripts/benchmarks/against_pytorch.py --only train --rounds 9",
-    ".venv/bin/python scripts/benchmarks/bfloat16.py",
-    ".venv/bin/python scripts/benchmarks/big_corpus.py",
-    ".venv/bin/python scripts/benchmarks/phases.py",
-    ".venv/bin/python scripts/benchmarks/scaling.py",
-    ".venv/bin/python scripts/benchmarks/time_budget.py",
-    ".venv/bin/python scripts/benchmarks/defaults.py compressors",
-    ".venv/bin/python scripts/benchmarks/defaults.py ablation",
-    ".venv/bin/python scripts/benchmarks/defaults.py dozen",
-    ".venv/bin/python scripts/benchmarks/defaults.py minutes --seeds 3",
-    ".venv/bin/python scripts/benchmarks/defaults.py sweep",
-)
+PYTHON = ".venv/bin/python scripts"
+
+# Commands that take more than about three seconds, need the network or change files of the
+# repository, with the reason; in an order in which each finds the files of those before it.
+# Measurements want a machine that does nothing else.
+LONG = {
+    "./scripts/setup": "installs",
+    "./scripts/setup test,oracles": "installs",
+    "./scripts/demo": "trains for a minute, after setup",
+    "./scripts/test --quick": "1 minute, after setup",
+    "./scripts/test": "4 minutes, after setup",
+    "./scripts/test --all": "the tests and the slow ones, after setup",
+    ".ci/run": "half an hour",
+    ".venv/bin/python -m pytest tests/network/test_layers.py": "tests, which run anyway",
+    "./scripts/sanitize": "compiles the kernels and runs their tests under sanitizers",
+    "./scripts/emulate_arm": "downloads and emulates a system",
+    f"{PYTHON}/corpora/download.py tinyshakespeare": "downloads",
+    f"{PYTHON}/corpora/generate.py --seed 1967": "writes the corpora anew",
+    "head -c 1003854 data/tinyshakespeare.txt > first.txt": "needs the download",
+    "tail -c 111540 data/tinyshakespeare.txt > validation.txt": "needs the download",
+    "charlstm train first.txt -r runs/first": "3 minutes",
+    "charlstm train data/tinyshakespeare.txt": "3 minutes",
+    "charlstm train data/tinyshakespeare.txt --minutes 60 -r runs/hour": "an hour",
+    "charlstm eval validation.txt -r runs/hour --window 256": "needs the run of an hour",
+    "charlstm eval validation.txt -r runs/hour --dynamic": "1 minute",
+    f"{PYTHON}/benchmarks/dynamic_evaluation.py runs/first": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/against_pytorch.py --bf16": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/against_pytorch.py --only train --rounds 9": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/bfloat16.py": "hours: a measurement",
+    f"{PYTHON}/benchmarks/big_corpus.py": "minutes: reads a text of a gigabyte",
+    f"{PYTHON}/benchmarks/phases.py": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/scaling.py": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/time_budget.py": "27 minutes: a measurement",
+    f"{PYTHON}/benchmarks/defaults.py compressors": "2 minutes: a measurement",
+    f"{PYTHON}/benchmarks/defaults.py ablation": "45 minutes: a measurement",
+    f"{PYTHON}/benchmarks/defaults.py dozen": "1.5 hours: a measurement",
+    f"{PYTHON}/benchmarks/defaults.py minutes --seeds 3": "39 minutes: a measurement",
+    f"{PYTHON}/benchmarks/defaults.py sweep": "3 hours: a measurement",
+    f"{PYTHON}/exercises/check_gradients.py": "4 seconds",
+    f"{PYTHON}/exercises/classify_direction.py": "8 seconds",
+    f"{PYTHON}/exercises/learn_words.py": "13 seconds, and needs the download",
+    f"{PYTHON}/exercises/learn_words.py corpora/play.txt": "10 seconds",
+    f"{PYTHON}/stress/crash.py --runs 6": "half a minute",
+    f"{PYTHON}/stress/crash.py --with term": "15 minutes",
+    f"{PYTHON}/stress/crash.py --with full": "15 minutes",
+    f"{PYTHON}/stress/soak.py": "half an hour",
+    f"{PYTHON}/stress/soak.py --steps 300": "1 minute",
+    f"{PYTHON}/stress/damaged_checkpoints.py": "minutes: 20,000 files",
+    f"{PYTHON}/stress/damaged_checkpoints.py --count 500": "500 files",
+    f"{PYTHON}/stress/damaged_checkpoints.py --count 500 --only training": "500 files",
+    f"{PYTHON}/stress/odd_corpora.py": "minutes: 2,000 texts",
+    f"{PYTHON}/stress/odd_corpora.py --count 100": "100 texts",
+    f"{PYTHON}/stress/odd_options.py": "minutes: 4,000 commands",
+    f"{PYTHON}/stress/odd_options.py --only score": "hundreds of commands",
+    f"{PYTHON}/stress/odd_options.py --every 40": "a hundred commands",
+}
 
 
 def documents() -> list[Path]:
-    """Every page of documentation, but the one that is made by a script."""
+    """Return every page of documentation except OPTIONS.md, which a script makes."""
     pages = [ROOT / "README.md", *ROOT.glob("*/**/*.md")]
     skipped = {".venv", "build", "data", ".pytest_cache"}
     return [
@@ -66,27 +88,29 @@ def documents() -> list[Path]:
 
 
 def commands_of(page: Path) -> Iterator[str]:
-    """The commands that a page shows, without comments."""
+    """Yield the commands that a page shows, without comments."""
     text = page.read_text(encoding="utf-8")
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         for line in block.splitlines():
             if command := re.sub(r"\s+#.*", "", line).strip():
                 yield command
-    for code in re.findall(r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+    for code in re.findall(
+        r"(?<!`)`([^`]+)`(?!`)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    ):
         command = " ".join(code.split())
         if command.startswith(BEGINNINGS) and (" " in command or command in LONG):
             yield command
 
 
 def documented() -> dict[str, Path]:
-    """Every command of the documents, with one page that shows it."""
+    """Return every command of the documents, with one page that shows it."""
     return {command: page for page in documents() for command in commands_of(page)}
 
 
 def main() -> None:
     """List or run the long commands."""
-    for command in LONG:
-        print(command, flush=True)
+    for command, reason in LONG.items():
+        print(f"{command}  # {reason}", flush=True)
         if "--run" in sys.argv:
             path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
             environment = os.environ | {"PATH": path}
