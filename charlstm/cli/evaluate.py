@@ -15,6 +15,7 @@ from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_pred
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.shared_options import (
     Command,
+    PathArgument,
     encoding_option,
     json_option,
     knob_options,
@@ -56,7 +57,7 @@ def dynamic_options(command: Command) -> Command:
 
 
 @click.command(name="eval")
-@click.argument("texts", nargs=-1, required=True)
+@click.argument("texts", nargs=-1, required=True, type=PathArgument(str))
 @run_option
 @click.option(
     "--window",

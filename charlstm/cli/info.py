@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from charlstm.cli.shared_options import json_option, run_option
+from charlstm.cli.shared_options import PathArgument, json_option, run_option
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import describe, describe_machine, newest_run
 from charlstm.system.terminal import visible
 
 
 @click.command()
-@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.argument("path", required=False, type=PathArgument())
 @run_option
 @json_option
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:

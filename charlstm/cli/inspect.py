@@ -15,6 +15,7 @@ from charlstm.analysis.gates_page import write_page
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
 from charlstm.cli.shared_options import (
+    PathArgument,
     encoding_option,
     json_option,
     knob_values,
@@ -42,12 +43,12 @@ def inspect() -> None:
 
 
 @inspect.command()
-@click.argument("texts", nargs=-1)
+@click.argument("texts", nargs=-1, type=PathArgument(str))
 @click.option("--text", "given", help="The text itself, instead of files.")
 @run_option
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     default="gates.html",
     show_default=True,
     help="File to write the page to.",
@@ -89,11 +90,11 @@ def gates(
 
 
 @inspect.command()
-@click.argument("texts", nargs=-1)
+@click.argument("texts", nargs=-1, type=PathArgument(str))
 @click.option(
     "-r",
     "--run",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     help="Folder of a run or file of a checkpoint, whose model is measured.  [default: an "
     "untrained model of bytes]",
 )
@@ -151,7 +152,7 @@ def gates(
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     help="File to write a picture of the norms to, in .svg or .png.",
 )
 @encoding_option

@@ -1,4 +1,4 @@
-"""The report of --novelty: how much of a text also stands in the training text."""
+"""The report of --novelty: how much of a text also occurs in the training text."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -69,7 +69,7 @@ class NoveltyReport:
 
 
 def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:
-    """Lines of a table of the stretches shared with the training text, then the longest stretches.
+    """Yield the lines of the report: a table of shared stretches, then the longest of them.
 
     text_of: returns the text of a stretch.
     """
@@ -104,9 +104,8 @@ def _row(name: str, values: Iterable[str]) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The text itself if it is short, else its beginning and its end."""
-    return (
-        text
-        if len(text) <= SHOWN_CHARACTERS
-        else f"{text[: SHOWN_CHARACTERS // 2]} ... {text[-SHOWN_CHARACTERS // 2 :]}"
-    )
+    """Return the text itself if it is short, else its beginning and its end."""
+    if len(text) <= SHOWN_CHARACTERS:
+        return text
+    half = SHOWN_CHARACTERS // 2
+    return f"{text[:half]} ... {text[-half:]}"

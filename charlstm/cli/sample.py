@@ -12,6 +12,7 @@ import click
 
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.shared_options import (
+    PathArgument,
     json_option,
     knob_options,
     knob_values,
@@ -37,7 +38,7 @@ def _unescaped(text: str) -> str:
 @click.option("--prime", default="", help="Text that the sample continues.")
 @click.option(
     "--prime-file",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     help="File whose text, in UTF-8, the sample continues.",
 )
 @click.option("--hide-prime", is_flag=True, help="Print only the new text.")

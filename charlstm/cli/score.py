@@ -12,7 +12,7 @@ import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
-from charlstm.cli.shared_options import encoding_option, run_option, unknown_option
+from charlstm.cli.shared_options import PathArgument, encoding_option, run_option, unknown_option
 from charlstm.cli.text_input import read_text_for, split_lines, warn_unknown
 from charlstm.network.scoring import score_texts
 from charlstm.runs.folder import load, newest_run
@@ -20,7 +20,7 @@ from charlstm.system.threads import Workers, available_cores
 
 
 @click.command()
-@click.argument("files", nargs=-1)
+@click.argument("files", nargs=-1, type=PathArgument(str))
 @run_option
 @click.option("--per-char", is_flag=True, help="Print the bits of each character too.")
 @dynamic_options

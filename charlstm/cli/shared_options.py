@@ -11,10 +11,23 @@ from charlstm.config import AUTO, Knob, Record, knobs_of
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+
+class PathArgument(click.Path):
+    """A path on the command line: "" is an error, as Path would take it for the current folder."""
+
+    def __init__(self, path_type: type[str] | type[Path] = Path) -> None:
+        super().__init__(readable=False, path_type=path_type)  # reading it gives a better error
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 run_option = click.option(
     "-r",
     "--run",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     help="Folder of the run, or file of a checkpoint.  [default: the newest run under runs/]",
 )
 unknown_option = click.option(
@@ -75,7 +88,7 @@ def _type_of(knob: Knob) -> "click.ParamType[Any]":
         automatic = (AUTO,) if knob.default == AUTO else ()
         return click.Choice([*automatic, *knob.choices])
     if tuple in knob.types:
-        return click.Path()
+        return PathArgument(str)
     return click.FLOAT if float in knob.types else click.INT if int in knob.types else click.STRING
 
 

@@ -4,13 +4,12 @@ import json
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
 import charlstm
-from charlstm.cli.shared_options import json_option, knob_options
+from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.system.terminal import visible
 
@@ -20,11 +19,11 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 
 
 @click.command()
-@click.argument("corpus", nargs=-1)
+@click.argument("corpus", nargs=-1, type=PathArgument(str))
 @click.option(
     "-r",
     "--run",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     help="Folder of the run.  [default: a new one under runs/, named after the text]",
 )
 @click.option(
@@ -38,7 +37,7 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 )
 @click.option(
     "--init-from",
-    type=click.Path(path_type=Path),
+    type=PathArgument(),
     metavar="RUN",
     help="Start from the best weights of another run. Characters that it does not know are added "
     "to its vocabulary.",

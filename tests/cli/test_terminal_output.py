@@ -8,6 +8,7 @@ import sys
 from threading import Thread
 
 import pytest
+from command_line import COMMAND
 
 import charlstm
 from charlstm import Vocab
@@ -16,7 +17,6 @@ from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from charlstm.system.terminal import CONTROLS, visible
 
 CONTROL_TEXT = "\x1b[2J\x1b]0;title\x07\x9b5A\x7f\b\u202eevil\u202c\u2066\u2028\r\0"
-COMMAND = [sys.executable, "-m", "charlstm"]
 
 
 def call_in_terminal(*arguments):
@@ -45,7 +45,7 @@ def call_in_terminal(*arguments):
 
 
 def run_in_terminal(*arguments):
-    """Do the same in a process of its own."""
+    """Run a command in a process of its own, with a terminal as its standard streams."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs
@@ -83,7 +83,7 @@ def place(tmp_path_factory):
 
 
 def harmless(shown):
-    """Whether it has no control characters but line ends, tabs and carriage returns of bars."""
+    """Whether a text has no control characters but line ends, tabs and bars' carriage returns."""
     rest = shown.replace("\r\n", "").replace("\t", "").replace("\r", "")
     return CONTROLS.search(rest) is None
 
