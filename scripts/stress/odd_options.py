@@ -155,7 +155,7 @@ def working_folder() -> Iterator[tuple[Path, Path]]:
         folder.mkdir()
         with patch.dict(os.environ, CHARLSTM_CACHE=f"{temporary}/cache"):
             make_folder(folder)
-            shutil.copytree(folder, untouched)
+            shutil.copytree(folder, untouched, symlinks=True)
             os.mkfifo(folder / "pipe")
             try:
                 os.chdir(folder)
@@ -172,7 +172,7 @@ def restore_files(folder: Path, untouched: Path) -> None:
     """Put the files back as they were before a command that did its work."""
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    shutil.copytree(untouched, folder, dirs_exist_ok=True)
+    shutil.copytree(untouched, folder, symlinks=True, dirs_exist_ok=True)
     os.mkfifo(folder / "pipe")
 
 

@@ -20,13 +20,16 @@ NUMBERS = (
     "\x1b[2J", "1000000", "16384", "7",
 )  # fmt: skip
 TEXTS = ("", " ", "\n", "\x1b[2J", "ü\u202e", "\udcff", "\0", "x" * 300, "--", "-", "%s{0}")
-# Names in the folder that make_folder fills, and names that cannot be a text or a run.
+# Names in the folder that make_folder fills, and names that cannot be a text or a run. A command
+# may write to any of them, as root too: so none is a path of the system that can be written to.
 PATHS = (
     "none", "none/none", "folder", "text.txt", "text.txt/inside", "run", "empty.txt", "latin.txt",
-    "closed.txt", "closed", "closed/inside", "", " ", ".", "..", "/", "~", "-", "nu\0l", "x" * 300,
-    "a\x1b[2J\nb", "\udcff", "damaged.safetensors", "/dev/null", "/dev/full", "pipe",
+    "closed.txt", "closed", "closed/inside", "", " ", ".", "..", "~", "-", "nu\0l", "x" * 300,
+    "a\x1b[2J\nb", "\udcff", "damaged.safetensors", "link-to-null", "link-to-full", "pipe",
     "/proc/self/mem",
 )  # fmt: skip
+# Arguments are only read.
+READ_PATHS = (*PATHS, "/", "/dev/null", "/dev/full")
 # Arguments that each command gets beside the options under test, so that it does its work.
 REQUIRED_ARGUMENTS = {
     "train": ["text.txt", "-r", "new", "--steps", "1", "--hidden", "4", "--quiet"],
@@ -48,7 +51,7 @@ class Case(NamedTuple):
 
 
 def make_folder(folder: Path) -> None:
-    """Write the files that PATHS names."""
+    """Make the files that PATHS names, but for the pipe."""
     text = "Once upon a time there was a king, and the king had a daughter.\n" * 30
     (folder / "text.txt").write_text(text, encoding="utf-8")
     (folder / "empty.txt").write_bytes(b"")
@@ -58,6 +61,8 @@ def make_folder(folder: Path) -> None:
     (folder / "closed.txt").write_text(text)
     (folder / "closed.txt").chmod(0)
     (folder / "damaged.safetensors").write_bytes(bytes(100))
+    (folder / "link-to-null").symlink_to("/dev/null")
+    (folder / "link-to-full").symlink_to("/dev/full")
     charlstm.train(
         folder / "text.txt",
         folder / "run",
@@ -90,7 +95,7 @@ def odd_values(parameter: click.Parameter) -> tuple[str, ...]:
     if isinstance(parameter.type, click.Path):
         return tuple(path for path in PATHS if "\0" not in path)  # which click itself cannot take
     if isinstance(parameter, click.Argument):
-        return PATHS
+        return READ_PATHS
     return (*TEXTS, "hex", "utf-16", "idna", "undefined", *PATHS[:4])
 
 

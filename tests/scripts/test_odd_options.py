@@ -20,6 +20,14 @@ def test_every_option_is_tried_by_itself_and_with_every_other():
                 assert any({one.opts[0], other.opts[0]} <= set(a) for a in own)
 
 
+def test_no_option_is_given_a_path_of_the_system_that_could_be_written_to():
+    """As root, a command would put its file into the place of /dev/null, or its run into /."""
+    for _, command in option_cases.commands():
+        for option in (p for p in command.params if isinstance(p, click.Option)):
+            absolute = {value for value in option_cases.odd_values(option) if value[:1] == "/"}
+            assert absolute <= {"/proc/self/mem"}, option.name
+
+
 @pytest.mark.parametrize(
     ("every", "processes", "cases"), [(61, 1, 60), pytest.param(11, 6, 350, marks=pytest.mark.slow)]
 )
