@@ -22,6 +22,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlstm.system.paths import require_path
 from charlstm.text.vocab import Vocab
 
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
@@ -33,6 +34,7 @@ FILES = (*CHECKPOINTS, METRICS, "stdin-[0-9]*.txt")
 
 def load(path: str | Path) -> CharModel:
     """Return the best model of a run's folder, or the model of a checkpoint file."""
+    require_path("path", path)
     return load_checkpoint(checkpoint_path(Path(path))).model
 
 
@@ -41,6 +43,7 @@ def save(model: CharModel, path: str | Path) -> None:
 
     If that fails, the file stays as it was.
     """
+    require_path("path", path)
     save_checkpoint(Path(path), Checkpoint(model, {}))
 
 

@@ -21,7 +21,7 @@ from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
 from charlstm.runs.texts import open_run_corpus, reopen_corpus, standard_input_kept
 from charlstm.runs.training_state import TrainingState, malformed_refused
-from charlstm.system.paths import absolute
+from charlstm.system.paths import absolute, require_path
 from charlstm.system.signals import exit_on_sigterm
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
@@ -63,9 +63,12 @@ def train(
     Raises CharlstmError for bad arguments, settings and files.
     """
     started = time.monotonic() if started is None else started
-    paths = _paths(corpus)
+    paths = _paths("corpus", corpus)
     if options.get("val_file") is not None:
-        options["val_file"] = _paths(options["val_file"]) or None
+        options["val_file"] = _paths("val_file", options["val_file"]) or None
+    for name, path in (("run", run), ("init_from", init_from)):
+        if path is not None:
+            require_path(name, path)
     asked = RunConfig.asked(options)
     with ExitStack() as resources:
         resources.enter_context(exit_on_sigterm())
@@ -108,9 +111,12 @@ def train(
             the_run.trainer.close()
 
 
-def _paths(given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """Return one path or several as a tuple of strings."""
-    return (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """Return one path or several as a tuple of strings; CharlstmError if one is empty."""
+    paths = (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+    for path in paths:
+        require_path(name, path)
+    return paths
 
 
 def _check_settings(asked: RunConfig, base: CharModel | None) -> None:

@@ -13,3 +13,12 @@ def absolute(path: str | Path) -> Path:
         raise CharlstmError(
             f"{path}: the working directory was deleted: change to another one"
         ) from None
+
+
+def require_path(name: str, path: str | Path) -> None:
+    """Raise CharlstmError for an empty path, which Path would take for the current folder.
+
+    name: of the argument, for the message.
+    """
+    if not str(path):
+        raise CharlstmError(f"{name} is empty: name a file or a folder")

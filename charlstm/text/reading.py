@@ -14,6 +14,7 @@ from typing import BinaryIO, get_args
 
 from charlstm.config import Newlines
 from charlstm.errors import CharlstmError
+from charlstm.system.paths import require_path
 from charlstm.text.decompression import READ_BYTES, decompressed
 from charlstm.text.vocab import LEVELS
 
@@ -198,7 +199,9 @@ def _stamp_of(path: Path) -> tuple[int, int]:
 def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
     """Return the files of the paths, each folder replaced by the files in it."""
     files: list[Path] = []
-    for path in map(Path, paths):
+    for given in paths:
+        require_path("the name of a text", given)
+        path = Path(given)
         try:
             mode = path.stat().st_mode
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name

@@ -146,3 +146,23 @@ def test_precision_auto_is_the_same_as_no_precision(cli, text_file, tmp_path):
         for name in ("auto", "none")
     )
     assert auto == none
+
+
+PATHS = {
+    "train": ["CORPUS", "--run", "--init-from", "--val-file"],
+    "sample": ["--run", "--prime-file"],
+    "eval": ["TEXTS", "--run"],
+    "score": ["FILES", "--run"],
+    "info": ["PATH", "--run"],
+    "inspect gates": ["TEXTS", "--run", "--output"],
+    "inspect gradients": ["TEXTS", "--run", "--output"],
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "parameter"), [(name, one) for name, these in PATHS.items() for one in these]
+)
+def test_an_empty_path_is_an_error_that_names_the_option(cli, command, parameter):
+    option = [parameter] if parameter.startswith("--") else []
+    error = cli(*command.split(), *option, "", code=2).stderr
+    assert "Invalid value for " in error and parameter in error and "the path is empty" in error

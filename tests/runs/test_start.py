@@ -43,6 +43,23 @@ def test_bad_options_are_refused_and_leave_nothing(text_file, tmp_path, options,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_empty_path_is_an_error_not_the_current_folder(text_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("corpus", "run", "init_from", "val_file"):
+        given = {"corpus": text_file, name: ""}
+        with pytest.raises(CharlstmError, match=f"^{name} is empty: name a file or a folder"):
+            charlstm.train(**given, **SMALL)
+    for resume in ({}, {"resume": True}):
+        with pytest.raises(CharlstmError, match="run is empty"):
+            charlstm.train(run="", **resume)
+    path = charlstm.train(text_file, "here", **SMALL).path
+    monkeypatch.chdir(path)
+    with pytest.raises(CharlstmError, match="path is empty"):
+        charlstm.load("")
+    with pytest.raises(CharlstmError, match="path is empty"):
+        charlstm.save(charlstm.load("."), "")
+
+
 # -- texts of all kinds ----------------------------------------------------------------------------
 
 

@@ -157,6 +157,8 @@ def test_paths_that_cannot_be_read_are_refused(tmp_path):
         open_corpus([tmp_path / "pipe"])
     with pytest.raises(CharlstmError, match="cannot read"):
         open_corpus(["a\0b"])
+    with pytest.raises(CharlstmError, match="the name of a text is empty"):
+        open_corpus([""])
     with pytest.raises(CharlstmError, match="no text to learn from"):
         open_corpus([])
 
