@@ -23,7 +23,8 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
     """Measure the floating-point operations per second of a training step's matrix products.
 
     A model of one layer of this kind takes a few steps on random text. Its hidden size matters, as
-    a small model makes fewer operations per second. At 100 GFLOP/s it takes a quarter of a second.
+    a small model makes fewer operations per second. The measurement takes a quarter of a second at
+    100 GFLOP/s.
     """
     one_layer = replace(
         model,

@@ -109,14 +109,15 @@ class Trainer:
         is_target = window[1:] != PADDING
         count = int(is_target.sum())
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
-        scales = np.where(is_target, scale, 0).astype(self.state.dtype)
+        scales = np.where(is_target, scale, 0).astype(self.state.dtype)  # of each target's loss
         masks, tasks = self._dropout.draw(), Tasks()
-        with one_blas_thread():
+        with one_blas_thread():  # as each worker is a thread
             results = self.workers.run(
                 lambda k: self._forward_backward(k, window, scales, masks, tasks)
             )
-            activations = [activations for _, activations in results]
-            self.gradient_norm = math.sqrt(sum(self.workers.run(self._sum_gradients)))
+            squares = self.workers.run(self._sum_gradients)
+            self.gradient_norm = math.sqrt(sum(squares))
+            activations = [each for _, each in results]
             self.workers.run(lambda k: self._update(k, rate, activations))
         nats = sum(nats for nats, _ in results)
         self.steps_done += 1
