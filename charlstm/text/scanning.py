@@ -1,15 +1,14 @@
 """The scan: a first pass over text files that finds their vocabulary and their sizes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
 from charlstm.errors import CharlstmError
 from charlstm.text.reading import ReadingProgress, TextFiles
-from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
+from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, unit_of
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_chunks
 
 # Most characters of all words of a vocabulary. In a checkpoint they may take seven times as many
@@ -75,9 +74,7 @@ def _scan_characters(
             found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
             known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
     train, validation = counts
-    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
-    if texts.train_files < len(texts.files):
-        _refuse_too_small(texts.files[texts.train_files :], "for validation", validation)
+    _refuse_too_small(texts, train, validation)
     if texts.level == "byte":
         return Scan(Vocab.bytes(), train, validation, size)
     codes = np.flatnonzero(found).tolist()
@@ -103,7 +100,7 @@ def _scan_words(
                 f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
             )
     train, validation = counts
-    _refuse_too_small(texts.files[: texts.train_files], "to learn from", train)
+    _refuse_too_small(texts, train, validation)
     found.finish()
     for always_known in (LINE_END, UNKNOWN_WORD):
         del found.counts[always_known]
@@ -126,10 +123,19 @@ def words_of(
         yield from ((is_validation, words) for words in split_chunks(text for _, text in group))
 
 
-def _refuse_too_small(files: Sequence[Path], purpose: str, symbols: int) -> None:
-    """Raise CharlstmError for files that have fewer than 2 symbols together."""
-    if symbols < 2:
-        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-        raise CharlstmError(
-            f"{files[0]}{more}: too small {purpose}: {symbols} characters, at least 2 are needed"
-        )
+def _refuse_too_small(texts: TextFiles, train: int, validation: int) -> None:
+    """Raise CharlstmError if the training files, or the validation files, have too few symbols.
+
+    train, validation: the numbers of symbols. Each must be 2 or more, where there are such files.
+    """
+    border = texts.train_files
+    for files, purpose, symbols in (
+        (texts.files[:border], "to learn from", train),
+        (texts.files[border:], "for validation", validation),
+    ):
+        if files and symbols < 2:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            raise CharlstmError(
+                f"{files[0]}{more}: too small {purpose}: {symbols} {unit_of(texts.level)}s, "
+                "at least 2 are needed"
+            )

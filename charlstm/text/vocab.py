@@ -29,6 +29,11 @@ MAX_SYMBOLS = 0x110000  # the number of Unicode code points
 BYTE_SYMBOLS = tuple(chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
 
 
+def unit_of(level: str) -> str:
+    """Return the name of one symbol at a level, for messages: "character", "byte" or "word"."""
+    return "character" if level == "char" else level
+
+
 def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
     """Return the code points of `text`, one for each character: uint8 if all are ASCII."""
     if text.isascii():
@@ -143,7 +148,7 @@ class Vocab:
     @property
     def unit(self) -> str:
         """The name of one symbol in messages: "character", "byte" or "word"."""
-        return {"char": "character"}.get(self.level, self.level)
+        return unit_of(self.level)
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -137,13 +137,17 @@ def test_a_text_that_is_too_small_is_refused(write, cache, content, message):
 
 
 def test_too_small_a_training_or_validation_text_is_refused(write):
-    empty, good = write("empty", ""), write("good", "abc")
+    empty, good = write("empty", ""), write("good", "abc def")
     with pytest.raises(CharlstmError, match="empty and 1 more: too small to learn from: 0"):
         open_corpus([empty, empty], validation_paths=[good])
     with pytest.raises(CharlstmError, match="empty: too small for validation: 0"):
         open_corpus([good], validation_paths=[empty])
-    with pytest.raises(CharlstmError, match="empty: too small to learn from: 0"):
+    with pytest.raises(CharlstmError, match="empty: too small to learn from: 0 bytes, at least 2"):
         open_corpus([empty], level="byte")
+    for content, words in (("", 0), ("  ", 0), ("word ", 1)):
+        small = write("small", content)
+        with pytest.raises(CharlstmError, match=f"small: too small for validation: {words} words"):
+            open_corpus([good], validation_paths=[small], level="word")
 
 
 def test_extra_symbols_keep_their_place_in_the_order(write):
