@@ -28,16 +28,21 @@ def forward(
     """
     Wx, b = parameters["Wx"], parameters["b"]
     if x.ndim == 2:
-        # b is added once to each of the D rows, instead of to each of the T * B gathered ones
-        np.take(Wx + b, x, axis=0, out=out, mode="clip")
+        if x.size < len(Wx):
+            np.take(Wx, x, axis=0, out=out, mode="clip")
+            out += b
+        else:  # b is added once to each of the D rows, instead of to more gathered ones
+            np.take(Wx + b, x, axis=0, out=out, mode="clip")
         return
     if symbols is None:
         kernels.project(rows(x), Wx, rows(out), precision, b)
         return
     kernels.project(rows(x), Wx, rows(out), precision)
-    by_symbol = parameters["Wi"] + b
+    Wi = parameters["Wi"]
+    few = symbols.size < len(Wi)
+    by_symbol = Wi if few else Wi + b
     for step, ids in zip(out, symbols, strict=True):  # the rows of one step stay in the cache
-        step += by_symbol[ids]
+        step += by_symbol[ids] + b if few else by_symbol[ids]
 
 
 def backward(
