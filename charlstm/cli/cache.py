@@ -1,20 +1,39 @@
 """charlstm cache: show or clear the cache of encoded texts."""
 
+from contextlib import closing
+
 import click
 
 from charlstm.text.cache import cache_folder, cache_limit, cache_size, clear_cache
+from charlstm.text.cache_entry import remove_damaged_entries
 
 
 @click.command()
 @click.option("--clear", is_flag=True, help="Remove all encoded texts.")
-def cache(clear: bool) -> None:
-    """Show or clear the cache of encoded texts.
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare all encoded texts with their checksums, and remove those that are damaged or of "
+    "another version of charlstm.",
+)
+def cache(clear: bool, check: bool) -> None:
+    """Show, check or clear the cache of encoded texts.
 
     Texts are kept as numbers, so that a second run on the same text starts at once. The environment
     variable CHARLSTM_CACHE names the folder of the cache, by default in the user's cache folder;
     CHARLSTM_CACHE_GB sets its largest size in gigabytes, by default 10. Beyond that, the texts that
-    were used longest ago are removed.
+    were used longest ago are removed. A damaged text is encoded anew; above 64 MB only its size is
+    checked, unless you ask with --check.
     """
+    if clear and check:
+        raise click.UsageError("give --check or --clear, not both")
+    if check:
+        from charlstm.runs.progress_display import CorpusDisplay  # here, as tqdm is slow to import
+
+        with closing(CorpusDisplay("text")) as display:
+            intact, removed = remove_damaged_entries(display)
+        click.echo(f"{intact} texts as they were written, {removed} damaged and removed")
+        return
     if clear:
         click.echo(f"{clear_cache():,} bytes freed")
         return

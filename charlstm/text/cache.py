@@ -106,7 +106,7 @@ def make_room(root: Path, newest: str) -> None:
     Unfinished entries older than a day are removed too.
     """
     limit = cache_limit()
-    ages = {entry: _modified(entry) for entry in _folders(root, ENTRY)}
+    ages = {entry: _modified(entry) for entry in entries(root)}
     sizes = {entry: _size(entry) for entry in ages}
     total = sum(sizes.values())
     for entry in sorted(ages, key=ages.__getitem__):
@@ -136,17 +136,22 @@ def cache_limit() -> float:
 def cache_size() -> tuple[int, int]:
     """Return the bytes in the cache and the number of its entries."""
     root = cache_folder()
-    entries = _folders(root, ENTRY)
-    return sum(map(_size, entries + _folders(root, UNFINISHED))), len(entries)
+    found = entries(root)
+    return sum(map(_size, found + _folders(root, UNFINISHED))), len(found)
 
 
 def clear_cache() -> int:
     """Empty the cache and return the number of bytes freed."""
     before, _ = cache_size()
     root = cache_folder()
-    for folder in _folders(root, ENTRY) + _folders(root, UNFINISHED):
+    for folder in entries(root) + _folders(root, UNFINISHED):
         discard(folder)
     return before - cache_size()[0]
+
+
+def entries(root: Path) -> list[Path]:
+    """Return the folders of the entries in the cache `root`."""
+    return _folders(root, ENTRY)
 
 
 def _folders(root: Path, name: re.Pattern[str]) -> list[Path]:

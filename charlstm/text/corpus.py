@@ -5,26 +5,24 @@ Files are read in small chunks, and encoded once for each content: the cache kee
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
 from charlstm.text.cache import cache_folder, cache_limit, discard, make_room, mark_used, new_entry
+from charlstm.text.cache_entry import DamagedEntryError, EntryFacts, open_entry, write_entry
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import ReadingProgress, TextFiles
 from charlstm.text.scanning import scan, words_of
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
 
-CACHE_FORMAT = 1  # raised whenever the same text would be stored in another way
+CACHE_FORMAT = 2  # raised whenever the same text would be stored in another way
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,18 +109,21 @@ def open_corpus(
     root = cache_folder() if cache is None else cache
     was_there = (root / key).exists()
     try:
-        return _load_entry(root / key, digest, texts)
-    except Exception:  # missing, or damaged in any way: make the entry anew
+        facts, ids = open_entry(root / key)
+    except DamagedEntryError:
         if was_there:  # otherwise another process may have just made a good one
             discard(root / key)
         _make_entry(root, key, texts, vocab_size, extra, progress)
-    try:
-        return _load_entry(root / key, digest, texts)
-    except Exception as error:
-        raise CharlstmError(
-            f"{root}: the encoded text stored there cannot be used ({error}): try again, or set "
-            "CHARLSTM_CACHE to another folder"
-        ) from error
+        try:
+            facts, ids = open_entry(root / key)
+        except DamagedEntryError as error:
+            raise CharlstmError(
+                f"{root}: the encoded text stored there cannot be used ({error}): try again, or "
+                "set CHARLSTM_CACHE to another folder"
+            ) from error
+    mark_used(root / key)
+    paths_read = tuple(map(str, texts.files))
+    return Corpus(ids, facts.vocab, facts.bytes, facts.train_characters, digest, paths_read)
 
 
 def spool(stream: BinaryIO, path: Path) -> None:
@@ -147,37 +148,16 @@ def _make_entry(
 ) -> None:
     """Encode `texts` and put their ids into the cache `root` as the entry `key`."""
     found = scan(texts, vocab_size, extra, progress)
-    facts = {
-        "vocab": found.vocab.to_dict(),
-        "characters": found.symbols,
-        "train_characters": found.train_symbols,
-        "bytes": found.bytes,
-    }
+    facts = EntryFacts(found.vocab, found.symbols, found.train_symbols, found.bytes)
     try:
         with new_entry(root, key) as folder:
-            _write_ids(folder / "ids.npy", texts, found.vocab, found.symbols, progress)
-            with atomic_write(folder / "corpus.json") as file:
-                file.write(json.dumps(facts).encode())
+            write_entry(folder, facts, _encoded(texts, found.vocab, progress))
         make_room(root, key)
     except OSError as error:
-        needed = found.symbols * found.vocab.dtype.itemsize
         raise CharlstmError(
-            f"cannot keep the encoded text in {root}, where it takes {needed:,} bytes "
+            f"cannot keep the encoded text in {root}, where it takes {facts.ids_bytes:,} bytes "
             f"({error.strerror or error}): make room, or set CHARLSTM_CACHE to another folder"
         ) from error
-
-
-def _write_ids(
-    path: Path, texts: TextFiles, vocab: Vocab, length: int, progress: ReadingProgress | None
-) -> None:
-    # On a full disk, writing raises OSError; writing to a mapped file would end the process.
-    with path.open("wb") as file:
-        header = {"descr": vocab.dtype.str, "fortran_order": False, "shape": (length,)}
-        np.lib.format.write_array_header_1_0(file, header)
-        for data in _encoded(texts, vocab, progress):
-            file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _encoded(
@@ -193,28 +173,6 @@ def _encoded(
             yield text.encode("latin-1")
         else:
             yield vocab.encode_codes(code_points(text)).data
-
-
-def _load_entry(entry: Path, digest: str, texts: TextFiles) -> Corpus:
-    """Return the corpus in an entry of the cache; raises any exception for a damaged entry."""
-    facts = json.loads((entry / "corpus.json").read_bytes())
-    vocab = Vocab.from_dict(facts["vocab"])
-    characters, train, size = (
-        int(facts[name]) for name in ("characters", "train_characters", "bytes")
-    )
-    path = entry / "ids.npy"
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not (
-        mapped.shape == (characters,)
-        and mapped.dtype == vocab.dtype
-        and mapped.offset + mapped.nbytes == path.stat().st_size
-        and vocab.level == texts.level
-        and 0 < train <= characters
-    ):
-        raise ValueError("its files contradict each other")
-    mark_used(entry)
-    # A plain array over the mapping: slices of np.memmap are slower to take.
-    return Corpus(mapped.view(np.ndarray), vocab, size, train, digest, tuple(map(str, texts.files)))
 
 
 def split_train_validation(corpus: Corpus, config: CorpusConfig) -> tuple[Ids, Ids]:

@@ -6,14 +6,15 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from corpus_files import SENTENCE, entries, text_of
 
 from charlstm.errors import CharlstmError
 from charlstm.text import cache as cache_module
+from charlstm.text import cache_entry
 from charlstm.text import corpus as corpus_module
 from charlstm.text.cache import cache_folder, cache_size, clear_cache
+from charlstm.text.cache_entry import FACTS, IDS, remove_damaged_entries
 from charlstm.text.corpus import open_corpus
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -23,7 +24,7 @@ def test_a_second_opening_comes_from_the_cache(write, cache, monkeypatch):
     path = write("a", SENTENCE)
     first = open_corpus([path])
     assert len(entries(cache)) == 1
-    assert sorted(entries(cache / entries(cache)[0])) == ["corpus.json", "ids.npy"]
+    assert sorted(entries(cache / entries(cache)[0])) == [FACTS, IDS]
     monkeypatch.setattr(corpus_module, "_make_entry", lambda *_: pytest.fail("encoded again"))
     elsewhere = write("other/name", SENTENCE)
     second = open_corpus([elsewhere])
@@ -46,19 +47,29 @@ def test_the_key_of_an_entry_is_its_content_not_its_time(write, cache):
 
 
 def cut(entry):
-    with (entry / "ids.npy").open("r+b") as file:
+    with (entry / IDS).open("r+b") as file:
         file.truncate(file.seek(0, 2) - 1)
 
 
 def lengthen(entry):
-    with (entry / "ids.npy").open("ab") as file:
+    with (entry / IDS).open("ab") as file:
         file.write(b"\0")
+
+
+def flip_a_bit(name, place):
+    def damage(entry):
+        data = bytearray((entry / name).read_bytes())
+        data[place] ^= 1
+        (entry / name).write_bytes(data)
+
+    return damage
 
 
 def change(**facts):
     def damage(entry):
-        path = entry / "corpus.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+        record = json.loads((entry / FACTS).read_text())
+        record["facts"] |= facts
+        (entry / FACTS).write_text(json.dumps(record))
 
     return damage
 
@@ -66,20 +77,21 @@ def change(**facts):
 DAMAGES = {
     "cut": cut,
     "longer": lengthen,
-    "empty ids": lambda entry: (entry / "ids.npy").write_bytes(b""),
-    "no numpy file": lambda entry: (entry / "ids.npy").write_bytes(
-        b"\x93NUMPY\x01\0\x10\0{((((" * 9
-    ),
-    "other type": lambda entry: np.save(entry / "ids.npy", np.zeros(len(SENTENCE), np.uint16)),
-    "other length": lambda entry: np.save(entry / "ids.npy", np.zeros(5, np.uint8)),
-    "objects": lambda entry: np.save(entry / "ids.npy", np.array([{}]), allow_pickle=True),
-    "no ids": lambda entry: (entry / "ids.npy").unlink(),
-    "no json": lambda entry: (entry / "corpus.json").unlink(),
-    "cut json": lambda entry: (entry / "corpus.json").write_text('{"vocab"'),
-    "json of another kind": lambda entry: (entry / "corpus.json").write_text("[]"),
+    "empty ids": lambda entry: (entry / IDS).write_bytes(b""),
+    "another id": flip_a_bit(IDS, 20),
+    "another last id": flip_a_bit(IDS, -1),
+    "another digit": flip_a_bit(FACTS, -3),
+    "no ids": lambda entry: (entry / IDS).unlink(),
+    "no facts": lambda entry: (entry / FACTS).unlink(),
+    "cut facts": lambda entry: (entry / FACTS).write_text('{"vocab"'),
+    "facts that are not UTF-8": lambda entry: (entry / FACTS).write_bytes(b'{"\xff": 1}'),
+    "deep nesting": lambda entry: (entry / FACTS).write_text("[" * 100_000),
+    "JSON of another kind": lambda entry: (entry / FACTS).write_text("[]"),
+    "facts of another kind": lambda entry: (entry / FACTS).write_text('{"facts": 1}'),
     "bad vocabulary": change(vocab={"level": "char", "symbols": ["b", "a"]}),
     "other level": change(vocab={"level": "byte"}),
     "other split": change(train_characters=10**6),
+    "ids are a folder": lambda entry: [(entry / IDS).unlink(), (entry / IDS).mkdir()],
     "empty folder": lambda entry: [path.unlink() for path in entry.iterdir()],
 }
 
@@ -97,10 +109,54 @@ def test_a_damaged_entry_is_made_anew(write, cache, damage):
     assert {file.name: file.read_bytes() for file in entry.iterdir()} == undamaged
 
 
+def test_ids_of_another_type_are_made_anew(write, cache, monkeypatch):
+    path = write("a", "".join(map(chr, range(300))))
+    expected = open_corpus([path]).ids.tolist()
+    (entry,) = cache.iterdir()
+    record = json.loads((entry / FACTS).read_text())
+    record["facts"]["ids_type"] = ">u2"  # as on a machine of the other byte order
+    record["checksum"] = cache_entry._checksum(record["facts"])
+    (entry / FACTS).write_text(json.dumps(record))
+    assert open_corpus([path]).ids.tolist() == expected
+    assert json.loads((entry / FACTS).read_text())["facts"]["ids_type"] == "<u2"
+
+
+def test_an_error_in_the_program_is_not_taken_for_damage(write, cache, monkeypatch):
+    path = write("a", SENTENCE)
+    open_corpus([path])
+
+    def fail(saved):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cache_entry.Vocab, "from_dict", fail)
+    with pytest.raises(KeyError, match="a bug"):
+        open_corpus([path])
+    assert len(entries(cache)) == 1
+
+
+def test_of_long_texts_only_a_check_of_the_cache_reads_every_id(write, cache, monkeypatch):
+    monkeypatch.setattr(cache_entry, "CHECKED_BYTES", len(SENTENCE))
+    paths = [write("short", SENTENCE), write("long", SENTENCE + "."), write("intact", "abc")]
+    for path in paths:
+        before = set(entries(cache))
+        corpus = open_corpus([path])
+        (name,) = set(entries(cache)) - before
+        if path.name != "intact":
+            flip_a_bit(IDS, 20)(cache / name)
+    assert text_of(open_corpus(paths[:1])) == SENTENCE
+    corpus = open_corpus(paths[1:2])
+    assert text_of(corpus) != SENTENCE + "."
+    calls = []
+    assert remove_damaged_entries(lambda *call: calls.append(call)) == (2, 1)
+    assert calls == [(done, 3, "checking") for done in (1, 2, 3)]
+    assert text_of(open_corpus(paths[1:2])) == SENTENCE + "."
+    assert remove_damaged_entries() == (3, 0)
+
+
 def test_an_entry_that_cannot_be_written_leaves_nothing(write, cache, monkeypatch):
     path = write("a", SENTENCE)
     monkeypatch.setattr(
-        corpus_module.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
+        cache_entry.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left"))
     )
     with pytest.raises(CharlstmError) as caught:
         open_corpus([path])
@@ -174,7 +230,7 @@ def test_clearing_leaves_the_files_of_others(write, cache):
     open_corpus([write("a", SENTENCE)])
     (cache / "notes.txt").write_text("mine")
     (cache / f"{'0' * 64}.00ff.tmp").mkdir()
-    (cache / f"{'0' * 64}.00ff.tmp" / "ids.npy").write_bytes(b"x" * 1000)
+    (cache / f"{'0' * 64}.00ff.tmp" / IDS).write_bytes(b"x" * 1000)
     size, count = cache_size()
     assert count == 1 and size > 1000 + len(SENTENCE)
     assert clear_cache() == size
