@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from safetensors.numpy import load_file
 
 import charlstm
@@ -35,9 +36,22 @@ SMALL = {
 }
 
 # One whose steps take long enough to be killed in.
-LONG_STEPS = SMALL | {"hidden": 64, "layers": 3, "batch_size": 24, "seq_length": 48}
+LONG_STEPS = SMALL | {"hidden": 64, "batch_size": 24, "seq_length": 48}
 
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
+
+
+def alternating(names, first, second):
+    """Parametrise a test by two lists: each value of the first with one value of the second.
+
+    The values of the second list take turns. The other pairs are parameters of slow tests.
+    """
+    pairs = [
+        pytest.param(value, other, marks=() if k % len(second) == n else pytest.mark.slow)
+        for k, value in enumerate(first)
+        for n, other in enumerate(second)
+    ]
+    return pytest.mark.parametrize(names, pairs)
 
 
 def command_options(**settings):

@@ -139,7 +139,15 @@ def test_there_are_at_least_50_places():
 
 
 @pytest.mark.parametrize(
-    "places", GROUPS, ids=[", ".join(f"{name} {value}" for _, name, value, _ in g) for g in GROUPS]
+    "places",
+    [
+        pytest.param(
+            group,
+            id=", ".join(f"{name} {value}" for _, name, value, _ in group),
+            marks=pytest.mark.slow if k % 2 else (),
+        )
+        for k, group in enumerate(GROUPS)
+    ],
 )
 def test_a_number_that_is_not_finite_is_never_saved_and_the_run_recovers(
     uninterrupted, overfitting_text, tmp_path, monkeypatch, places
@@ -228,7 +236,9 @@ def recovered(overfitting_text, tmp_path_factory):
     return folder, copies
 
 
-@pytest.mark.parametrize("save", range(8))
+@pytest.mark.parametrize(
+    "save", [pytest.param(k, marks=pytest.mark.slow if k % 2 else ()) for k in range(8)]
+)
 def test_a_run_resumed_from_any_save_recovers_alike(recovered, tmp_path, monkeypatch, save):
     expected, copies = recovered
     folder = copy_of(copies[save], tmp_path / "run")
@@ -380,7 +390,7 @@ def test_a_loss_that_explodes_is_never_saved(text_file, tmp_path, monkeypatch, e
     assert event["failed_step"] <= 16 + RECENT_STEPS
 
 
-@pytest.mark.parametrize("lr", [0.01, 0.03, 0.1])
+@pytest.mark.parametrize("lr", [pytest.param(0.01, marks=pytest.mark.slow), 0.03, 0.1])
 def test_a_high_rate_with_a_spiky_loss_causes_no_recovery(text_file, tmp_path, lr):
     options = {**SMALL, "lr": lr, "eval_every": 5, "schedule": "constant"}
     run = charlstm.train(text_file, tmp_path / "run", **options)

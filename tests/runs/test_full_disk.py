@@ -59,7 +59,10 @@ def notices_of(events):
     return [event["text"] for event in events if event["event"] == "notice"]
 
 
-@pytest.mark.parametrize(("first", "last"), [(5, 15), (11, 29), (25, 52), (3, 57)])
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(5, 15), pytest.param(11, 29, marks=pytest.mark.slow), (25, 52), (3, 57)],
+)
 def test_files_that_cannot_be_written_are_written_later(
     uninterrupted, overfitting_text, tmp_path, first, last
 ):

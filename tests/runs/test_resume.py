@@ -14,6 +14,7 @@ from run_files import (
     LONG_STEPS,
     SMALL,
     Killed,
+    alternating,
     arrays_of,
     assert_equal_runs,
     command_options,
@@ -36,8 +37,7 @@ def test_a_run_resumed_from_any_save_is_equal(uninterrupted, step, tmp_path):
     assert_equal_runs(folder, uninterrupted.folder)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("save", [1, 2, 3, 6, 7])
+@alternating(("save", "when"), [1, 2, 3, 6, 7], ["before", "after"])
 def test_a_run_that_died_around_any_save_is_equal(
     uninterrupted, overfitting_text, tmp_path, monkeypatch, save, when
 ):

@@ -28,7 +28,7 @@ SETTINGS = {
     ("cell", "capped", "skip"),
     [
         ("lstm", False, False),
-        ("lstm", True, False),
+        pytest.param("lstm", True, False, marks=pytest.mark.slow),
         ("lstm", True, True),
         ("gru", False, False),
         ("rnn", False, False),

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from command_line import COMMAND
 from corpus_files import make_text
-from run_files import LAST, SMALL, assert_equal_runs, events_of
+from run_files import LAST, SMALL, alternating, assert_equal_runs, events_of
 
 import charlstm
 from charlstm.runs import run
@@ -15,46 +15,33 @@ from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.text import corpus
 from charlstm.training import validation
 
-EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: SystemExit}
-both = pytest.mark.parametrize("number", EXCEPTIONS, ids=["SIGINT", "SIGTERM"])
+EXCEPTIONS = {"SIGINT": KeyboardInterrupt, "SIGTERM": SystemExit}
+both_signals = pytest.mark.parametrize("name", EXCEPTIONS)
 
 
-def alternating(*moments):
-    """Parametrise by moments with SIGINT and SIGTERM in turn; slow tests have the other signal."""
-    given = [(number, moment) for moment in moments for number in EXCEPTIONS]
-    marks = [pytest.mark.slow if k % 4 in (1, 2) else () for k in range(len(given))]
-    return pytest.mark.parametrize(
-        ("number", "moment"),
-        [
-            pytest.param(number, moment, id=f"{number.name} {moment}", marks=mark)
-            for (number, moment), mark in zip(given, marks, strict=True)
-        ],
-    )
-
-
-@both
-@pytest.mark.parametrize("function", ["scan", "_write_ids"])
+@both_signals
+@pytest.mark.parametrize("function", ["scan", "write_entry"])
 def test_a_signal_while_the_corpus_is_encoded_leaves_nothing(
-    overfitting_text, tmp_path, monkeypatch, cache, number, function
+    overfitting_text, tmp_path, monkeypatch, cache, name, function
 ):
     real = getattr(corpus, function)
 
     def interrupted(*arguments):
         result = real(*arguments)
-        signal.raise_signal(number)
+        signal.raise_signal(signal.Signals[name])
         return result
 
     monkeypatch.setattr(corpus, function, interrupted)
-    with pytest.raises(EXCEPTIONS[number]) as caught:
+    with pytest.raises(EXCEPTIONS[name]) as caught:
         charlstm.train(overfitting_text, tmp_path / "run", **SMALL)
-    if number == signal.SIGTERM:
+    if name == "SIGTERM":
         assert caught.value.code == 143
     assert not (tmp_path / "run").exists()
     assert list(cache.glob("*")) == []
 
 
-@both
-def test_a_signal_while_standard_input_is_read_leaves_nothing(tmp_path, number):
+@both_signals
+def test_a_signal_while_standard_input_is_read_leaves_nothing(tmp_path, name):
     folder = tmp_path / "run"
     process = subprocess.Popen(
         [*COMMAND, "train", "-", "-r", folder],
@@ -64,32 +51,32 @@ def test_a_signal_while_standard_input_is_read_leaves_nothing(tmp_path, number):
     process.stdin.flush()
     while not any(folder.glob("stdin-1.txt.*.tmp")):
         assert process.poll() is None
-    process.send_signal(number)
+    process.send_signal(signal.Signals[name])
     output, errors = process.communicate(timeout=20)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + signal.Signals[name]
     assert output == b"" and errors.strip() == b""
     assert list(tmp_path.iterdir()) == []
 
 
-@alternating(20, 60)
+@alternating(("step", "name"), [20, 60], EXCEPTIONS)
 def test_an_interrupted_evaluation_is_made_upon_resumption(
-    uninterrupted, overfitting_text, tmp_path, monkeypatch, number, moment
+    uninterrupted, overfitting_text, tmp_path, monkeypatch, step, name
 ):
     folder, real, calls = tmp_path / "run", validation.evaluate, []
 
     def interrupted(*arguments, **options):
         calls.append(arguments)
-        if len(calls) == moment // 10:
-            signal.raise_signal(number)
+        if len(calls) == step // 10:
+            signal.raise_signal(signal.Signals[name])
         return real(*arguments, **options)
 
     monkeypatch.setattr(validation, "evaluate", interrupted)
     result = charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
-    assert (result.reason, result.steps) == (signal.Signals(number).name, moment)
-    assert events_of(folder, "eval")[-1]["step"] == moment - 10
+    assert (result.reason, result.steps) == (name, step)
+    assert events_of(folder, "eval")[-1]["step"] == step - 10
     saved = load_checkpoint(folder / LAST)
-    assert saved.summary["step"] == moment and saved.training["losses"]["count"] == 10
+    assert saved.summary["step"] == step and saved.training["losses"]["count"] == 10
     assert charlstm.train(run=folder, resume=True).reason == "finished"
     assert_equal_runs(folder, uninterrupted.folder)
 
@@ -119,27 +106,27 @@ def test_an_evaluation_interrupted_twice_stands_in_the_metrics_once(
     assert_equal_runs(folder, uninterrupted.folder)
 
 
-@alternating(1, 2, 3, 4, 9)
+@alternating(("save", "name"), [1, 2, 3, 4, 9], EXCEPTIONS)
 def test_a_save_is_finished_before_the_run_ends(
-    uninterrupted, overfitting_text, tmp_path, monkeypatch, number, moment
+    uninterrupted, overfitting_text, tmp_path, monkeypatch, save, name
 ):
     folder = tmp_path / "run"
-    signal_during_save(monkeypatch, folder, moment, [number])
+    signal_during_save(monkeypatch, folder, save, [name])
     result = charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
-    assert result.reason == signal.Signals(number).name
+    assert result.reason == name
     assert load_checkpoint(folder / LAST).summary["step"] == result.steps
     charlstm.train(run=folder, resume=True)
     assert_equal_runs(folder, uninterrupted.folder)
 
 
-@alternating(2, 3, 4, 9)
+@alternating(("save", "name"), [2, 3, 4, 9], EXCEPTIONS)
 def test_a_second_signal_ends_the_run_at_once_without_a_half_written_file(
-    uninterrupted, overfitting_text, tmp_path, monkeypatch, number, moment
+    uninterrupted, overfitting_text, tmp_path, monkeypatch, save, name
 ):
     folder = tmp_path / "run"
-    signal_during_save(monkeypatch, folder, moment, [number, number])
-    with pytest.raises(EXCEPTIONS[number]):
+    signal_during_save(monkeypatch, folder, save, [name, name])
+    with pytest.raises(EXCEPTIONS[name]):
         charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
     assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".jsonl"}
@@ -149,15 +136,15 @@ def test_a_second_signal_ends_the_run_at_once_without_a_half_written_file(
     assert_equal_runs(folder, uninterrupted.folder)
 
 
-def signal_during_save(monkeypatch, folder, save, numbers):
+def signal_during_save(monkeypatch, folder, save, names):
     """Send signals while the file of the save-th checkpoint is flushed to the disk."""
     real, saves = os.fsync, []
 
     def fsync(descriptor):
         if any(folder.glob("*.tmp")):
             saves.append(descriptor)
-            for number in numbers if len(saves) == save else []:
-                signal.raise_signal(number)
+            for name in names if len(saves) == save else []:
+                signal.raise_signal(signal.Signals[name])
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
