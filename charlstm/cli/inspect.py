@@ -253,8 +253,7 @@ def _beginning(
         pieces = read_text_for(vocab, texts, encoding)
     else:
         in_bytes = vocab.level == "byte"
-        data = given.encode("utf-8", "surrogatepass").decode("latin-1") if in_bytes else given
-        pieces = iter([data])
+        pieces = iter([vocab.encode(given).tobytes().decode("latin-1") if in_bytes else given])
     text = ""
     while len(text) <= length and (piece := next(pieces, "")):
         text += piece

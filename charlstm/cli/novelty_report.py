@@ -65,7 +65,8 @@ class NoveltyReport:
             )
 
     def _text_of(self, stretch: Stretch) -> str:
-        return self._vocab.decode(self._training[stretch.place :][: stretch.length])
+        ids = self._training[stretch.place :][: stretch.length]
+        return self._vocab.decode(ids, "surrogateescape")
 
 
 def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:

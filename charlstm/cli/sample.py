@@ -20,10 +20,11 @@ from charlstm.cli.shared_options import (
     run_option,
     unknown_option,
 )
-from charlstm.cli.text_input import join_within_memory, read_text, warn_unknown
+from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_for, warn_unknown
 from charlstm.errors import CharlstmError
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import load, newest_run
+from charlstm.text.vocab import Vocab
 
 DEFAULT_LINES = 20  # --count of a model of lines
 
@@ -39,7 +40,7 @@ def _unescaped(text: str) -> str:
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File whose text, in UTF-8, the sample continues.",
+    help="File whose text, in UTF-8, the sample continues; for a model of bytes, any file.",
 )
 @click.option("--hide-prime", is_flag=True, help="Print only the new text.")
 @click.option(
@@ -87,7 +88,11 @@ def sample(
     as_json: bool,
     **sampling: Any,
 ) -> None:
-    """Write text from a model, character by character; a model of lines writes complete lines."""
+    """Write text from a model, character by character; a model of lines writes complete lines.
+
+    A model of bytes writes its bytes as they are to a file or a pipe. On a terminal and in JSON,
+    bytes that are not UTF-8 appear as \\udc80 to \\udcff.
+    """
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
     if length == 0 and (novelty or as_json or (count or 1) > 1):
@@ -103,7 +108,8 @@ def sample(
     lines = model.config.lines
     report = NoveltyReport(place, model) if novelty else None
     if prime_file:
-        prime = join_within_memory(read_text([prime_file], "utf-8"))
+        prime = join_within_memory(read_text_for(model.vocab, [prime_file], "utf-8"))
+        prime = decode_bytes(model.vocab, prime)
     if seed is None:
         seed = secrets.randbelow(2**32)
         click.echo(f"seed {seed}", err=True)
@@ -119,6 +125,7 @@ def sample(
         sampling=settings,
         stops=(*stop, "\n") if lines else stop,
         seed=seed,
+        errors="surrogateescape",
     )
     shown_prime = "" if hide_prime else prime
     if as_json:
@@ -128,13 +135,14 @@ def sample(
             facts["novelty"] = report.to_dict([model.vocab.encode(text) for text in texts])
         click.echo(json.dumps(facts))
         return
-    texts = _print_samples(steps, count, shown_prime, "\n" if lines else "\n\n", keep=novelty)
+    separator = "\n" if lines else "\n\n"
+    texts = _print_samples(model.vocab, steps, count, shown_prime, separator, keep=novelty)
     if report is not None:
         click.echo(report.text([model.vocab.encode(text) for text in texts]), err=True)
 
 
 def _print_samples(
-    steps: Iterator[list[str]], count: int, prime: str, separator: str, keep: bool
+    vocab: Vocab, steps: Iterator[list[str]], count: int, prime: str, separator: str, keep: bool
 ) -> list[str]:
     """Print the first sample as it grows and the others when it is complete; return all texts.
 
@@ -142,19 +150,23 @@ def _print_samples(
     keep: whether to return the first text too; else "" stands for it, as it may be endless.
     """
     kept: list[list[str]] = [[] for _ in range(count)]
-    _print_now(prime)
+    _print_now(vocab, prime)
     for pieces in steps:
-        _print_now(pieces[0])
+        _print_now(vocab, pieces[0])
         for k in range(0 if keep else 1, count):
             kept[k].append(pieces[k])
     texts = ["".join(pieces) for pieces in kept]
     for text in texts[1:]:
-        _print_now(separator + prime + text)
-    _print_now("\n")
+        _print_now(vocab, separator + prime + text)
+    _print_now(vocab, "\n")
     return texts
 
 
-def _print_now(text: str) -> None:
-    """Write to standard output without waiting for the end of a line."""
-    sys.stdout.write(text)
+def _print_now(vocab: Vocab, text: str) -> None:
+    """Write to standard output without waiting for the end of a line; at level byte, as bytes."""
+    buffer = getattr(sys.stdout, "buffer", None)  # a terminal has none: see VisibleControls
+    if vocab.level == "byte" and buffer is not None:
+        buffer.write(vocab.encode(text).tobytes())
+    else:
+        sys.stdout.write(text)
     sys.stdout.flush()

@@ -13,7 +13,7 @@ import click
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
 from charlstm.cli.shared_options import PathArgument, encoding_option, run_option, unknown_option
-from charlstm.cli.text_input import read_text_for, split_lines, warn_unknown
+from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
 from charlstm.network.scoring import score_texts
 from charlstm.runs.folder import load, newest_run
 from charlstm.system.threads import Workers, available_cores
@@ -52,8 +52,7 @@ def score(
         )
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
     lines = split_lines(read_text_for(model.vocab, files or ("-",), encoding))
-    if model.vocab.level == "byte":
-        lines = (line.encode("latin-1").decode("utf-8", "surrogateescape") for line in lines)
+    lines = (decode_bytes(model.vocab, line) for line in lines)
     warned, unit = set[str](), unit_of(model)
     for result in measure(lines, unknown):
         warned |= warn_unknown(model.vocab, result.text, unknown, warned).keys()

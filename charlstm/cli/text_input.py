@@ -43,6 +43,16 @@ def read_text_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> I
     return read_text(paths, encoding, "byte" if vocab.level == "byte" else "char")
 
 
+def decode_bytes(vocab: Vocab, text: str) -> str:
+    """Return a text from read_text_for in the form that Vocab.encode expects.
+
+    For a model of bytes, "\\udc80" to "\\udcff" stand for the bytes that are not UTF-8.
+    """
+    if vocab.level != "byte":
+        return text
+    return text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
 def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
     """Encode a text from read_text_for, and warn of its unknown characters.
 

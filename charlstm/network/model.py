@@ -29,12 +29,15 @@ class CharModel(RecurrentStack):
         stop: Sequence[str] = (),
         unknown: str = "error",
         seed: int | None = None,
+        errors: str = "replace",
     ) -> Iterator[str]:
         """Generate text as it is sampled: `length` symbols after the prime, or 0: without end.
 
         temperature, top_k, top_p, min_p: how a symbol is drawn: see sampling.Sampling.
         stop: a string, or several; the text ends before the first of them.
         unknown: "error", "skip" or "replace", for characters of the prime unknown to the model.
+        errors: for bytes that are not UTF-8: "replace" makes U+FFFD of them, "surrogateescape"
+            keeps them, as in Vocab.decode.
         """
         texts = stream_texts(
             self,
@@ -44,6 +47,7 @@ class CharModel(RecurrentStack):
             sampling=Sampling(temperature, top_k, top_p, min_p),
             stops=(stop,) if isinstance(stop, str) else tuple(stop),
             seed=seed,
+            errors=errors,
         )
         return (text for (text,) in texts)
 

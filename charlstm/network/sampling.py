@@ -100,9 +100,8 @@ def generate(
     prime (N,): ids that all samples follow. Without any, the first ids are drawn uniformly.
     """
     state = model.initial_state(1)
-    for id_ in prime[:-1]:
-        _, state = model.step(np.array([id_]), state)
-    # the samples differ only from here on, so the prime is read once
+    if len(prime) > 1:  # read once, as the samples differ only after it
+        state = model.read(prime[:-1], state)
     state = np.repeat(state, count, axis=2)
     if len(prime):
         ids = np.repeat(prime[-1:].astype(np.intp), count)
@@ -162,8 +161,8 @@ class _GrowingText:
     Text that may be the beginning of a stop string is held back.
     """
 
-    def __init__(self, vocab: Vocab, stops: Sequence[str]) -> None:
-        self._decoder = vocab.decoder()
+    def __init__(self, vocab: Vocab, stops: Sequence[str], errors: str) -> None:
+        self._decoder = vocab.decoder(errors)
         self._stops = stops
         self._held = ""
         self.ended = False
@@ -202,6 +201,7 @@ def stream_texts(
     sampling: Sampling | None = None,
     stops: Sequence[str] = (),
     seed: int | None = None,
+    errors: str = "replace",
 ) -> Iterator[list[str]]:
     """Generate `count` samples in parallel; each step yields the new text of each of them.
 
@@ -210,6 +210,7 @@ def stream_texts(
     unknown: treatment of characters of the prime that the model does not know: "error", "skip" or
         "replace".
     seed: the same seed gives the same texts (with the same kernels and machine); None a new one.
+    errors: treatment of bytes that are not UTF-8, as in Vocab.decode.
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
     """
@@ -226,7 +227,8 @@ def stream_texts(
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
     steps = generate(model, prime_ids, count, sampling or Sampling(), generator(seed, "sample"))
-    return _new_texts(steps, [_GrowingText(model.vocab, stops) for _ in range(count)], length)
+    texts = [_GrowingText(model.vocab, stops, errors) for _ in range(count)]
+    return _new_texts(steps, texts, length)
 
 
 def _new_texts(

@@ -3,15 +3,24 @@
 import codecs
 from collections.abc import Sequence
 
+from charlstm.errors import CharlstmError
 from charlstm.text.words import space_between
+
+# Treatments of bytes that are not UTF-8: U+FFFD, or "\udc80" to "\udcff", from which encoding makes
+# the same bytes again (PEP 383).
+DECODING_ERRORS = ("replace", "surrogateescape")
 
 
 class Decoder:
-    """Turns ids into text one at a time, and never returns an incomplete character."""
+    """Turns ids into text one at a time, and never returns an incomplete character.
 
-    def __init__(self, level: str, symbols: Sequence[str]) -> None:
+    errors: one of DECODING_ERRORS, for level "byte".
+    """
+
+    def __init__(self, level: str, symbols: Sequence[str], errors: str = "replace") -> None:
+        require_decoding_errors(errors)
         self._level, self._symbols = level, symbols
-        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors)
         self._previous_word = ""
 
     def feed(self, id: int) -> str:
@@ -25,5 +34,11 @@ class Decoder:
         return space + symbol
 
     def finish(self) -> str:
-        """Return U+FFFD if the last character is incomplete, else ""."""
+        """Return the text of the last bytes, if they are an incomplete character, else ""."""
         return self._utf8.decode(b"", final=True)
+
+
+def require_decoding_errors(errors: str) -> None:
+    """Raise CharlstmError for a treatment that is not one of DECODING_ERRORS."""
+    if errors not in DECODING_ERRORS:
+        raise CharlstmError(f"errors must be {' or '.join(DECODING_ERRORS)}, not {errors!r:.60}")

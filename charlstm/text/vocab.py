@@ -15,7 +15,7 @@ import numpy.typing as npt
 from charlstm.arrays import Ids
 from charlstm.config import Level
 from charlstm.errors import CharlstmError
-from charlstm.text.decoder import Decoder
+from charlstm.text.decoder import Decoder, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
 
@@ -249,17 +249,19 @@ class Vocab:
         unknown = np.unique(codes[self._lookup(codes) < 0])
         return {character: nearest_known(character, self._ids) for character in map(chr, unknown)}
 
-    def decode(self, ids: npt.ArrayLike) -> str:
+    def decode(self, ids: npt.ArrayLike, errors: str = "replace") -> str:
         """Return the text of 1-D `ids`; IndexError if one is outside of the vocabulary.
 
-        At level "byte", bytes that are not valid UTF-8 become U+FFFD.
+        errors: at level "byte", the treatment of bytes that are not valid UTF-8: "replace" makes
+            U+FFFD of them, "surrogateescape" the characters from which `encode` makes them again.
         """
+        require_decoding_errors(errors)
         if self.level == "word":
             decoder = self.decoder()
             return "".join(decoder.feed(int(id_)) for id_ in np.asarray(ids))
         values = self._codes_of(ids)
         if self.level == "byte":
-            return values.astype(np.uint8).tobytes().decode("utf-8", "replace")
+            return values.astype(np.uint8).tobytes().decode("utf-8", errors)
         return values.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
     def _codes_of(self, ids: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -268,9 +270,9 @@ class Vocab:
             raise IndexError(f"ids must be from 0 to {len(self) - 1}")
         return wide if self.level == "byte" else self._codes[wide]
 
-    def decoder(self) -> Decoder:
-        """Return a new decoder for ids that arrive one at a time."""
-        return Decoder(self.level, self.symbols)
+    def decoder(self, errors: str = "replace") -> Decoder:
+        """Return a new decoder for ids that arrive one at a time. errors: as in `decode`."""
+        return Decoder(self.level, self.symbols, errors)
 
     def to_dict(self) -> dict[str, Any]:
         """Return {"level": ..., "symbols": [...]} or {"level": "byte"}, for JSON."""

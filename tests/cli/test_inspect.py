@@ -47,3 +47,10 @@ def test_a_table_shows_each_lag_and_where_the_gradient_is_gone():
     shown = [float(value) for value in values]
     assert shown == pytest.approx(flow.norms["dh"][np.array([1, 2, 5, 10, 20]) - 1], rel=0.5)
     assert lines[-1].startswith("RNN") and f"{flow.step.clipped:.2g}" in lines[-1]
+
+
+def test_a_text_for_a_model_of_bytes_may_have_any_bytes(cli, byte_run, tmp_path):
+    page = ("--output", tmp_path / "gates.html")
+    text = b"k\xf6ln".decode("utf-8", "surrogateescape")  # as Python reads it from the command line
+    result = cli("inspect", "gates", "--text", text, "-r", byte_run, *page)
+    assert result.stderr.startswith("4 bytes; ")

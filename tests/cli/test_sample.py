@@ -5,10 +5,14 @@ import os
 import signal
 import subprocess
 import time
+from itertools import islice
 
+import numpy as np
 from command_line import COMMAND, run_command
 
 import charlstm
+from charlstm.network.sampling import Sampling, generate
+from charlstm.seeds import generator
 
 
 def test_standard_output_has_the_text_only(cli, trained):
@@ -109,9 +113,56 @@ def test_an_unknown_character_of_the_prime_is_refused_left_out_or_replaced(cli, 
     assert result.stdout == charlstm.load(trained).sample(20, prime="the ", seed=1) + "\n"
 
 
-def test_a_sample_of_bytes_never_breaks_a_unicode_character(byte_run):
-    code, _, err = run_command("sample", "-r", byte_run, "--length", 301, "--seed", 3)
-    assert code == 0 and err == ""  # and run_command has decoded its output as UTF-8
+def bytes_of(model, length, seed, prime=b"\n"):
+    """The bytes that a model of bytes samples after a prime."""
+    prime_ids, rng = np.frombuffer(prime, np.uint8), generator(seed, "sample")
+    steps = generate(model, prime_ids, 1, Sampling(), rng)
+    return bytes(int(ids[0]) for ids in islice(steps, length))
+
+
+def is_utf8(data):
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_a_model_of_bytes_writes_its_bytes_as_they_are(cli, byte_run):
+    model, number = charlstm.load(byte_run), 4
+    data = bytes_of(model, 301, seed=3)
+    assert not is_utf8(data)
+    arguments = ("sample", "-r", byte_run, "--length", 301, "--seed", 3)
+    assert cli(*arguments).stdout_bytes == data + b"\n"
+    several = cli(*arguments, "--count", number).stdout_bytes
+    texts = json.loads(cli(*arguments, "--count", number, "--json").stdout)["texts"]
+    assert b"\n\n".join(os.fsencode(text) for text in texts) + b"\n" == several
+    one = json.loads(cli(*arguments, "--json").stdout)["texts"]
+    assert [os.fsencode(text) for text in one] == [data]
+
+
+def test_a_model_of_bytes_continues_any_bytes(cli, byte_run, tmp_path):
+    prime = "köln".encode()[:2] + b"\xff\r\n" + "語".encode()[:2]
+    (tmp_path / "prime").write_bytes(prime)
+    arguments = ("sample", "-r", byte_run, "--length", 60, "--seed", 3)
+    from_file = (*arguments, "--prime-file", tmp_path / "prime")
+    data = bytes_of(charlstm.load(byte_run), 60, 3, prime)
+    assert cli(*from_file).stdout_bytes == prime + data + b"\n"
+    assert cli(*from_file, "--hide-prime").stdout_bytes == data + b"\n"
+    assert cli(*arguments, "--prime", os.fsdecode(prime)).stdout_bytes == prime + data + b"\n"
+    (text,) = json.loads(cli(*from_file, "--json").stdout)["texts"]
+    assert os.fsencode(text) == prime + data
+
+
+def test_novelty_compares_the_bytes_of_a_sample(cli, byte_run):
+    arguments = ("sample", "-r", byte_run, "--length", 301, "--seed", 3, "--json", "--novelty")
+    about = json.loads(cli(*arguments).stdout)
+    novelty, data = about["novelty"], os.fsencode(about["texts"][0])
+    assert novelty["characters"] == len(data) == 301
+    for stretch in novelty["stretches"]:
+        first, last = stretch["start"], stretch["start"] + stretch["length"]
+        assert os.fsencode(stretch["text"]) == data[first:last]
+    assert any(not is_utf8(os.fsencode(stretch["text"])) for stretch in novelty["stretches"])
 
 
 def test_a_terminal_that_cannot_show_a_character_gets_its_escape(trained):

@@ -155,3 +155,9 @@ def test_a_vocabulary_of_control_characters_is_shown_by_info(tmp_path, place):
     assert ["symbols", visible(vocab.characters)] in lines
     about = json.loads(call_in_terminal("info", tmp_path / "m", "--json")[1])
     assert about["symbols"] == vocab.characters
+
+
+def test_bytes_that_are_not_utf8_are_escaped_on_a_terminal(byte_run):
+    code, shown = call_in_terminal("sample", "-r", byte_run, "--length", 301, "--seed", 3)
+    assert code == 0 and harmless(shown)
+    assert "\\udc" in shown and "\ufffd" not in shown

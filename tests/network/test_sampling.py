@@ -278,6 +278,8 @@ def test_text_of_level_byte_is_valid_unicode():
     noise = CharModel(ModelConfig(hidden=2, layers=1), vocab)
     text = noise.sample(2_000, seed=0)
     assert text.encode("utf-8").decode("utf-8") == text and "\ufffd" in text
+    kept = noise.sample(2_000, seed=0, errors="surrogateescape")
+    assert len(vocab.encode(kept)) == 2_000 and "\ufffd" not in kept
 
 
 def test_stop_strings_of_level_byte_are_text():

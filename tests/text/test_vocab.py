@@ -63,6 +63,21 @@ def test_bytes_decode_one_at_a_time_as_all_at_once(data):
     assert "".join(pieces) == vocab.decode(list(data)) == data.decode("utf-8", "replace")
 
 
+@given(st.binary())
+def test_bytes_that_are_not_utf8_can_be_kept(data):
+    vocab = Vocab.bytes()
+    decoder = vocab.decoder("surrogateescape")
+    text = "".join([decoder.feed(k) for k in data] + [decoder.finish()])
+    assert text == vocab.decode(list(data), "surrogateescape")
+    assert vocab.encode(text).tobytes() == data
+
+
+def test_another_treatment_of_bytes_is_refused():
+    for decode in (Vocab.bytes().decoder, lambda errors: Vocab.from_text("ab").decode([], errors)):
+        with pytest.raises(CharlstmError, match="errors must be replace or surrogateescape, not"):
+            decode("strict")
+
+
 def test_a_byte_decoder_waits_for_complete_characters():
     decoder = Vocab.bytes().decoder()
     assert [decoder.feed(k) for k in "é€!".encode()] == ["", "é", "", "", "€", "!"]
