@@ -2,9 +2,11 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
+import tqdm
 from corpus_files import make_text
 from stepwise_losses import losses_in_nats
 
@@ -128,3 +130,25 @@ def test_texts_that_cannot_be_measured_are_refused(cli, trained, byte_run, tmp_p
     assert "window must be 1" in cli(*arguments, "--unknown", "skip", "--window", 0, code=1).stderr
     latin = cli("eval", tmp_path / "t.txt", "-r", byte_run, "--encoding", "latin-1", code=1)
     assert "bytes as they are" in latin.stderr
+
+
+class EagerBar(tqdm.tqdm):
+    """A progress bar that is drawn at once, not only after a second."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **{**options, "delay": 0})
+
+
+@pytest.mark.parametrize(
+    ("run", "unit"), [("trained", "character"), ("byte_run", "byte"), ("word_run", "word")]
+)
+def test_bars_count_in_the_unit_of_the_model(cli, text_file, monkeypatch, request, run, unit):
+    folder = request.getfixturevalue(run)
+    monkeypatch.setattr("tqdm.tqdm", EagerBar)
+    monkeypatch.setattr("charlstm.runs.progress_display.tqdm", EagerBar)
+    result = cli("eval", text_file, "-r", folder, "--unknown", "skip", "--dynamic", "--novelty")
+    for bar in ("measuring gradients", "comparing", "100%"):
+        lines = [line for line in re.split(r"[\r\n]", result.stderr) if bar in line]
+        assert any(f"{unit}/s]" in line for line in lines), (bar, result.stderr)
+    other_units = {"character", "byte", "word"} - {unit}
+    assert not any(f"{other}/s" in result.stderr for other in other_units)
