@@ -9,13 +9,15 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids, require_shape
 from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
-from charlstm.network.activations import Activations, allocate_activations, flat_rows
+from charlstm.network.activations import Activations, allocate_activations, first_steps, flat_rows
 from charlstm.network.dropout import NO_MASKS, Masks
 from charlstm.network.layers import LayerActivations, head, layer_of, ngrams
 from charlstm.network.memory_needs import require_memory_for
 from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shapes
 from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
+
+READ_STEPS = 256  # time steps of one window where a text is only read
 
 
 def state_shape(config: ModelConfig, B: int) -> tuple[int, ...]:
@@ -84,6 +86,28 @@ class RecurrentStack:
         activations: filled; log_probs (T * B, V) predict the symbol after each input.
         masks: may drop outputs only where the activations were made for dropout.
         """
+        new_state = self._forward_layers(inputs, state, activations, masks)
+        self._fill_head_input(activations, masks)
+        table = self.parameters.get(NGRAM_TABLE)
+        if table is not None:
+            symbols = self._keep_history(inputs, state, new_state)
+            activations.ngram_rows[...] = ngrams.context_rows(
+                self._codes[symbols], len(inputs), self.config.ngram_slots
+            )
+        head.forward(
+            self._head,
+            flat_rows(activations.head_input),
+            activations.log_probs,
+            activations.precision,
+            table,
+            activations.ngram_rows,
+        )
+        return new_state
+
+    def _forward_layers(
+        self, inputs: Ids, state: Array, activations: Activations, masks: Masks = NO_MASKS
+    ) -> Array:
+        """Read a window with the recurrent layers; return the state after it but its symbols."""
         new_state = np.empty_like(state)
         activations.inputs[0] = inputs
         for k, layer in enumerate(activations.layers):
@@ -96,18 +120,6 @@ class RecurrentStack:
             )
             if masks.between is not None and k < len(masks.between):
                 np.multiply(layer.h[1:], masks.between[k], out=activations.inputs[k + 1])
-        self._fill_head_input(activations, masks)
-        table = self.parameters.get(NGRAM_TABLE)
-        if table is not None:
-            self._find_ngrams(inputs, state, new_state, activations)
-        head.forward(
-            self._head,
-            flat_rows(activations.head_input),
-            activations.log_probs,
-            activations.precision,
-            table,
-            activations.ngram_rows,
-        )
         return new_state
 
     def _layer_parameters(self, k: int, masks: Masks) -> Mapping[str, Array]:
@@ -129,16 +141,16 @@ class RecurrentStack:
             elif count > 1:
                 activations.head_input[:, :, k] = layer.h[1:]
 
-    def _find_ngrams(
-        self, inputs: Ids, state: Array, new_state: Array, activations: Activations
-    ) -> None:
-        """Fill ngram_rows with the rows of all contexts, and new_state with the last symbols."""
-        L, config = self.config.layers, self.config
-        history = ngrams.read_history(state[L:], config.ngrams, len(self.vocab))
-        symbols = np.concatenate((history, inputs + 1))
-        codes, steps = self._codes[symbols], len(inputs)
-        activations.ngram_rows[...] = ngrams.context_rows(codes, steps, config.ngram_slots)
-        ngrams.write_history(symbols[-len(history) :], new_state[L:])
+    def _keep_history(self, inputs: Ids, state: Array, new_state: Array) -> Ids:
+        """Write the last symbols of a window into the state after it.
+
+        Returns the symbols before the window and in it, (longest - 1 + T, B), as ids plus one.
+        """
+        L, longest = self.config.layers, self.config.ngrams
+        history = ngrams.read_history(state[L:], longest, len(self.vocab))
+        symbols: Ids = np.concatenate((history, inputs + 1))
+        ngrams.write_history(symbols[len(inputs) :], new_state[L:])
+        return symbols
 
     # -- backward ----------------------------------------------------------------------------------
 
@@ -286,6 +298,31 @@ class RecurrentStack:
         activations = self.new_activations(*row.shape)
         state = self.forward(row, state, activations)
         return activations.log_probs, state
+
+    def read(self, ids: Ids, state: Array) -> Array:
+        """Read a text (N,) of one stream in windows; return the state after it.
+
+        Nothing is predicted, which is much faster than N calls of `step`. To a model of lines, a
+        line end starts a new text, as in `step`.
+        """
+        inputs = self._checked("ids", np.asarray(ids)[:, None])
+        before = self._checked_state(state, 1)
+        if self.config.lines:
+            line_ends = np.flatnonzero(inputs == line_end(self.vocab))
+            if len(line_ends):
+                inputs, before = inputs[line_ends[-1] :], self.initial_state(1)
+        T = min(READ_STEPS, len(inputs))
+        # V is 0 here, as no log-probabilities are stored
+        activations = allocate_activations(self.config, 0, T, 1, dropout=False, precision="float32")
+        after = before
+        for start in range(0, len(inputs), T):
+            window = inputs[start : start + T]
+            if len(window) < T:
+                activations = first_steps(activations, len(window))
+            after = self._forward_layers(window, after, activations)
+        if self.config.ngrams:
+            self._keep_history(inputs, before, after)
+        return after
 
     def _checked(self, name: str, ids: Ids) -> Ids:
         ids = np.asarray(ids)

@@ -10,6 +10,7 @@ from plain_network import mean_losses, numeric_gradients
 from random_models import SHAPES, make_model
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab
+from charlstm.network import stack
 from charlstm.network.dropout import NO_MASKS, DroppedWeights, Masks
 
 KINDS = [
@@ -146,6 +147,29 @@ def test_steps_equal_the_window():
         assert np.allclose(np.exp(log_probs).sum(axis=1), 1)
         assert relative_error(-log_probs[np.arange(3), targets[t]], losses[t]) < 1e-12
     assert relative_error(state, end) < 1e-12
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_a_text_read_in_windows_leaves_the_state_of_its_steps(kind, lines, monkeypatch):
+    monkeypatch.setattr(stack, "READ_STEPS", 5)
+    vocab = Vocab.from_text("abc\n")
+    model = CharModel(ModelConfig(hidden=6, layers=2, dtype="float64", lines=lines, **kind), vocab)
+    for text in ("a", "abcab", "abcacbabc", "ab\ncabbacab", "ab\nab\n", "\nabcabcabc"):
+        ids, state = vocab.encode(text), model.initial_state(1)
+        expected = state
+        for id_ in ids:
+            _, expected = model.step(np.array([id_]), expected)
+        assert relative_error(model.read(ids, state), expected) < 1e-12
+        middle = model.read(ids[: len(ids) // 2 + 1], state)
+        if len(ids) > 1:
+            assert relative_error(model.read(ids[len(ids) // 2 + 1 :], middle), expected) < 1e-12
+
+
+def test_bad_ids_of_a_text_that_is_read_are_refused():
+    model, *_ = make_model(1, 4, 3, 5, 1)
+    with pytest.raises(CharlstmError, match="ids must be 0 to 2, not 0 to 3"):
+        model.read(np.array([0, 3]), model.initial_state(1))
 
 
 def test_initial_weights_are_as_documented():

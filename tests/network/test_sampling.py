@@ -118,10 +118,17 @@ class Cycle:
 
     def step(self, ids, state):
         self.given.append(ids.tolist())
+        return self.log_probs(len(ids), state), state + 1
+
+    def read(self, ids, state):
+        self.given.append(ids.tolist())
+        return state + len(ids)
+
+    def log_probs(self, streams, state):
         place = int(state[0, 0, 0, 0])
-        log_probs = np.full((len(ids), len(self.vocab)), -50.0)
+        log_probs = np.full((streams, len(self.vocab)), -50.0)
         log_probs[:, self.ids[place % len(self.ids)]] = 0
-        return log_probs, state + 1
+        return log_probs
 
 
 def new_texts(text, length, vocab, stops=()):
@@ -187,7 +194,9 @@ def uniform_model():
 def test_samples_of_a_batch_read_the_prime_once_and_differ():
     model = Cycle("abc")
     list(stream_texts(model, length=2, count=4, prime="cab", seed=0))
-    assert [len(given) for given in model.given] == [1, 1, 4, 4]  # 1 stream for the prime, then 4
+    prime, *steps = model.given
+    assert prime == model.vocab.encode("ca").tolist()  # one window of one stream
+    assert [len(given) for given in steps] == [4, 4]  # then steps of 4 streams
     steps = list(stream_texts(uniform_model(), length=60, count=4, prime="a", seed=0))
     texts = ["".join(new_texts) for new_texts in zip(*steps, strict=True)]
     assert len(set(texts)) == 4 and {len(text) for text in texts} == {60}
