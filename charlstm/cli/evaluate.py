@@ -90,6 +90,7 @@ def evaluate(
     """Measure the loss of a model on TEXTS: files and folders, joined, or - for standard input.
 
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
+    Bytes are those of the predicted text in UTF-8, after --unknown; they are not known of words.
     """
     from tqdm import tqdm  # here, as it is slow to import
 
