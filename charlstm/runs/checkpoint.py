@@ -122,7 +122,7 @@ def _read(file: SafetensorsReader) -> Checkpoint:
         raise CharlstmError(f"unknown entry {unknown[0]!r} in the metadata")
     checksum = metadata["checksum"]
     if not (isinstance(checksum, str) and len(checksum) == 64):
-        raise CharlstmError("the checksum in its metadata is not one")
+        raise CharlstmError("the checksum in its metadata is not a SHA-256")
     config = ModelConfig.from_dict(metadata["model"])
     config.require_chosen()
     vocab = Vocab.from_dict(metadata["vocab"])
@@ -133,7 +133,7 @@ def _read(file: SafetensorsReader) -> Checkpoint:
         train_config.require_chosen("eval_every")
         training_shapes = Trainer.array_shapes(config, shapes, train_config)
         shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
-    _require_places(file, shapes, _DTYPES[config.dtype])
+    _require_arrays(file, shapes, _DTYPES[config.dtype])
     # The arrays made from here on are together no larger than the file.
     model = CharModel(config, vocab, seed=None)
     arrays = {
@@ -152,7 +152,7 @@ def _read(file: SafetensorsReader) -> Checkpoint:
     )
 
 
-def _require_places(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None:
+def _require_arrays(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None:
     """Raise CharlstmError unless the file has exactly the arrays of these names and shapes."""
     for name, shape in shapes.items():
         if name not in file.places:

@@ -7,7 +7,7 @@ good.safetensors   the state at the last evaluation, kept while `last` is newer.
 step-N.safetensors with keep_every: the weights of step N, or their average where there is one
 metrics.jsonl      the events of the run, one a line
 stdin-N.txt        the corpus, if it came from standard input
-lock               while a process trains here: which one (see lock.py)
+lock               the process that trains here, while one does (see lock.py)
 
 A file that is being written lies beside its place as NAME.PID.tmp.
 """

@@ -29,7 +29,7 @@ if sys.platform != "win32":
     flock, EXCLUSIVE_NO_WAIT = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
 
 MAX_ATTEMPTS = 100  # to lock a file that other processes remove at that moment
-SECONDS_TO_SIGN = 10  # between the creation of a lock file and the name of its process in it
+SECONDS_TO_NAME_HOLDER = 10  # between the creation of a lock file and the name of its process in it
 
 
 class LockedError(CharlstmError):
@@ -42,7 +42,7 @@ def locked(folder: Path) -> Iterator[None]:
 
     At the end the lock is removed, and so are folders that were made for it and stayed empty.
     """
-    absolute(folder)  # refuses one that can never be made, as the working directory was deleted
+    absolute(folder)  # raises CharlstmError if the working directory has been deleted
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / LOCK
     try:
@@ -101,16 +101,16 @@ def _acquire(path: Path) -> int | None:
             if _try_flock(path, descriptor):
                 with suppress(FileNotFoundError):
                     if os.path.samestat(path.stat(), os.fstat(descriptor)):
-                        _sign(path, descriptor)
+                        _write_holder(path, descriptor)
                         return descriptor
                 os.close(descriptor)  # the file has been removed meanwhile: try again
             elif is_new:
-                _sign(path, descriptor)
+                _write_holder(path, descriptor)
                 os.close(descriptor)
                 return None
             else:
                 os.close(descriptor)
-                if _is_held(path):
+                if _is_locked(path):
                     raise _locked_error(path)
                 path.unlink(missing_ok=True)
     except OSError as error:
@@ -144,16 +144,16 @@ def _try_flock(path: Path, descriptor: int) -> bool:
     return True
 
 
-def _is_held(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     """Without flock: whether the process that a lock names is running, or will yet be named."""
-    holder = _holder(path)
+    holder = _read_holder(path)
     if not holder:
         with suppress(FileNotFoundError):
-            return time.time() - path.stat().st_mtime < SECONDS_TO_SIGN
+            return time.time() - path.stat().st_mtime < SECONDS_TO_NAME_HOLDER
     return _is_running(holder)
 
 
-def _sign(path: Path, descriptor: int) -> None:
+def _write_holder(path: Path, descriptor: int) -> None:
     """Write the name of this process into the lock file; if that fails, remove the file."""
     holder = {
         "pid": os.getpid(),
@@ -170,7 +170,7 @@ def _sign(path: Path, descriptor: int) -> None:
         raise
 
 
-def _holder(path: Path) -> dict[str, Any]:
+def _read_holder(path: Path) -> dict[str, Any]:
     """Return the process that the file names, as a dictionary; empty if it names none."""
     try:
         holder = json.loads(path.read_bytes())
@@ -182,7 +182,7 @@ def _holder(path: Path) -> dict[str, Any]:
 
 def _locked_error(path: Path) -> LockedError:
     """Return the error that names the process of a lock file."""
-    holder = _holder(path)
+    holder = _read_holder(path)
     process = "another process"
     if holder:
         process = f"process {holder['pid']} on {holder['host']} since {holder.get('since')}"

@@ -71,7 +71,7 @@ class Plan:
         if not self.time_budget.speed_is_known:
             return
         if trainer.config.minutes is not None:
-            self._fit_to(trainer.config.minutes * 60 - self._events.seconds)
+            self._set_end_by_time_left(trainer.config.minutes * 60 - self._events.seconds)
         if not (self.is_reported or trainer.total_steps is None or self.finished):
             self.is_reported = True
             steps_left = trainer.total_steps - trainer.steps_done
@@ -84,7 +84,7 @@ class Plan:
                 }
             )
 
-    def _fit_to(self, seconds: float) -> None:
+    def _set_end_by_time_left(self, seconds: float) -> None:
         """Set the end, and the distance of evaluations if it is not known, by the time left."""
         budget = self.time_budget
         if not budget.seconds_per_evaluation:

@@ -72,6 +72,9 @@ class Run:
         if state.eval_every is not None:
             self.plan.eval_every = state.eval_every
         self.plan.time_budget.load_dict(state.time_budget)
+
+    def remove_traces_of_crash(self) -> None:
+        """Remove half-written files, and the events of steps after the state that was loaded."""
         remove_unfinished(self.folder)
         is_evaluated = not self.losses.count
         self.events.metrics.remove_after(self.trainer.steps_done, keep_evaluation=is_evaluated)
@@ -82,7 +85,7 @@ class Run:
         Whenever the training diverges, it returns to the last evaluation: see divergence.py.
         """
         if self.plan.finished and not self.losses.count:
-            return self._finish_again()
+            return self._return_finished()
         with self.stop_signals:
             self._begin()
             while True:
@@ -97,11 +100,11 @@ class Run:
             self.saver.require_all_written()
         return result
 
-    def _finish_again(self) -> TrainedRun:
-        """Return the result of a run that was finished before; nothing of it is written anew."""
+    def _return_finished(self) -> TrainedRun:
+        """Return the result of a run that has finished before; its files stay as they are."""
         self.events.observer(self.events.stamped("start", **self._start_facts()))
         result = self._result()
-        if last_event(self.folder / METRICS).get("event") != "stop":  # killed just before that
+        if last_event(self.folder / METRICS).get("event") != "stop":  # it was killed before that
             self._report_stop(result)
             self.saver.require_all_written()
         return result
@@ -124,6 +127,7 @@ class Run:
             self.plan.update()  # the speed is known from before, if the run has got a new end
 
     def _train_to_end_or_signal(self) -> None:
+        """Step and evaluate until the run is finished or a signal comes; then save."""
         with suppress(Interrupted):
             while not self.stop_signals.signal_name:
                 if self.losses.count and (self.plan.finished or self.plan.evaluation_is_due):

@@ -54,7 +54,7 @@ class SafetensorsReader:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= size - 8:
-            raise CharlstmError("cut short, or of another kind")
+            raise CharlstmError("cut short, or not a safetensors file")
         if length > MAX_HEADER:
             raise CharlstmError(f"a header of {length:,} bytes, at most {MAX_HEADER:,} are read")
         self._header = file.read(length)
@@ -75,7 +75,7 @@ class SafetensorsReader:
                 raise CharlstmError(f"{name!r} is not where the array before it ends")
             end = place.stop
         if end != size:
-            raise CharlstmError(f"{size:,} bytes, but the header tells of {end:,}")
+            raise CharlstmError(f"{size:,} bytes, but the header describes {end:,}")
 
     def read(self, arrays: Mapping[str, Array], checksum: str) -> None:
         """Read the arrays of all `places` into those given, which have the same names and shapes.

@@ -73,7 +73,7 @@ class Saver:
         """Raise UnwritableError, with what is lost, unless every file is written."""
         if self.problem:
             raise UnwritableError(
-                f"{self.problem}; what is saved is of step {self.saved_step:,}: make room, then "
+                f"{self.problem}; the run is saved up to step {self.saved_step:,}: make room, then "
                 f"charlstm train -r {self.folder} --resume"
             )
         if self.given_up:

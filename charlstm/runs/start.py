@@ -11,7 +11,7 @@ from typing import Any
 from charlstm import kernels
 from charlstm.config import AUTO, ENDS, ModelConfig, RunConfig, TrainConfig
 from charlstm.errors import CharlstmError
-from charlstm.network.model import CharModel, copy_weights
+from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
 from charlstm.runs.folder import LAST, METRICS, load, newest_run
@@ -84,7 +84,8 @@ def train(
         if resume:
             if paths or init_from or overwrite:
                 raise CharlstmError(
-                    "--resume takes the corpus and the weights from the run: give none"
+                    "--resume takes the corpus and the weights from the run: leave out CORPUS, "
+                    "--init-from and --overwrite"
                 )
             folder = Path(run) if run else newest_run()
             if not (folder / LAST).exists():
@@ -121,7 +122,7 @@ def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ..
 
 def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
     """Refuse settings that contradict each other, before the text is read, which may take long."""
-    choose_settings(1_000_000, asked.model, asked.train)
+    choose_settings(1_000_000, asked.model, asked.train)  # for a text of any length
     if base is not None:
         for name, value in asked.model.given.items():
             if value != getattr(base.config, name):
@@ -155,7 +156,7 @@ def begin_run(
     require_memory_to_train(len(train_ids), len(corpus.vocab), model_config, train_config)
     model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
     if base is not None:
-        copy_weights(base, model)
+        copy_weights_by_symbol(base, model)
     trainer = Trainer(model, train_ids, train_config)
     run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
     run.notices = _notices(train_config, run)
@@ -174,29 +175,33 @@ def resume_run(
         )
     require_format(folder / METRICS)
     saved = load_checkpoint(folder / LAST)
-    with malformed_refused(f"{folder / LAST}: cannot be resumed from"):
+    refused = f"{folder / LAST}: cannot be resumed from"
+    with malformed_refused(refused):
         state = TrainingState.from_dict(saved.training)
-        config = state.config
-        if new_end:
-            config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
-        corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-        train_ids, _ = split_train_validation(corpus, state.corpus)
-        require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
-        trainer = Trainer(saved.model, train_ids, config)
-        total_steps = trainer.total_steps
+    config = state.config
+    if new_end:
+        config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
+    corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
+    train_ids, _ = split_train_validation(corpus, state.corpus)
+    require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
+    trainer = Trainer(saved.model, train_ids, config)
+    total_steps = trainer.total_steps
+    with malformed_refused(refused):
         trainer.load_arrays(saved.arrays)
         trainer.load_dict(state.trainer)
-        if new_end:
-            trainer.total_steps = total_steps
-        run = Run(
-            folder,
-            state.corpus,
-            corpus,
-            trainer,
-            started=started - state.seconds,
-            extended=state.extended,
-        )
+    if new_end:
+        trainer.total_steps = total_steps
+    run = Run(
+        folder,
+        state.corpus,
+        corpus,
+        trainer,
+        started=started - state.seconds,
+        extended=state.extended,
+    )
+    with malformed_refused(refused):
         run.load_state(state)
+    run.remove_traces_of_crash()
     if new_end:
         run.validation.evaluations_since_best = 0  # else a run that stopped early stays so
     if state.kernels != kernels.DESCRIPTION and not run.plan.finished:

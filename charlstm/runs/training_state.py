@@ -74,10 +74,10 @@ def _of_type(kind: type, saved: Mapping[str, Any], name: str) -> Any:
 
 @contextmanager
 def malformed_refused(message: str) -> Iterator[None]:
-    """Turn an error that a malformed state causes into a CharlstmError with that message."""
+    """Turn every error that a malformed state can cause into a CharlstmError with that message."""
     try:
         yield
-    except CharlstmError:
-        raise
+    except CharlstmError as error:
+        raise CharlstmError(f"{message} ({error})") from None
     except MALFORMED_ERRORS as error:
         raise CharlstmError(f"{message} ({error!r})") from None

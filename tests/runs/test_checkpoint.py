@@ -298,7 +298,7 @@ def one_array(**changes):
 
 
 BAD_HEADERS = {
-    "another length": (file_of(ONE, bytes(5)), "bytes, but the header tells of"),
+    "another length": (file_of(ONE, bytes(5)), "bytes, but the header describes"),
     "a gap": (
         file_of(one_array(data_offsets=[1, 5]), bytes(5)),
         "is not where the array before it",

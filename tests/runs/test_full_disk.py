@@ -108,7 +108,7 @@ def test_a_disk_that_stays_full_is_an_error_with_the_saved_step(
         charlstm.train(overfitting_text, folder, observer=full_between(25, None, []), **SMALL)
     assert re.fullmatch(
         rf"{re.escape(str(folder))}/\w+\.safetensors: cannot write [\d,]+ bytes: File too large; "
-        rf"what is saved is of step 20: make room, then charlstm train -r "
+        rf"the run is saved up to step 20: make room, then charlstm train -r "
         rf"{re.escape(str(folder))} --resume",
         str(caught.value),
     )

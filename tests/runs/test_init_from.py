@@ -4,7 +4,7 @@ import pytest
 
 import charlstm
 from charlstm import CharlstmError
-from charlstm.network.model import copy_weights
+from charlstm.network.model import copy_weights_by_symbol
 
 
 def test_weights_follow_their_characters_into_the_extended_vocabulary(trained, tmp_path):
@@ -40,7 +40,7 @@ def test_weights_of_skip_connections_follow_their_characters():
     old = charlstm.CharModel(config, charlstm.Vocab.from_text("abd"), seed=1)
     new = charlstm.CharModel(config, charlstm.Vocab.from_text("abcd"), seed=2)
     fresh = new.parameters["layers.1.Wi"][2].copy()
-    copy_weights(old, new)
+    copy_weights_by_symbol(old, new)
     assert (new.parameters["layers.1.Wi"][[0, 1, 3]] == old.parameters["layers.1.Wi"]).all()
     assert (new.parameters["layers.1.Wi"][2] == fresh).all()
     assert (new.parameters["layers.1.Wx"] == old.parameters["layers.1.Wx"]).all()

@@ -1,0 +1,75 @@
+"""TrainingState: every field comes back as it was, and a malformed one is refused."""
+
+import json
+
+import pytest
+from run_files import LAST, copy_of
+
+import charlstm
+from charlstm import CharlstmError
+from charlstm.runs.checkpoint import load_checkpoint, save_checkpoint
+from charlstm.runs.texts import training_and_validation_ids
+from charlstm.runs.training_state import TrainingState, malformed_refused
+
+
+@pytest.mark.parametrize("step", [0, 30, 60])
+def test_a_state_comes_back_from_json_as_it_was(uninterrupted, step):
+    saved = load_checkpoint(uninterrupted.copies[step] / LAST).training
+    again = json.loads(json.dumps(TrainingState.from_dict(saved).to_dict()))
+    assert again == saved
+
+
+MALFORMED = {
+    "config": [7, {"steps": -1}],
+    "corpus": [None, {"level": "syllable"}],
+    "digest": [7],
+    "kernels": [None],
+    "extended": [0, "no"],
+    "trainer": [[], {}, {"steps_done": -1}],
+    "validation": ["", {}, {"characters": 1, "evaluations": [[1]], "evaluations_since_best": 0}],
+    "time_budget": [[], {}, {"steps": 0.5}],
+    "eval_every": [0, 1.5, "10"],
+    "losses": [[], {}, {"count": 1, "sum": 0, "unlogged": 0, "unlogged_sum": 0, "recent": []}],
+    "seconds": [-1, None, "1"],
+}
+
+
+def test_every_field_has_malformed_values(uninterrupted):
+    assert MALFORMED.keys() == load_checkpoint(uninterrupted.folder / LAST).training.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in MALFORMED.items() for value in values]
+)
+def test_a_malformed_field_is_refused_in_one_line(uninterrupted, tmp_path, name, value):
+    folder = copy_of(uninterrupted.copies[30], tmp_path / "run")
+    checkpoint = load_checkpoint(folder / LAST)
+    checkpoint.training[name] = value
+    save_checkpoint(folder / LAST, checkpoint)
+    with pytest.raises(CharlstmError) as caught:
+        charlstm.train(run=folder, resume=True)
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith(f"{folder / LAST}: ")
+
+
+def test_a_missing_field_is_refused(uninterrupted):
+    saved = load_checkpoint(uninterrupted.folder / LAST).training
+    for name in saved:
+        state = {other: value for other, value in saved.items() if other != name}
+        expected = pytest.raises(CharlstmError, match=rf"^x: refused \(KeyError\('{name}'\)\)$")
+        with expected, malformed_refused("x: refused"):
+            TrainingState.from_dict(state)
+
+
+def test_the_text_of_a_malformed_state_is_not_known(uninterrupted, tmp_path):
+    folder = copy_of(uninterrupted.copies[30], tmp_path / "run")
+    checkpoint = load_checkpoint(folder / LAST)
+    checkpoint.training["digest"] = 7
+    save_checkpoint(folder / LAST, checkpoint)
+    with pytest.raises(
+        CharlstmError, match=r"does not say what it was trained on \(digest must be"
+    ):
+        training_and_validation_ids(folder)
+    (folder / LAST).unlink()
+    with pytest.raises(CharlstmError, match="the training text is not known, as there is no last"):
+        training_and_validation_ids(folder)
