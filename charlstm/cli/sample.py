@@ -36,11 +36,18 @@ def _unescaped(text: str) -> str:
 
 @click.command()
 @run_option
-@click.option("--prime", default="", help="Text that the sample continues.")
+@click.option(
+    "--prime",
+    default="",
+    callback=lambda context, option, text: _unescaped(text),
+    help="Text that the sample continues. In it, \\n stands for a line end, \\t for a tab and "
+    "\\\\ for a backslash.",
+)
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File whose text, in UTF-8, the sample continues; for a model of bytes, any file.",
+    help="File whose text, in UTF-8, the sample continues, as it is: no \\n is replaced. For a "
+    "model of bytes, any file.",
 )
 @click.option("--hide-prime", is_flag=True, help="Print only the new text.")
 @click.option(
@@ -62,8 +69,8 @@ def _unescaped(text: str) -> str:
     "--stop",
     multiple=True,
     callback=lambda context, option, texts: tuple(map(_unescaped, texts)),
-    help="End a sample before this text; may be given several times. In the text, \\n stands for a "
-    "line end, \\t for a tab and \\\\ for a backslash.",
+    help="End a sample before this text; may be given several times. As in --prime, \\n stands for "
+    "a line end, \\t for a tab and \\\\ for a backslash.",
 )
 @click.option(
     "--seed",

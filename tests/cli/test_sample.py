@@ -49,6 +49,22 @@ def test_a_stop_text_may_be_a_line_end_typed_as_an_escape(cli, trained):
     assert cli(*arguments, "--stop", r"\\n").stdout == text  # a backslash, which never occurs
 
 
+def test_a_prime_may_have_a_line_end_typed_as_an_escape_and_a_prime_file_is_literal(
+    cli, trained, byte_run, tmp_path
+):
+    arguments = ("sample", "-r", trained, "--length", 30, "--seed", 1)
+    text = cli(*arguments, "--prime", "the cat\nthe").stdout
+    assert text.startswith("the cat\nthe")
+    assert cli(*arguments, "--prime", r"the cat\nthe").stdout == text
+    assert cli(*arguments, "--prime", r"\n").stdout == cli(*arguments, "--prime", "\n").stdout
+    arguments = ("sample", "-r", byte_run, "--length", 30, "--seed", 1)
+    file = tmp_path / "prime.txt"
+    file.write_bytes(rb"a\nb\q\\t")
+    literal = cli(*arguments, "--prime-file", file).stdout
+    assert literal.startswith(r"a\nb\q\\t")
+    assert cli(*arguments, "--prime", r"a\\nb\q\\\\t").stdout == literal
+
+
 def test_samples_as_json_are_those_that_are_printed(cli, trained):
     arguments = ("sample", "-r", trained, "--length", 40, "--prime", "the ", "--seed", 7)
     printed = cli(*arguments).stdout
