@@ -11,6 +11,10 @@ from charlstm.training.trainer import Trainer
 Observer = Callable[[Event], None]
 
 
+def ignore_event(event: Event) -> None:
+    """Do nothing: the observer of a run that nobody observes."""
+
+
 class EventLog:
     """Stamps events with step, epoch and seconds, writes them and passes them to an observer.
 
@@ -20,8 +24,13 @@ class EventLog:
 
     def __init__(self, path: Path, trainer: Trainer, started: float) -> None:
         self.metrics = Metrics(path)
-        self.observer: Observer = lambda event: None
+        self.observer: Observer = ignore_event
         self._trainer, self._started = trainer, started
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether an observer sees the events that are only shown."""
+        return self.observer is not ignore_event
 
     @property
     def seconds(self) -> float:

@@ -169,7 +169,7 @@ class Run:
             self._save(f"step-{step:06d}.safetensors", weights, model)
 
     def _evaluate(self) -> None:
-        """Measure the validation loss, write a sample, and save `best` and `last`."""
+        """Measure the validation loss, show a sample, and save `best` and `last`."""
         began = time.monotonic()
         trainer = self.trainer
         train_loss = self.losses.mean
@@ -188,8 +188,9 @@ class Run:
         self.events.write("eval", train_loss=train_loss, val_loss=val_losses.get(weights),
                           val_losses=val_losses, weights=weights, is_best=is_best)  # fmt: skip
         model = models[weights]
-        sample = model.sample(SAMPLE_CHARACTERS, seed=trainer.steps_done)
-        self.events.observer({"event": "sample", "text": sample})
+        if self.events.is_observed:
+            sample = model.sample(SAMPLE_CHARACTERS, seed=trainer.steps_done)
+            self.events.observer({"event": "sample", "text": sample})
         if is_best:
             self._save(BEST, weights, model)
         self._save_last()

@@ -149,6 +149,28 @@ def test_the_seed_is_saved_and_determines_the_run(uninterrupted, overfitting_tex
     assert arrays_of(other.path / LAST) != arrays_of(uninterrupted.copies[10] / LAST)
 
 
+def test_a_sample_is_drawn_only_for_an_observer_and_changes_no_file(
+    overfitting_text, tmp_path, monkeypatch
+):
+    drawn, events = [], []
+    sample = charlstm.CharModel.sample
+
+    def watched(model, *arguments, **options):
+        drawn.append(sample(model, *arguments, **options))
+        return drawn[-1]
+
+    monkeypatch.setattr(charlstm.CharModel, "sample", watched)
+    settings = {**SMALL, "steps": 30}
+    alone = charlstm.train(overfitting_text, tmp_path / "alone", **settings)
+    assert drawn == []
+    observed = charlstm.train(
+        overfitting_text, tmp_path / "observed", observer=events.append, **settings
+    )
+    shown = [event["text"] for event in events if event["event"] == "sample"]
+    assert shown == drawn and len(shown) > 1
+    assert_equal_runs(alone.path, observed.path)
+
+
 def test_without_validation_text_best_is_the_latest(text_file, tmp_path):
     events = []
     settings = {**SMALL, "steps": 20, "val_frac": 0}
