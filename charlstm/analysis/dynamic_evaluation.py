@@ -168,7 +168,7 @@ class _Follower:
             if number:  # before the next segment, as no step is needed after the last one
                 self._reader.find_gradient()
                 norm = float(np.linalg.norm(self._reader.gradient))
-                self._workers.run(partial(self._step, max_norm / max(norm, max_norm)))
+                self._workers.run(partial(self._move_weights, max_norm / max(norm, max_norm)))
             nats = self._reader.read(segment, begins)
             if not nats.mean() <= max_nats:  # or is NaN
                 raise CharlstmError(
@@ -186,7 +186,7 @@ class _Follower:
             self._table[changed] = self._dynamic.model.parameters[NGRAM_TABLE][changed]
             squares[changed] = NGRAM_SQUARES
 
-    def _step(self, clipping: float, k: int) -> None:
+    def _move_weights(self, clipping: float, k: int) -> None:
         """Move the weights of worker k's span along the gradient, which is overwritten there.
 
         clipping: the factor of the gradient that clipping its norm requires.

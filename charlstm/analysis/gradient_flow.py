@@ -23,7 +23,7 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.layers.lstm import LSTMActivations
-from charlstm.network.memory_needs import require_memory_for
+from charlstm.network.memory_needs import require_memory_for_model
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import parameter_shapes
 from charlstm.seeds import generator
@@ -195,7 +195,9 @@ def fresh_model(
     if forget_bias is not None and config.cell == "rnn":
         raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
     # The measurement takes a copy in float64, a gradient, and weights before a training step.
-    require_memory_for(parameter_shapes(config, len(vocab)), replace(config, dtype="float64"), 3)
+    require_memory_for_model(
+        parameter_shapes(config, len(vocab)), replace(config, dtype="float64"), 3
+    )
     model = CharModel(config, vocab, seed)
     for k in range(config.layers):
         layer = model.parameters.part(f"layers.{k}.")

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from charlstm.analysis import gradient_flow, gradient_picture
-from charlstm.analysis.gates import measure_activity
-from charlstm.analysis.gates_data import gates_data
+from charlstm.analysis.gate_activity import measure_activity
 from charlstm.analysis.gates_page import write_page
+from charlstm.analysis.gates_page_data import gates_page_data
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
 from charlstm.cli.shared_options import (
@@ -83,7 +83,7 @@ def gates(
     run = run or newest_run()
     model = load(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
-    size = write_page(output, gates_data(model, measure_activity(model, ids), str(run)))
+    size = write_page(output, gates_page_data(model, measure_activity(model, ids), str(run)))
     part = "" if whole else ", the beginning of the text (--length)"
     click.echo(f"{len(ids):,} {model.vocab.unit}s{part}; {size / 1e6:.1f} MB", err=True)
     click.echo(output)

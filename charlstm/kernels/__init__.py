@@ -16,27 +16,30 @@ from charlstm.errors import CharlstmError
 from charlstm.kernels import native, native_library, reference
 from charlstm.kernels.native_generation import NativeGeneration
 
-_FORCED = os.environ.get("CHARLSTM_KERNELS", "")
 
-BACKEND = "numpy"
-DESCRIPTION = "NumPy kernels, as CHARLSTM_KERNELS asks"
-_implementation: ModuleType = reference
-_problem = ""
+def _choose_kernels() -> tuple[ModuleType, str, str]:
+    """Choose the kernels by what is installed and by CHARLSTM_KERNELS.
 
-if _FORCED not in ("", "numpy", "native"):
-    _problem = f"CHARLSTM_KERNELS must be numpy or native, not {_FORCED!r}"
-elif _FORCED != "numpy":
+    Returns the module, its description for users, and the reason why the request of the environment
+    cannot be met, or "".
+    """
+    forced = os.environ.get("CHARLSTM_KERNELS", "")
+    if forced == "numpy":
+        return reference, "NumPy kernels, as CHARLSTM_KERNELS asks", ""
+    if forced not in ("", "native"):
+        problem = f"CHARLSTM_KERNELS must be numpy or native, not {forced!r}"
+        return reference, "NumPy kernels", problem
     try:
-        DESCRIPTION = f"native kernels ({native_library.description()})"
+        return native, f"native kernels ({native_library.description()})", ""
     except native_library.UnavailableError as error:
-        DESCRIPTION = f"NumPy kernels ({error})"
-        if _FORCED == "native":
-            _problem = f"CHARLSTM_KERNELS=native: {error}"
+        problem = f"CHARLSTM_KERNELS=native: {error}" if forced else ""
+        return reference, f"NumPy kernels ({error})", problem
     except CharlstmError as error:
-        _problem = str(error)
-    else:
-        BACKEND = "native"
-        _implementation = native
+        return reference, "NumPy kernels", str(error)
+
+
+_implementation, DESCRIPTION, _problem = _choose_kernels()
+BACKEND = "native" if _implementation is native else "numpy"
 
 lstm_forward, lstm_backward = _implementation.lstm_forward, _implementation.lstm_backward
 gru_forward, gru_backward = _implementation.gru_forward, _implementation.gru_backward
@@ -45,8 +48,8 @@ project, weight_gradient = _implementation.project, _implementation.weight_gradi
 input_gradient = _implementation.input_gradient
 log_softmax = _implementation.log_softmax
 cross_entropy_gradient = _implementation.cross_entropy_gradient
-sum_rows, add_rows = _implementation.sum_rows, _implementation.add_rows
-update_rows, adam_update = _implementation.update_rows, _implementation.adam_update
+sum_rows, add_ngram_logits = _implementation.sum_rows, _implementation.add_ngram_logits
+update_ngram_rows, adam_update = _implementation.update_ngram_rows, _implementation.adam_update
 
 
 def require_requested_kernels() -> None:
@@ -78,7 +81,7 @@ __all__ = [
     "DESCRIPTION",
     "NativeGeneration",
     "adam_update",
-    "add_rows",
+    "add_ngram_logits",
     "cross_entropy_gradient",
     "fast_bfloat16",
     "generates",
@@ -94,6 +97,6 @@ __all__ = [
     "rnn_backward",
     "rnn_forward",
     "sum_rows",
-    "update_rows",
+    "update_ngram_rows",
     "weight_gradient",
 ]

@@ -268,18 +268,18 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
     compute(R, N, V, checked.ctypes.data, address(rows, R, N), address(sums, V, N))
 
 
-def add_rows(table: Array, rows: Ids, logits: Array) -> None:
-    """See reference.add_rows."""
+def add_ngram_logits(table: Array, rows: Ids, logits: Array) -> None:
+    """See reference.add_ngram_logits."""
     if logits.dtype != np.float32:
-        reference.add_rows(table, rows, logits)
+        reference.add_ngram_logits(table, rows, logits)
         return
     (N, n), (slots, V) = rows.shape, table.shape
     checked = _checked_ids(rows, slots)
-    compute = typed_function("add_rows", 3, 0, 3)
+    compute = typed_function("add_ngram_logits", 3, 0, 3)
     compute(N, n, V, checked.ctypes.data, address(table, slots, V), address(logits, N, V))
 
 
-def update_rows(
+def update_ngram_rows(
     table: Array,
     squares: Array,
     rows: Ids,
@@ -289,13 +289,13 @@ def update_rows(
     rate: float,
     epsilon: float,
 ) -> None:
-    """See reference.update_rows."""
+    """See reference.update_ngram_rows."""
     if table.dtype != np.float32:
-        reference.update_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=epsilon)
+        reference.update_ngram_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=epsilon)
         return
     (N, n), (slots, V) = rows.shape, table.shape
     checked, constants = _checked_ids(rows, slots), np.array([rate, epsilon], np.float32)
-    typed_function("update_rows", 5, 0, 6)(
+    typed_function("update_ngram_rows", 5, 0, 6)(
         N,
         n,
         V,

@@ -49,7 +49,7 @@ INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
 
 /* Add to each of the logits (N, V) n rows of a table (slots, V), whose indices are in rows (N,
  * n). */
-void NAME(add_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
+void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
                     const float *table, float *logits) {
   for (ptrdiff_t i = 0; i < N; i++, rows += n, logits += V) {
     if (i + 1 < N)
@@ -65,13 +65,13 @@ void NAME(add_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows
 /* One step of AdaGrad on those rows of a table (slots, V) whose indices are in rows (N, n) and lie
  * between start and stop.
  *
- * rows, dlogits, table, squares: as in reference.update_rows. constants: rate, epsilon. scratch:
+ * rows, dlogits, table, squares: as in reference.update_ngram_rows. constants: rate, epsilon. scratch:
  * stop - start + 2 N n ints, then V floats.
  *
  * Each row of the table has a linked list of its places in rows (N * n): heads has the first place
  * of each list, and next the place that follows each place. Places are counted from 1; 0 ends a
  * list. */
-void NAME(update_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
+void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
                        const long long *rows, const float *dlogits, float *table, float *squares,
                        const float *constants, void *scratch) {
   const float rate = constants[0], epsilon = constants[1];

@@ -43,7 +43,7 @@ def usable() -> tuple[str, ...]:
 
 
 @cache
-def instruction_set() -> str:
+def chosen_instruction_set() -> str:
     """The one that CHARLSTM_ISA asks for, else the fastest; raises CharlstmError without it."""
     forced = os.environ.get("CHARLSTM_ISA") or usable()[0]
     if forced not in usable():
@@ -59,21 +59,21 @@ def _multiplies_bfloat16(isa: str) -> bool:
 @cache
 def float32_set() -> str:
     """The instruction set of the float32 kernels: the fastest that has them, if not asked for."""
-    asked_for = (instruction_set(), *usable())
+    asked_for = (chosen_instruction_set(), *usable())
     return next(isa for isa in asked_for if not _multiplies_bfloat16(isa))
 
 
 @cache
 def bfloat16_set() -> str | None:
     """The instruction set of the bfloat16 kernels; None if there are none here."""
-    return instruction_set() if _multiplies_bfloat16(instruction_set()) else None
+    return chosen_instruction_set() if _multiplies_bfloat16(chosen_instruction_set()) else None
 
 
 def description() -> str:
     """The instruction set in use, and whether AMX is there but not granted."""
     if load().amx_is_not_granted() and not os.environ.get("CHARLSTM_ISA"):
-        return f"{instruction_set()}; the operating system does not grant AMX"
-    return instruction_set()
+        return f"{chosen_instruction_set()}; the operating system does not grant AMX"
+    return chosen_instruction_set()
 
 
 def function(name: str, isa: str | None = None) -> Any:

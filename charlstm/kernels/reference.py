@@ -77,13 +77,13 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
         rows[order[start:stop]].sum(axis=0, out=sums[ordered[start]])
 
 
-def add_rows(table: Array, rows: Ids, logits: Array) -> None:
+def add_ngram_logits(table: Array, rows: Ids, logits: Array) -> None:
     """Add to each of the logits (N, V) the rows of table (slots, V) that rows (N, n) lists."""
     for row in rows.T:
         logits += table[row]
 
 
-def update_rows(
+def update_ngram_rows(
     table: Array,
     squares: Array,
     rows: Ids,
@@ -96,7 +96,7 @@ def update_rows(
     """One step of AdaGrad on the rows of table (slots, V) in span whose indices are in rows (N, n).
 
     The gradient of a table's row is the sum of those dlogits (N, V) that it was added to: see
-    add_rows. squares (slots): the sum, over all steps, of the squares of each row's gradient.
+    add_ngram_logits. squares (slots): the sum, over all steps, of the squares of each row's gradient.
     """
     found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
     own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
@@ -149,6 +149,12 @@ def adam_update(
         w -= scratch
 
 
+def cap_input_gate(i: Array, f: Array, scratch: Array) -> None:
+    """i (B, H) becomes min(i, 1 - f): a cell takes in no more than it forgets."""
+    np.subtract(1.0, f, out=scratch)
+    np.minimum(i, scratch, out=i)
+
+
 def lstm_forward(
     gates: Array,
     h: Array,
@@ -183,8 +189,7 @@ def lstm_forward(
         sigmoids += 0.5
         i, f, o, g = a[:, :H], a[:, H : 2 * H], a[:, 2 * H : 3 * H], a[:, 3 * H :]
         if capped:
-            np.subtract(1.0, f, out=scratch)
-            np.minimum(i, scratch, out=i)
+            cap_input_gate(i, f, scratch)
         np.multiply(f, c[t], out=c[t + 1])
         np.multiply(i, g, out=scratch)
         c[t + 1] += scratch

@@ -8,7 +8,7 @@ from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
 from charlstm.system.memory import require_memory
 
 
-def require_memory_for(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
+def require_memory_for_model(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
     """Refuse a model if this number of copies of its parameters cannot fit into memory."""
     require_memory(
         parameter_bytes(shapes, model, copies),

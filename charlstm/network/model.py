@@ -62,7 +62,7 @@ class CharModel(RecurrentStack):
         return next(score_texts(self, [text], unknown))
 
 
-def copy_weights(source: CharModel, target: CharModel) -> None:
+def copy_weights_by_symbol(source: CharModel, target: CharModel) -> None:
     """Copy the weights of a model into another of the same shape, whose vocabulary may differ.
 
     Rows and columns that belong to symbols are matched by the symbol. Those of symbols that only

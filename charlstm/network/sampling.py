@@ -155,7 +155,7 @@ def _generate_natively(
         steps = min(2 * steps, MAX_STEPS_PER_CALL)
 
 
-class _GrowingText:
+class _TextUntilStop:
     """A sample that grows by one symbol at a time, and ends before a stop string.
 
     Text that may be the beginning of a stop string is held back.
@@ -227,12 +227,12 @@ def stream_texts(
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
     steps = generate(model, prime_ids, count, sampling or Sampling(), generator(seed, "sample"))
-    texts = [_GrowingText(model.vocab, stops, errors) for _ in range(count)]
+    texts = [_TextUntilStop(model.vocab, stops, errors) for _ in range(count)]
     return _new_texts(steps, texts, length)
 
 
 def _new_texts(
-    steps: Iterator[Ids], texts: Sequence[_GrowingText], length: int
+    steps: Iterator[Ids], texts: Sequence[_TextUntilStop], length: int
 ) -> Iterator[list[str]]:
     """The new text of each sample at each step, for `length` steps (0: without end).
 

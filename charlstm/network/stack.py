@@ -12,7 +12,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.activations import Activations, allocate_activations, first_steps, flat_rows
 from charlstm.network.dropout import NO_MASKS, Masks
 from charlstm.network.layers import LayerActivations, head, layer_of, ngrams
-from charlstm.network.memory_needs import require_memory_for
+from charlstm.network.memory_needs import require_memory_for_model
 from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shapes
 from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
@@ -49,7 +49,7 @@ class RecurrentStack:
         self.vocab = vocab
         self._cell = layer_of(config)
         shapes = parameter_shapes(config, len(vocab))
-        require_memory_for(shapes, config)
+        require_memory_for_model(shapes, config)
         self.parameters = Parameters(shapes, config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")

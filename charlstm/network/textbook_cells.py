@@ -30,6 +30,12 @@ def sigmoid(a: Array) -> Array:
 # -- LSTM -------------------------------------------------------------------------------------
 
 
+def capped_input_gate(i: Array, f: Array) -> Array:
+    """min(i, 1 - f), in the place of the input gate i (Melis et al. 2020)."""
+    capped: Array = np.minimum(i, 1 - f)
+    return capped
+
+
 def lstm_step_forward(
     x: Array,
     prev_h: Array,
@@ -60,7 +66,7 @@ def lstm_step_forward(
     a = x @ Wx + prev_h @ Wh + b
     i, f, o = (sigmoid(a[:, k * H : (k + 1) * H]) for k in range(3))
     g = np.tanh(a[:, 3 * H :])
-    written = np.minimum(i, 1 - f) if capped else i
+    written = capped_input_gate(i, f) if capped else i
     next_c = f * prev_c + written * g
     tanh_c = np.tanh(next_c)
     next_h = o * tanh_c

@@ -100,7 +100,7 @@ def discard(entry: Path) -> None:
         shutil.rmtree(renamed)
 
 
-def make_room(root: Path, newest: str) -> None:
+def trim_to_limit(root: Path, newest: str) -> None:
     """Remove the entries used least recently until the cache fits its limit; keep `newest`.
 
     Unfinished entries older than a day are removed too.

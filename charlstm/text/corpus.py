@@ -15,7 +15,14 @@ from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
-from charlstm.text.cache import cache_folder, cache_limit, discard, make_room, mark_used, new_entry
+from charlstm.text.cache import (
+    cache_folder,
+    cache_limit,
+    discard,
+    mark_used,
+    new_entry,
+    trim_to_limit,
+)
 from charlstm.text.cache_entry import DamagedEntryError, EntryFacts, open_entry, write_entry
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import ReadingProgress, TextFiles
@@ -152,7 +159,7 @@ def _make_entry(
     try:
         with new_entry(root, key) as folder:
             write_entry(folder, facts, _encoded(texts, found.vocab, progress))
-        make_room(root, key)
+        trim_to_limit(root, key)
     except OSError as error:
         raise CharlstmError(
             f"cannot keep the encoded text in {root}, where it takes {facts.ids_bytes:,} bytes "

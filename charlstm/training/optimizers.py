@@ -121,7 +121,7 @@ class RowAdaGrad:
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
         """Update each row of table[span] that is among rows (N, n), by the gradients (N, V)."""
-        kernels.update_rows(
+        kernels.update_ngram_rows(
             table, self.squares, rows, dlogits, span, rate=rate, epsilon=self.EPSILON
         )
 

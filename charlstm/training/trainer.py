@@ -118,7 +118,7 @@ class Trainer:
             squares = self.workers.run(self._sum_gradients)
             self.gradient_norm = math.sqrt(sum(squares))
             activations = [each for _, each in results]
-            self.workers.run(lambda k: self._update(k, rate, activations))
+            self.workers.run(lambda k: self._clip_and_update(k, rate, activations))
         nats = sum(nats for nats, _ in results)
         self.steps_done += 1
         self._count_losses(nats, count)
@@ -184,7 +184,7 @@ class Trainer:
             squares += float(np.dot(total[block], total[block]))
         return squares
 
-    def _update(self, k: int, rate: float, activations: list[Activations]) -> None:
+    def _clip_and_update(self, k: int, rate: float, activations: list[Activations]) -> None:
         """Clip the gradient, update the weights and their average, all over span k.
 
         activations: those of all workers, for the gradient of the table of n-grams.

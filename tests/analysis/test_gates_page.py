@@ -9,9 +9,9 @@ import pytest
 from gate_pages import HOSTILE_TEXT, TEXT, browse, embedded, make_model, page_of, quote_model
 
 from charlstm import Vocab
-from charlstm.analysis.gates import measure_activity
-from charlstm.analysis.gates_data import gates_data
+from charlstm.analysis.gate_activity import measure_activity
 from charlstm.analysis.gates_page import render, to_script_json
+from charlstm.analysis.gates_page_data import gates_page_data
 
 # -- the page -------------------------------------------------------------------------------------
 
@@ -20,7 +20,7 @@ from charlstm.analysis.gates_page import render, to_script_json
 def test_the_data_are_rounded_to_the_nearest_unit(cell):
     model = make_model(cell=cell)
     activity = measure_activity(model, model.vocab.encode(TEXT))
-    data = embedded(render(gates_data(model, activity, "run")))
+    data = embedded(render(gates_page_data(model, activity, "run")))
     assert np.abs(np.array(data["bits"]) / 1000 - activity.bits).max() <= 0.0005 + 1e-12
     for layer in range(2):
         for unit in range(6):
@@ -36,7 +36,7 @@ def test_the_data_are_rounded_to_the_nearest_unit(cell):
 def test_text_cannot_become_markup_and_nothing_is_loaded_from_a_network():
     model = make_model(HOSTILE_TEXT * 3)
     activity = measure_activity(model, model.vocab.encode(HOSTILE_TEXT))
-    page = render(gates_data(model, activity, f"runs/{HOSTILE_TEXT}"))
+    page = render(gates_page_data(model, activity, f"runs/{HOSTILE_TEXT}"))
     assert re.findall(r"(?i)<script[^>]*>", page) == [
         '<script type="application/json" id="data">',
         "<script>",
@@ -158,7 +158,7 @@ def test_no_symbol_or_title_can_end_the_element_with_the_data():
     model = make_model(vocab=Vocab.from_words(symbols), hidden=2)
     activity = measure_activity(model, model.vocab.encode_words(symbols))
     run = "</title><script>alert(1)</script>\0\x1b\ud800"
-    page = render(gates_data(model, activity, run))
+    page = render(gates_page_data(model, activity, run))
     assert page.count("<script") == page.count("</script") == 2
     assert not set(page) & set("\0\x1b\ud800\u202e")
     page.encode()  # no half of a surrogate pair is left
@@ -172,7 +172,7 @@ def test_browser_shows_a_word_of_markup_as_text(tmp_path):
     word = "<img/src=x>&amp;"  # no text yields such a word, but a checkpoint's vocabulary may
     model = make_model(vocab=Vocab.from_words([word]), hidden=2)
     activity = measure_activity(model, model.vocab.encode_words([word]))
-    document = browse(tmp_path, render(gates_data(model, activity, word)), "#at=0")
+    document = browse(tmp_path, render(gates_page_data(model, activity, word)), "#at=0")
     assert document.all(tag="img") == []
     assert document.one("text")["text"] == document.one("character")["text"] == word
     assert document.one("about")["text"].startswith(f"{word} · LSTM")

@@ -5,8 +5,8 @@ import pytest
 from gate_pages import TEXT, make_model, quote_model
 
 from charlstm import Vocab
-from charlstm.analysis.gates import measure_activity
-from charlstm.analysis.gates_data import gates_data
+from charlstm.analysis.gate_activity import measure_activity
+from charlstm.analysis.gates_page_data import gates_page_data
 from charlstm.analysis.text_features import (
     Reaction,
     correlate,
@@ -67,7 +67,7 @@ def test_the_cell_that_follows_quotes_is_found():
     np.testing.assert_allclose(activity.cells[0, :, 1], inside * np.tanh(1), atol=1e-9)
     first = reactions(activity.cells, inside)[0]
     assert first == Reaction(0, 1, pytest.approx(1.0, abs=1e-9))
-    listed = gates_data(model, activity, "run")["reactions"]
+    listed = gates_page_data(model, activity, "run")["reactions"]
     assert listed[0]["feature"] == "inside quotes"
     assert listed[0]["count"] == inside.sum()
     assert listed[0]["cells"][0] == (0, 1, 1.0)

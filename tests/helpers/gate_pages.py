@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from charlstm import CharModel, ModelConfig, Vocab
-from charlstm.analysis.gates import measure_activity
-from charlstm.analysis.gates_data import gates_data
+from charlstm.analysis.gate_activity import measure_activity
 from charlstm.analysis.gates_page import render
+from charlstm.analysis.gates_page_data import gates_page_data
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 FLAGS = [
@@ -59,7 +59,7 @@ def quote_model():
 
 def page_of(model, text=TEXT):
     activity = measure_activity(model, model.vocab.encode(text))
-    return activity, render(gates_data(model, activity, "a run"))
+    return activity, render(gates_page_data(model, activity, "a run"))
 
 
 def embedded(page):

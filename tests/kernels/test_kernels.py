@@ -9,7 +9,7 @@ from oracles import relative_error
 from charlstm.kernels import native, native_library, reference
 
 try:
-    native_library.instruction_set()
+    native_library.chosen_instruction_set()
 except native_library.UnavailableError as error:
     pytest.skip(f"no native kernels here: {error}", allow_module_level=True)
 
@@ -106,7 +106,8 @@ def test_activations_are_within_four_units_in_the_last_place(name):
     assert np.isnan(y[-1])
     worst = units_in_the_last_place(y[:-1], exact[:-1]).max()
     print(
-        f"{name}, {native_library.instruction_set()}: at most {worst:.2f} units in the last place"
+        f"{name}, {native_library.chosen_instruction_set()}: at most {worst:.2f} units in the last "
+        "place"
     )
     assert worst < 4
     assert y[-3:-1].tolist() == ([1.0, -1.0] if name == "tanh" else [1.0, 0.0])
@@ -274,12 +275,12 @@ def test_sums_of_table_rows_equal_the_reference(N, n, slots, V):
     table, rows = rng.normal(size=(slots, V)).astype(np.float32), rng.integers(slots, size=(N, n))
     logits = rng.normal(size=(N, V)).astype(np.float32)
     result, expected = logits.copy(), logits.copy()
-    native.add_rows(table, rows, result)
-    reference.add_rows(table, rows, expected)
+    native.add_ngram_logits(table, rows, result)
+    reference.add_ngram_logits(table, rows, expected)
     assert relative_error(result, expected) < 1e-7 and not np.array_equal(result, logits)
     for bad in (rows + slots, rows - slots):
         with pytest.raises(ValueError, match="ids must be"):
-            native.add_rows(table, bad, result)
+            native.add_ngram_logits(table, bad, result)
 
 
 @pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
@@ -293,13 +294,15 @@ def test_a_step_of_table_rows_equals_the_reference(N, n, slots, V):
         dlogits = rng.normal(size=(N, V)).astype(np.float32)
         for module, table, squares in copies:
             for span in spans:
-                module.update_rows(table, squares, rows, dlogits, span, rate=0.3, epsilon=1e-12)
+                module.update_ngram_rows(
+                    table, squares, rows, dlogits, span, rate=0.3, epsilon=1e-12
+                )
     for result, expected, before in zip(copies[0][1:], copies[1][1:], start, strict=True):
         assert relative_error(result, expected) < 1e-6 and relative_error(result, before) > 1e-3
     # rows that are not listed do not change at all
     table, squares = copies[0][1:]
     kept = table.copy(), squares.copy()
-    native.update_rows(
+    native.update_ngram_rows(
         table, squares, np.zeros_like(rows), dlogits, slice(1, slots), rate=1.0, epsilon=1e-12
     )
     assert all(map(np.array_equal, kept, (table, squares)))

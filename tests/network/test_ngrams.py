@@ -18,7 +18,7 @@ from charlstm.network.layers.ngrams import (
     table_gradient,
     write_history,
 )
-from charlstm.network.model import copy_weights
+from charlstm.network.model import copy_weights_by_symbol
 from charlstm.training.optimizers import RowAdaGrad
 from charlstm.training.trainer import Trainer
 
@@ -71,7 +71,7 @@ def test_rows_are_added_to_logits_and_receive_their_gradient():
     expected = np.add(logits, [2 * table[1], table[3] + table[1]])
     dlogits, gradient = rng.normal(size=(2, 3)), np.full((4, 3), np.nan)
     table_gradient(rows, dlogits, gradient)
-    kernels.add_rows(table, rows, logits)
+    kernels.add_ngram_logits(table, rows, logits)
     assert np.allclose(logits, expected, rtol=1e-15)
     zero = np.zeros(3)
     wanted = [zero, 2 * dlogits[0] + dlogits[1], zero, dlogits[1]]
@@ -195,7 +195,7 @@ def test_weights_are_copied_to_another_vocabulary_by_the_symbol():
         make(V=4, ngrams=3, ngram_slots=31),
         make(V=6, seed=1, ngrams=3, ngram_slots=31),
     )
-    copy_weights(source, target)
+    copy_weights_by_symbol(source, target)
     table, old = target.parameters["ngrams.W"], source.parameters["ngrams.W"]
     assert np.array_equal(table[:, :4], old)
     ids = source.vocab.encode("abdcabca").astype(np.intp)[:, None]

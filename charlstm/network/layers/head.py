@@ -37,7 +37,7 @@ def forward(
     """
     kernels.project(x, parameters["W"], out, precision)
     if table is not None and rows is not None:
-        kernels.add_rows(table, rows, out)
+        kernels.add_ngram_logits(table, rows, out)
     kernels.log_softmax(out, parameters["b"])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from charlstm.analysis.gates import Activity, gates_of
+from charlstm.analysis.gate_activity import Activity, gates_of
 from charlstm.analysis.gates_page import (
     BITS_UNITS,
     CELL_UNITS,
@@ -24,7 +24,7 @@ MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # shown beside the white space 
 NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 
-def gates_data(model: CharModel, activity: Activity, run: str) -> GatesPage:
+def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage:
     """Return the data of a page; run: its title, such as the folder of the model's run."""
     used, numbers = np.unique(
         np.concatenate((activity.ids[:, None], activity.expected), axis=1), return_inverse=True

@@ -7,8 +7,8 @@ import pytest
 from gate_pages import TEXT, embedded, make_model
 
 from charlstm import CharlstmError, CharModel, Vocab
-from charlstm.analysis.gates import measure_activity
-from charlstm.analysis.gates_data import gates_data
+from charlstm.analysis.gate_activity import measure_activity
+from charlstm.analysis.gates_page_data import gates_page_data
 from charlstm.network.textbook_cells import gru_step_forward, lstm_step_forward, rnn_step_forward
 from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 
@@ -101,7 +101,7 @@ def test_without_a_line_end_nothing_predicts_the_first_character():
     activity = measure_activity(model, model.vocab.encode("abcab"))
     assert np.isnan(activity.bits[0])
     np.testing.assert_allclose(activity.bits[1:], model.score("abcab").nats / np.log(2))
-    assert gates_data(model, activity, "run")["bits"][0] is None
+    assert gates_page_data(model, activity, "run")["bits"][0] is None
     with pytest.raises(CharlstmError, match="the text is empty"):
         measure_activity(model, model.vocab.encode(""))
 
@@ -120,7 +120,7 @@ def test_the_command_writes_a_page(cli, tmp_path):
     whole = embedded(page.read_text("utf-8"))
     assert (
         whole["bits"]
-        == gates_data(model, measure_activity(model, model.vocab.encode(TEXT)), "")["bits"]
+        == gates_page_data(model, measure_activity(model, model.vocab.encode(TEXT)), "")["bits"]
     )
     result = cli(
         *("inspect", "gates", "--text", TEXT, "-r", tmp_path, "--output", page, "--length", 5)
