@@ -4,12 +4,12 @@ import odd_corpora
 import pytest
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [25, pytest.param(300, marks=pytest.mark.slow)])
 def test_texts_of_all_kinds_are_trained_on_or_refused(count, capsys):
     odd_corpora.main(["--count", str(count), "--seed", "5"])
     *_, last = capsys.readouterr().out.splitlines()
     trained, refused = (int(cell) for cell in last.split("|")[2:4])
-    assert trained + refused >= count and trained > count / 4 and refused > count / 4
+    assert trained + refused >= count and min(trained, refused) > count / 5
 
 
 OPTIONS = {
