@@ -10,7 +10,7 @@ import pytest
 from corpus_files import make_text
 from required import REQUIRE_ALL
 
-pytest.register_assert_rewrite("run_files")
+pytest.register_assert_rewrite("run_files", "injection", "checkpoint_files")
 
 # A shell starts background jobs with SIGINT ignored. The processes that tests start and interrupt
 # would inherit that.

@@ -3,41 +3,23 @@
 import hashlib
 import json
 import os
-import pickle
-import struct
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file
+from checkpoint_files import assert_refused, read_file, write_file
 from safetensors.numpy import save as save_arrays
 
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Vocab, load, save
 from charlstm.errors import UnwritableError
 from charlstm.runs.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
-from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, insert_checksum
 
 VOCAB = Vocab.from_text("ab\n\u00fc\U0001f389")
 
 
 def make(dtype="float32", hidden=5, vocab=VOCAB):
     return CharModel(ModelConfig(hidden=hidden, layers=2, dtype=dtype), vocab, seed=2)
-
-
-def read_file(path):
-    """The metadata and the arrays of a file, to be changed and written again."""
-    with safe_open(path, "numpy") as file:
-        metadata = json.loads(file.metadata()["charlstm"])
-    return metadata, load_file(path)
-
-
-def write_file(path, metadata, arrays):
-    """Write a file with a right checksum."""
-    content = save_arrays(arrays, {"charlstm": json.dumps({**metadata, "checksum": NO_CHECKSUM})})
-    header, rest = insert_checksum(content)
-    path.write_bytes(header + rest)
 
 
 @pytest.fixture
@@ -100,17 +82,6 @@ def test_a_missing_folder_is_an_error(tmp_path):
         save_checkpoint(tmp_path / "none" / "x", Checkpoint(make(), {}))
 
 
-def assert_refused(path, message):
-    """The file is refused in one line with its path and the message."""
-    with pytest.raises(CharlstmError) as caught:
-        load_checkpoint(path)
-    text = str(caught.value)
-    assert str(path) in text and "\n" not in text
-    assert message in text, text
-    with pytest.raises(CharlstmError):
-        load(path)
-
-
 def test_save_writes_a_model_that_load_reads(tmp_path):
     model = make()
     model.parameters["head.b"][...] = np.arange(len(VOCAB))
@@ -129,36 +100,6 @@ def test_metadata_that_could_not_be_read_again_are_not_written(tmp_path, monkeyp
     with pytest.raises(CharlstmError, match=r"not written: JSON of too many values"):
         save_checkpoint(tmp_path / "a.safetensors", checkpoint)
     assert list(tmp_path.iterdir()) == []
-
-
-def with_header(header):
-    """The bytes of a file with that header and one float."""
-    data = json.dumps(header).encode()
-    return struct.pack("<Q", len(data)) + data + bytes(4)
-
-
-ONE = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
-
-FOREIGN_FILES = {
-    "empty": b"",
-    "text": b"Once upon a time there was a king.\n" * 9,
-    "pickle": pickle.dumps({"model": [1, 2, 3]}),
-    "header beyond all bounds": struct.pack("<Q", 2**63) + b"{}",
-    "foreign": with_header({"__metadata__": {"format": "pt"}, **ONE}),
-    "without metadata": with_header(ONE),
-    "metadata not JSON": with_header({"__metadata__": {"charlstm": "{"}, **ONE}),
-    "metadata no object": with_header({"__metadata__": {"charlstm": "[1]"}, **ONE}),
-    "metadata a number": with_header({"__metadata__": {"charlstm": "7"}, **ONE}),
-    "metadata nested without end": with_header({"__metadata__": {"charlstm": "[" * 90_000}, **ONE}),
-    "metadata empty": with_header({"__metadata__": {"charlstm": "{}"}, **ONE}),
-}
-
-
-@pytest.mark.parametrize("name", FOREIGN_FILES)
-def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, name):
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(FOREIGN_FILES[name])
-    assert_refused(path, "not a checkpoint of charlstm")
 
 
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.99])
@@ -284,62 +225,6 @@ def test_the_checksum_must_be_there_and_no_unknown_entry_beside_it(good):
     metadata["chEcksum"] = checksum
     good.write_bytes(save_arrays(arrays, {"charlstm": json.dumps(metadata)}))
     assert_refused(good, "unknown entry 'chEcksum'")
-
-
-def file_of(header, rest=b""):
-    """The bytes of a file with that header, an object or JSON text."""
-    data = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(data)) + data + rest
-
-
-def one_array(**changes):
-    """The header of a file with one array, or with a changed description of it."""
-    return {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}}
-
-
-BAD_HEADERS = {
-    "another length": (file_of(ONE, bytes(5)), "bytes, but the header describes"),
-    "a gap": (
-        file_of(one_array(data_offsets=[1, 5]), bytes(5)),
-        "is not where the array before it",
-    ),
-    "overlap": (
-        file_of({**one_array(), "b": one_array()["a"]}, bytes(4)),
-        "is not where the array before it",
-    ),
-    "size": (file_of(one_array(shape=[2]), bytes(4)), "'a' has another size than its shape"),
-    "a product beyond 64 bits": (
-        file_of(one_array(shape=[2**32, 2**32]), bytes(4)),
-        "another size",
-    ),
-    "negative": (file_of(one_array(shape=[-1]), bytes(4)), "no shape or place"),
-    "backwards": (file_of(one_array(data_offsets=[4, 0]), bytes(4)), "another size"),
-    "float": (file_of(one_array(shape=[1.0]), bytes(4)), "no shape or place"),
-    "bool": (file_of(one_array(shape=[True]), bytes(4)), "no shape or place"),
-    "dimensions": (file_of(one_array(shape=[1] * 40), bytes(4)), "no shape or place"),
-    "dtype": (file_of(one_array(dtype=["F32"]), bytes(4)), "a is ['F32'], not F32 or F64"),
-    "no entry": (file_of({"a": 3}, bytes(4)), "'a' is not described as an array"),
-    "more in it": (file_of(one_array(code="x"), bytes(4)), "'a' is not described as an array"),
-    "twice": (file_of(b'{"a":{},"a":{}}'), "a name stands twice"),
-    "digits": (file_of(b'{"a":' + b"1" * 5000 + b"}"), "too many digits"),
-    "infinite": (file_of(b'{"a":1e999}'), "a number that is not finite"),
-    "NaN": (file_of(b'{"a":NaN}'), "a number that is not finite"),
-    "not ASCII": (file_of('{"ä":1}'.encode()), "not of ASCII"),
-    "a list": (file_of(b"[1]"), "no JSON object"),
-    "nested": (file_of(b"[" * 100_000), "not a checkpoint"),
-    "metadata": (file_of({"__metadata__": {"charlstm": 3}}), "not texts by name"),
-    "many arrays": (file_of({str(n): {} for n in range(1001)}), "1,001 arrays, at most 1,000"),
-    "many values": (file_of(b"[" + b"1," * MAX_VALUES + b"1]"), "too many values"),
-    "long": (file_of(b" " * (MAX_HEADER + 1)), "a header of 33,554,433 bytes"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_HEADERS)
-def test_a_bad_header_is_refused(tmp_path, name):
-    content, message = BAD_HEADERS[name]
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(content)
-    assert_refused(path, message)
 
 
 def test_no_memory_is_taken_for_arrays_that_the_file_does_not_hold(good):
