@@ -134,6 +134,7 @@ def test_foreign_json_is_refused(data, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"batch_size": 10**400}, "batch_size must be 9.01e+15 at most, not 1000"),
         ({"warmup": 10**40}, "warmup must be 9.01e+15 at most, not 1000"),
         ({"lr": 1e40}, "lr must be above 0 and at most 1e+38, not 1e+40"),
         ({"weight_decay": 1e301}, "weight_decay must be 1e+300 at most, not 1e+301"),

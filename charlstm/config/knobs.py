@@ -152,7 +152,7 @@ class Knob:
             self._check_range(value)
 
     def _check_range(self, value: float) -> None:
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise CharlstmError(f"{self.name} must be a finite number, not {value!r:.60}")
         within = self.facts.within
         if within is not None and value not in within:
