@@ -116,7 +116,7 @@ def evaluate(
         "bytes": size,
         "nats_per_character": loss.nats_per_character,
         "bits_per_character": loss.bits_per_character,
-        "bits_per_byte": loss.bits_per_character * loss.characters / size if size else None,
+        "bits_per_byte": loss.bits_per_byte(size) if size else None,
         "perplexity": finite(loss.perplexity),
         "window": window,
         "dynamic": asdict(dynamic) if dynamic else None,

@@ -1,6 +1,5 @@
 """Read the text that a command works on: files, standard input, lines, unknown characters."""
 
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,8 +10,8 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.system.memory import require_memory
-from charlstm.text.corpus import spool
 from charlstm.text.reading import TextFiles
+from charlstm.text.standard_input import copy_standard_input
 from charlstm.text.vocab import Vocab
 
 LONGEST_LINE = 1 << 22  # characters of a line that `charlstm score` accepts
@@ -25,16 +24,8 @@ def read_text(paths: Sequence[str | Path], encoding: str, level: str = "char") -
     At level "byte" each character stands for the byte of its code point.
     """
     with TemporaryDirectory() as folder:
-        copy = Path(folder) / "standard input"
-        inputs = list(map(str, paths)).count("-")
-        if inputs > 1:
-            raise CharlstmError("standard input (-) can be given only once")
-        if inputs:
-            if sys.stdin is None:  # in a process that was started without one
-                raise CharlstmError("there is no standard input to read (-)")
-            spool(sys.stdin.buffer, copy)
-        found = [copy if str(path) == "-" else path for path in paths]
-        files = TextFiles.find(found, level=level, encoding=encoding)
+        names = copy_standard_input(paths, Path(folder) / "standard input")
+        files = TextFiles.find(names, level=level, encoding=encoding)
         yield from (text for _, text in files.chunks("reading"))
 
 

@@ -42,6 +42,10 @@ class Loss:
     def bits_per_character(self) -> float:
         return self.nats_per_character / math.log(2)
 
+    def bits_per_byte(self, bytes: int) -> float:
+        """Return the loss in bits per byte. bytes: the size in UTF-8 of the predicted symbols."""
+        return self.bits_per_character * self.characters / bytes
+
     @property
     def perplexity(self) -> float:
         """exp(nats per character): the size of an equally uncertain choice among equals."""

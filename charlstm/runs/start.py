@@ -150,7 +150,7 @@ def begin_run(
     corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
     train_ids, _ = split_train_validation(corpus, text)
     model_asked = asked.model if base is None else base.config
-    model_config, train_config = _choose_settings(
+    model_config, train_config = _choose_settings_for_time(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
     )
     require_memory_to_train(len(train_ids), len(corpus.vocab), model_config, train_config)
@@ -212,7 +212,7 @@ def resume_run(
     return run
 
 
-def _choose_settings(
+def _choose_settings_for_time(
     characters: int, symbols: int, model: ModelConfig, train: TrainConfig, started: float
 ) -> tuple[ModelConfig, TrainConfig]:
     """Replace each AUTO in the settings asked for; with `minutes`, by the speed of the machine.

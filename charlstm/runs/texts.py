@@ -1,6 +1,5 @@
 """The text of a run: opened when the run begins, and found again when it is resumed or measured."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -12,8 +11,9 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST, last_saved
 from charlstm.runs.training_state import TrainingState, malformed_refused
-from charlstm.text.corpus import Corpus, open_corpus, split_train_validation, spool
+from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
 from charlstm.text.reading import ReadingProgress
+from charlstm.text.standard_input import copy_standard_input
 from charlstm.text.vocab import Vocab
 
 
@@ -55,9 +55,12 @@ def reopen_corpus(
 
 
 def open_run_corpus(
-    folder: Path, config: CorpusConfig, extra: Vocab | None, progress: ReadingProgress | None
+    folder: Path, config: CorpusConfig, base_vocab: Vocab | None, progress: ReadingProgress | None
 ) -> Corpus:
-    """Open the text of the run in `folder`. extra: a vocabulary to be added to that of the text."""
+    """Open the text of the run in `folder`.
+
+    base_vocab: a vocabulary whose symbols the vocabulary of the text must have too.
+    """
     return open_corpus(
         config.paths,
         validation_paths=config.val_file,
@@ -65,7 +68,7 @@ def open_run_corpus(
         encoding=config.encoding,
         newlines=config.newlines,
         vocab_size=config.vocab_size,
-        extra=extra,
+        base_vocab=base_vocab,
         progress=progress,
         run=folder,
     )
@@ -81,15 +84,10 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
     if "-" not in paths:
         yield tuple(paths)
         return
-    if paths.count("-") > 1:
-        raise CharlstmError("standard input (-) can be given only once")
-    if sys.stdin is None:  # a process that was started without one
-        raise CharlstmError("there is no standard input to read (-)")
     copy = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
     before = last_saved(folder)
     try:
-        spool(sys.stdin.buffer, copy)
-        yield tuple(str(copy) if path == "-" else path for path in paths)
+        yield copy_standard_input(paths, copy)
     except BaseException:
         if last_saved(folder) == before:
             copy.unlink(missing_ok=True)

@@ -25,6 +25,8 @@ from charlstm.untrusted import integer
 IDS, FACTS = "ids.bin", "facts.json"
 CHECKED_BYTES = 1 << 26  # the most ids whose checksum is computed at each opening, in 0.1 s
 
+CACHE_FORMAT = 2  # raised whenever the same text would be stored in another way
+
 
 class DamagedEntryError(Exception):
     """Raised for an entry that is missing, or that is not as it was written."""
@@ -47,6 +49,16 @@ class EntryFacts:
     def ids_bytes(self) -> int:
         """The size of the ids on disk."""
         return self.characters * self.vocab.dtype.itemsize
+
+
+def cache_key(digest: str, vocab_size: int | None, base_vocab: Vocab | None) -> str:
+    """Return the name of the entry for a text: a SHA-256, in hexadecimal.
+
+    digest: the digest of the files and of the options by which they are read.
+    vocab_size, base_vocab: as in `open_corpus`.
+    """
+    facts = [CACHE_FORMAT, digest, vocab_size, None if base_vocab is None else base_vocab.to_dict()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryview]) -> None:

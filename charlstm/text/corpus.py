@@ -3,18 +3,13 @@
 Files are read in small chunks, and encoded once for each content: the cache keeps their ids.
 """
 
-import hashlib
-import json
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
-from charlstm.system.atomic_files import atomic_write
 from charlstm.text.cache import (
     cache_folder,
     cache_limit,
@@ -23,13 +18,17 @@ from charlstm.text.cache import (
     new_entry,
     trim_to_limit,
 )
-from charlstm.text.cache_entry import DamagedEntryError, EntryFacts, open_entry, write_entry
+from charlstm.text.cache_entry import (
+    DamagedEntryError,
+    EntryFacts,
+    cache_key,
+    open_entry,
+    write_entry,
+)
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import ReadingProgress, TextFiles
 from charlstm.text.scanning import scan, words_of
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
-
-CACHE_FORMAT = 2  # raised whenever the same text would be stored in another way
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +40,7 @@ class Corpus:
     train_characters: the number of ids of the training files.
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
         their roles (training or validation), the level, the encoding and the newlines. It does not
-        depend on the names of the files or on an extra vocabulary.
+        depend on the names of the files or on a `base_vocab`.
     paths: the files that were read, in order.
     """
 
@@ -66,7 +65,7 @@ def open_corpus(
     encoding: str = "utf-8",
     newlines: str = "keep",
     vocab_size: int | None = None,
-    extra: Vocab | None = None,
+    base_vocab: Vocab | None = None,
     cache: Path | None = None,
     progress: ReadingProgress | None = None,
     chunk_bytes: int = READ_BYTES,
@@ -82,7 +81,7 @@ def open_corpus(
     vocab_size: the number of symbols of the vocabulary at level "word": the line end, the unknown
         word, and the most frequent words; None for all words.
     newlines: "keep", or "lf" to turn each \\r\\n and \\r into \\n.
-    extra: a vocabulary whose symbols the vocabulary of the corpus must have too.
+    base_vocab: a vocabulary whose symbols the vocabulary of the corpus must have too.
     cache: the folder to keep the ids in, instead of `cache_folder()`.
     progress: called as progress(done, total, stage), in bytes of the files, during each of up to
         three passes; the stage is "hashing", "scanning" or "encoding".
@@ -104,15 +103,14 @@ def open_corpus(
         raise CharlstmError(
             f"--vocab-size takes a number from 3 to {MAX_SYMBOLS}, and goes with --level word"
         )
-    if extra is not None and extra.level != level:
+    if base_vocab is not None and base_vocab.level != level:
         raise CharlstmError(
-            f"the vocabulary to be extended is of level {extra.level}, the text of level {level}: "
-            f"use --level {extra.level}"
+            f"the vocabulary to be extended is of level {base_vocab.level}, the text of level "
+            f"{level}: use --level {base_vocab.level}"
         )
     cache_limit()  # refuses a bad setting before the work, not after it
     digest = texts.digest(progress)
-    options = [CACHE_FORMAT, digest, vocab_size, None if extra is None else extra.to_dict()]
-    key = hashlib.sha256(json.dumps(options).encode()).hexdigest()
+    key = cache_key(digest, vocab_size, base_vocab)
     root = cache_folder() if cache is None else cache
     was_there = (root / key).exists()
     try:
@@ -120,7 +118,7 @@ def open_corpus(
     except DamagedEntryError:
         if was_there:  # otherwise another process may have just made a good one
             discard(root / key)
-        _make_entry(root, key, texts, vocab_size, extra, progress)
+        _make_entry(root, key, texts, vocab_size, base_vocab, progress)
         try:
             facts, ids = open_entry(root / key)
         except DamagedEntryError as error:
@@ -133,28 +131,16 @@ def open_corpus(
     return Corpus(ids, facts.vocab, facts.bytes, facts.train_characters, digest, paths_read)
 
 
-def spool(stream: BinaryIO, path: Path) -> None:
-    """Copy a stream that can be read only once, such as standard input, to the file `path`.
-
-    Raises CharlstmError if that fails, and leaves `path` as it was.
-    """
-    try:
-        with atomic_write(path) as file:
-            shutil.copyfileobj(stream, file, READ_BYTES)
-    except OSError as error:
-        raise CharlstmError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def _make_entry(
     root: Path,
     key: str,
     texts: TextFiles,
     vocab_size: int | None,
-    extra: Vocab | None,
+    base_vocab: Vocab | None,
     progress: ReadingProgress | None,
 ) -> None:
     """Encode `texts` and put their ids into the cache `root` as the entry `key`."""
-    found = scan(texts, vocab_size, extra, progress)
+    found = scan(texts, vocab_size, base_vocab, progress)
     facts = EntryFacts(found.vocab, found.symbols, found.train_symbols, found.bytes)
     try:
         with new_entry(root, key) as folder:

@@ -36,27 +36,28 @@ class Scan:
 
 
 def scan(
-    texts: TextFiles, vocab_size: int | None, extra: Vocab | None, progress: ReadingProgress | None
+    texts: TextFiles,
+    vocab_size: int | None,
+    base_vocab: Vocab | None,
+    progress: ReadingProgress | None,
 ) -> Scan:
     """Read the files once and return their vocabulary and sizes.
 
     vocab_size: the number of symbols of a vocabulary of words; None for all words.
-    extra: a vocabulary whose symbols the result must have too.
+    base_vocab: a vocabulary whose symbols the result must have too.
 
     Raises CharlstmError for a text that is too small, or has too many words.
     """
     if texts.level == "word":
-        return _scan_words(texts, vocab_size, extra, progress)
-    return _scan_characters(texts, extra, progress)
+        return _scan_words(texts, vocab_size, base_vocab, progress)
+    return _scan_characters(texts, base_vocab, progress)
 
 
 def _scan_characters(
-    texts: TextFiles, extra: Vocab | None, progress: ReadingProgress | None
+    texts: TextFiles, base_vocab: Vocab | None, progress: ReadingProgress | None
 ) -> Scan:
     """Return the scan at level "char" or "byte"."""
     found = np.zeros(0x110000, bool)
-    if extra is not None and extra.level == "char":
-        found[code_points(extra.characters)] = True
     known_ascii = b""  # the ASCII characters found so far
     counts = [0, 0]  # of training, of validation
     size = 0
@@ -77,18 +78,26 @@ def _scan_characters(
     _refuse_too_small(texts, train, validation)
     if texts.level == "byte":
         return Scan(Vocab.bytes(), train, validation, size)
-    codes = np.flatnonzero(found).tolist()
-    if len(codes) < 2:
+    characters = list(map(chr, np.flatnonzero(found).tolist()))
+    if base_vocab is not None:
+        return Scan(base_vocab.extended(characters), train, validation, size)
+    if len(characters) < 2:
         raise CharlstmError(
-            f"{texts.files[0]}: too small to learn from: {chr(codes[0])!r} is its only character"
+            f"{texts.files[0]}: too small to learn from: {characters[0]!r} is its only character"
         )
-    return Scan(Vocab.from_characters(map(chr, codes)), train, validation, size)
+    return Scan(Vocab.from_characters(characters), train, validation, size)
 
 
 def _scan_words(
-    texts: TextFiles, vocab_size: int | None, extra: Vocab | None, progress: ReadingProgress | None
+    texts: TextFiles,
+    vocab_size: int | None,
+    base_vocab: Vocab | None,
+    progress: ReadingProgress | None,
 ) -> Scan:
-    """Return the scan at level "word"; the vocabulary has the most frequent words and `extra`."""
+    """Return the scan at level "word".
+
+    Its vocabulary has the most frequent words of the text and all words of `base_vocab`.
+    """
     found = WordCounts()
     counts = [0, 0]  # of training, of validation
     for is_validation, words in words_of(texts, "scanning", progress):
@@ -111,7 +120,9 @@ def _scan_words(
             f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer with --vocab-size"
         )
     vocab = Vocab.from_words(chosen)
-    return Scan(vocab if extra is None else vocab.union(extra), train, validation, found.bytes)
+    if base_vocab is not None:
+        vocab = base_vocab.union(vocab)
+    return Scan(vocab, train, validation, found.bytes)
 
 
 def words_of(

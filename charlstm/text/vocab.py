@@ -139,11 +139,18 @@ class Vocab:
                 f"a vocabulary of level {self.level} cannot be extended by one of level "
                 f"{other.level}: use --level {self.level} for both"
             )
+        return self.extended(other.symbols)
+
+    def extended(self, symbols: Iterable[str]) -> "Vocab":
+        """Return the vocabulary of its own symbols and these, which may be as few as one.
+
+        At level "byte" that is the same vocabulary, as it has all bytes already.
+        """
         if self.level == "byte":
             return self
         if self.level == "word":
-            return Vocab.from_words(self.symbols + other.symbols)
-        return Vocab.from_characters(self.symbols + other.symbols)
+            return Vocab.from_words((*self.symbols, *symbols))
+        return Vocab.from_characters((*self.symbols, *symbols))
 
     @property
     def unit(self) -> str:

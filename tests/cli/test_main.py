@@ -104,7 +104,9 @@ def test_a_closed_standard_input_is_an_error(trained, tmp_path):
         command = " ".join([*COMMAND, *map(str, arguments), "<&-"])
         done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == "charlstm: there is no standard input to read (-)\n"
+        assert (
+            done.stderr == "charlstm: there is no standard input to read (-): name a file instead\n"
+        )
 
 
 def test_standard_input_given_twice_is_an_error(cli, trained):

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charlstm.errors import CharlstmError
-from charlstm.text.corpus import open_corpus, spool
+from charlstm.text.corpus import open_corpus
+from charlstm.text.standard_input import copy_stream
 from charlstm.text.vocab import Vocab
 
 # One folder serves all examples: each has files and cache entries of its own content.
@@ -113,7 +114,7 @@ def test_validation_files_come_last_and_are_in_the_vocabulary(write):
         ({"level": "line"}, "--level must be char, byte or word, not 'line'"),
         ({"newlines": "crlf"}, "--newlines must be keep or lf, not 'crlf'"),
         ({"level": "byte", "encoding": "latin-1"}, "--level byte reads bytes as they are"),
-        ({"extra": Vocab.bytes()}, "of level byte, the text of level char: use --level byte"),
+        ({"base_vocab": Vocab.bytes()}, "of level byte, the text of level char: use --level byte"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(write, options, message):
@@ -152,29 +153,32 @@ def test_too_small_a_training_or_validation_text_is_refused(write):
 
 def test_extra_symbols_keep_their_place_in_the_order(write):
     path = write("a", "bdb")
-    corpus = open_corpus([path], extra=Vocab.from_text("ac\U0001f600"))
+    corpus = open_corpus([path], base_vocab=Vocab.from_text("ac\U0001f600"))
     assert corpus.vocab.characters == "abcd\U0001f600"
     assert corpus.ids.tolist() == [1, 3, 1]
     plain = open_corpus([path])
     assert plain.ids.tolist() == [0, 1, 0]
     assert plain.digest == corpus.digest
-    assert open_corpus([path], level="byte", extra=Vocab.bytes()).ids.tobytes() == b"bdb"
+    assert open_corpus([path], level="byte", base_vocab=Vocab.bytes()).ids.tobytes() == b"bdb"
+    one_character = open_corpus([write("b", "bb")], base_vocab=Vocab.from_text("ac"))
+    assert one_character.vocab.characters == "abc"
+    assert one_character.ids.tolist() == [1, 1]
 
 
 def test_standard_input_is_copied_to_a_file(tmp_path):
     path = tmp_path / "stdin.txt"
-    spool(io.BytesIO(SENTENCE.encode()), path)
+    copy_stream(io.BytesIO(SENTENCE.encode()), path)
     assert path.read_bytes() == SENTENCE.encode()
     assert text_of(open_corpus([path])) == SENTENCE
     with pytest.raises(CharlstmError, match=r"cannot write .*gone"):
-        spool(io.BytesIO(b"x"), tmp_path / "gone" / "x")
+        copy_stream(io.BytesIO(b"x"), tmp_path / "gone" / "x")
 
     class Broken(io.BytesIO):
         def read(self, size=-1):
             raise OSError(5, "I/O error")
 
     with pytest.raises(CharlstmError, match="I/O error"):
-        spool(Broken(), path)
+        copy_stream(Broken(), path)
     assert path.read_bytes() == SENTENCE.encode()
 
 
