@@ -1,4 +1,4 @@
-"""Training: one step over all worker threads, and around it schedules, evaluations and defaults.
+"""Training: one step shared by all worker threads, the schedules, the evaluations, the defaults.
 
-May import network and everything below it; knows no files. Start reading at trainer.py.
+May import network and everything below it; reads and writes no files. Start reading at trainer.py.
 """

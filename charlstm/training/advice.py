@@ -1,7 +1,7 @@
 """Advice at the end of a run: warnings that it overfitted, or that it would learn more.
 
-The thresholds are fractions of the loss, as losses differ several times between texts. They are
-wide: runs with the settings that charlstm chooses and enough time get no warning.
+The thresholds are fractions of the loss, because losses of different texts differ by a factor of
+several. They are generous: a run with the default settings and enough time gets no warning.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from charlstm.config import ENDS, TrainConfig
 from charlstm.training.validation import Evaluation
 
-OVERFITTING = 0.02  # rise of the validation loss since its best, and fall of the training loss
-UNDERFITTING = 0.05  # fall of both losses over the second half of the steps
+# A run overfits if, since its best evaluation, its validation loss rose by more than this fraction
+# and its training loss fell by more than this fraction.
+OVERFITTING = 0.02
+# A run underfits if both losses fell by more than this fraction over the second half of its steps.
+UNDERFITTING = 0.05
+# The dropout advised is the dropout of the run plus MORE_DROPOUT, at most MAX_ADVISED_DROPOUT.
 MORE_DROPOUT, MAX_ADVISED_DROPOUT = 0.2, 0.6
 
 
 def find_warnings(evaluations: Sequence[Evaluation], config: TrainConfig) -> list[str]:
-    """Return a sentence for each warning that the losses of a run give reason for."""
+    """Return a warning of one sentence for each problem that the losses of a run show."""
     found = (_overfits(evaluations, config), _underfits(evaluations, config))
     return [warning for warning in found if warning is not None]
 
@@ -23,7 +27,8 @@ def find_warnings(evaluations: Sequence[Evaluation], config: TrainConfig) -> lis
 def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | None:
     """Return a warning if the last two validation losses are well above the best one.
 
-    The training loss must have fallen since then: if both rise, the run diverges.
+    The training loss must have fallen since the best evaluation: if both losses rise, the run
+    diverges instead of overfitting.
     """
     if len(evaluations) < 3:
         return None
@@ -45,7 +50,7 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | N
 
 
 def _underfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | None:
-    """Return a warning if both losses still fell steeply over the second half of the steps."""
+    """Return a warning if training and validation loss fell steeply in the second half of a run."""
     first_half = [e for e in evaluations if e.step <= evaluations[-1].step / 2]
     if not first_half:
         return None

@@ -1,14 +1,14 @@
 """The settings that `charlstm train` chooses itself: model size, learning rates, regularisation.
 
-They follow from two numbers: the length of the training text, and the floating-point operations
-that there is time for. Two ideas connect them. A larger model learns more from each character, but
-reads fewer characters in the same time, so that its size depends on the time. And a model overfits
-by learning the text by heart, which takes many passes over it and many weights for each character:
-the product of both determines how strongly it is regularised.
+They follow from two numbers: the length of the training text, and the number of floating-point
+operations that the time of the run allows. A larger model learns more from each character, but
+reads fewer characters in the same time: so the best size depends on the time. A model overfits when
+it learns the text by heart, which takes many passes over the text and many weights per character:
+so the product of passes and weights per character determines the dropout.
 
 The constants were fitted on runs of one seed each, most of which
-`scripts/benchmarks/defaults.py sweep --print` shows. Comments below quote their validation losses,
-in nats per character.
+`scripts/benchmarks/defaults.py sweep --print` shows. The comments below quote the validation losses
+of these runs, in nats per character.
 """
 
 import math
@@ -21,67 +21,77 @@ from charlstm.text.batches import fit_batch
 
 # -- the length of a run -------------------------------------------------------------------------
 
-# Of a run without an end: three minutes at 115 GFLOP/s, the rate of two cores. A number of
-# operations instead of a time, so that the run can be repeated.
+# The length of a run for which the user sets no steps, epochs or minutes: the operations of two
+# cores in three minutes, at 115 GFLOP/s. Counting operations makes the length the same each time.
 DEFAULT_OPERATIONS = 20e12
-# Such a run ends earlier on a short text: further passes improve little. But even a tiny text needs
-# enough steps to learn anything.
+# On a short text, such a run ends after MAX_PASSES passes over the text, as more improve the model
+# little, or after MIN_STEPS steps if those are more, as even a tiny text needs them.
 MAX_PASSES, MIN_STEPS = 40, 1_000
-STOP_AFTER = 5  # evaluations without a new best; not if the user asks for steps or epochs
+# A run stops early after this number of evaluations in a row without a new best validation loss,
+# unless the user sets the steps or the epochs.
+STOP_AFTER = 5
 EVALUATIONS_PER_RUN = 10
 MAX_STEPS_BETWEEN_EVALUATIONS = 1_000
 
-SEQ_LENGTH = 64  # time steps; 128 give 1.504 instead of 1.482
-MAX_LINE, TYPICAL_LINE = 256, 32  # symbols of a line, for a model of lines
+SEQ_LENGTH = 64  # time steps; with 64 the validation loss is 1.482, with 128 it is 1.504
+# For a model of lines: the default sequence length, and the length of line that estimates assume.
+MAX_LINE, TYPICAL_LINE = 256, 32  # symbols
 
 # -- the size of the model -----------------------------------------------------------------------
 
-# From the smallest to the largest: (layers, hidden units). Two layers have skip connections.
+# The sizes to choose from, smallest first: (layers, hidden units). The models of two layers have
+# skip connections.
 SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 
-# The model is the largest one with time to read enough characters: this number in one
-# tera-operation, times the cube root of the tera-operations. The model and the text that it reads
-# both grow with the time: 1.5 tera-operations do best with 128 to 160 units, 14 with 256 (1.392;
-# with 192 and with 320 units 1.406).
+# The model chosen is the largest one with time to read CHARACTERS_TO_READ characters times the cube
+# root of the run's tera-operations (1e12 operations each). So the model and the text that it reads
+# both grow with the time: with 1.5 tera-operations, 128 to 160 units have the lowest loss; with 14,
+# 256 units have it (1.392; 192 and 320 units have 1.406).
 CHARACTERS_TO_READ = 3_000_000
-# A longer text deserves a smaller model that reads more of it, as new text teaches more than text
-# that is read again: it has to read more by the 0.4th power of its length in SHORT_TEXTs. On 10 MB
-# of source code in three minutes, 160 units reach 1.138 and 96 units 1.159. Texts beyond LONG_TEXT
-# were not measured.
+# On a text longer than SHORT_TEXT, the model has to read more characters, and so is smaller: new
+# text teaches more than text read again. The factor is (length / SHORT_TEXT) ** TEXT_POWER. On 10 MB
+# of source code in three minutes, 160 units reach 1.138 and 96 units 1.159. Beyond LONG_TEXT
+# characters the factor stays the same, as longer texts were not measured.
 SHORT_TEXT, LONG_TEXT, TEXT_POWER = 1_000_000, 10_000_000, 0.4
-# Weights in matrix products for each character of training text. With more, a model overfits.
+# The maximum number of weights in matrix products per character of training text. A model with more
+# weights overfits.
 MAX_WEIGHTS_PER_CHARACTER = 4
 
 # -- the table of n-grams ------------------------------------------------------------------------
 
-LONGEST_NGRAM_CONTEXT = 6  # characters, with 1.428; 4 give 1.449, 8 give 1.448
-CHARACTERS_PER_SLOT = 2  # with 15 characters per row, 100 kB of text have 1.499 instead of 1.472
-MAX_NGRAM_WEIGHTS = 2**23  # 34 MB
-MIN_NGRAM_SLOTS = 1024  # with fewer, contexts collide too often: no table then
+LONGEST_NGRAM_CONTEXT = 6  # characters; 6 give a loss of 1.428, 4 give 1.449 and 8 give 1.448
+# Characters of training text per row of the table. On 100 kB of text, 2 give a loss of 1.472 and 15
+# give 1.499.
+CHARACTERS_PER_SLOT = 2
+MAX_NGRAM_WEIGHTS = 2**23  # numbers in the table: 34 MB
+# A model whose table would have fewer rows than this gets no table: too many contexts would share a
+# row by chance.
+MIN_NGRAM_SLOTS = 1024
 
-# The table learns by heart what it meets again and again, unless its rate falls with the passes
-# over the text: NGRAM_LR * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. In 46 passes over 100
-# kB, a rate of 0.25 gives 1.464 and 0.05 gives 1.397; within one pass, 0.25 and 0.5 are equal.
+# The table overfits if it reads a text many times at a high learning rate. So its rate is NGRAM_LR
+# * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. In 46 passes over 100 kB, a rate of 0.25 gives a
+# loss of 1.464 and 0.05 gives 1.397; in one pass, 0.25 and 0.5 give the same loss.
 NGRAM_LR, NGRAM_LR_POWER, MAX_NGRAM_LR = 0.67, -0.75, 0.25
 
 # -- the learning rate ---------------------------------------------------------------------------
 
-# Adam's peak rate by cell. With higher ones GRUs and RNNs diverge, and LSTMs gain nothing.
+# The peak learning rate of Adam by cell. With higher rates, GRUs and RNNs diverge, and LSTMs reach
+# no lower loss.
 LR = {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}
 # A run of more than SHORT_RUN steps has a lower rate: LR * (SHORT_RUN / steps) ** LR_POWER. After
-# 10,664 steps, a rate of 0.02 gives 1.181 and 0.012 gives 1.159.
+# 10,664 steps, a rate of 0.02 gives a loss of 1.181 and 0.012 gives 1.159.
 SHORT_RUN, LR_POWER = 5_000, 0.75
 MAX_WARMUP = 100  # steps
 ADAM_BETA2 = 0.99
 
 # -- dropout -------------------------------------------------------------------------------------
 
-# No dropout up to this product of the passes over the text and the weights for each character.
+# A run has no dropout if its passes over the text times its weights per character are at most this.
 MEMORY_WITHOUT_DROPOUT = 0.25
-# Dropout for each doubling of the product above that, and the largest dropout; also beside a table
-# of n-grams, which leaves the network less to learn by heart. On 1 MB with 256 units beside the
-# table, half of an earlier dropout gives 1.378 instead of 1.386.
+# Each doubling of that product above MEMORY_WITHOUT_DROPOUT adds this dropout, up to the maximum. A
+# model with a table of n-grams has less dropout, as the table leaves the network less to learn by
+# heart: on 1 MB with 256 units, halving the dropout lowered the loss from 1.386 to 1.378.
 DROPOUT_PER_DOUBLING, MAX_DROPOUT = 0.06, 0.5
 DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE = 0.04, 0.3
 
@@ -96,8 +106,9 @@ def choose_settings(
 ) -> tuple[ModelConfig, TrainConfig]:
     """Replace each AUTO in the settings of a run by a value that suits the text and the time.
 
-    characters: the length of the training text, in symbols. symbols: the number of distinct ones.
-    operations: the floating-point operations in matrix products that there is time for.
+    characters: the length of the training text, in symbols.
+    symbols: the number of distinct symbols.
+    operations: the number of floating-point operations in matrix products that the time allows.
     """
     model = _choose_model(model, characters, symbols, operations)
     constants = {name: one.train_default for name, one in knobs_of(TrainConfig).items()}
@@ -127,7 +138,7 @@ def choose_settings(
         **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
     }
     train = train.completed({**constants, **rules})
-    resolve_precision(train.precision, model)  # raises for a precision that the model cannot have
+    resolve_precision(train.precision, model)  # raises CharlstmError if the two do not fit together
     return model, train
 
 
@@ -139,16 +150,17 @@ def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
 
 
 def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
-    """Return the floating-point operations of a training step's matrix products per symbol.
+    """Return the floating-point operations in matrix products that training takes per symbol read.
 
-    Two for each multiply-add, forward and twice backward. The first layer's input is a gather of
-    rows, which counts as nothing. symbols: the number of distinct symbols.
+    Each weight takes one multiply-add (two operations) in the forward pass and two in the backward
+    pass. The first layer's input takes none: it selects rows of a matrix. symbols: the number of
+    distinct symbols.
     """
     return 6 * _weights(model, symbols)
 
 
 def _weights(model: ModelConfig, symbols: int) -> int:
-    """Return the number of weights in matrix products: recurrent, between layers, and the head."""
+    """Return the number of weights in matrix products: recurrent, between layers, in the head."""
     gates = len(layer_of(model).GATES)
     matrices = model.layers + model.layers - 1
     return matrices * gates * model.hidden**2 + model.layers_seen * model.hidden * symbols
@@ -157,7 +169,7 @@ def _weights(model: ModelConfig, symbols: int) -> int:
 def _choose_model(
     asked: ModelConfig, characters: int, symbols: int, operations: float
 ) -> ModelConfig:
-    """Return the largest model of SIZES that fits the settings asked for, the text and the time."""
+    """Return the largest model of SIZES that the user's settings, the text and the time allow."""
     most_slots = max(1, MAX_NGRAM_WEIGHTS // symbols)
     rules: dict[str, Any] = {
         "capped": asked.cell in ("lstm", AUTO),
@@ -174,7 +186,7 @@ def _choose_model(
         larger = asked.completed({"layers": layers, "hidden": hidden, "skip": skip, **rules})
         weights = _weights(larger, symbols)
         if weights <= _weights(model, symbols):
-            continue  # where the user sets the layers, SIZES does not always rise
+            continue  # SIZES is not in order of weights if the user sets the number of layers
         can_read = operations / operations_per_symbol(larger, symbols)
         if can_read >= to_read and weights <= MAX_WEIGHTS_PER_CHARACTER * characters:
             model = larger
@@ -184,7 +196,7 @@ def _choose_model(
 def _learning_rates(
     model: ModelConfig, optimizer: str, steps: int, passes: float
 ) -> dict[str, float]:
-    """Return the learning rates of the network and of the table; other optimizers keep theirs."""
+    """Return the learning rates of the network, if Adam trains it, and of the table of n-grams."""
     rates: dict[str, float] = {}
     if optimizer == "adam":
         rates["lr"] = LR[model.cell] * min(1, (SHORT_RUN / max(1, steps)) ** LR_POWER)
@@ -199,8 +211,8 @@ def _learning_rates(
 def _dropouts(model: ModelConfig, memory: float, given: float | None) -> dict[str, float]:
     """Return the dropout of outputs, of recurrent weights and between layers.
 
-    memory: the passes over the text times the weights for each of its characters. given: the
-    dropout of outputs that the user asked for; None for the rule's.
+    memory: the passes over the text times the weights per character of the text. given: the dropout
+    of outputs that the user set; None if the user set no value.
     """
     per_doubling, largest = DROPOUT_PER_DOUBLING, MAX_DROPOUT
     if model.ngrams:

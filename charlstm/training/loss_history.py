@@ -1,4 +1,4 @@
-"""LossHistory: the losses of the training steps since the last evaluation, in bounded memory."""
+"""LossHistory: the sum and the newest of the training losses since the last evaluation."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class LossHistory:
 
     def __init__(self) -> None:
         self.count, self._sum = 0, 0.0
-        self._unlogged, self._unlogged_sum = 0, 0.0  # steps since mean_since_log, sum of losses
+        self._unlogged, self._unlogged_sum = 0, 0.0  # number and losses of steps not yet logged
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
 
     def add(self, loss: float) -> None:
@@ -53,7 +53,7 @@ class LossHistory:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "LossHistory":
-        """Rebuild the losses that to_dict returned; raise CharlstmError for anything else."""
+        """Rebuild a history from its to_dict; raise CharlstmError if the dict is malformed."""
         losses = cls()
         losses.count = integer(saved, "count")
         losses._sum = real_value("sum", saved["sum"])
@@ -62,6 +62,6 @@ class LossHistory:
         losses.recent.extend(real_value("recent", loss) for loss in saved["recent"])
         if not len(losses.recent) == len(saved["recent"]) == min(losses.count, RECENT_STEPS):
             raise CharlstmError(
-                f"recent must be the last {RECENT_STEPS} losses of {losses.count:,}"
+                f"recent must hold the last {RECENT_STEPS} losses of {losses.count:,} steps"
             )
         return losses

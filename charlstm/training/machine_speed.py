@@ -13,7 +13,9 @@ from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import MAX_NGRAM_WEIGHTS, SEQ_LENGTH, operations_per_symbol
 from charlstm.training.trainer import Trainer
 
-MAX_MEASURED_HIDDEN = 256  # units; larger models are up to a third faster
+# The largest hidden size that is measured. Larger models do up to a third more operations per
+# second than the measurement says.
+MAX_MEASURED_HIDDEN = 256
 SYMBOLS = 64
 CHARACTERS = 64_000
 WARM_UP_STEPS, TIMED_STEPS = 2, 7
@@ -22,15 +24,16 @@ WARM_UP_STEPS, TIMED_STEPS = 2, 7
 def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
     """Measure the floating-point operations per second of a training step's matrix products.
 
-    A model of one layer of this kind takes a few steps on random text. Its hidden size matters, as
-    a small model makes fewer operations per second. The measurement takes a quarter of a second at
-    100 GFLOP/s.
+    A model with one layer of the given cell and hidden size trains for a few steps on random text.
+    The hidden size matters, as a small model makes fewer operations per second. The measurement
+    takes a quarter of a second at 100 GFLOP/s.
     """
     one_layer = replace(
         model,
         hidden=min(model.hidden, MAX_MEASURED_HIDDEN),
         layers=1,
-        # The table of a text with few symbols has more rows than one of SYMBOLS would have.
+        # A table for fewer than SYMBOLS symbols may have more rows than MAX_NGRAM_WEIGHTS allows
+        # for SYMBOLS.
         ngram_slots=min(model.ngram_slots, MAX_NGRAM_WEIGHTS // SYMBOLS),
         lines=False,
     )

@@ -1,9 +1,9 @@
 """Optimizers over the flat parameter vector.
 
-Several workers update different spans of the vector at once, each in blocks: a block of weights and
-its moments stay in the processor's cache through all element-wise operations. Weight decay is
-decoupled from the gradient (Loshchilov and Hutter 2019): each step subtracts rate * weight_decay
-times the weight.
+Several workers update different spans of the vector at once. Each updates its span block by block:
+the weights of a block and their moments stay in the processor's cache through all element-wise
+operations. Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019): each step
+subtracts rate * weight_decay times the weight.
 """
 
 from abc import ABC, abstractmethod
@@ -16,14 +16,14 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 
-BLOCK = 262_144  # elements; with smaller blocks, workers mostly wait for the interpreter's lock
+BLOCK = 262_144  # elements; with smaller blocks, workers mostly wait for Python's interpreter lock
 
 
 class Optimizer(ABC):
     """Changes weights by their gradient.
 
-    moments: vectors of the shape of the weights by the names in MOMENTS, all zero at first; they
-        are saved with the weights.
+    moments: a vector of the length of the weights for each name in MOMENTS, initially zero; saved
+        with the weights.
     """
 
     MOMENTS: ClassVar[tuple[str, ...]]
@@ -39,7 +39,7 @@ class Optimizer(ABC):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): the mean gradient over the root of the mean squared gradient."""
+    """Adam (Kingma and Ba 2015): steps by mean gradient / root of the mean squared gradient."""
 
     MOMENTS = ("mean", "square")
     EPSILON = 1e-8
@@ -63,7 +63,7 @@ class Adam(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Hinton 2012): the gradient over the root of the mean squared gradient."""
+    """RMSprop (Hinton 2012): steps by gradient / root of the mean squared gradient."""
 
     MOMENTS = ("square",)
     EPSILON = 1e-8
@@ -84,7 +84,7 @@ class RMSprop(Optimizer):
 
 
 class SGD(Optimizer):
-    """Gradient descent with momentum beta1 (Polyak 1964), without it if beta1 is 0."""
+    """Gradient descent with momentum beta1 (Polyak 1964); a beta1 of 0 means no momentum."""
 
     MOMENTS = ("velocity",)
 
@@ -108,10 +108,10 @@ def make_optimizer(config: TrainConfig, weights: Array) -> Optimizer:
 class RowAdaGrad:
     """AdaGrad (Duchi et al. 2011) for the table of n-grams, of which a step changes few rows.
 
-    Each row has one sum of squares, that of the norms of its gradients. Its n-th step is about
-    rate / sqrt(n) long, and shorter if the sums do not start at 0.
+    Each row has one sum: that of its squared gradient norms. The n-th update of a row moves it by
+    about rate / sqrt(n), and by less if the sums start above 0.
 
-    squares: the sum of each row, (rows,); saved with the weights.
+    squares: (rows,) the sums, which begin at `start`; saved with the weights.
     """
 
     EPSILON = 1e-12
@@ -120,7 +120,7 @@ class RowAdaGrad:
         self.squares: Array = np.full(len(table), start, table.dtype)
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
-        """Update each row of table[span] that is among rows (N, n), by the gradients (N, V)."""
+        """Update the rows of table[span] with indices in rows (N, n), by their dlogits (N, V)."""
         kernels.update_ngram_rows(
             table, self.squares, rows, dlogits, span, rate=rate, epsilon=self.EPSILON
         )
@@ -129,9 +129,10 @@ class RowAdaGrad:
 def average_weights(average: Array, weights: Array, span: slice, decay: float, step: int) -> None:
     """Move average[span] towards weights[span] after step `step`, which counts from 1.
 
-    The average is exponential (that of Polyak and Juditsky 1992 is the plain one). Early in a run
-    its decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage with
-    num_updates, so that it covers about the last ninth of the steps and not the initial weights.
+    This is an exponential moving average (Polyak and Juditsky 1992 take the plain mean). Early in a
+    run its decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage with
+    num_updates: the average then covers about the last ninth of the steps, without the initial
+    weights.
     """
     decay = min(decay, (1 + step) / (10 + step))
     for block in blocks(span):
@@ -141,6 +142,6 @@ def average_weights(average: Array, weights: Array, span: slice, decay: float, s
 
 
 def blocks(span: slice) -> Iterator[slice]:
-    """Cut a span into blocks of BLOCK elements and a shorter one."""
+    """Cut a span into blocks of BLOCK elements; the last block may be shorter."""
     for start in range(span.start, span.stop, BLOCK):
         yield slice(start, min(start + BLOCK, span.stop))

@@ -1,4 +1,4 @@
-"""Schedules: the learning rate as a function of the step, and in some schedules of the losses."""
+"""Schedules: the learning rate as a function of the step, and for some schedules of the losses."""
 
 import math
 from typing import Any
@@ -21,13 +21,13 @@ class Schedule:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.scale = 1.0  # product of the decays of plateau or halve-on-rise
-        self.best = math.inf  # validation loss
-        self.evaluations_without_best = 0  # in a row, since the last decay
+        self.scale = 1.0  # product of all decays so far, for plateau and halve-on-rise
+        self.best = math.inf  # lowest validation loss
+        self.evaluations_without_best = 0  # evaluations since the last best loss or decay
         self.last_pass_loss = math.inf
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:
-        """Return the rate of a step, counted from 0; total_steps is None while it is not known."""
+        """Return the learning rate of a step, counted from 0; total_steps: None while unknown."""
         c = self.config
         if c.schedule == "cosine":
             if step < c.warmup:
@@ -41,7 +41,7 @@ class Schedule:
         return c.lr * self.scale
 
     def observe(self, loss: float) -> None:
-        """Take a validation loss into account, on which plateau depends."""
+        """Record a validation loss; the schedule plateau depends on it."""
         if loss < self.best:
             self.best, self.evaluations_without_best = loss, 0
             return
@@ -54,13 +54,13 @@ class Schedule:
             self.evaluations_without_best = 0
 
     def end_pass(self, loss: float) -> None:
-        """Take the mean training loss of a pass into account, on which halve-on-rise depends."""
+        """Record the mean training loss of a pass; the schedule halve-on-rise depends on it."""
         if self.config.schedule == "halve-on-rise" and loss > self.last_pass_loss:
             self.scale *= 0.5
         self.last_pass_loss = loss
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the losses observed and the resulting scale, for JSON."""
+        """Return the losses recorded and the scale that results from them, for JSON."""
         return {
             "scale": self.scale,
             "best": None if math.isinf(self.best) else self.best,
@@ -69,7 +69,7 @@ class Schedule:
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Continue from the losses that to_dict returned."""
+        """Restore the losses and the scale from the dict that to_dict returned."""
         self.scale = real(saved, "scale", least=0, most=1)
         self.best = math.inf if saved["best"] is None else real(saved, "best")
         self.evaluations_without_best = integer(saved, "evaluations_without_best")

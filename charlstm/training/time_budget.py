@@ -4,38 +4,42 @@ from typing import Any
 
 from charlstm.untrusted import integer, real
 
-UNTIMED_STEPS = 2  # the first ones also touch fresh memory
-# The speed is known after both of these, or after MAX_TIMED_STEPS.
+UNTIMED_STEPS = 2  # the first steps are slower, as they touch newly allocated memory
+# The speed counts as known after MIN_TIMED_STEPS that took MIN_TIMED_SECONDS together, or after
+# MAX_TIMED_STEPS.
 MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 5, 1.0
 MAX_TIMED_STEPS = 100
-NEWEST_STEP_WEIGHT = 0.1  # in the running mean of the seconds per step
-EXIT_SECONDS = 0.3  # from the last save to the end of the process
+NEWEST_STEP_WEIGHT = 0.1  # weight of the newest step in the running mean of the seconds per step
+EXIT_SECONDS = 0.3  # time reserved for ending the process after the last save
 
-# Evaluations of a run that has a time budget: at most this number, and at most this fraction of the
-# time; but at least one, at the end, for which the validation text is shortened to this fraction.
+# A run with a time budget makes at most MAX_EVALUATIONS evaluations, and spends at most
+# EVALUATIONS_FRACTION of the time on them. But it makes at least one evaluation, at the end, for
+# which the validation text is shortened until it takes LAST_EVALUATION_FRACTION of the time.
 MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
 LAST_EVALUATION_FRACTION = 0.1
-# Training reads three times as many characters per second as evaluation: this is forward only.
+# Evaluation reads three times as many characters per second as training: it has no backward pass.
 EVALUATION_SPEEDUP = 3
 
 
 class TimeBudget:
     """Running means of the seconds per step and per evaluation.
 
-    models_at_end: the number of models that the last evaluation measures; the others measure one.
-    seconds_per_evaluation: of one model, with the saves that follow; 0 while unknown.
+    models_at_end: the number of models that the last evaluation measures; all other evaluations
+        measure one model.
+    seconds_per_evaluation: the time of evaluating one model and of saving the run afterwards; 0
+        while unknown.
     """
 
     def __init__(self, characters_per_step: float, models_at_end: int = 1) -> None:
         self._characters_per_step = characters_per_step
         self._more_at_end = models_at_end - 1
         self._steps = 0
-        self._seconds = 0.0  # of the timed steps, until the speed is known
+        self._seconds = 0.0  # total time of the timed steps before the speed is known
         self.seconds_per_step = 0.0
         self.seconds_per_evaluation = 0.0
 
     def count_step(self, seconds: float) -> None:
-        """Add the time of a step to the mean: of all steps at first, then to a running one."""
+        """Update the seconds per step: the plain mean while it is unknown, then a running mean."""
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
             return
@@ -46,7 +50,7 @@ class TimeBudget:
             self.seconds_per_step = self._seconds / (self._steps - UNTIMED_STEPS)
 
     def count_evaluation(self, seconds: float) -> None:
-        """Set the time of an evaluation, per model, to that of the newest one."""
+        """Set the seconds per evaluation to those of the newest evaluation, per model."""
         self.seconds_per_evaluation = seconds
 
     @property
@@ -59,11 +63,11 @@ class TimeBudget:
 
     @property
     def characters_per_second(self) -> float:
-        """The speed of training; 0 while unknown."""
+        """The number of characters that training reads per second; 0 while unknown."""
         return self._characters_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
 
     def estimate_evaluation(self, characters: int) -> None:
-        """Before the first evaluation, estimate its time from the speed of training.
+        """Estimate the seconds per evaluation from the speed of training, if none was timed yet.
 
         characters: the length of the validation text.
         """
@@ -72,20 +76,20 @@ class TimeBudget:
             self.seconds_per_evaluation = 0.1 + characters / per_second
 
     def affordable_characters(self, seconds: float) -> int:
-        """Return the length of validation text that leaves most of the time left to training."""
+        """Return the characters that an evaluation reads in a small fraction of these seconds."""
         models = 1 + self._more_at_end
         per_second = EVALUATION_SPEEDUP * self.characters_per_second / models
         return int(LAST_EVALUATION_FRACTION * seconds * per_second)
 
     def evaluations_within(self, seconds: float) -> int:
-        """Return the number of evaluations to make in the time left."""
+        """Return the number of evaluations to make within these seconds of training."""
         affordable = EVALUATIONS_FRACTION * seconds / max(self.seconds_per_evaluation, 1e-3)
         return min(MAX_EVALUATIONS, max(1, int(affordable) - self._more_at_end))
 
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
-        """Return the number of steps that fit with their evaluations into the time left.
+        """Return the number of training steps that fit with their evaluations into these seconds.
 
-        eval_every: steps between evaluations; None for evaluations_within of them.
+        eval_every: steps between evaluations; None for the number that evaluations_within returns.
         """
         seconds -= EXIT_SECONDS
         seconds_per_step = max(self.seconds_per_step, 1e-9)
@@ -93,7 +97,7 @@ class TimeBudget:
             evaluations = self.evaluations_within(seconds) + self._more_at_end
             seconds -= evaluations * self.seconds_per_evaluation
             return max(0, int(seconds / seconds_per_step))
-        # The last evaluation comes at the end, at any distance from the one before.
+        # The evaluation at the end comes in addition to one every eval_every steps.
         seconds -= (1 + self._more_at_end) * self.seconds_per_evaluation
         per_step = seconds_per_step + self.seconds_per_evaluation / eval_every
         return max(0, int(seconds / per_step))
@@ -108,7 +112,7 @@ class TimeBudget:
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Continue from the times that to_dict returned."""
+        """Restore the times from the dict that to_dict returned."""
         self._steps, self._seconds = integer(saved, "steps"), real(saved, "seconds", least=0)
         self.seconds_per_step = real(saved, "seconds_per_step", least=0)
         self.seconds_per_evaluation = real(saved, "seconds_per_evaluation", least=0)

@@ -34,17 +34,17 @@ from charlstm.untrusted import integer, real
 class Trainer:
     """Trains a model on a text: a 1-D array of ids, in memory or memory-mapped.
 
-    Each worker thread takes some of the batch's streams; their gradients are summed once a step.
-    The table of n-grams, of which a step changes few rows, is trained by AdaGrad at a learning rate
-    of its own, without clipping, schedule or average.
+    Each worker thread takes some of the batch's streams; each step sums the gradients of all
+    workers. AdaGrad trains the table of n-grams, of which a step changes few rows, at a learning
+    rate of its own, without clipping, schedule or average.
 
     config: the settings given, with the batch size, sequence length, number of workers and
-        precision in use. The number of workers sets the order of sums, and so the last bits.
+        precision in use. The number of workers sets the order of sums, and so the rounding errors.
     averaged: a model with the moving average of the weights; None without config.average.
     total_steps: the length of the run, on which the schedule depends: from config.steps or
         config.epochs, or set by the caller for a time budget; None while it is not known.
-    halvings: how many times a run that diverged has halved the learning rate.
-    state: (L, S, B, H) before the next window.
+    halvings: the number of times that the learning rate was halved because the run diverged.
+    state: the state (L, S, B, H) of the model before the next window.
     gradient_norm: the norm of the last step's gradient, before clipping.
     """
 
@@ -77,7 +77,7 @@ class Trainer:
         self.gradient_norm = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
-        # The share of each worker: streams of the batch, a span of the weights, arrays of its own.
+        # Each worker has some streams of the batch, a span of the weights, and its own arrays.
         self.workers = Workers(config.workers)
         numbers = range(config.workers)
         self._streams = [share(batch_size, config.workers, k) for k in numbers]
@@ -98,7 +98,7 @@ class Trainer:
 
     @property
     def characters_per_step(self) -> float:
-        """The average number of symbols that a step learns from."""
+        """The average number of symbols that a step trains on."""
         return self.batches.symbols_per_window
 
     def step(self) -> float:
@@ -109,9 +109,9 @@ class Trainer:
         is_target = window[1:] != PADDING
         count = int(is_target.sum())
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
-        scales = np.where(is_target, scale, 0).astype(self.state.dtype)  # of each target's loss
+        scales = np.where(is_target, scale, 0).astype(self.state.dtype)  # factors of the losses
         masks, tasks = self._dropout.draw(), Tasks()
-        with one_blas_thread():  # as each worker is a thread
+        with one_blas_thread():  # the workers already use all cores
             results = self.workers.run(
                 lambda k: self._forward_backward(k, window, scales, masks, tasks)
             )
@@ -125,15 +125,15 @@ class Trainer:
         return nats / count
 
     def _reset_states(self) -> None:
-        """Set the state to zero where the next window starts a text."""
+        """Set the state to zero if the next window starts the text; else that of random streams."""
         if self.batches.starts_afresh:
             self.state[...] = 0
-        elif self.config.reset:  # so that the model also learns to begin a text, as a sample does
+        elif self.config.reset:  # teaches the model to continue from a zero state, as samples do
             begins = self._rng.random(self.batches.batch_size) < self.config.reset
             self.state[:, :, begins] = 0
 
     def _next_window(self) -> Ids:
-        """Return the next window, (T + 1, B); raise CharlstmError for an id out of range."""
+        """Return the ids of the next window, (T + 1, B); raise CharlstmError for invalid ids."""
         window = self.batches.next_window()
         lowest = PADDING if self.model.config.lines else 0
         if window.min() < lowest or window.max() >= len(self.model.vocab):
@@ -143,15 +143,15 @@ class Trainer:
     def _forward_backward(
         self, k: int, window: Ids, scales: Array, masks: Masks, tasks: Tasks
     ) -> tuple[float, Activations]:
-        """Find the gradients of worker k's streams.
+        """Compute the gradients of worker k's streams.
 
-        scales (T, B): the factor of each target's loss, 0 for padding. tasks: the products for the
-        weights' gradients, of all workers; a worker that has done its own helps the others.
+        scales (T, B): the factor of each target's loss, 0 for padding. tasks: a queue of all
+        workers' products for weight gradients; a worker that has done its own helps the others.
 
         Returns the sum of the losses and the activations.
         """
         streams, gradients = self._streams[k], self._gradients[k]
-        # Padding follows the last target that counts, so that any symbol will do in its place.
+        # Padding comes after the last target that counts, so a valid id, 0, may replace it.
         inputs, targets = window[:-1, streams].clip(0), window[1:, streams].clip(0)
         own_scales, own_masks = scales[:, streams].reshape(-1), masks.of_streams(streams)
         activations = self._activations_for(k, *inputs.shape)
@@ -165,17 +165,17 @@ class Trainer:
         return float(nats), activations
 
     def _activations_for(self, k: int, T: int, B: int) -> Activations:
-        """Return worker k's arrays for a window: the first steps of those for its longest one."""
+        """Return worker k's activations for T steps, in the memory of its longest window so far."""
         longest = self._activations[k]
         if longest is None or len(longest.dout) < T:
-            longest = self._activations[k] = None  # frees the memory before more is taken
+            longest = self._activations[k] = None  # frees the memory before the next allocation
             longest = self._activations[k] = self.model.new_activations(
                 T, B, self._dropout.drops_outputs, self.config.precision
             )
         return longest if len(longest.dout) == T else first_steps(longest, T)
 
     def _sum_gradients(self, k: int) -> float:
-        """Add all workers' gradients to the first one's over span k; return the sum of squares."""
+        """Add all workers' gradients within span k to the first's; return the sum of squares."""
         total, *others = (gradients.vector for gradients in self._gradients)
         squares = 0.0
         for block in blocks(self._spans[k]):
@@ -185,9 +185,9 @@ class Trainer:
         return squares
 
     def _clip_and_update(self, k: int, rate: float, activations: list[Activations]) -> None:
-        """Clip the gradient, update the weights and their average, all over span k.
+        """Clip the gradient, and update the weights and their average, all within span k.
 
-        activations: those of all workers, for the gradient of the table of n-grams.
+        activations: of all workers; the gradient of the table of n-grams follows from them.
         """
         config, span, step = self.config, self._spans[k], self.steps_done + 1
         weights, gradient = self.model.parameters.vector, self._gradients[0].vector
@@ -210,7 +210,7 @@ class Trainer:
             )
 
     def _count_losses(self, nats: float, count: int) -> None:
-        """Add a step's losses to those of the pass, whose mean the schedule gets at its end."""
+        """Add a step's losses to those of the pass; at its end, give their mean to the schedule."""
         self._pass_nats += nats
         self._pass_count += count
         if self.batches.windows_done == 0:  # the window was the last one of its pass
@@ -242,7 +242,7 @@ class Trainer:
         return shapes
 
     def arrays(self) -> dict[str, Array]:
-        """Return the arrays beside the parameters that a step changes, by name."""
+        """Return by name the arrays that a step changes in addition to the model's parameters."""
         arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
         if self._table_optimizer is not None:
             arrays["moments.ngrams"] = self._table_optimizer.squares
@@ -252,14 +252,14 @@ class Trainer:
         return arrays
 
     def load_arrays(self, arrays: dict[str, Array]) -> None:
-        """Copy the arrays of a trainer of the same model and config into this one."""
+        """Restore the arrays() of a trainer of the same model and config."""
         for name, array in self.arrays().items():
             if name not in arrays or arrays[name].shape != array.shape:
-                raise CharlstmError(f"the saved {name} does not fit this run")
+                raise CharlstmError(f"the saved array {name} does not fit this run")
             array[...] = arrays[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state beside the arrays, for JSON."""
+        """Return the part of the training state that arrays() leaves out, for JSON."""
         return {
             "steps_done": self.steps_done,
             "halvings": self.halvings,
@@ -272,7 +272,7 @@ class Trainer:
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Continue from the dict of a trainer of the same model, text and config."""
+        """Restore the to_dict() of a trainer of the same model, text and config."""
         self.steps_done = integer(saved, "steps_done")
         self.halvings = integer(saved, "halvings", most=1_000)
         end_is_known = saved["total_steps"] is not None
@@ -306,7 +306,7 @@ def _make_batches(ids: Ids, model: CharModel, config: TrainConfig) -> Batches:
 
 
 def _copy_sharing_table(model: CharModel) -> CharModel:
-    """Return a copy of the model that shares its table of n-grams."""
+    """Return a copy of the model that uses the same table of n-grams, without a copy of that."""
     copy = CharModel(model.config, model.vocab, seed=None)
     copy.parameters.vector[:] = model.parameters.vector
     copy.parameters.share_table(model.parameters)

@@ -1,4 +1,4 @@
-"""The memory that a training needs, which is checked before any of it is taken."""
+"""The memory that a training run needs; it is checked before the run allocates anything."""
 
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.network.memory_needs import activation_bytes, parameter_bytes
@@ -12,15 +12,16 @@ from charlstm.training.trainer import worker_count
 def require_memory_to_train(
     characters: int, symbols: int, model: ModelConfig, config: TrainConfig
 ) -> None:
-    """Raise CharlstmError if a training cannot fit into memory, by a lower bound of its needs.
+    """Raise CharlstmError if a lower bound of the memory that training needs is not available.
 
-    characters: the length of the training text, in symbols. symbols: the number of distinct ones.
+    characters: the length of the training text, in symbols.
+    symbols: the number of distinct symbols.
     """
     batch_size, seq_length = fit_batch(characters, config.batch_size, config.seq_length)
-    if model.lines:  # any number of lines may be short
+    if model.lines:  # all lines may be short: only the shortest window is certain to be needed
         batch_size = min(config.batch_size, characters)
         seq_length = min(config.seq_length, STEPS_MULTIPLE)
-    # Vectors of the weights' length: weights, each worker's gradients, moments, average.
+    # The vectors as long as the weights: weights, each worker's gradients, moments, average.
     moments = OPTIMIZERS[config.optimizer].MOMENTS
     vectors = 1 + worker_count(config, batch_size) + len(moments) + bool(config.average)
     require_memory(

@@ -10,8 +10,8 @@ from charlstm.network.scoring import evaluate
 from charlstm.system.threads import Workers
 from charlstm.untrusted import integer, real_value
 
-# Symbols at the beginning of the text that are evaluated during training: at most, and at least
-# where a time budget shortens the text.
+# The maximum and minimum length of the validation text, in symbols from its beginning. A time
+# budget may shorten the text down to the minimum.
 MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 
 
@@ -20,7 +20,7 @@ class Evaluation:
     """The losses after `step` steps, in nats per character.
 
     train_loss: the mean over the steps since the last evaluation, under dropout.
-    val_loss: the validation loss; of the last or of the averaged weights, whichever have the lower.
+    val_loss: the validation loss of the current or of the averaged weights, whichever is lower.
     """
 
     step: int
@@ -42,13 +42,13 @@ class Validation:
 
     @property
     def possible(self) -> bool:
-        """Whether the text has anything to predict: for a model of lines, a line with symbols."""
+        """Whether the text has a symbol to predict; for lines, whether it has a non-empty line."""
         if self._line_end is None:
             return len(self.ids) > 1
         return bool((self.ids != self._line_end).any())
 
     def shorten(self, symbols: int) -> None:
-        """Keep this many symbols of the text, or MIN_SYMBOLS if those are more."""
+        """Keep the first `symbols` symbols of the text, but at least MIN_SYMBOLS."""
         self.ids = self.ids[: max(symbols, MIN_SYMBOLS)]
 
     @property
@@ -58,12 +58,12 @@ class Validation:
 
     @property
     def best_val_loss(self) -> float | None:
-        """The lowest validation loss."""
+        """The lowest validation loss; None before any evaluation."""
         return None if self.best is None else self.best.val_loss
 
     @property
     def val_loss(self) -> float | None:
-        """The newest validation loss."""
+        """The newest validation loss; None before any evaluation."""
         return self.evaluations[-1].val_loss if self.evaluations else None
 
     def evaluate(
@@ -72,7 +72,7 @@ class Validation:
         workers: Workers,
         check: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
-        """Return the loss of each model by its name; nothing if evaluation is not possible.
+        """Return the loss of each model by its name; an empty dict if there is nothing to predict.
 
         check: called repeatedly; it may raise an exception to end the evaluation.
         """
@@ -102,7 +102,7 @@ class Validation:
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
-        """Continue from the evaluations that to_dict returned."""
+        """Restore the evaluations and the length of the text from a dict of to_dict."""
         self.evaluations = [
             Evaluation(
                 integer({"step": step}, "step"),
