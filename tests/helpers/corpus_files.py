@@ -1,5 +1,7 @@
 """Small texts, and the contents of corpora and cache folders."""
 
+from functools import cache
+
 import numpy as np
 
 SENTENCE = "A corpus may hold any text, this one holds two lines.\nNaïve café — “ok”.\n"
@@ -19,6 +21,7 @@ SUBJECTS = "the cat", "a dog", "our king", "my lord", "the old queen"
 VERBS = "sees", "hears", "follows", "never finds"
 
 
+@cache
 def make_text(lines: int, seed: int = 0) -> str:
     """Return lines such as "the cat never finds a dog."."""
     rng = np.random.default_rng(seed)

@@ -41,13 +41,15 @@ LONG_STEPS = SMALL | {"hidden": 64, "batch_size": 24, "seq_length": 48}
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 
 
-def alternating(names, first, second):
+def alternating(names, first, second, slow=()):
     """Parametrise a test by two lists: each value of the first with one value of the second.
 
-    The values of the second list take turns. The other pairs are parameters of slow tests.
+    The values of the second list take turns. The other pairs are parameters of slow tests, and so
+    are those with a value of `slow`.
     """
+    is_slow = {True: pytest.mark.slow, False: ()}
     pairs = [
-        pytest.param(value, other, marks=() if k % len(second) == n else pytest.mark.slow)
+        pytest.param(value, other, marks=is_slow[k % len(second) != n or value in slow])
         for k, value in enumerate(first)
         for n, other in enumerate(second)
     ]

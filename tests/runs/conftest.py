@@ -5,6 +5,14 @@ import pytest
 from corpus_files import make_text
 from run_files import CopiedRun, events_of, train_with_copies
 
+from charlstm.runs import start
+
+
+@pytest.fixture
+def given_speed(monkeypatch):
+    """Let runs with a time budget assume the speed of the machine, which takes time to measure."""
+    monkeypatch.setattr(start, "operations_per_second", lambda model, config: 1e10)
+
 
 @pytest.fixture(scope="session")
 def overfitting_text(tmp_path_factory):

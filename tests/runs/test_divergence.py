@@ -75,7 +75,7 @@ def test_there_are_at_least_50_places():
         pytest.param(
             group,
             id=", ".join(f"{name} {value}" for _, name, value, _ in group),
-            marks=pytest.mark.slow if k % 2 else (),
+            marks=pytest.mark.slow if k % 4 else (),
         )
         for k, group in enumerate(GROUPS)
     ],
@@ -158,7 +158,7 @@ def test_the_bounds_of_a_loss_are_as_documented():
             check_step(1003, loss, norm)
 
 
-@pytest.mark.parametrize("eval_every", [1, 7, 40])
+@pytest.mark.parametrize("eval_every", [1, pytest.param(7, marks=pytest.mark.slow), 40])
 def test_a_loss_that_explodes_is_never_saved(text_file, tmp_path, monkeypatch, eval_every):
     """Also with evaluations at smaller distances than the steps whose mean shows an explosion."""
     folder, real, losses = tmp_path / "run", Trainer.step, {}

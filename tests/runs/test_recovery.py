@@ -54,7 +54,15 @@ def test_a_run_resumed_from_any_save_recovers_alike(recovered, tmp_path, monkeyp
     assert len(events_of(folder, "recovery")) == 1
 
 
-@pytest.mark.parametrize("interruptions", [[34], [34, 36], [30, 35], [31, 32, 33]])
+@pytest.mark.parametrize(
+    "interruptions",
+    [
+        [34],
+        pytest.param([34, 36], marks=pytest.mark.slow),
+        [30, 35],
+        pytest.param([31, 32, 33], marks=pytest.mark.slow),
+    ],
+)
 def test_the_state_to_return_to_does_not_depend_on_interruptions(
     recovered, overfitting_text, tmp_path, monkeypatch, interruptions
 ):

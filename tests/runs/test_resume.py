@@ -118,7 +118,9 @@ def test_a_killed_run_is_equal(long_steps, overfitting_text, tmp_path, moments):
     assert_equal_runs(folder, long_steps)
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_step_and_saves(long_steps, overfitting_text, tmp_path, name, code):
     folder = tmp_path / "run"
     options = command_options(**LONG_STEPS)

@@ -21,6 +21,7 @@ SETTINGS = {
     "steps": 120,
     "eval_every": 40,
     "seed": 4,
+    "workers": 1,
 }
 
 

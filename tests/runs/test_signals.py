@@ -40,7 +40,7 @@ def test_a_signal_while_the_corpus_is_encoded_leaves_nothing(
     assert list(cache.glob("*")) == []
 
 
-@both_signals
+@pytest.mark.parametrize("name", [pytest.param("SIGINT", marks=pytest.mark.slow), "SIGTERM"])
 def test_a_signal_while_standard_input_is_read_leaves_nothing(tmp_path, name):
     folder = tmp_path / "run"
     process = subprocess.Popen(
@@ -106,7 +106,7 @@ def test_an_evaluation_interrupted_twice_stands_in_the_metrics_once(
     assert_equal_runs(folder, uninterrupted.folder)
 
 
-@alternating(("save", "name"), [1, 2, 3, 4, 9], EXCEPTIONS)
+@alternating(("save", "name"), [1, 2, 3, 4, 9], EXCEPTIONS, slow=(2, 3))
 def test_a_save_is_finished_before_the_run_ends(
     uninterrupted, overfitting_text, tmp_path, monkeypatch, save, name
 ):
@@ -120,7 +120,7 @@ def test_a_save_is_finished_before_the_run_ends(
     assert_equal_runs(folder, uninterrupted.folder)
 
 
-@alternating(("save", "name"), [2, 3, 4, 9], EXCEPTIONS)
+@alternating(("save", "name"), [2, 3, 4, 9], EXCEPTIONS, slow=(4, 9))
 def test_a_second_signal_ends_the_run_at_once_without_a_half_written_file(
     uninterrupted, overfitting_text, tmp_path, monkeypatch, save, name
 ):

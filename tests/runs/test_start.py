@@ -113,6 +113,8 @@ def test_a_huge_vocabulary_causes_a_notice(tmp_path):
         tmp_path / "run",
         steps=1,
         hidden=2,
+        batch_size=2,
+        seq_length=8,
         val_frac=0,
         observer=events.append,
     )
