@@ -1,19 +1,19 @@
-"""Dynamic evaluation: the loss of a text while the weights follow it (Krause et al. 2018).
+"""Dynamic evaluation: the loss of a text while the weights adapt to it (Krause et al. 2018).
 
 The text is read in short segments. The loss of a segment is counted first; then the weights take a
-step along its gradient, which does not reach back beyond the segment. With g the gradient, R its
-root mean square for each weight, and w0 the trained weights, the step is
+step against its gradient, which is not propagated back beyond the segment. With g the gradient, R
+its root mean square for each weight, and w0 the trained weights, the step is
 
     w += min(decay * R / mean(R), 1) * (w0 - w) - rate * g / (R + epsilon * mean(R))
 
 It differs from the paper's in three points. epsilon is a fraction of mean(R), so that it means the
 same for every model. R is measured on text that the model generates: the gradients on its training
-text are too small if it knows much of that by heart. And the norm of g is clipped to MAX_NORM times
-the norm of R, because one surprising segment can throw the weights so far that the next segments
-surprise the model as well.
+text are too small if the model knows much of that text by heart. And the norm of g is clipped to
+MAX_NORM times the norm of R, because one surprising segment can move the weights so far that the
+next segments surprise the model as well.
 
-The table of n-grams, of which a segment changes few rows, follows by AdaGrad as in training, with
-NGRAM_SQUARES as the sum of squares that each row starts from, and without a way back.
+The table of n-grams, of which a segment changes few rows, adapts by AdaGrad as in training. The sum
+of squares of each row starts at NGRAM_SQUARES, and nothing pulls a row back to its trained values.
 """
 
 import math
@@ -34,17 +34,19 @@ from charlstm.system.threads import Workers, check_cancelled, one_blas_thread, s
 from charlstm.training.optimizers import RowAdaGrad, blocks
 
 MAX_NORM = 2.0
-# The weights have run away if a segment's loss is this many times that of a uniform distribution.
+# The weights have diverged if a segment's loss is this many times the loss of uniform predictions.
 MAX_SURPRISE = 100
-NGRAM_SQUARES = 4.0  # one prediction adds at most 2, if it was sure of another symbol
+# The initial sum of squares of each row of the n-gram table. A prediction adds at most 2 to a row's
+# sum: it adds 2 if it was sure of another symbol.
+NGRAM_SQUARES = 4.0
 
 
 @dataclass(frozen=True)
 class DynamicConfig(Record):
-    """The settings of dynamic evaluation; the module's docstring has the rule.
+    """The settings of dynamic evaluation; the module's docstring has the formula.
 
-    One default serves all models: scripts/benchmarks/dynamic_evaluation.py names the text that it
-    was chosen on.
+    Each setting has the same default for all models, chosen on the text that
+    scripts/benchmarks/dynamic_evaluation.py names.
     """
 
     segment: int = knob(
@@ -52,18 +54,18 @@ class DynamicConfig(Record):
     )
     rate: float = knob(
         1.5e-3,
-        "Change of a weight in one step, where its gradient has the usual size.",
+        "Change of a weight in one step if its gradient has its usual size.",
         within="[0, 1]",
     )
     decay: float = knob(
         1e-3,
-        "Fraction of the way back to the trained weights that each step goes.",
+        "Fraction of the difference to the trained weights that each step removes.",
         within="[0, 1]",
     )
     epsilon: float = knob(
         0.1,
-        "Fraction of the mean gradient's size that is added to the usual size of each, so that "
-        "weights whose gradient is usually tiny do not leap.",
+        "Number added to the usual size of each weight's gradient, as a fraction of the mean over "
+        "all weights. It keeps steps small for weights whose gradients are usually tiny.",
         within="(0, inf)",
     )
     ngram_lr: float = knob(
@@ -74,13 +76,14 @@ class DynamicConfig(Record):
 
 
 class DynamicEvaluation:
-    """Measures the loss of texts under weights that follow each of them from the trained ones.
+    """Measures the loss of texts while a copy of the weights adapts to each text.
 
     rms: (P,) the root mean square of each weight's gradient, as gradient_rms measures it on
         segments of the same length.
 
-    Only copies of the weights change, so that several threads may share the model and this object.
-    All methods raise CharlstmError if the weights move so fast that the loss runs away.
+    Every text starts from the trained weights. As these never change, several threads may share the
+    model and this object. All methods raise CharlstmError if the loss diverges, because the weights
+    change too fast.
     """
 
     def __init__(self, model: CharModel, rms: Array, config: DynamicConfig | None = None) -> None:
@@ -99,7 +102,7 @@ class DynamicEvaluation:
     ) -> Loss:
         """Return the loss of all ids of a text but the first, read in one stream.
 
-        A model of lines reads each line from a fresh state, but its weights carry on.
+        A model of lines reads each line from a state of zeros, but keeps the adapted weights.
 
         advance: called with the number of predictions just made.
         """
@@ -120,7 +123,7 @@ class DynamicEvaluation:
     ) -> Iterator[Score]:
         """Score each text by itself, as if it followed a line end, in the order given.
 
-        The weights return to the trained ones before each text, so that none learns from another.
+        The trained weights are restored before each text: no text affects the score of another.
         """
         workers = workers or Workers(1)
         followers = [_Follower(self, Workers(1)) for _ in range(workers.count)]
@@ -137,7 +140,7 @@ class DynamicEvaluation:
 
 
 class _Follower:
-    """Reads texts with a copy of a model, whose weights follow each text in turn."""
+    """Reads texts with a copy of a model, whose weights adapt to each text in turn."""
 
     def __init__(self, dynamic: DynamicEvaluation, workers: Workers) -> None:
         self._dynamic, self._workers = dynamic, workers
@@ -159,26 +162,26 @@ class _Follower:
         return np.concatenate(nats) if nats else np.empty(0)
 
     def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
-        """Yield the losses (n,) of each segment of a text, in nats, from the trained weights on."""
+        """Restore the trained weights; yield the losses (n,) of each segment of a text, in nats."""
         self._restore_weights()
         max_norm = self._dynamic.max_norm
         max_nats = MAX_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
             check_cancelled()
-            if number:  # before the next segment, as no step is needed after the last one
+            if number:  # the step for the segment before: none is needed after the last segment
                 self._reader.find_gradient()
                 norm = float(np.linalg.norm(self._reader.gradient))
                 self._workers.run(partial(self._move_weights, max_norm / max(norm, max_norm)))
             nats = self._reader.read(segment, begins)
-            if not nats.mean() <= max_nats:  # or is NaN
+            if not nats.mean() <= max_nats:  # true if the mean is NaN, too
                 raise CharlstmError(
-                    "the loss grows beyond all bounds, as the weights follow the text too fast: "
+                    "the loss grows beyond all bounds, as the weights change too fast: "
                     f"try a rate below {self._dynamic.config.rate:g}"
                 )
             yield nats
 
     def _restore_weights(self) -> None:
-        """Copy the trained weights; of the table, only the rows that have changed."""
+        """Restore the trained weights; in the table of n-grams, only the rows that have changed."""
         np.copyto(self._weights, self._trained)
         if self._table is not None and self._table_optimizer is not None:
             squares = self._table_optimizer.squares
@@ -189,7 +192,7 @@ class _Follower:
     def _move_weights(self, clipping: float, k: int) -> None:
         """Move the weights of worker k's span along the gradient, which is overwritten there.
 
-        clipping: the factor of the gradient that clipping its norm requires.
+        clipping: the factor that reduces the norm of the gradient to its maximum, or 1.
         """
         rates, decays = self._dynamic.rates, self._dynamic.decays
         for block in blocks(self._spans[k]):

@@ -15,7 +15,7 @@ from charlstm.system.threads import one_blas_thread
 from charlstm.text.vocab import line_end, start_ids
 
 WINDOW_STEPS = 100  # time steps of one forward pass
-EXPECTED = 5  # likeliest symbols kept at each position
+EXPECTED = 5  # number of likeliest symbols that are kept at each position
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Activity:
     """The activity of a model of L layers, H units and G gates on a text of N symbols.
 
     ids: (N,) the symbols of the text.
-    bits: (N,) the surprisal of each symbol; NaN for a first symbol that nothing precedes.
-    expected: (N, K) the likeliest symbols at each position, before its symbol is read.
-    probabilities: (N, K) the probabilities of these.
+    bits: (N,) the surprisal of each symbol in bits; NaN for a first symbol that is not predicted.
+    expected: (N, K) the K likeliest symbols at each position, before the symbol there is read.
+    probabilities: (N, K) the probabilities of the expected symbols.
     cells: (L, N, H) the value of each cell after each symbol: tanh(c) of an LSTM, else h; -1 to 1.
     gates: (L, G, N) the openness of each gate while each symbol is read, the mean over the units;
         0 to 1.
@@ -40,17 +40,17 @@ class Activity:
 
 
 def gates_of(cell: str) -> dict[str, str]:
-    """Return the letters and names of a cell's gates: all blocks of columns but the candidate."""
+    """Return the names of a cell's gates by letter, without the candidate, which is no gate."""
     return {letter: name for letter, name in CELLS[cell].GATES.items() if name != "candidate"}
 
 
 def measure_activity(model: CharModel, ids: Ids) -> Activity:
     """Measure the activity of a model that reads a text as if it followed a line end.
 
-    A model of lines reads each line from a fresh state, as in training.
+    A model of lines reads each line from a state of zeros, as in training.
     """
     if len(ids) == 0:
-        raise CharlstmError("there is nothing to show: the text is empty")
+        raise CharlstmError("the text is empty: give a text of one symbol or more")
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
     cells, gates, log_probs = [], [], []
@@ -81,7 +81,7 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
 
 
 def _windows(model: CharModel, sequence: Ids) -> Iterator[tuple[bool, Ids]]:
-    """Cut a sequence into windows (T, 1); yield with each whether it starts from a fresh state."""
+    """Cut a sequence into windows; yield (does the window start from a zero state, ids (T, 1))."""
     starts = np.zeros(1, np.intp)
     if model.config.lines:
         starts = np.union1d(starts, np.flatnonzero(sequence == line_end(model.vocab)))
@@ -97,7 +97,7 @@ def _cell_values(layer: LayerActivations) -> Array:
 
 
 def _openness(layer: LayerActivations, cell: str) -> Array:
-    """Return the openness of each gate in each step of one stream, (G, T): mean over the units."""
+    """Return each gate's openness in each step of one stream, (G, T), the mean over the units."""
     T = len(layer.h) - 1
     if not isinstance(layer, LSTMActivations | GRUActivations):
         return np.empty((0, T))

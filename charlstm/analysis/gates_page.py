@@ -1,6 +1,7 @@
-"""The page of gates: one HTML file that needs no network, made from plain data.
+"""The page of gates: one HTML file that needs no internet access, made from plain data.
 
-This module knows nothing of models: page.html has a script that draws the data.
+This module needs the data of a model's activity only, not the model. The script in page.html draws
+the data.
 """
 
 import base64
@@ -13,18 +14,20 @@ from typing import Any, TypedDict
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
 
-# Numbers are stored as integers of these fractions: 1/1000 bit, 1/127 of a cell's largest value,
-# 1/10,000 of a probability or of a gate's openness.
+# The page stores numbers as integers: bits in units of 1/1000, values of cells in units of 1/127,
+# and probabilities and the openness of gates in units of 1/10,000.
 BITS_UNITS, CELL_UNITS, FRACTION_UNITS = 1_000, 127, 10_000
-# Characters that could end a <script> element; json escapes all that are not ASCII.
+# Escapes of the ASCII characters that could end a <script> element. The json module escapes all
+# other characters.
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
 class FeatureReactions(TypedDict):
-    """The cells that follow a feature of the text.
+    """The cells whose values correlate most with a feature of the text.
 
-    count: the number of symbols that have the feature; None for a number such as a position.
-    cells: the layer, the unit and the correlation of each cell, the strongest first.
+    count: the number of symbols that have the feature, such as being inside quotes; None for a
+        feature with numeric values, such as the position in the line.
+    cells: (layer, unit, correlation) of each cell, the strongest correlation first.
     """
 
     feature: str
@@ -33,19 +36,20 @@ class FeatureReactions(TypedDict):
 
 
 class GatesPage(TypedDict):
-    """The data of a page: what a model of L layers and H units does on a text of N symbols.
+    """The data of a page: the activity of a model of L layers and H units on a text of N symbols.
 
     run: the title. unit: "character", "byte" or "word". cell: "lstm", "gru" or "rnn". hidden: H.
-    symbols: each distinct symbol, as it is shown within the text and by itself.
+    symbols: how each distinct symbol is shown: (within the text, on its own).
     text: (N,) the index of each symbol in `symbols`.
-    spaced: (N,) 1 where a space precedes a word; empty for characters and bytes.
-    bits: (N,) the surprisal in 1/1000 bits; None for a first symbol that nothing precedes.
-    expected: (N, K) the indices of the likeliest symbols before each symbol is read.
-    probabilities: (N, K) of these, in 1/10,000.
+    spaced: (N,) 1 if a space precedes the word; empty for characters and bytes.
+    bits: (N,) the surprisal of each symbol in 1/1000 bits; None for a first symbol that is not
+        predicted.
+    expected: (N, K) the indices of the K symbols that the model holds most likely at each position.
+    probabilities: (N, K) the probabilities of the expected symbols, in 1/10,000.
     gate_names: the name of each gate by its letter.
-    gates: for each layer and the letter of each gate, its openness (N,) in 1/10,000.
+    gates: for each layer, the openness (N,) of each gate in 1/10,000, by the gate's letter.
     cells: (L, H) the values of each cell, N numbers of type int8 in 1/127, in base64.
-    reactions: the features of the text with the cells that follow them.
+    reactions: the cells that correlate with each feature of the text.
     """
 
     run: str
@@ -70,7 +74,7 @@ def write_page(path: Path, data: GatesPage) -> int:
     try:
         with atomic_write(path) as file:
             file.write(page)
-    except (OSError, ValueError) as error:  # ValueError: a path without a file name, such as "."
+    except (OSError, ValueError) as error:  # a path without a file name, such as ".": ValueError
         reason = getattr(error, "strerror", None) or error
         raise CharlstmError(f"{path}: cannot be written: {reason}") from error
     return len(page)

@@ -20,12 +20,12 @@ from charlstm.network.model import CharModel
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import Vocab
 
-MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # shown beside the white space itself
+MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # signs shown in the text next to these characters
 NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 
 def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage:
-    """Return the data of a page; run: its title, such as the folder of the model's run."""
+    """Return the data of the page of gates. run: its title, such as the folder of a run."""
     used, numbers = np.unique(
         np.concatenate((activity.ids[:, None], activity.expected), axis=1), return_inverse=True
     )
@@ -55,7 +55,7 @@ def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage
 
 
 def _integers(values: Array, units: int) -> list[Any]:
-    """Return numbers as the nearest integers of 1 / units, in nested lists."""
+    """Return values * units, rounded to integers, as nested lists."""
     rounded: list[Any] = np.rint(values * units).astype(int).tolist()
     return rounded
 
@@ -66,7 +66,7 @@ def _base64(cell: Array) -> str:
 
 
 def _shown(symbol: str) -> tuple[str, str]:
-    """Return how a symbol is shown within the text, and by itself."""
+    """Return how a symbol is shown within the text, and how it is shown on its own."""
     if symbol in NAMES:
         return MARKS.get(symbol, "") + symbol.replace("\r", ""), NAMES[symbol]
     text = visible(symbol)
@@ -74,7 +74,7 @@ def _shown(symbol: str) -> tuple[str, str]:
 
 
 def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
-    """Return 1 for each word that follows a space, else 0; nothing at other levels than "word"."""
+    """Return 1 for each word after a space, 0 for others; an empty list unless level is word."""
     if vocab.level != "word":
         return []
     decoder = vocab.decoder()
@@ -82,7 +82,7 @@ def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
 
 
 def _reactions(vocab: Vocab, activity: Activity) -> list[FeatureReactions]:
-    """Return the reactions to each feature of the text that cells can be compared with."""
+    """Return, for each feature that varies in the text, the cells that correlate most with it."""
     found: list[FeatureReactions] = []
     for name, feature in text_features(vocab, activity.ids).items():
         strongest = reactions(activity.cells, feature)

@@ -1,15 +1,15 @@
 """Gradient flow: how far back in time the gradient of a loss vanishes, lasts or explodes.
 
-One step back in time multiplies the gradient of the state by that step's Jacobian. For a plain RNN
-the Jacobian is a slope of at most 1 times the recurrent weights, the same in all steps. Over k
-steps the gradient shrinks or grows like a k-th power (Hochreiter 1991; Bengio et al. 1994), and it
-always vanishes if the largest singular value of the weights is below 1 (Pascanu et al. 2013). In an
-LSTM the gradient of the cell state has a path through the forget gates alone (Hochreiter and
-Schmidhuber 1997, Gers et al. 2000): k steps multiply it by k gates, which are near 1 when open.
-Clipping the norm tames gradients that explode (Pascanu et al. 2013); it does not bring back those
-that vanish.
+One step back in time multiplies the gradient of the state by that step's Jacobian. In a plain RNN,
+the Jacobian is the matrix of recurrent weights, which is the same in all steps, times slopes of
+tanh, which are at most 1. Over k steps the gradient shrinks or grows like a k-th power (Hochreiter
+1991; Bengio et al. 1994), and it always vanishes if the largest singular value of the weights is
+below 1 (Pascanu et al. 2013). In an LSTM, the gradient of the cell state has a path through the
+forget gates alone (Hochreiter and Schmidhuber 1997, Gers et al. 2000): k steps multiply it by k
+gates, which are near 1 when open. Clipping the norm limits gradients that explode (Pascanu et al.
+2013), but does not enlarge gradients that vanish.
 
-The measurement runs the same layers and kernels as training does, in windows of one step.
+The measurement runs the same layers and kernels as training does, in windows of one time step.
 """
 
 import math
@@ -32,9 +32,9 @@ from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
 DEFAULT_LAGS = 500  # time steps
-STREAMS = 8  # read in parallel; norms are means over them
-WARM_UP_STEPS = 100  # before the lags, so that the states are no longer near zero
-CLIPPED_STEPS = 200  # time steps of the training step that shows clipping
+STREAMS = 8  # streams of text that are read in parallel; norms are means over the streams
+WARM_UP_STEPS = 100  # time steps read before the measured ones, as states begin near zero
+CLIPPED_STEPS = 200  # time steps in the window of the training step that shows clipping
 GONE_FRACTION = 1e-3  # a gradient is gone if its norm is below this fraction of that at lag 1
 
 
@@ -51,8 +51,8 @@ class GradientFlow:
     """The measurements of one layer of a model.
 
     label: the name of the model. layer: the number of the layer, from 1.
-    norms: (lags,) each, by the names that gradient_norms gives them.
-    step: the gradient of the complete model in a training step.
+    norms: arrays (lags,) under the names that gradient_norms defines.
+    step: the gradient norm of the complete model in a training step.
     """
 
     label: str
@@ -62,7 +62,7 @@ class GradientFlow:
     step: ClippedStep
 
     def gone_at(self, name: str) -> int | None:
-        """Return the first lag with a norm below GONE_FRACTION of that at lag 1; None if none."""
+        """Return the first lag with a norm below GONE_FRACTION of that at lag 1, else None."""
         norms = self.norms[name]
         below = np.flatnonzero(norms < GONE_FRACTION * norms[0])
         return int(below[0]) + 1 if len(below) else None
@@ -71,7 +71,7 @@ class GradientFlow:
 def gradient_norms(
     model: CharModel, ids: Ids, lags: int = DEFAULT_LAGS, streams: int = STREAMS
 ) -> dict[str, Array]:
-    """Measure the norms of gradients by their lag, on streams from all over a text of ids (N,).
+    """Measure the norms of gradients by lag, on streams from places all over a text of ids (N,).
 
     Returns arrays (lags, L), with row k - 1 for lag k and a column for each of L layers:
 
@@ -80,18 +80,19 @@ def gradient_norms(
     forget: the product of the forget gates of the last k steps, the mean over units and streams;
         only for an LSTM.
 
-    Back-propagation takes one window of one step at a time. Each window runs again from the state
-    that a first pass stored, so that the activations of one step fit into the same memory. All is
-    computed in float64, which shows norms far below the range of float32.
+    A first forward pass stores the state before each time step. Back-propagation then runs each
+    step again from its stored state, in a window of one step, so that only the activations of one
+    step are in memory. The computation is in float64, which holds norms far below the range of
+    float32.
     """
     steps = WARM_UP_STEPS + lags
     if len(ids) <= steps:
         raise CharlstmError(
             f"a text of {len(ids)} symbols is too short for --lags {lags}: "
-            f"it takes {steps + 1} or more"
+            f"give a text of {steps + 1} symbols or more, or a smaller --lags"
         )
     state_size = math.prod(model.initial_state(streams).shape)
-    require_memory(8 * steps * state_size, f"--lags {lags}", "take fewer")
+    require_memory(8 * steps * state_size, f"--lags {lags}", "give a smaller --lags")
     model = _in_float64(model)
     starts = np.unique(np.linspace(0, len(ids) - steps - 1, streams, dtype=np.intp))
     window = ids[starts + np.arange(steps + 1)[:, None]].astype(np.intp)  # (steps + 1, B)
@@ -116,7 +117,9 @@ def gradient_norms(
             norms[lag - 1] = np.linalg.norm(dstate[:L], axis=-1).mean(axis=-1)
         forget[lag - 1] = product.mean(axis=(1, 2))
         if not np.isfinite(norms[lag - 1]).all():
-            raise CharlstmError(f"the gradient overflows float64 at lag {lag}: lower --lags")
+            raise CharlstmError(
+                f"the gradient overflows float64 at lag {lag}: give --lags below {lag}"
+            )
     if S == 1:
         return {"dh": norms[:, :, 0]}
     return {"dh": norms[:, :, 0], "dc": norms[:, :, 1], "forget": forget}
@@ -126,7 +129,7 @@ def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
     """Measure the gradient of one training step on a copy of the model.
 
     The step is plain gradient descent at a learning rate of 1, so that the weights change by the
-    clipped gradient. clip: the largest norm; 0 for no limit.
+    clipped gradient. clip: the norm above which the gradient is clipped; 0 for no clipping.
     """
     model = _in_float64(model)
     before = model.parameters.vector.copy()
@@ -147,7 +150,10 @@ def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
     finally:
         trainer.close()
     if not np.isfinite(trainer.gradient_norm):
-        raise CharlstmError("the gradient of a training step overflows: take smaller weights")
+        raise CharlstmError(
+            "the gradient of a training step overflows float64: the weights are too large, "
+            "try a smaller --recurrent-scale or another model"
+        )
     change = float(np.linalg.norm(model.parameters.vector - before))
     return ClippedStep(trainer.gradient_norm, change)
 
@@ -159,15 +165,18 @@ def measure_gradient_flow(
     layer: int | None = None,
     clip: float = 5.0,
 ) -> list[GradientFlow]:
-    """Measure models, given by their labels, on the same text.
+    """Measure the gradient flow of several models, given by label, on the same text.
 
-    layer: the number of the layer, from 1; None for the last. clip: see clipped_step.
+    layer: the number of the layer to measure, from 1; None for the last layer. clip: see
+    clipped_step.
     """
     flows = []
     for label, model in models.items():
         layers = model.config.layers
         if layer is not None and layer > layers:
-            raise CharlstmError(f"--layer {layer}: there is no such layer among {layers}")
+            raise CharlstmError(
+                f"--layer {layer}: the model {label} has no such layer: give 1 to {layers}"
+            )
         shown = layer or layers
         norms = {name: all[:, shown - 1] for name, all in gradient_norms(model, ids, lags).items()}
         step = clipped_step(model, ids, clip)
@@ -189,12 +198,13 @@ def fresh_model(
     """Return an untrained model.
 
     forget_bias: the bias of the gate that keeps the state, f of an LSTM or z of a GRU; None for 1.
-    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H), so that it
-        is about their spectral radius. PyTorch's initialisation amounts to 1/sqrt(3) = 0.58.
+    recurrent_scale: a factor on all recurrent weights. These are drawn from N(0, 1/H), so it is
+        about their spectral radius. PyTorch's initialisation has a factor of 1/sqrt(3) = 0.58.
     """
     if forget_bias is not None and config.cell == "rnn":
         raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
-    # The measurement takes a copy in float64, a gradient, and weights before a training step.
+    # The measurement needs a copy of the model in float64, a gradient of the same size, and a copy
+    # of the weights before the training step.
     require_memory_for_model(
         parameter_shapes(config, len(vocab)), replace(config, dtype="float64"), 3
     )
@@ -203,14 +213,14 @@ def fresh_model(
         layer = model.parameters.part(f"layers.{k}.")
         layer["Wh"] *= recurrent_scale
         if forget_bias is not None:
-            layer["b"][config.hidden : 2 * config.hidden] = forget_bias  # of f, or of z
+            layer["b"][config.hidden : 2 * config.hidden] = forget_bias  # the bias of gate f or z
     return model
 
 
 def models_to_compare(
     hidden: int, layers: int, vocab: Vocab, seed: int = 0
 ) -> dict[str, CharModel]:
-    """Return untrained models of one size by label: all cells, with several initial weights."""
+    """Return untrained models of one size by label: each cell, with different initial weights."""
 
     def fresh(cell: Any, **options: float) -> CharModel:
         return fresh_model(ModelConfig(cell, hidden, layers), vocab, seed, **options)
@@ -229,13 +239,16 @@ def models_to_compare(
 def random_ids(vocab: Vocab, lags: int = DEFAULT_LAGS, seed: int = 0) -> Ids:
     """Return a text of independent, equally likely symbols, long enough for the measurements."""
     size = STREAMS * (WARM_UP_STEPS + max(lags, CLIPPED_STEPS) + 1)
-    require_memory(8 * size, f"--lags {lags}", "take fewer")
+    require_memory(8 * size, f"--lags {lags}", "give a smaller --lags")
     ids: Ids = generator(seed, "sample").integers(len(vocab), size=size)
     return ids
 
 
 def _in_float64(model: CharModel) -> CharModel:
-    """Return a copy in float64, which carries the state from line to line as in any text."""
+    """Return a copy of a model in float64. A copy of a model of lines keeps its state at line ends.
+
+    So lags may reach across line ends.
+    """
     copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab, seed=None)
     copy.parameters.copy_from(model.parameters)
     return copy

@@ -17,7 +17,8 @@ COLOURS = {
     "lstm": ("#6fb7e0", "#2b7bba", "#0b3a70"),
 }
 DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm": "-"}
-LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6  # a wider range would flatten the curves
+# Limits of the vertical axis. Norms outside are cut off, as a wider range would flatten the curves.
+LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6
 
 
 def require_drawable(path: Path) -> None:
@@ -42,7 +43,7 @@ def draw(flows: Sequence[GradientFlow], path: Path) -> None:
 
 
 def _figure(flows: Sequence[GradientFlow]) -> Any:
-    """Return a figure with a panel for the hidden state, and one for the cell state if any."""
+    """Return a figure with a panel for the hidden state and, for LSTMs, one for the cell state."""
     from matplotlib.figure import Figure
 
     panels = {"dh": r"Hidden state: $\|\partial L_t/\partial h_{t-k}\|$"}

@@ -1,7 +1,7 @@
 """Novelty: how much of a text is new, compared with the text that a model was trained on.
 
-Held-out text of the same source also shares stretches with the training text. It is the yardstick:
-a model that copies shares more.
+Held-out text of the same source also shares stretches with the training text, so it serves as the
+yardstick: texts of a model that copies share more with the training text than held-out text does.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,21 +13,23 @@ import numpy as np
 from charlstm.analysis.stretches import Matches, Stretch, find_matches
 from charlstm.arrays import Ids
 
-# Symbols are counted that lie in stretches of these lengths or more, by the unit of the vocabulary.
+# For each of these lengths, the symbols in stretches of at least that length are counted. The keys
+# are the units of vocabularies.
 COUNTED_LENGTHS = {"character": (20, 50, 100), "byte": (20, 50, 100), "word": (5, 10, 20)}
 STRETCHES_SHOWN = 3
 MAX_HELD_OUT_PIECES = 5
-HELD_OUT_SYMBOLS = 10_000  # of all pieces together, about
+HELD_OUT_SYMBOLS = 10_000  # approximate number of symbols in all held-out pieces together
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How much texts share with the training text.
+    """How much a set of texts has in common with the training text.
 
-    symbols: the length of all texts. longest: the length of their longest stretch.
-    shares: the fraction of the symbols in stretches of at least each of COUNTED_LENGTHS.
-    lines, known_lines: for a model of lines, the number of lines, and of those that are lines of
-        the training text.
+    symbols: the length of all texts together. longest: the length of the longest stretch that a
+        text shares with the training text.
+    shares: for each of COUNTED_LENGTHS, the fraction of symbols in stretches at least as long.
+    lines, known_lines: for a model of lines, the number of lines, and the number of lines that also
+        stand in the training text.
     """
 
     symbols: int
@@ -50,12 +52,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Novelty:
-    """The figures of `count` texts beside those of held-out text, and the longest stretches.
+    """The figures of `count` texts, the same figures of held-out text, and the longest stretches.
 
-    held_out: figures of pieces of held-out text, each as long as all texts together; `longest` is
-        the median of the pieces. None without held-out text.
+    held_out: the figures of pieces of held-out text, each as long as all texts together. Their
+        `longest` is the median over the pieces. None without held-out text.
     longest_of_pieces: the length of the longest stretch of each piece, in ascending order.
-    stretches: the longest stretches of the texts that do not overlap, the longest first.
+    stretches: the longest stretches of the texts, in descending order; they do not overlap.
     """
 
     texts: Figures
@@ -125,7 +127,10 @@ def measure_novelty(
 
 
 def _lower_median(numbers: list[int]) -> int:
-    """Return the median, the lower of two (the module `statistics` takes long to import)."""
+    """Return the median; if two numbers are in the middle, the lower of the two.
+
+    The module `statistics` has this function, but takes long to import.
+    """
     return sorted(numbers)[(len(numbers) - 1) // 2]
 
 
@@ -161,15 +166,16 @@ def _complete_lines(piece: Ids, line_end: int) -> Ids:
 
 
 def _known_lines(text: Ids, matches: Matches, training: Ids, line_end: int) -> Ids:
-    """Return for each line of a text, but empty ones, whether it is a line of the training text.
+    """Return for each line of a text, except empty lines, whether the training text has this line.
 
     text: begins and ends with a line end.
     """
     ends = np.flatnonzero(text == line_end)
-    starts, ends = ends[:-1], ends[1:]  # the line end before each line, and its own
+    starts, ends = ends[:-1], ends[1:]  # positions of the line ends before and after each line
     lengths = ends - starts
+    # A line is known if it matches together with the line end before it. The first line of the
+    # training text has no line end before it, so it is compared separately.
     known = matches.lengths[ends] > lengths
-    # No line end precedes the first line of the training text, so that no match shows it.
     first_end = np.flatnonzero(training[: int(lengths.max()) + 1] == line_end)
     if len(first_end):
         size = int(first_end[0]) + 1

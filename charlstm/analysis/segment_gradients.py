@@ -1,4 +1,4 @@
-"""Gradients of the short segments that dynamic evaluation reads, and their usual size."""
+"""Gradients of the short segments that dynamic evaluation reads, and their root mean square."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -18,17 +18,18 @@ from charlstm.text.batches import line_spans
 from charlstm.text.vocab import line_end, start_ids
 from charlstm.training.optimizers import blocks
 
-DEFAULT_SEGMENT = 20  # predictions
-# The usual size of gradients is measured on this number of places, evenly spread over a text, with
-# this number of consecutive segments at each.
+DEFAULT_SEGMENT = 20  # number of predictions in a segment
+# gradient_rms reads SEGMENTS_PER_PLACE consecutive segments at each of PLACES places, which are
+# evenly spread over a text.
 PLACES, SEGMENTS_PER_PLACE = 8, 32
 
 
 def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
-    """Cut a text into segments of at most `length` predictions; yield whether each begins a text.
+    """Cut a text into segments of at most `length` predictions.
 
-    A segment (n + 1,) starts with the id from which its first prediction is made. For a model of
-    lines, each line is a text of its own after a line end.
+    Yields (segment, whether the segment begins a text). A segment (n + 1,) of n predictions starts
+    with the id from which its first prediction is made. For a model of lines, each line is a text
+    of its own, which starts with a line end.
     """
     texts: Iterable[Ids] = (ids,)
     if model.config.lines:
@@ -46,15 +47,15 @@ def cut(text: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
 
 
 class SegmentReader:
-    """Reads a stream of segments with a model, and finds the gradient of the last one.
+    """Reads segments one after the other, and computes the gradient of the last segment's loss.
 
-    gradient: (P,) for P weights, without the table of n-grams.
+    gradient: (P,) for the model's P weights, without those of the table of n-grams.
     """
 
     def __init__(self, model: CharModel) -> None:
         self.model = model
         self._state = model.initial_state(1)
-        self._activations: dict[int, Activations] = {}  # by the number of predictions
+        self._activations: dict[int, Activations] = {}  # by the number of predictions in a segment
         self._gradients = model.parameters.zeros_like_dense()
         self.gradient = self._gradients.vector
         self._targets: Ids = np.empty((0, 1), np.intp)
@@ -62,7 +63,7 @@ class SegmentReader:
     def read(self, segment: Ids, begins: bool) -> Array:
         """Return the losses (n,) of a segment (n + 1,) in nats.
 
-        begins: whether it begins a text; otherwise it continues the segment before it.
+        begins: whether the segment begins a text; otherwise it continues the previous segment.
         """
         if begins:
             self._state[...] = 0
@@ -72,15 +73,16 @@ class SegmentReader:
         return cross_entropy(activations.log_probs, segment[1:])
 
     def find_gradient(self) -> None:
-        """Set `gradient` to that of the last segment's mean loss; once after each read."""
+        """Set `gradient` to the gradient of the last segment's mean loss; once after each read."""
         scale = 1 / len(self._targets)
         activations = self._activations_for_targets()
         self.model.backward(self._targets, activations, self._gradients, scale)
 
     def table_gradient(self) -> tuple[Ids, Array]:
-        """Return the gradient of the summed losses with respect to the table, after find_gradient.
+        """Return the gradient of the summed losses for the table of n-grams, after find_gradient.
 
-        It has the rows of each prediction, (n, contexts), and one gradient for all of them, (n, V).
+        Returns the table rows that each prediction used, (n, contexts), and the gradient that all
+        rows of a prediction have in common, (n, V).
         """
         activations = self._activations_for_targets()
         return activations.ngram_rows, activations.log_probs * len(self._targets)
@@ -102,7 +104,7 @@ def gradient_rms(
 ) -> Array:
     """Return the root mean square (P,) of the gradients of segments from all over a text.
 
-    segment: the predictions of each segment.
+    segment: the number of predictions in a segment.
     advance: called by each worker with the number of predictions just made.
     """
     workers = workers or Workers(1)
@@ -128,7 +130,7 @@ def gradient_rms(
         results = workers.run(work)
     count = sum(count for _, count in results)
     if not count:
-        raise CharlstmError("a text of fewer than 2 characters has no gradient")
+        raise CharlstmError("a text of fewer than 2 characters has no gradient: give a longer text")
     squares: Array = np.sum([squares for squares, _ in results], axis=0)
     return np.sqrt(squares / count)
 
@@ -139,7 +141,7 @@ def rms_predictions(segment: int = DEFAULT_SEGMENT) -> int:
 
 
 def own_text(model: CharModel, segment: int = DEFAULT_SEGMENT) -> Ids:
-    """Generate a text for gradient_rms with the model itself, always the same."""
+    """Generate a text with the model for gradient_rms; each call returns the same text."""
     steps = generate(model, start_ids(model.vocab), PLACES, Sampling(), generator(0, "sample"))
     texts = np.stack(list(islice(steps, SEGMENTS_PER_PLACE * segment)), axis=1)
     return texts.reshape(-1)

@@ -8,11 +8,13 @@ import numpy as np
 from charlstm.analysis.suffix_automaton import Reader, SuffixAutomaton
 from charlstm.arrays import Ids
 
-# One pass over the training text compares as many symbols of the texts as give the table of their
-# automaton this many entries, or MIN_PASS_LENGTH symbols if those are more.
+# Each pass over the training text compares some of the texts' symbols with it: as many as give the
+# transition table of their automaton MAX_TABLE_ENTRIES entries, but at least MIN_PASS_LENGTH.
 MAX_TABLE_ENTRIES = 1 << 23
 MIN_PASS_LENGTH = 2_000
-MAX_OVERLAP = 10_000  # symbols of a stretch from the pass before; a longer one is found as two
+# A pass compares up to this number of symbols of the previous pass again, to find a stretch across
+# the start of the pass. A longer stretch is found as two.
+MAX_OVERLAP = 10_000
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Stretch:
 class Matches:
     """The stretches of one text of N symbols that stand in the training text.
 
-    lengths: (N,) the length of the longest stretch that ends with each symbol; 0 for none.
-    places: (N,) the position of one occurrence of it in the training text.
+    lengths: (N,) the length of the longest stretch that ends with each symbol; 0 for no stretch.
+    places: (N,) the position of one occurrence of each of these stretches in the training text.
     """
 
     lengths: Ids
@@ -65,7 +67,7 @@ class Matches:
         return maximal
 
     def stretch(self, end: int, number: int = 0) -> Stretch:
-        """Return the longest stretch that ends with a symbol; number: of the text."""
+        """Return the longest stretch that ends at position `end` of text number `number`."""
         length = int(self.lengths[end])
         return Stretch(number, end + 1 - length, length, int(self.places[end]))
 
@@ -91,8 +93,8 @@ def find_matches(
     texts: each (N,) ids. training: (M,) ids of the same vocabulary; may be memory-mapped.
     progress: called as progress(symbols read, symbols to read) while the training text is read.
 
-    The matches are exact, but for stretches of more than MAX_OVERLAP symbols in texts that are so
-    long that they take several passes.
+    The matches are exact, with one exception: if the texts are so long that they take several
+    passes over the training text, a stretch of more than MAX_OVERLAP symbols may be found as two.
     """
     if not texts:
         return []
@@ -103,7 +105,7 @@ def find_matches(
     step = max(MIN_PASS_LENGTH, MAX_TABLE_ENTRIES // (2 * (alphabet + 1)))
     passes = -(-len(joined) // step)
     for number, start in enumerate(range(0, len(joined), step)):
-        # A stretch across the start of this pass begins here at the earliest.
+        # The pass begins this number of symbols earlier, to include a stretch across its start.
         overlap = min(int(lengths[start - 1]), MAX_OVERLAP) if start else 0
 
         def advance_to(symbols: int, number: int = number) -> None:
@@ -118,9 +120,10 @@ def find_matches(
 
 
 def _match(text: Ids, training: Ids, advance_to: Callable[[int], None]) -> tuple[Ids, Ids]:
-    """Return the length of the longest match that ends with each symbol, and its place.
+    """Return, for each symbol, the longest match that ends with it: its length and its place.
 
-    text: ids with -1 between texts. The automaton's symbols number the ids that occur in it.
+    text: ids with -1 between texts. The automaton's symbols are the indices of the distinct ids.
+    The place of a match is the position of its first symbol in the training text.
     """
     alphabet, symbols = np.unique(text, return_inverse=True)
     unknown = len(alphabet)

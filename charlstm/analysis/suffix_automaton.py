@@ -1,9 +1,9 @@
 """The suffix automaton of a text, and the matches that it finds while it reads another text.
 
-A suffix automaton recognises every substring of its text (Blumer et al. 1985). While it reads, its
-state and the length of the match give the longest substring that ends at the symbol just read: the
-matching statistics of Chang and Lawler (1994). Each symbol costs one look-up in a table, for any
-two texts.
+A suffix automaton recognises every substring of its own text (Blumer et al. 1985). While it reads
+another text, its state and the length of the match give the longest of these substrings that ends
+at the symbol just read: the matching statistics of Chang and Lawler (1994). Reading a symbol costs
+one look-up in a table, whatever the two texts are.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +15,16 @@ from charlstm.arrays import Ids
 
 Integers = npt.NDArray[np.int64]
 
-SYMBOLS_AT_ONCE = 1 << 23  # of the text that is read, cut into streams that are read in parallel
-# The length of a stream, in symbols: about that of the longest possible match, because the matches
-# at its end are followed into the next stream, and in repetitive texts all of them are long.
+SYMBOLS_AT_ONCE = 1 << 23  # symbols of the text that are cut into streams and read in parallel
+# Bounds of the length of a stream, in symbols. A match at the end of a stream is read on into the
+# next stream. In a repetitive text all these matches are long, so shorter streams would read most
+# symbols several times. The length is about that of the longest possible match.
 MIN_STREAM_LENGTH, MAX_STREAM_LENGTH = 1024, 4096
-CONVERTED_AT_ONCE = 1 << 16  # ids that become symbols; indexing with them takes 8 bytes for each
-TRANSPOSED_AT_ONCE = 64  # symbols of each stream
+CONVERTED_AT_ONCE = 1 << 16  # ids that are converted to symbols at once, in 8 bytes each
+TRANSPOSED_AT_ONCE = 64  # symbols of each stream that are transposed at once
 
-# An entry of the table is next state << STATE_SHIFT | the greatest length of the match after the
-# transition. UNLIMITED stands for any length: the match continues.
+# An entry of the transition table is (next state << STATE_SHIFT) | (the maximum length of the match
+# after the transition). The maximum UNLIMITED means that the whole match continues.
 STATE_SHIFT = 32
 UNLIMITED = (1 << 31) - 1
 
@@ -31,14 +32,15 @@ UNLIMITED = (1 << 31) - 1
 class SuffixAutomaton:
     """The suffix automaton of a sequence of symbols, integers from 0.
 
-    A state stands for all substrings that end at the same places in the text; state 0 for the empty
-    one, which ends everywhere.
+    A state stands for all substrings that end at the same places in the text. State 0 stands for
+    the empty substring, which ends everywhere.
 
     transitions: for each state, the next state by symbol.
     lengths: for each state, the length of its longest substring.
-    links: for each state, the state of its longest suffix that ends at more places; -1 for state 0.
+    links: for each state, its suffix link: the state of the longest suffix of its substrings that
+        ends at more places; -1 for state 0.
     prefixes: the states of the text's prefixes of length 1, 2, and so on.
-    by_length: the states in order of their lengths, so that a link comes before its state.
+    by_length: the states in ascending order of lengths; a state comes after its suffix link.
     """
 
     def __init__(self, symbols: Sequence[int]) -> None:
@@ -65,7 +67,7 @@ class SuffixAutomaton:
         if lengths[target] == lengths[state] + 1:
             links[new] = target
             return new
-        # The shorter substrings of `target` now end at one more place than its longer ones: split.
+        # Split `target`: its shorter substrings now end at one more place than its longer ones.
         shorter = self._add_state(lengths[state] + 1, links[target], dict(transitions[target]))
         links[target] = links[new] = shorter
         while state >= 0 and transitions[state].get(symbol) == target:
@@ -80,10 +82,10 @@ class SuffixAutomaton:
         return len(self.lengths) - 1
 
     def table(self, width: int) -> Integers:
-        """Return the entries (states, width) for each state and each symbol below `width`.
+        """Return the transition table (states, width) of all states and all symbols below `width`.
 
-        If a state has no transition, the match is cut to its longest suffix whose state has one,
-        and continues from there.
+        If a state has no transition for a symbol, its entry cuts the match to the longest suffix
+        whose state has a transition for the symbol.
         """
         table = np.zeros((len(self.lengths), width), np.int64)
         for state in self.by_length:
@@ -100,9 +102,10 @@ class SuffixAutomaton:
 class Reader:
     """Reads texts with an automaton and keeps the longest match for each of its states.
 
-    automaton: of symbols below width - 1; symbol width - 1 stands for all others.
-    longest: (states,) the length of the longest match; 0 for none.
-    ends: (states,) where one occurrence of it ends: the position of its last symbol.
+    automaton: its symbols are below width - 1; symbol width - 1 stands for all symbols that it
+        does not have.
+    longest: (states,) the length of the longest match that reached each state; 0 for no match.
+    ends: (states,) the position in the text of the last symbol of one such match.
     """
 
     def __init__(self, automaton: SuffixAutomaton, width: int) -> None:
@@ -120,8 +123,8 @@ class Reader:
     ) -> None:
         """Read a text, cut into streams that are read in parallel.
 
-        text: (M,) ids. symbols: the symbol of each id. stream_length: about the length of the
-        longest possible match. advance_to: called with the number of symbols read so far.
+        text: (M,) ids. symbols: the automaton's symbol for each id. stream_length: about the length
+        of the longest possible match. advance_to: called with the number of symbols read so far.
         """
         length = min(max(stream_length, MIN_STREAM_LENGTH), MAX_STREAM_LENGTH)
         size = SYMBOLS_AT_ONCE // length * length
@@ -138,7 +141,10 @@ class Reader:
                 advance_to(begin + len(chunk))
 
     def _read_streams(self, streams: Ids, starts: Integers) -> tuple[Integers, Integers]:
-        """Read streams (N, length) from their starts (N,); return the last states and matches."""
+        """Read streams (N, length); return the state and match length at the end of each.
+
+        starts: (N,) the positions of the streams in the text.
+        """
         states, lengths, entries, found = np.zeros((4, len(streams)), np.int64)
         is_longer = np.empty(len(streams), bool)
         for offset in range(0, streams.shape[1], TRANSPOSED_AT_ONCE):
@@ -146,7 +152,8 @@ class Reader:
             for position, symbols in enumerate(np.ascontiguousarray(columns.T), start=offset):
                 states *= self.width
                 states += symbols
-                self._table.take(states, out=entries, mode="clip")  # mode "raise" would copy
+                # take would copy through a buffer with its default mode "raise"
+                self._table.take(states, out=entries, mode="clip")
                 np.right_shift(entries, STATE_SHIFT, out=states)
                 entries &= UNLIMITED
                 lengths += 1
@@ -159,8 +166,8 @@ class Reader:
     def _follow_matches(
         self, text: Ids, symbols: Ids, positions: Integers, states: Integers, lengths: Integers
     ) -> None:
-        """Read on from the positions after the streams, while a match began inside its stream."""
-        past = 0  # symbols read after the stream
+        """Read on after the end of each stream, as long as its match began inside the stream."""
+        past = 0  # number of symbols read after the end of the streams
         while True:
             alive = (lengths > past) & (positions < len(text))
             if not alive.any():
@@ -178,20 +185,22 @@ class Reader:
         longer = np.flatnonzero(lengths > self.longest[states])
         states, lengths, ends = states[longer], lengths[longer], ends[longer]
         np.maximum.at(self.longest, states, lengths)
-        longest = lengths == self.longest[states]  # several streams may be in one state
+        # Several streams may have reached the same state: only their longest match is kept.
+        longest = lengths == self.longest[states]
         self.ends[states[longest]] = ends[longest]
 
     def matches(self) -> tuple[Integers, Integers]:
         """Return the longest match that ends with each symbol of the automaton's own text.
 
-        Returns the lengths, 0 for none, and the ends of one occurrence each in the text read.
+        Returns the length of each match, 0 for no match, and the position in the text read where
+        one occurrence of the match ends.
         """
         automaton, longest, ends = self.automaton, self.longest.copy(), self.ends.copy()
         for state in reversed(automaton.by_length):  # where a match ends, its suffixes end too
             link = automaton.links[state]
             if longest[state] and longest[link] < automaton.lengths[link]:
                 longest[link], ends[link] = automaton.lengths[link], ends[state]
-        nearest = np.arange(len(longest))  # the state of the longest suffix with a match
+        nearest = np.arange(len(longest))  # for each state, its longest suffix that has a match
         for state in automaton.by_length[1:]:
             if not longest[state]:
                 nearest[state] = nearest[automaton.links[state]]

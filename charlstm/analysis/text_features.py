@@ -1,4 +1,4 @@
-"""Features of a text, such as being inside quotes, and the cells of a model that follow them."""
+"""Features of a text, such as being inside quotes, and the cells that correlate with them."""
 
 import re
 from collections.abc import Mapping
@@ -9,16 +9,18 @@ import numpy as np
 from charlstm.arrays import Array, Ids
 from charlstm.text.vocab import Vocab
 
-QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # no single ones, which may be apostrophes
+QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # single quotes may be apostrophes: left out
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
-MIN_POSITIONS = 5  # with a feature, and without it, for cells to be compared with it
+# Cells are compared with a feature only if it differs from its most frequent value at this number
+# of positions or more.
+MIN_POSITIONS = 5
 
 
 @dataclass(frozen=True)
 class Reaction:
     """A cell whose value correlates with a feature of the text.
 
-    correlation: Pearson's; the point-biserial correlation for a feature of 0 and 1.
+    correlation: Pearson's. For a feature with the values 0 and 1, this is the point-biserial one.
     """
 
     layer: int
@@ -27,7 +29,7 @@ class Reaction:
 
 
 def text_features(vocab: Vocab, ids: Ids) -> dict[str, Array]:
-    """Return the features of a text by name, each (N,): their values once a symbol is read."""
+    """Return the features of a text by name, each (N,): the values after each symbol is read."""
     if vocab.level == "byte":  # a byte that is not valid UTF-8 counts as one character
         text = np.asarray(ids, np.uint8).tobytes().decode("utf-8", "surrogateescape")
         sizes = [len(c.encode("utf-8", "surrogateescape")) for c in text]
@@ -56,7 +58,11 @@ def features(text: str) -> dict[str, Array]:
 
 
 def _inside(text: str, pairs: Mapping[str, str]) -> Array:
-    """Return 1 from an opening mark until before its closing one; an empty line closes all."""
+    """Return for each character whether it is inside a pair of marks, as 1 or 0, (N,).
+
+    The opening mark counts as inside, the closing mark does not. An empty line closes all marks.
+    pairs: the closing mark of each opening mark.
+    """
     closing: list[str] = []
     inside = np.zeros(len(text))
     previous = ""
@@ -75,9 +81,10 @@ def _inside(text: str, pairs: Mapping[str, str]) -> Array:
 def _line_features(text: str) -> Array:
     """Return five features of lines, (5, N).
 
-    They are the position in the line, the characters to its end, whether all its letters so far are
-    capitals, whether the last line of words before it ends with a colon, and its indentation so
-    far. A line end belongs to its line; it has position 0, from which the next line counts.
+    The features are the position in the line, the number of characters to the line's end, whether
+    all letters of the line so far are capitals, whether the last line before it that is not blank
+    ends with a colon, and the indentation of the line so far. A line end belongs to the line that
+    it ends, but has position 0.
     """
     found = []
     colon = False
@@ -102,9 +109,9 @@ def _line_features(text: str) -> Array:
 
 
 def reactions(cells: Array, feature: Array, count: int = 3) -> list[Reaction]:
-    """Return the cells, of (L, N, H), that correlate most with a feature (N,), strongest first.
+    """Return the `count` cells that correlate most with a feature (N,), the strongest first.
 
-    There are none if the feature has nearly always the same value in this text.
+    cells: (L, N, H) values. The list is empty if nearly all values of the feature are equal.
     """
     _, N, H = cells.shape
     values, counts = np.unique(feature, return_counts=True)

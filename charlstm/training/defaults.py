@@ -50,8 +50,8 @@ SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 # 256 units have it (1.392; 192 and 320 units have 1.406).
 CHARACTERS_TO_READ = 3_000_000
 # On a text longer than SHORT_TEXT, the model has to read more characters, and so is smaller: new
-# text teaches more than text read again. The factor is (length / SHORT_TEXT) ** TEXT_POWER. On 10 MB
-# of source code in three minutes, 160 units reach 1.138 and 96 units 1.159. Beyond LONG_TEXT
+# text teaches more than text read again. The factor is (length / SHORT_TEXT) ** TEXT_POWER. On 10
+# MB of source code in three minutes, 160 units reach 1.138 and 96 units 1.159. Beyond LONG_TEXT
 # characters the factor stays the same, as longer texts were not measured.
 SHORT_TEXT, LONG_TEXT, TEXT_POWER = 1_000_000, 10_000_000, 0.4
 # The maximum number of weights in matrix products per character of training text. A model with more
