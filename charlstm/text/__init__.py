@@ -1,5 +1,6 @@
-"""Text: files of any size to ids on disk, ids to batches for training, and ids back to text.
+"""Text: turns files of any size into ids on disk, ids into batches, and ids back into text.
 
-May import system and the modules at the root. Start reading at vocab.py, which turns text into ids
-and back, then at corpus.py, which turns files into ids on disk and splits off the validation part.
+This package may import system and the modules at the root. Start reading at vocab.py, which turns
+text into ids and back; then read corpus.py, which turns files into ids on disk and splits them into
+training and validation ids.
 """

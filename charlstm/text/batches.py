@@ -1,7 +1,7 @@
-"""Batches of a text for training: windows of parallel streams, or windows of whole lines.
+"""Batches of a text for training: windows of parallel streams, or windows of lines.
 
 A window is an array of ids (T+1, B): rows 0..T-1 are the inputs, rows 1..T the targets. Targets
-that are PADDING are not learned. The position within the text can be saved and loaded.
+equal to PADDING do not count in the loss. The position of the next window can be saved and loaded.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,9 @@ from charlstm.untrusted import integer
 
 PADDING = -1
 
-STEPS_MULTIPLE = 16  # windows of lines have a multiple of it as T, so that they share activations
+# T of a window of lines is rounded up to a multiple of this number. With fewer different T, more
+# windows can use the same arrays of activations.
+STEPS_MULTIPLE = 16
 
 
 class Batches(ABC):
@@ -28,12 +30,12 @@ class Batches(ABC):
     symbols_per_window: float  # average number of targets without padding
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.passes = 0  # completed passes
+        self.passes = 0  # completed passes over the text
         self._rng = rng
         self._begin_pass()
 
     def _begin_pass(self) -> None:
-        self.windows_done = 0  # in this pass
+        self.windows_done = 0  # windows returned so far in this pass
 
     def next_window(self) -> Ids:
         """Return the next window, ids (T+1, B), and advance."""
@@ -47,7 +49,7 @@ class Batches(ABC):
     @property
     @abstractmethod
     def starts_afresh(self) -> bool:
-        """Whether the next window continues no earlier one, so that it needs an initial state."""
+        """Whether the next window needs an initial state: it does not continue the last window."""
 
     @abstractmethod
     def _current_window(self) -> Ids:
@@ -55,7 +57,7 @@ class Batches(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """Return the position, for JSON."""
+        """Return the position of the next window as a dictionary for JSON."""
 
     @abstractmethod
     def load_dict(self, saved: dict[str, Any]) -> None:
@@ -69,12 +71,14 @@ class Batches(ABC):
 def fit_batch(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
     """Return the batch size and sequence length for a text of `length` symbols.
 
-    They are the ones given, or smaller where the text is too short: each stream needs at least one
-    window of its own. A text shorter than one window gets one stream and a shorter window. Raises
+    The given sizes are reduced if the text is too short for them: each stream needs at least one
+    window. A text shorter than one window is read as one stream of one shorter window. Raises
     CharlstmError for a text of fewer than 2 symbols.
     """
     if length < 2:
-        raise CharlstmError(f"a text of {length} characters is too small to learn from")
+        raise CharlstmError(
+            f"a text of {length} characters is too small to learn from: use a longer one"
+        )
     seq_length = min(seq_length, length - 1)
     return min(batch_size, max(1, length // seq_length)), seq_length
 
@@ -82,11 +86,12 @@ def fit_batch(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
 class StreamBatches(Batches):
     """B parallel streams of the text, in windows of T steps, for truncated back-propagation.
 
-    The text is read as a ring, which is cut into `batch_size` streams of equal length. Each pass
-    cuts it at a new random offset, so that no place is always the first of a stream, the last of a
-    window, or left out: a pass ends with the last complete window of a stream.
+    The text is read as a ring: after its end comes its beginning. The ring is cut into `batch_size`
+    streams of equal length, in each pass from a new random offset. Otherwise the same characters
+    would begin streams and end windows in every pass, and the symbols after the last complete
+    window of each stream would never be read.
 
-    recut: whether to draw the offsets; without it every pass has offset 0.
+    recut: whether each pass draws a random offset; if False, the offset is always 0.
     """
 
     def __init__(
@@ -121,7 +126,7 @@ class StreamBatches(Batches):
         return window
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the position, for JSON."""
+        """Return the position of the next window as a dictionary for JSON."""
         return {
             "passes": self.passes,
             "offset": self.offset,
@@ -137,10 +142,10 @@ class StreamBatches(Batches):
 
 
 def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
-    """Return the starts and stops of the lines of a text, without its empty lines.
+    """Return the positions at which the lines of a text start and stop, except its empty lines.
 
-    A line includes its line end. A line of more than `longest` symbols is cut into several spans of
-    that length and a last one with the rest.
+    A line includes its line end. A line of more than `longest` symbols is cut into spans of that
+    length and a last span with the remaining symbols.
     """
     if not len(ids):
         return np.empty(0, np.intp), np.empty(0, np.intp)
@@ -158,11 +163,11 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
 
 
 def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, batch_size: int) -> Ids:
-    """Return a window (T+1, batch_size) with a line in each column: line end, line, padding.
+    """Return a window (T+1, batch_size): each column is a line end, one line and padding.
 
-    T is the length of the longest line, rounded up to STEPS_MULTIPLE. Columns without a line are
-    all padding. The second and later spans of a long line follow its preceding symbol instead of a
-    line end.
+    T is the length of the longest line, rounded up to a multiple of STEPS_MULTIPLE. Columns for
+    which there is no line are filled with padding. A column for the second or a later span of a
+    long line begins with the symbol before that span instead of a line end.
     """
     longest = int((stops - starts).max())
     T = -(-longest // STEPS_MULTIPLE) * STEPS_MULTIPLE
@@ -174,9 +179,11 @@ def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, batch_size: i
 
 
 class LineBatches(Batches):
-    """Windows of `batch_size` lines, each an independent text; every pass in a new random order.
+    """Windows of `batch_size` lines, each of which is a text of its own.
 
-    seq_length: the most symbols of a line that are learned at once; longer lines are cut.
+    Each pass takes the lines in a new random order.
+
+    seq_length: the length in symbols above which a line is cut into several spans.
     """
 
     def __init__(
@@ -185,7 +192,7 @@ class LineBatches(Batches):
         self.ids, self.line_end, self.seq_length = ids, line_end, seq_length
         self._starts, self._stops = line_spans(ids, line_end, seq_length)
         if not len(self._starts):
-            raise CharlstmError("the text has only empty lines: too small to learn from")
+            raise CharlstmError("the text has only empty lines: use one with other lines")
         self.batch_size = min(batch_size, len(self._starts))
         self.windows_per_pass = -(-len(self._starts) // self.batch_size)
         symbols = int((self._stops - self._starts).sum())
@@ -199,18 +206,21 @@ class LineBatches(Batches):
 
     @property
     def starts_afresh(self) -> bool:
-        """Always true: a line continues no other line."""
+        """Always true: no line continues another line."""
         return True
 
     def _current_window(self) -> Ids:
-        # the last window of a pass may have fewer lines than columns
+        # The last window of a pass may have fewer lines than columns.
         first = self.windows_done * self.batch_size
         chosen = self._order[first : first + self.batch_size]
         starts, stops = self._starts[chosen], self._stops[chosen]
         return lines_window(self.ids, self.line_end, starts, stops, self.batch_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the position, with the generator's state from before it drew this pass's order."""
+        """Return the position of the next window as a dictionary for JSON.
+
+        Its generator has the state from which the order of the lines in this pass is drawn.
+        """
         return {
             "passes": self.passes,
             "windows_done": self.windows_done,

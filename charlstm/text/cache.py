@@ -18,8 +18,8 @@ from pathlib import Path
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import flush_folder
 
-# The names of entries, finished and not. No other file is ever touched: CHARLSTM_CACHE may name a
-# folder with other things in it.
+# Patterns of the folder names of finished and of unfinished entries. Nothing else is ever removed
+# from the cache, as the user may set CHARLSTM_CACHE to a folder that holds other files.
 ENTRY = re.compile(r"[0-9a-f]{64}")
 UNFINISHED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]+\.tmp")
 DAY_SECONDS = 24 * 60 * 60
@@ -27,17 +27,17 @@ DEFAULT_LIMIT_GB = "10"
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache, which is made if it does not exist.
+    """Return the folder of the cache, and make it if it does not exist.
 
-    It is $CHARLSTM_CACHE, or else "charlstm" in the platform's folder for caches. If it cannot be
-    written to, the cache is a folder of this user among the temporary files.
+    The folder is $CHARLSTM_CACHE, or by default "charlstm" in the platform's folder for caches. If
+    that folder cannot be written to, the cache is a folder among the system's temporary files.
     """
     try:
         folder = Path(os.environ.get("CHARLSTM_CACHE") or _platform_folder() / "charlstm")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
+    except (OSError, RuntimeError):  # Path.home raises RuntimeError if there is none
         pass
     return _temporary_folder()
 
@@ -51,11 +51,11 @@ def _platform_folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    owner = os.getuid() if hasattr(os, "getuid") else 0  # Windows reports 0 as st_uid
+    owner = os.getuid() if hasattr(os, "getuid") else 0  # st_uid is 0 on Windows
     folder = Path(tempfile.gettempdir()) / f"charlstm-{owner}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        # Another user may have made a folder of this name, to slip in a text of their own.
+        # A folder of this name may belong to another user, who could have put other texts into it.
         if folder.lstat().st_uid == owner and not folder.is_symlink():
             return folder
     return Path(tempfile.mkdtemp(prefix="charlstm-"))
@@ -63,9 +63,10 @@ def _temporary_folder() -> Path:
 
 @contextmanager
 def new_entry(root: Path, key: str) -> Iterator[Path]:
-    """Make a folder to fill, which becomes the entry `key`; it is removed on any exception.
+    """Yield an empty folder to write to, which becomes the entry `key` when the context ends.
 
-    If another process has made the same entry meanwhile, that entry stays. Raises OSError.
+    If another process has made the entry `key` in the meantime, that entry is kept instead. On an
+    exception the folder is removed. Raises OSError if the folder cannot be made or renamed.
     """
     root.mkdir(parents=True, exist_ok=True)
     temporary = root / f"{key}.{secrets.token_hex(8)}.tmp"
@@ -86,14 +87,15 @@ def new_entry(root: Path, key: str) -> Iterator[Path]:
 
 
 def mark_used(entry: Path) -> None:
-    """Mark `entry` as the one used most recently."""
+    """Mark `entry` as the most recently used entry."""
     with suppress(OSError):
         os.utime(entry)
 
 
 def discard(entry: Path) -> None:
-    """Remove `entry`; it stays if the system does not allow that now."""
-    # Renamed first, so that no process ever opens an entry that is half removed.
+    """Remove `entry`, or leave it in the cache if the system refuses to remove it."""
+    # The entry is renamed first: otherwise another process might open it while only some of its
+    # files are removed.
     renamed = entry.with_name(f"{entry.name[:64]}.{secrets.token_hex(8)}.tmp")
     with suppress(OSError):
         entry.rename(renamed)
@@ -101,9 +103,9 @@ def discard(entry: Path) -> None:
 
 
 def trim_to_limit(root: Path, newest: str) -> None:
-    """Remove the entries used least recently until the cache fits its limit; keep `newest`.
+    """Remove the least recently used entries until the cache is within its limit.
 
-    Unfinished entries older than a day are removed too.
+    Unfinished entries older than a day are removed too. The entry named `newest` is never removed.
     """
     limit = cache_limit()
     ages = {entry: _modified(entry) for entry in entries(root)}
@@ -113,7 +115,7 @@ def trim_to_limit(root: Path, newest: str) -> None:
         if total > limit and entry.name != newest:
             discard(entry)
             total -= sizes[entry]
-    for folder in _folders(root, UNFINISHED):  # left by a process that was killed
+    for folder in _folders(root, UNFINISHED):  # A killed process leaves its entry unfinished.
         if time.time() - _modified(folder) > DAY_SECONDS:
             discard(folder)
 
@@ -134,7 +136,7 @@ def cache_limit() -> float:
 
 
 def cache_size() -> tuple[int, int]:
-    """Return the bytes in the cache and the number of its entries."""
+    """Return the size of the cache in bytes, and the number of its entries."""
     root = cache_folder()
     found = entries(root)
     return sum(map(_size, found + _folders(root, UNFINISHED))), len(found)
@@ -159,7 +161,7 @@ def _folders(root: Path, name: re.Pattern[str]) -> list[Path]:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of the files in a folder; 0 if another process has removed it."""
+    """Return the size of a folder's files in bytes; 0 if another process removed the folder."""
     total = 0
     with suppress(OSError):
         for path in folder.iterdir():
@@ -168,7 +170,7 @@ def _size(folder: Path) -> int:
 
 
 def _modified(folder: Path) -> float:
-    """Return a folder's time of change; 0 if another process has removed it."""
+    """Return the time when a folder was last changed; 0 if another process removed the folder."""
     with suppress(OSError):
         return folder.stat().st_mtime
     return 0.0

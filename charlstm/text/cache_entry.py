@@ -1,6 +1,6 @@
 """An entry of the cache: the ids of a text and the facts about it, in two files with checksums.
 
-ids.bin     the ids as they lie in memory
+ids.bin     the ids, in the bytes of a NumPy array
 facts.json  {"facts": {...}, "checksum": the SHA-256 of the facts}
 """
 
@@ -23,21 +23,25 @@ from charlstm.text.vocab import Vocab
 from charlstm.untrusted import integer
 
 IDS, FACTS = "ids.bin", "facts.json"
-CHECKED_BYTES = 1 << 26  # the most ids whose checksum is computed at each opening, in 0.1 s
-
-CACHE_FORMAT = 2  # raised whenever the same text would be stored in another way
+# Ids of at most this size are compared with their checksum whenever the entry is opened, which
+# takes up to 0.1 s.
+CHECKED_BYTES = 1 << 26
+# Version of the format of entries. It is a part of each key, so entries of other versions are not
+# found.
+CACHE_FORMAT = 2
 
 
 class DamagedEntryError(Exception):
-    """Raised for an entry that is missing, or that is not as it was written."""
+    """Raised for an entry that is missing, incomplete, or changed since it was written."""
 
 
 @dataclass(frozen=True)
 class EntryFacts:
     """The facts about an encoded text.
 
-    characters, train_characters: the number of ids, and of those of the training files.
-    bytes: size of the text in UTF-8, or at level "byte" of the bytes themselves.
+    characters: the number of ids: one for each character, byte or word, depending on the level.
+    train_characters: the number of ids that come from the training files.
+    bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
     """
 
     vocab: Vocab
@@ -47,15 +51,15 @@ class EntryFacts:
 
     @property
     def ids_bytes(self) -> int:
-        """The size of the ids on disk."""
+        """The size of the ids on disk, in bytes."""
         return self.characters * self.vocab.dtype.itemsize
 
 
 def cache_key(digest: str, vocab_size: int | None, base_vocab: Vocab | None) -> str:
-    """Return the name of the entry for a text: a SHA-256, in hexadecimal.
+    """Return the name of the entry for a text: a SHA-256 in hexadecimal.
 
-    digest: the digest of the files and of the options by which they are read.
-    vocab_size, base_vocab: as in `open_corpus`.
+    digest: the digest of the files' bytes and of the options with which they are read.
+    vocab_size, base_vocab: the arguments of `open_corpus` that determine the vocabulary.
     """
     facts = [CACHE_FORMAT, digest, vocab_size, None if base_vocab is None else base_vocab.to_dict()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -64,7 +68,8 @@ def cache_key(digest: str, vocab_size: int | None, base_vocab: Vocab | None) -> 
 def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryview]) -> None:
     """Write the files of an entry into a folder. ids: the bytes of the ids, in chunks."""
     digest = hashlib.sha256()
-    # On a full disk, writing raises OSError; writing to a mapped file would end the process.
+    # The ids are written to an ordinary file, which raises OSError on a full disk. Writing to a
+    # memory-mapped file would kill the process there.
     with (folder / IDS).open("wb") as file:
         for data in ids:
             file.write(data)
@@ -84,12 +89,13 @@ def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryvie
 
 
 def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
-    """Return the facts of an entry, and its ids, read-only and mapped from disk.
+    """Return the facts of an entry, and its ids, which are read-only and mapped from disk.
 
-    check_all: whether to check ids of more than CHECKED_BYTES too; of these, the size is always
-        checked, as are the facts.
+    The facts, the size of the ids, and the checksum of ids of up to CHECKED_BYTES are checked.
 
-    Raises DamagedEntryError.
+    check_all: whether to check the checksum of larger ids too.
+
+    Raises DamagedEntryError if the entry is missing or fails a check.
     """
     try:
         record = _read_facts(entry / FACTS)
@@ -100,26 +106,28 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
             bytes=integer(record, "bytes"),
         )
         path = entry / IDS
-        if record["ids_type"] != facts.vocab.dtype.str:  # written on a machine of another kind
-            raise DamagedEntryError(f"{path}: of type {record['ids_type']}")
+        if record["ids_type"] != facts.vocab.dtype.str:  # from a machine with other byte order
+            raise DamagedEntryError(f"{path}: the ids are of type {record['ids_type']}")
         if path.stat().st_size != facts.ids_bytes:
-            raise DamagedEntryError(f"{path}: not of {facts.ids_bytes:,} bytes")
+            raise DamagedEntryError(
+                f"{path}: the size of the file is not {facts.ids_bytes:,} bytes"
+            )
         is_checked = check_all or facts.ids_bytes <= CHECKED_BYTES
         if is_checked and _file_checksum(path) != record["ids_checksum"]:
-            raise DamagedEntryError(f"{path}: its checksum is wrong")
+            raise DamagedEntryError(f"{path}: the ids do not have the recorded checksum")
         mapped = np.memmap(path, facts.vocab.dtype, "r", shape=(facts.characters,))
     except OSError as error:
         raise DamagedEntryError(f"{entry}: {error.strerror or error}") from error
-    # A plain array over the mapping: slices of np.memmap are slower to take.
+    # The np.memmap is viewed as a plain array, of which taking slices is faster.
     return facts, mapped.view(np.ndarray)
 
 
 def remove_damaged_entries(progress: ReadingProgress | None = None) -> tuple[int, int]:
-    """Check all entries of the cache with all their checksums, and remove the damaged ones.
+    """Compare all entries of the cache with their checksums, and remove the damaged entries.
 
-    progress: called as progress(done, total, "checking"), in entries.
+    progress: called as progress(done, total, "checking"), where both are numbers of entries.
 
-    Returns the number of entries that are as they were written, and the number of those removed.
+    Returns the number of undamaged entries and the number of removed entries.
     """
     found = entries(cache_folder())
     removed = 0
@@ -135,14 +143,14 @@ def remove_damaged_entries(progress: ReadingProgress | None = None) -> tuple[int
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    """Read the facts and check them against their checksum; raises DamagedEntryError."""
+    """Return the facts in a file; DamagedEntryError if they do not have the recorded checksum."""
     try:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DamagedEntryError(f"{path}: not JSON") from error
+        raise DamagedEntryError(f"{path}: the file is not JSON") from error
     facts = record.get("facts") if isinstance(record, dict) else None
     if not isinstance(facts, dict) or record.get("checksum") != _checksum(facts):
-        raise DamagedEntryError(f"{path}: its checksum is wrong")
+        raise DamagedEntryError(f"{path}: the facts do not have the recorded checksum")
     return facts
 
 

@@ -1,6 +1,6 @@
-"""Corpus: text files of any size as ids on disk, split into a training and a validation part.
+"""Corpus: text files of any size as ids on disk, and their split into training and validation ids.
 
-Files are read in small chunks, and encoded once for each content: the cache keeps their ids.
+Files are read in small chunks. The cache keeps the ids: the same content is encoded only once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,14 +33,14 @@ from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text as ids: those of the training files, then those of the validation files.
+    """The ids of a text: first those of the training files, then those of the validation files.
 
     ids: (characters,), read-only, mapped from disk, of type `vocab.dtype`.
-    bytes: size of the text in UTF-8, or at level "byte" of the bytes themselves.
-    train_characters: the number of ids of the training files.
+    bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
+    train_characters: the number of ids that come from the training files.
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
-        their roles (training or validation), the level, the encoding and the newlines. It does not
-        depend on the names of the files or on a `base_vocab`.
+        their roles (training or validation), the level, the encoding and the newlines. The digest
+        does not depend on the names of the files or on a base vocabulary.
     paths: the files that were read, in order.
     """
 
@@ -53,7 +53,7 @@ class Corpus:
 
     @property
     def characters(self) -> int:
-        """The number of ids: of characters, bytes or words, by the level."""
+        """The number of ids: one for each character, byte or word, depending on the level."""
         return len(self.ids)
 
 
@@ -71,24 +71,26 @@ def open_corpus(
     chunk_bytes: int = READ_BYTES,
     run: Path | None = None,
 ) -> Corpus:
-    """Return the text of files and folders as ids, from the cache if it was read before.
+    """Return the text of files and folders as ids. The ids come from the cache if it has them.
 
-    A folder stands for all files in it and below, in the order of their relative paths. Hidden
-    names, links to folders, and folders that hold models are left out. Files that are compressed
-    with gzip or xz are decompressed. A byte-order mark at the start of a file is dropped.
+    A folder stands for all files in it and in its subfolders, in the order of their relative paths.
+    Hidden files and folders, links to folders, and folders that hold models are left out. Files
+    that are compressed with gzip or xz are decompressed. A byte-order mark at the start of a file
+    is dropped.
 
-    level: "char", "byte" for the files' bytes as they are, or "word".
+    level: the kind of symbol: "char", "byte" (of the files as they are) or "word".
     vocab_size: the number of symbols of the vocabulary at level "word": the line end, the unknown
         word, and the most frequent words; None for all words.
     newlines: "keep", or "lf" to turn each \\r\\n and \\r into \\n.
     base_vocab: a vocabulary whose symbols the vocabulary of the corpus must have too.
     cache: the folder to keep the ids in, instead of `cache_folder()`.
-    progress: called as progress(done, total, stage), in bytes of the files, during each of up to
-        three passes; the stage is "hashing", "scanning" or "encoding".
+    progress: called as progress(done, total, stage) during each of up to three passes over the
+        files. done and total are bytes; the stage is "hashing", "scanning" or "encoding".
     chunk_bytes: the number of bytes to read at a time.
-    run: the folder of a run, whose files are not text even if it lies within one of the folders.
+    run: the folder of a run. Its files are not read as text, even if one of `paths` contains it.
 
-    Raises CharlstmError for files that cannot be read, decoded, learned from or stored.
+    Raises CharlstmError for files that cannot be read or decoded, for a text that is too small, and
+    if the ids cannot be stored.
     """
     texts = TextFiles.find(
         paths,
@@ -101,14 +103,14 @@ def open_corpus(
     )
     if vocab_size is not None and (level != "word" or not 2 < vocab_size <= MAX_SYMBOLS):
         raise CharlstmError(
-            f"--vocab-size takes a number from 3 to {MAX_SYMBOLS}, and goes with --level word"
+            f"--vocab-size takes a number from 3 to {MAX_SYMBOLS}, and needs --level word"
         )
     if base_vocab is not None and base_vocab.level != level:
         raise CharlstmError(
-            f"the vocabulary to be extended is of level {base_vocab.level}, the text of level "
+            f"the vocabulary to extend is of level {base_vocab.level}, the text of level "
             f"{level}: use --level {base_vocab.level}"
         )
-    cache_limit()  # refuses a bad setting before the work, not after it
+    cache_limit()  # A bad CHARLSTM_CACHE_GB is refused now, before the text is read.
     digest = texts.digest(progress)
     key = cache_key(digest, vocab_size, base_vocab)
     root = cache_folder() if cache is None else cache
@@ -116,7 +118,7 @@ def open_corpus(
     try:
         facts, ids = open_entry(root / key)
     except DamagedEntryError:
-        if was_there:  # otherwise another process may have just made a good one
+        if was_there:  # An entry that was missing may have been made by another process since.
             discard(root / key)
         _make_entry(root, key, texts, vocab_size, base_vocab, progress)
         try:
@@ -139,7 +141,7 @@ def _make_entry(
     base_vocab: Vocab | None,
     progress: ReadingProgress | None,
 ) -> None:
-    """Encode `texts` and put their ids into the cache `root` as the entry `key`."""
+    """Encode `texts` and store their ids in the cache `root` as the entry `key`."""
     found = scan(texts, vocab_size, base_vocab, progress)
     facts = EntryFacts(found.vocab, found.symbols, found.train_symbols, found.bytes)
     try:
@@ -156,7 +158,7 @@ def _make_entry(
 def _encoded(
     texts: TextFiles, vocab: Vocab, progress: ReadingProgress | None
 ) -> Iterator[bytes | memoryview]:
-    """Yield the ids of the texts in chunks, as the bytes that the file of ids holds."""
+    """Yield the ids of the texts in chunks, as the bytes to store in the cache."""
     if vocab.level == "word":
         for _, words in words_of(texts, "encoding", progress):
             yield vocab.encode_words(words).data
@@ -171,8 +173,8 @@ def _encoded(
 def split_train_validation(corpus: Corpus, config: CorpusConfig) -> tuple[Ids, Ids]:
     """Return the ids to train on and the ids to validate on.
 
-    Both are contiguous. The validation ids are those of the validation files, or else the last
-    `val_frac` of the text.
+    The validation ids are those of the validation files. If there are no such files, they are the
+    last ids of the text, a fraction `val_frac` of all. Both results are contiguous.
     """
     if config.val_file:
         border = corpus.train_characters

@@ -1,4 +1,4 @@
-"""Decoder: ids to text, one id at a time, as a sample is shown while it grows."""
+"""Decoder: turns ids into text, one id at a time, to show a sample while it is drawn."""
 
 import codecs
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from charlstm.errors import CharlstmError
 from charlstm.text.words import space_between
 
-# Treatments of bytes that are not UTF-8: U+FFFD, or "\udc80" to "\udcff", from which encoding makes
-# the same bytes again (PEP 383).
+# Treatments of bytes that are not valid UTF-8: "replace" turns them into U+FFFD; "surrogateescape"
+# turns them into "\udc80" to "\udcff", which are encoded as the same bytes again (PEP 383).
 DECODING_ERRORS = ("replace", "surrogateescape")
 
 
@@ -34,11 +34,11 @@ class Decoder:
         return space + symbol
 
     def finish(self) -> str:
-        """Return the text of the last bytes, if they are an incomplete character, else ""."""
+        """Return the text for an incomplete character at the end; "" if there is none."""
         return self._utf8.decode(b"", final=True)
 
 
 def require_decoding_errors(errors: str) -> None:
-    """Raise CharlstmError for a treatment that is not one of DECODING_ERRORS."""
+    """Raise CharlstmError if `errors` is not one of DECODING_ERRORS."""
     if errors not in DECODING_ERRORS:
         raise CharlstmError(f"errors must be {' or '.join(DECODING_ERRORS)}, not {errors!r:.60}")

@@ -1,9 +1,10 @@
-"""Look-alikes: known characters to read in place of one that a vocabulary lacks."""
+"""Look-alikes: the known characters to read in place of a character that a vocabulary lacks."""
 
 import unicodedata
 from collections.abc import Container
 
-# Characters that stand for one another: an unknown one becomes the first of its row that is known.
+# Rows of characters that look alike. An unknown character is read as the first known character of
+# its row.
 LOOKALIKES = (
     "'’‘‛′ʹʼ‚`´",
     '"”“‟″„«»',
@@ -12,22 +13,23 @@ LOOKALIKES = (
     "/⁄∕",
     "•*·",
 )
-# Letters and signs that Unicode's compatibility decomposition leaves alone, or takes too far.
+# Spellings of letters and signs that Unicode's compatibility decomposition (NFKD) leaves unchanged.
 SPELLINGS = {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O"}
 SPELLINGS |= {"đ": "d", "Đ": "D", "ł": "l", "Ł": "L", "ı": "i", "þ": "th", "Þ": "Th", "×": "x"}
 
 
 def nearest_known(character: str, known: Container[str]) -> str:
-    """Return the known characters that come nearest to an unknown one, as a text.
+    """Return the known characters that come nearest to an unknown character, as a string.
 
-    They are, in this order of preference: a look-alike, the character without accents or with its
-    ligature spelled out, or these in the other case. Failing those, the result is a space; it is
-    "" for an invisible character, or where the space is unknown too.
+    These forms are tried in order: a look-alike; the character without accents, or with its
+    ligature spelled out; the same forms in the other case. If none of them is known, the result is
+    a space, or "" if the space is unknown too. For an invisible character the result is "".
     """
     if _is_invisible(character):
         return ""
     plain = _without_marks(character)
-    # The character itself first: decomposition would make a space of an acute accent.
+    # The character itself is tried before its decomposition, which would turn an acute accent into
+    # a space.
     for form in (character, plain, character.swapcase(), plain.swapcase()):
         similar = [_lookalike(each, known) for each in form]
         if similar and all(each in known for each in similar):
@@ -53,6 +55,6 @@ def _without_marks(text: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    """Whether it is an accent, a joiner, a byte-order mark, or the carriage return of \\r\\n."""
+    """Whether a character is an accent, a joiner, a byte-order mark or a carriage return."""
     category = unicodedata.category(character)
     return category.startswith("M") or category == "Cf" or character == "\r"

@@ -11,8 +11,8 @@ from charlstm.text.reading import ReadingProgress, TextFiles
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, unit_of
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_chunks
 
-# Most characters of all words of a vocabulary. In a checkpoint they may take seven times as many
-# bytes.
+# Largest total length of the words of a vocabulary, in characters. A checkpoint may need seven
+# bytes for each of these characters.
 MAX_CHARACTERS_OF_WORDS = 1 << 22
 
 
@@ -20,8 +20,9 @@ MAX_CHARACTERS_OF_WORDS = 1 << 22
 class Scan:
     """The vocabulary of some text files, and their sizes.
 
-    train_symbols, validation_symbols: numbers of symbols: characters, bytes or words.
-    bytes: size of all text in UTF-8, or at level "byte" of the bytes themselves.
+    train_symbols, validation_symbols: the numbers of symbols in the training files and in the
+        validation files. A symbol is a character, a byte or a word, depending on the level.
+    bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
     """
 
     vocab: Vocab
@@ -31,7 +32,7 @@ class Scan:
 
     @property
     def symbols(self) -> int:
-        """The number of symbols for training and validation together."""
+        """The number of symbols in all files."""
         return self.train_symbols + self.validation_symbols
 
 
@@ -46,7 +47,7 @@ def scan(
     vocab_size: the number of symbols of a vocabulary of words; None for all words.
     base_vocab: a vocabulary whose symbols the result must have too.
 
-    Raises CharlstmError for a text that is too small, or has too many words.
+    Raises CharlstmError for a text that is too small, and for too many distinct words.
     """
     if texts.level == "word":
         return _scan_words(texts, vocab_size, base_vocab, progress)
@@ -59,7 +60,7 @@ def _scan_characters(
     """Return the scan at level "char" or "byte"."""
     found = np.zeros(0x110000, bool)
     known_ascii = b""  # the ASCII characters found so far
-    counts = [0, 0]  # of training, of validation
+    counts = [0, 0]  # numbers of symbols: training, validation
     size = 0
     for is_validation, text in texts.chunks("scanning", progress):
         counts[is_validation] += len(text)
@@ -68,8 +69,8 @@ def _scan_characters(
             continue
         data = text.encode("utf-8", "surrogatepass")
         size += len(data)
-        # Deleting the known ASCII characters, which most texts consist of, is much faster than
-        # looking at each character.
+        # Most characters are known ASCII characters. Deleting these from the bytes is much faster
+        # than looking up the code point of each character.
         rest = data.translate(None, known_ascii)
         if rest:
             found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
@@ -83,7 +84,8 @@ def _scan_characters(
         return Scan(base_vocab.extended(characters), train, validation, size)
     if len(characters) < 2:
         raise CharlstmError(
-            f"{texts.files[0]}: too small to learn from: {characters[0]!r} is its only character"
+            f"{texts.files[0]}: too small to learn from: {characters[0]!r} is its only character, "
+            "at least 2 distinct ones are needed"
         )
     return Scan(Vocab.from_characters(characters), train, validation, size)
 
@@ -99,7 +101,7 @@ def _scan_words(
     Its vocabulary has the most frequent words of the text and all words of `base_vocab`.
     """
     found = WordCounts()
-    counts = [0, 0]  # of training, of validation
+    counts = [0, 0]  # numbers of symbols: training, validation
     for is_validation, words in words_of(texts, "scanning", progress):
         counts[is_validation] += len(words)
         found.add(words)
@@ -117,7 +119,8 @@ def _scan_words(
     if (characters := sum(map(len, chosen))) > MAX_CHARACTERS_OF_WORDS:
         raise CharlstmError(
             f"{texts.files[0]}: distinct words of {characters:,} characters together, at most "
-            f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer with --vocab-size"
+            f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer words with "
+            "--vocab-size"
         )
     vocab = Vocab.from_words(chosen)
     if base_vocab is not None:
@@ -128,16 +131,21 @@ def _scan_words(
 def words_of(
     texts: TextFiles, stage: str, progress: ReadingProgress | None
 ) -> Iterator[tuple[bool, list[str]]]:
-    """Yield (whether they are for validation, words); no word spans training and validation."""
+    """Yield pairs in the order of the files: whether words are for validation, and the words.
+
+    A word never begins in a training file and ends in a validation file.
+    """
     chunks = texts.chunks(stage, progress)
     for is_validation, group in groupby(chunks, key=lambda chunk: chunk[0]):
         yield from ((is_validation, words) for words in split_chunks(text for _, text in group))
 
 
 def _refuse_too_small(texts: TextFiles, train: int, validation: int) -> None:
-    """Raise CharlstmError if the training files, or the validation files, have too few symbols.
+    """Raise CharlstmError for fewer than 2 symbols in the training or in the validation files.
 
-    train, validation: the numbers of symbols. Each must be 2 or more, where there are such files.
+    Without validation files, only the training files are checked.
+
+    train, validation: the numbers of symbols in the training files and in the validation files.
     """
     border = texts.train_files
     for files, purpose, symbols in (

@@ -25,7 +25,7 @@ UNKNOWN_CHOICES = ("error", "skip", "replace")  # treatments of a character that
 MAX_WORD_CHARACTERS = 1 << 20
 MAX_SYMBOLS = 0x110000  # the number of Unicode code points
 
-# Names of the bytes: the character where it is ASCII, else its escape, such as \xe9.
+# Names of the 256 byte values: an ASCII character, or for 128 and above an escape such as \xe9.
 BYTE_SYMBOLS = tuple(chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
 
 
@@ -35,7 +35,7 @@ def unit_of(level: str) -> str:
 
 
 def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
-    """Return the code points of `text`, one for each character: uint8 if all are ASCII."""
+    """Return the code point of each character of `text`: as uint8 if all are ASCII, else uint32."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
@@ -44,7 +44,7 @@ def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
 def _utf8(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # lone surrogates other than those that stand for bytes
+    except UnicodeEncodeError:  # for lone surrogates that do not stand for bytes
         return text.encode("utf-8", "surrogatepass")
 
 
@@ -53,9 +53,9 @@ class Vocab:
     """A vocabulary: id k stands for `symbols[k]`. Immutable.
 
     Level "char": the symbols are two or more characters, in code-point order.
-    Level "byte": they are names of the 256 byte values, so that every text can be encoded.
-    Level "word": they are words, punctuation marks, the line end, and U+FFFD for all other words,
-    sorted.
+    Level "byte": the symbols are names of the 256 byte values. Every text can be encoded.
+    Level "word": the symbols are words, punctuation marks, the line end, and U+FFFD for all other
+    words, in ascending order.
     """
 
     level: str
@@ -63,30 +63,34 @@ class Vocab:
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
-            raise CharlstmError(f"vocabulary: unknown level {self.level!r}")
+            raise CharlstmError(
+                f"vocabulary: level must be {', '.join(LEVELS)}, not {self.level!r:.60}"
+            )
         if self.level == "char":
             self._check_characters()
         elif self.level == "word":
             self._check_words()
         elif self.symbols != BYTE_SYMBOLS:
-            raise CharlstmError("vocabulary: level byte has exactly the 256 byte values")
+            raise CharlstmError("vocabulary: level byte must have the 256 byte values")
 
     def _check_characters(self) -> None:
         if self._symbol_lengths() - {1}:
             raise CharlstmError("vocabulary: each symbol must be a single character")
         if len(self.symbols) < 2:
             raise CharlstmError(
-                f"too small to learn from: {len(self.symbols)} distinct characters, "
+                f"the text is too small to learn from: {len(self.symbols)} distinct characters, "
                 "at least 2 are needed"
             )
-        # Strictly ascending code points also bound the length at 0x110000.
+        # In this order there are at most 0x110000 characters, the number of code points.
         if not all(map(lt, self.symbols, self.symbols[1:])):
-            raise CharlstmError("vocabulary: characters must be in strict code-point order")
+            raise CharlstmError(
+                "vocabulary: characters must be in strictly ascending code-point order"
+            )
 
     def _check_words(self) -> None:
         if len(self) > MAX_SYMBOLS:
             raise CharlstmError(
-                f"vocabulary: {len(self):,} words, at most {MAX_SYMBOLS:,} are kept"
+                f"vocabulary: {len(self):,} words, at most {MAX_SYMBOLS:,} are allowed"
             )
         lengths = self._symbol_lengths()
         if not lengths or min(lengths) < 1 or max(lengths) > MAX_WORD_CHARACTERS:
@@ -94,15 +98,15 @@ class Vocab:
                 f"vocabulary: each word must have 1 to {MAX_WORD_CHARACTERS} characters"
             )
         if not all(map(lt, self.symbols, self.symbols[1:])):
-            raise CharlstmError("vocabulary: words must be in strict order")
+            raise CharlstmError("vocabulary: words must be in strictly ascending order")
         if LINE_END not in self.symbols or UNKNOWN_WORD not in self.symbols:
             raise CharlstmError("vocabulary: the line end or the unknown word is missing")
 
     def _symbol_lengths(self) -> set[int]:
-        """Return the distinct lengths of the symbols; CharlstmError if one is not a text."""
-        # Without a loop in Python: a file may have a million symbols.
+        """Return the distinct lengths of the symbols; CharlstmError if one is not a string."""
+        # A file may have a million symbols: `map` is faster than a loop in Python.
         if set(map(type, self.symbols)) - {str}:
-            raise CharlstmError("vocabulary: each symbol must be a text")
+            raise CharlstmError("vocabulary: each symbol must be a string")
         return set(map(len, self.symbols))
 
     @classmethod
@@ -117,9 +121,10 @@ class Vocab:
     def from_characters(cls, characters: Iterable[str]) -> "Vocab":
         """Return the vocabulary of these characters, which may repeat and be in any order.
 
-        Raises CharlstmError if there are fewer than 2, or one is not a single character.
+        Raises CharlstmError for fewer than 2 distinct characters, and for a string of another
+        length than 1.
         """
-        # A dict keeps the order, and characters that are in order are sorted much faster.
+        # A dict keeps the order of its keys. Characters that are in order are sorted much faster.
         return cls("char", tuple(sorted(dict.fromkeys(characters))))
 
     @classmethod
@@ -133,7 +138,7 @@ class Vocab:
         return cls("word", tuple(sorted({*words, LINE_END, UNKNOWN_WORD})))
 
     def union(self, other: "Vocab") -> "Vocab":
-        """Return the vocabulary of the symbols of both; CharlstmError if their levels differ."""
+        """Return the vocabulary of all symbols of both; CharlstmError if their levels differ."""
         if self.level != other.level:
             raise CharlstmError(
                 f"a vocabulary of level {self.level} cannot be extended by one of level "
@@ -142,9 +147,9 @@ class Vocab:
         return self.extended(other.symbols)
 
     def extended(self, symbols: Iterable[str]) -> "Vocab":
-        """Return the vocabulary of its own symbols and these, which may be as few as one.
+        """Return a vocabulary of all symbols of this vocabulary and `symbols`.
 
-        At level "byte" that is the same vocabulary, as it has all bytes already.
+        A vocabulary of level "byte" is returned itself: it has all bytes already.
         """
         if self.level == "byte":
             return self
@@ -162,9 +167,9 @@ class Vocab:
         return {symbol: id_ for id_, symbol in enumerate(self.symbols)}
 
     def encode_words(self, words: Iterable[str]) -> Ids:
-        """Return the ids of words, of type `dtype`; all unknown words share an id.
+        """Return the ids of words, of type `dtype`. For level "word" only.
 
-        For level "word" only.
+        Words that the vocabulary lacks get the id of UNKNOWN_WORD.
         """
         ids, unknown = self._ids, self._ids[UNKNOWN_WORD]
         return np.array([ids.get(word, unknown) for word in words], self.dtype)
@@ -191,14 +196,14 @@ class Vocab:
 
     @cached_property
     def _id_of_code(self) -> npt.NDArray[np.int32]:
-        """(last code + 2,): the id of each code point; -1 for unknown ones and at the end."""
+        """(last code point + 2,): the id of each code point, or -1; the last element is -1."""
         table = np.full(self._codes[-1] + 2, -1, np.int32)
         table[self._codes] = np.arange(len(self))
         return table
 
     def _lookup(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        """Return the id of each code point, -1 where it is unknown."""
-        # Clipping moves every code beyond the table to its last entry, which is -1.
+        """Return the id of each code point; -1 for code points that the vocabulary lacks."""
+        # Clipping turns a code point beyond the table into the last index, where the table has -1.
         return self._id_of_code.take(codes, mode="clip")
 
     def encode(self, text: str, unknown: str = "error") -> Ids:
@@ -236,8 +241,8 @@ class Vocab:
     def encode_codes(self, codes: npt.NDArray[Any]) -> Ids:
         """Return the ids of code points, of type `dtype`.
 
-        For level "char" only. Raises RuntimeError for an unknown code point: the vocabulary was not
-        made from this text.
+        For level "char" only, and for text of which the vocabulary has all characters. Raises
+        RuntimeError for an unknown code point.
         """
         ids = self._lookup(codes)
         if ids.size and ids.min() < 0:
@@ -247,7 +252,7 @@ class Vocab:
     def replacements(self, text: str) -> dict[str, str]:
         """Return the replacement of each unknown character of `text`, for unknown="replace".
 
-        A replacement is a text of known characters, or "" where the character is left out: see
+        A replacement is a string of known characters, or "" for a character to leave out: see
         `nearest_known`.
         """
         if self.level != "char":
@@ -260,7 +265,8 @@ class Vocab:
         """Return the text of 1-D `ids`; IndexError if one is outside of the vocabulary.
 
         errors: at level "byte", the treatment of bytes that are not valid UTF-8: "replace" makes
-            U+FFFD of them, "surrogateescape" the characters from which `encode` makes them again.
+            U+FFFD of them, "surrogateescape" makes "\\udc80" to "\\udcff", which `encode` turns
+            into the same bytes again.
         """
         require_decoding_errors(errors)
         if self.level == "word":
@@ -285,14 +291,15 @@ class Vocab:
         """Return {"level": ..., "symbols": [...]} or {"level": "byte"}, for JSON."""
         if self.level == "byte":
             return {"level": "byte"}
-        # A list, not one string, in which JSON would join two lone surrogates into a pair.
+        # The symbols are a list: within one string, JSON would join two lone surrogates into one
+        # character.
         return {"level": self.level, "symbols": list(self.symbols)}
 
     @classmethod
     def from_dict(cls, saved: object) -> "Vocab":
         """Return the vocabulary that to_dict wrote; CharlstmError for anything else."""
         if not isinstance(saved, dict):
-            raise CharlstmError("vocabulary: not a JSON object")
+            raise CharlstmError("vocabulary: must be a JSON object with a level")
         level, symbols = saved.get("level"), saved.get("symbols")
         if level == "byte" and set(saved) == {"level"}:
             return cls.bytes()
@@ -301,14 +308,17 @@ class Vocab:
             or set(saved) != {"level", "symbols"}
             or not isinstance(symbols, list)
         ):
-            raise CharlstmError("vocabulary: unknown level or form")
+            raise CharlstmError(
+                "vocabulary: must have a level (char, byte or word), and a list of symbols unless "
+                "the level is byte"
+            )
         return cls(level, tuple(symbols))
 
 
 def start_ids(vocab: Vocab) -> Ids:
-    """Return the ids to read before the first symbol of a text.
+    """Return the ids that a model reads before the first symbol of a text.
 
-    They are one line end, or nothing if the vocabulary has no line end.
+    The result is the id of the line end, or empty if the vocabulary has no line end.
     """
     return vocab.encode(LINE_END, unknown="skip")
 

@@ -1,13 +1,13 @@
-"""Words of a text: splitting it into words, marks and line ends, joining them, counting them.
+"""Words: splitting a text into words, punctuation marks and line ends; joining and counting them.
 
-Spaces are not kept. They are put back by rule when words are joined.
+Splitting drops all spaces. Joining puts spaces between words by the rule of `space_between`.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-UNKNOWN_WORD = "\ufffd"  # stands for every word outside the vocabulary
+UNKNOWN_WORD = "\ufffd"  # stands for every word that is not in the vocabulary
 LINE_END = "\n"
 
 # A word may have apostrophes and hyphens inside, and one apostrophe before it ('tis).
@@ -23,11 +23,11 @@ def split_words(text: str) -> list[str]:
 
 
 def split_chunks(chunks: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the words of a text that comes in chunks; a chunk may end within a word."""
+    """Yield the words of a text that is given in chunks; a chunk may end within a word."""
     carry = ""
     for chunk in chunks:
         text = carry + chunk
-        # No word spans white space, so that all text up to the last white space is complete.
+        # No word contains white space: all words before the last white space are complete.
         complete = max(text.rfind(space) for space in " \n\t") + 1
         if not complete and len(text) > _LONGEST_WORD:
             complete = len(text)
@@ -45,13 +45,13 @@ def space_between(previous: str, word: str) -> str:
 class WordCounts:
     """Counts of the words of a text, in bounded memory.
 
-    When there are too many distinct words, the rarest so far are forgotten, as word2vec does
+    When there are too many distinct words, the rarest words so far are forgotten, as in word2vec
     (Mikolov et al. 2013). The counts of rare words are then too low, and some words are missing.
 
-    max_words: the most distinct words to keep.
-    max_characters: the most characters of all distinct words together.
-    bytes: UTF-8 size of all words counted; complete after `finish`.
-    forgotten: the count up to which words were forgotten last; 0 if none were.
+    max_words: the largest number of distinct words to keep.
+    max_characters: the largest total length of the distinct words, in characters.
+    bytes: size of all counted words in UTF-8; correct only after `finish` was called.
+    forgotten: the count up to which words were last forgotten; 0 before words are forgotten.
     """
 
     def __init__(self, max_words: int = 2_000_000, max_characters: int = 1 << 26) -> None:
@@ -59,7 +59,7 @@ class WordCounts:
         self.bytes = 0
         self.forgotten = 0
         self._max_words, self._max_characters = max_words, max_characters
-        self._characters = 0  # upper bound of the characters of the distinct words
+        self._characters = 0  # upper bound of the total length of the distinct words
 
     def add(self, words: list[str]) -> None:
         """Count some more words of the text."""
@@ -73,7 +73,7 @@ class WordCounts:
             self._forget()
 
     def _forget(self) -> None:
-        """Forget the rarest words, those with the next higher count."""
+        """Raise `forgotten` by 1, and forget the words with at most this count."""
         self.forgotten += 1
         rare = [word for word, count in self.counts.items() if count <= self.forgotten]
         self.bytes += self._size(rare)
@@ -82,13 +82,16 @@ class WordCounts:
         self._characters = sum(map(len, self.counts))
 
     def finish(self) -> None:
-        """Complete `bytes` after the last words were added."""
+        """Add the size of the remembered words to `bytes`, after all words were counted."""
         self.bytes += self._size(self.counts)
 
     def _size(self, words: Iterable[str]) -> int:
         return sum(len(w.encode("utf-8", "surrogatepass")) * self.counts[w] for w in words)
 
     def most_frequent(self, number: int | None) -> list[str]:
-        """Return this number of the most frequent words, or all; equal counts in sorted order."""
+        """Return the `number` most frequent words, or all words if it is None.
+
+        Words of the same count are in ascending order.
+        """
         by_frequency = sorted(self.counts, key=lambda word: (-self.counts[word], word))
         return by_frequency[:number]
