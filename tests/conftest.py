@@ -17,6 +17,18 @@ pytest.register_assert_rewrite("run_files", "injection", "checkpoint_files")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Tests of runs, commands and scripts, and of pages in a browser, are not among the quick ones.
+NOT_QUICK = ("runs", "cli", "scripts", "test_documents.py", "test_package.py")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        inside = Path(item.path).relative_to(Path(__file__).parent).parts[0]
+        is_slow = item.get_closest_marker("slow") is not None
+        if inside not in NOT_QUICK and not is_slow and "browser" not in item.name:
+            item.add_marker("quick")
+
+
 def pytest_configure(config):
     os.environ["CHARLSTM_CACHE"] = tempfile.mkdtemp(prefix="charlstm-tests-")
 

@@ -79,7 +79,7 @@ FUNCTIONS: tuple[tuple[Any, str, str | Callable[..., str]], ...] = (
     (head, "backward", HEAD),
     (head, "weight_gradients", HEAD),
     (Trainer, "_sum_gradients", OPTIMIZER),
-    (Trainer, "_update", OPTIMIZER),
+    (Trainer, "_clip_and_update", OPTIMIZER),
 )
 
 
