@@ -14,7 +14,7 @@ from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
 from charlstm.cli.shared_options import PathArgument, encoding_option, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
-from charlstm.network.scoring import score_texts
+from charlstm.network.scoring import BLOCK_CHARACTERS, score_texts
 from charlstm.runs.folder import load, newest_run
 from charlstm.system.threads import Workers, available_cores
 
@@ -36,6 +36,8 @@ def score(
 ) -> None:
     """Score each line of FILES, or of standard input, by itself: print a JSON object for each.
 
+    Lines from standard input are scored as they come, also before its end.
+
     A line is read as if it followed a line end; its own line end is not counted. For a model of
     words, "character" means word in all figures; the JSON then has "unit": "word".
 
@@ -51,10 +53,11 @@ def score(
             dynamic_evaluation_of(model, dynamic, workers).score_texts, workers=workers
         )
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
-    lines = split_lines(read_text_for(model.vocab, files or ("-",), encoding))
-    lines = (decode_bytes(model.vocab, line) for line in lines)
     warned, unit = set[str](), unit_of(model)
-    for result in measure(lines, unknown):
+    pieces = read_text_for(model.vocab, files or ("-",), encoding, BLOCK_CHARACTERS)
+    groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
+    # a group is measured by itself, as the next one may come much later
+    for result in (result for lines in groups for result in measure(lines, unknown)):
         warned |= warn_unknown(model.vocab, result.text, unknown, warned).keys()
         record: dict[str, Any] = {
             "text": result.text,

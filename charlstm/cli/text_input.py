@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -10,28 +9,41 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.system.memory import require_memory
+from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import TextFiles
-from charlstm.text.standard_input import copy_standard_input
+from charlstm.text.standard_input import names_standard_input, read_standard_input
 from charlstm.text.vocab import Vocab
 
 LONGEST_LINE = 1 << 22  # characters of a line that `charlstm score` accepts
 BYTES_PER_CHARACTER = 16  # memory that a text in one string takes, with its codes and ids
 
 
-def read_text(paths: Sequence[str | Path], encoding: str, level: str = "char") -> Iterator[str]:
-    """Yield the text of files and folders, in pieces; the path - is standard input.
+def read_text(
+    paths: Sequence[str | Path], encoding: str, level: str = "char", chunk_bytes: int = READ_BYTES
+) -> Iterator[str]:
+    """Yield the text of files and folders, in pieces; the path - is standard input, as it comes.
 
     At level "byte" each character stands for the byte of its code point.
     """
-    with TemporaryDirectory() as folder:
-        names = copy_standard_input(paths, Path(folder) / "standard input")
-        files = TextFiles.find(names, level=level, encoding=encoding)
-        yield from (text for _, text in files.chunks("reading"))
+    names = list(map(str, paths))
+    names_standard_input(names)
+    texts = {  # found before any is read, so that an error comes first
+        name: TextFiles.find([name], level=level, encoding=encoding, chunk_bytes=chunk_bytes)
+        for name in names
+        if name != "-"
+    }
+    for name in names:
+        if name == "-":
+            yield from read_standard_input(level, encoding, chunk_bytes)
+        else:
+            yield from (text for _, text in texts[name].chunks("reading"))
 
 
-def read_text_for(vocab: Vocab, paths: Sequence[str | Path], encoding: str) -> Iterator[str]:
+def read_text_for(
+    vocab: Vocab, paths: Sequence[str | Path], encoding: str, chunk_bytes: int = READ_BYTES
+) -> Iterator[str]:
     """Yield the text of files, in pieces, in the form that encode_text expects."""
-    return read_text(paths, encoding, "byte" if vocab.level == "byte" else "char")
+    return read_text(paths, encoding, "byte" if vocab.level == "byte" else "char", chunk_bytes)
 
 
 def decode_bytes(vocab: Vocab, text: str) -> str:
@@ -69,8 +81,10 @@ def join_within_memory(pieces: Iterator[str]) -> str:
     return "".join(joined)
 
 
-def split_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """Yield the lines of a text that comes in pieces, without their line ends.
+def split_lines(pieces: Iterator[str]) -> Iterator[list[str]]:
+    """Yield the lines of a text that comes in pieces: those that each piece completes.
+
+    They are without their line ends; a list is not empty.
 
     Raises CharlstmError for a line of more than LONGEST_LINE characters.
     """
@@ -85,12 +99,11 @@ def split_lines(pieces: Iterator[str]) -> Iterator[str]:
                 f"a line of more than {LONGEST_LINE:,} characters: charlstm eval takes long texts"
             )
         if others:
-            yield "".join(begun).removesuffix("\r")
             *complete, last = others
-            yield from (line.removesuffix("\r") for line in complete)
+            yield [line.removesuffix("\r") for line in ("".join(begun), *complete)]
             begun, size = [last], len(last)
     if rest := "".join(begun):
-        yield rest
+        yield [rest]
 
 
 def warn_unknown(

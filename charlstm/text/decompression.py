@@ -8,34 +8,84 @@ from typing import Any, BinaryIO
 
 from charlstm.errors import CharlstmError
 
-READ_BYTES = 1 << 18  # read at a time; with more, encoding a text was measured to be slower
-XZ_MEMORY_BYTES = 1 << 28  # that an xz file may need for decompression; `xz -9` needs a quarter
+READ_BYTES = 1 << 18  # bytes to read at a time; with larger chunks, encoding was measured slower
+# Limit of the memory for decompressing an xz file. A file from `xz -9` needs a quarter of it.
+XZ_MEMORY_BYTES = 1 << 28
+
+GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"  # first bytes of compressed data
 
 ByteStream = BinaryIO | io.BufferedIOBase
+DamageErrors = tuple[type[Exception], ...]
 
 
-def decompressed(path: Path, file: BinaryIO) -> tuple[ByteStream, tuple[type[Exception], ...]]:
+def decompressed(path: Path, file: BinaryIO) -> tuple[ByteStream, DamageErrors]:
     """Return a stream of a file's decompressed bytes, and the errors it raises for damaged data.
 
-    Its first bytes tell whether a file is compressed; one that is not is returned as it is.
+    The first bytes of the file show whether it is compressed. A file that is not compressed is
+    returned itself, without any errors.
     """
-    magic = file.read(6)
+    start = file.read(len(XZ_MAGIC))
     file.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
+    return _decompressed_by_magic(start, path, file) or (file, ())
+
+
+def decompressed_input(
+    path: Path, stream: io.BufferedIOBase
+) -> tuple[io.BufferedIOBase, DamageErrors]:
+    """Return what `decompressed` does, for a stream that can be read only once.
+
+    Where the stream is not compressed, `read1` returns the bytes that have come, without waiting
+    for more.
+
+    path: for error messages.
+    """
+    start = b""
+    while any(magic != start and magic.startswith(start) for magic in (GZIP_MAGIC, XZ_MAGIC)):
+        if not (more := stream.read1(len(XZ_MAGIC) - len(start))):
+            break
+        start += more
+    file = io.BufferedReader(_Continued(start, stream), READ_BYTES)
+    return _decompressed_by_magic(start, path, file) or (file, ())
+
+
+def _decompressed_by_magic(
+    start: bytes, path: Path, file: BinaryIO
+) -> tuple[io.BufferedIOBase, DamageErrors] | None:
+    """Return the result of `decompressed` for a file that begins with `start`; None if plain."""
+    if start.startswith(GZIP_MAGIC):
         return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
-    if magic == b"\xfd7zXZ\0":
+    if start.startswith(XZ_MAGIC):
         try:
-            import lzma  # missing in some builds of Python
+            import lzma  # Some builds of Python lack this module.
         except ImportError as error:
-            raise CharlstmError(f"{path}: this Python cannot read xz: unpack it first") from error
+            raise CharlstmError(
+                f"{path}: this Python cannot read xz: decompress it first"
+            ) from error
         return io.BufferedReader(XzStream(file), READ_BYTES), (EOFError, lzma.LZMAError)
-    return file, ()
+    return None
+
+
+class _Continued(io.RawIOBase):
+    """A stream whose first bytes were read already: gives them again, and then the others."""
+
+    def __init__(self, start: bytes, stream: io.BufferedIOBase) -> None:
+        self._start, self._stream = start, stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._start[: len(buffer)] or self._stream.read1(len(buffer))
+        self._start = self._start[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 class XzStream(io.RawIOBase):
-    """The decompressed bytes of an xz file, in at most XZ_MEMORY_BYTES.
+    """A stream of the decompressed bytes of an xz file.
 
-    lzma.LZMAFile has no such limit: it takes as much memory as the file demands.
+    Decompression takes at most XZ_MEMORY_BYTES of memory. lzma.LZMAFile has no such limit: it takes
+    as much memory as the file demands.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -53,7 +103,7 @@ class XzStream(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         while True:
             packed = b""
-            if self._stream.eof:  # zeros and further xz streams may follow
+            if self._stream.eof:  # Padding and further xz streams may follow.
                 packed = self._stream.unused_data.lstrip(b"\0")
                 while not packed:
                     if not (packed := self._file.read(READ_BYTES)):
@@ -61,7 +111,7 @@ class XzStream(io.RawIOBase):
                     packed = packed.lstrip(b"\0")
                 self._begin_stream()
             elif self._stream.needs_input and not (packed := self._file.read(READ_BYTES)):
-                raise EOFError("it ends too early")
+                raise EOFError("the data ends too early")
             if data := self._stream.decompress(packed, len(buffer)):
                 buffer[: len(data)] = data
                 return len(data)

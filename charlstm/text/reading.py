@@ -1,8 +1,6 @@
-"""Reading of text files, one chunk at a time: finds the files, decompresses and decodes them."""
+"""Text files: finding them, and reading, decompressing and decoding them one chunk at a time."""
 
-import codecs
 import hashlib
-import io
 import json
 import os
 import stat
@@ -16,28 +14,20 @@ from charlstm.config import Newlines
 from charlstm.errors import CharlstmError
 from charlstm.system.paths import require_path
 from charlstm.text.decompression import READ_BYTES, decompressed
+from charlstm.text.encodings import decoded_chunks, encoding_for
 from charlstm.text.vocab import LEVELS
 
 NEWLINES: tuple[str, ...] = get_args(Newlines)
 ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total, stage
 
-# Byte-order marks to drop. "utf-16" and "utf-32" drop their own, which says the order of bytes.
-BYTE_ORDER_MARKS = {
-    "utf-8": codecs.BOM_UTF8,
-    "utf-16-le": codecs.BOM_UTF16_LE,
-    "utf-16-be": codecs.BOM_UTF16_BE,
-    "utf-32-le": codecs.BOM_UTF32_LE,
-    "utf-32-be": codecs.BOM_UTF32_BE,
-}
-
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Files to read as text, and how to read them. The training files come first.
+    """Text files and the options with which they are read. The training files come first.
 
-    stamps: size and time of change of each file when it was found.
+    stamps: size and time of the last change of each file when it was found.
     train_files: the number of training files; the others are for validation.
-    encoding: normalised name; not used at level "byte".
+    encoding: Python's normalised name of the encoding; not used at level "byte".
     chunk_bytes: the number of bytes to read at a time.
     """
 
@@ -61,19 +51,17 @@ class TextFiles:
         chunk_bytes: int = READ_BYTES,
         run: Path | None = None,
     ) -> "TextFiles":
-        """Return the files at the paths, folders expanded; CharlstmError for a bad path or option.
+        """Return the files at the paths, with each folder replaced by the files in it.
 
         run: the folder of a run, whose files are not read as text.
+
+        Raises CharlstmError for a path that cannot be read, and for a bad option.
         """
         if level not in LEVELS:
             raise CharlstmError(f"--level must be char, byte or word, not {level!r}")
         if newlines not in NEWLINES:
             raise CharlstmError(f"--newlines must be keep or lf, not {newlines!r}")
-        encoding = _text_encoding(encoding)
-        if level == "byte" and encoding != "utf-8":
-            raise CharlstmError(
-                f"--level byte reads bytes as they are: leave out --encoding {encoding}"
-            )
+        encoding = encoding_for(level, encoding)
         train = _expand(paths, run)
         if not train:
             raise CharlstmError("no text to learn from: name at least one file or folder")
@@ -83,11 +71,15 @@ class TextFiles:
 
     @property
     def total_bytes(self) -> int:
-        """Size of all files on disk."""
+        """Size of all files on disk, in bytes."""
         return sum(size for size, _ in self.stamps)
 
     def digest(self, progress: ReadingProgress | None = None) -> str:
-        """Return a SHA-256, in hexadecimal, of the files' bytes, their roles and the options."""
+        """Return a SHA-256, in hexadecimal, of the bytes of the files and how they are read.
+
+        The roles of the files (training or validation), the level, the encoding and the newlines
+        count too.
+        """
         options = [self.level, self.encoding, self.newlines]
         digest = hashlib.sha256(json.dumps(options).encode())
         done = 0
@@ -110,11 +102,11 @@ class TextFiles:
     def chunks(
         self, stage: str, progress: ReadingProgress | None = None
     ) -> Iterator[tuple[bool, str]]:
-        """Yield (whether the text is for validation, text) in order, without empty texts.
+        """Yield pairs in the order of the files: whether a text is for validation, and the text.
 
-        At level "byte", each character stands for the byte with its code point.
+        No text is empty. At level "byte", a character stands for the byte of the same value.
 
-        stage: the name of this pass over the files for `progress`.
+        stage: the name of this pass over the files, with which `progress` is called.
         """
         done = 0
         for number, (size, _) in enumerate(self.stamps):
@@ -125,64 +117,22 @@ class TextFiles:
             done += size
 
     def _chunks_of_file(self, number: int) -> Iterator[tuple[int, str]]:
-        """Yield (bytes of the file read so far, text)."""
+        """Yield pairs: the number of bytes of the file that have been read, and a text."""
         path = self.files[number]
         with _opened(path) as file:
             stream, damage_errors = decompressed(path, file)
-            decode = self._decoder()
-            try:
-                data = stream.read(4)
-                mark = BYTE_ORDER_MARKS.get(self.encoding, b"")
-                fed = len(mark) if data.startswith(mark) else 0
-                data = data[fed:] + stream.read(self.chunk_bytes)
-                while True:
-                    if _stamp(os.fstat(file.fileno())) != self.stamps[number]:
-                        raise CharlstmError(f"{path} changed while it was read: start again")
-                    fed += len(data)
-                    text = decode(data, not data)
-                    if text:
-                        yield file.tell(), text
-                    if not data:
-                        return
-                    data = stream.read(self.chunk_bytes)
-            except damage_errors as error:
-                raise CharlstmError(
-                    f"{path}: the compressed data is damaged or incomplete ({error}): "
-                    "copy the file again"
-                ) from error
-            except UnicodeDecodeError as error:
-                # error.object is the last input, after any bytes kept from earlier inputs.
-                offset = fed - len(error.object) + error.start
-                name = "UTF-8" if self.encoding == "utf-8" else self.encoding
-                raise CharlstmError(
-                    f"{path}: invalid {name} at byte {offset} (0x{error.object[error.start]:02x}, "
-                    f"{error.reason}): name the text's encoding with --encoding, or take the "
-                    "bytes as they are with --level byte"
-                ) from error
-            except UnicodeError as error:  # without a position: from utf-16 without its mark
-                raise CharlstmError(
-                    f"{path}: {error}: name the text's encoding with --encoding"
-                ) from error
 
-    def _decoder(self) -> Callable[[bytes, bool], str]:
-        name = "latin-1" if self.level == "byte" else self.encoding
-        decoder = codecs.getincrementaldecoder(name)("strict")
-        if self.newlines == "keep":
-            return decoder.decode
-        return io.IncrementalNewlineDecoder(decoder, translate=True).decode
+            def read() -> bytes:
+                data = stream.read(self.chunk_bytes)
+                if _stamp(os.fstat(file.fileno())) != self.stamps[number]:
+                    raise CharlstmError(f"{path} changed while it was read: start again")
+                return data
 
-
-def _text_encoding(name: str) -> str:
-    """Return the normalised name of an encoding; CharlstmError if it is not one of text."""
-    try:
-        b" ".decode(name, "replace")  # refuses codecs from bytes to bytes, such as hex
-        codecs.getincrementaldecoder(name)
-        normal = codecs.lookup(name).name
-    except (LookupError, ValueError) as error:
-        raise CharlstmError(
-            f"--encoding {name!r} is not a text encoding that Python knows"
-        ) from error
-    return "utf-8" if normal == "utf-8-sig" else normal
+            for text in decoded_chunks(
+                path, read, damage_errors, self.level, self.encoding, self.newlines
+            ):
+                if text:
+                    yield file.tell(), text
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int]:
@@ -197,7 +147,7 @@ def _stamp_of(path: Path) -> tuple[int, int]:
 
 
 def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
-    """Return the files of the paths, each folder replaced by the files in it."""
+    """Return the files at the paths, with each folder replaced by the files in it."""
     files: list[Path] = []
     for given in paths:
         require_path("the name of a text", given)
@@ -209,7 +159,7 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
         if stat.S_ISDIR(mode):
             inside = _files_below(path, run)
             if not inside:
-                raise CharlstmError(f"{path}: this folder has no files to read")
+                raise CharlstmError(f"{path}: this folder has no files to read: name another")
             files += inside
         elif stat.S_ISREG(mode):
             files.append(path)
@@ -221,7 +171,7 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
 
 
 def _files_below(folder: Path, run: Path | None) -> list[Path]:
-    """Return the files in a folder and below it, without hidden ones and those of runs."""
+    """Return the files in a folder and its subfolders, except hidden files and those of runs."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error
@@ -229,7 +179,8 @@ def _files_below(folder: Path, run: Path | None) -> list[Path]:
     run_folder = run and run.resolve()
     if folder.resolve() == run_folder:
         raise CharlstmError(
-            f"{folder} is the folder of the text, where no run can be kept: name another with -r"
+            f"{folder} is the folder of the text, where no run can be kept: name another folder "
+            "with -r"
         )
     found = []
     for parent, folders, names in os.walk(folder, onerror=refuse):

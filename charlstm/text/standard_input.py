@@ -1,17 +1,48 @@
 """Standard input as a text, which the user names "-".
 
-Texts are read several times, but standard input can be read only once: it is copied to a file.
+It can be read only once. A text that is read several times, as in training, is copied to a file.
 """
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
-from charlstm.text.decompression import READ_BYTES
+from charlstm.text.decompression import READ_BYTES, decompressed_input
+from charlstm.text.encodings import decoded_chunks, encoding_for
+
+
+def read_standard_input(level: str, encoding: str, chunk_bytes: int = READ_BYTES) -> Iterator[str]:
+    """Yield the text of standard input in pieces, decompressed and decoded as files are.
+
+    A piece has no more than the input that has come, so that the reader does not wait for more.
+
+    chunk_bytes: the largest number of bytes of a piece.
+    """
+    encoding = encoding_for(level, encoding)
+    path = Path("standard input")
+    stream, damage_errors = decompressed_input(path, _standard_input())
+    pieces = decoded_chunks(
+        path, lambda: stream.read1(chunk_bytes), damage_errors, level, encoding, "keep"
+    )
+    yield from filter(None, pieces)
+
+
+def _standard_input() -> Any:
+    """Return the bytes of standard input; CharlstmError if this process has none."""
+    if sys.stdin is None:  # A process may be started without a standard input.
+        raise CharlstmError("there is no standard input to read (-): name a file instead")
+    return sys.stdin.buffer
+
+
+def names_standard_input(names: Sequence[str]) -> bool:
+    """Return whether "-" is among the names of texts; CharlstmError if it is more than once."""
+    if names.count("-") > 1:
+        raise CharlstmError("standard input (-) can be given only once")
+    return "-" in names
 
 
 def copy_standard_input(paths: Sequence[str | Path], copy: Path) -> tuple[str, ...]:
@@ -21,13 +52,9 @@ def copy_standard_input(paths: Sequence[str | Path], copy: Path) -> tuple[str, .
     twice, if this process has no standard input, or if the file cannot be written.
     """
     names = tuple(map(str, paths))
-    if "-" not in names:
+    if not names_standard_input(names):
         return names
-    if names.count("-") > 1:
-        raise CharlstmError("standard input (-) can be given only once")
-    if sys.stdin is None:  # A process may be started without a standard input.
-        raise CharlstmError("there is no standard input to read (-): name a file instead")
-    copy_stream(sys.stdin.buffer, copy)
+    copy_stream(_standard_input(), copy)
     return tuple(str(copy) if name == "-" else name for name in names)
 
 

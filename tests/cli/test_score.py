@@ -2,9 +2,12 @@
 
 import json
 import math
+import select
+import subprocess
 
 import numpy as np
 import pytest
+from command_line import COMMAND
 from stepwise_losses import losses_in_nats
 
 import charlstm
@@ -50,6 +53,27 @@ def test_a_model_of_bytes_scores_bytes_that_are_not_utf_8(cli, byte_run, tmp_pat
         assert record["nats"] == pytest.approx(float(nats.sum()), rel=1e-5)
     error = cli("score", tmp_path / "t.txt", "-r", byte_run, "--encoding", "latin-1", code=1).stderr
     assert "bytes as they are" in error
+
+
+@pytest.mark.parametrize("options", [[], ["--dynamic"]])
+def test_a_line_of_standard_input_is_scored_before_the_next_is_written(trained, options):
+    process = subprocess.Popen(
+        [*COMMAND, "score", "-r", str(trained), *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for line in ("the cat", "a dog"):
+            process.stdin.write(f"{line}\n")
+            process.stdin.flush()
+            ready, _, _ = select.select([process.stdout], [], [], 30)
+            assert ready, "nothing is printed while standard input is open"
+            assert json.loads(process.stdout.readline())["text"] == line
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and out == ""
 
 
 def test_each_replacement_is_reported_once(cli, trained):

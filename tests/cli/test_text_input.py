@@ -13,8 +13,14 @@ def test_lines_do_not_depend_on_the_pieces_of_the_text(size):
     text = "ab\r\n\n\ncde\rf\n" + "g" * 20 + "\nh"
     pieces = [text[k : k + size] for k in range(0, len(text), size)]
     expected = ["ab", "", "", "cde\rf", "g" * 20, "h"]
-    assert list(split_lines(iter(pieces))) == expected
-    assert list(split_lines(iter([*pieces, "\n"]))) == expected
+    for more in ([], ["\n"]):
+        groups = list(split_lines(iter([*pieces, *more])))
+        assert [line for lines in groups for line in lines] == expected and all(groups)
+
+
+def test_lines_come_with_the_piece_that_completes_them():
+    pieces = iter(["ab\nc", "d", "e\nf\ng", "\nrest"])
+    assert list(split_lines(pieces)) == [["ab"], ["cde", "f"], ["g"], ["rest"]]
 
 
 def test_a_very_long_line_is_refused_before_all_of_it_is_read():
@@ -27,7 +33,7 @@ def test_a_very_long_line_is_refused_before_all_of_it_is_read():
             yield "x" * (1 << 18)
 
     lines = split_lines(pieces())
-    assert next(lines) == "first"
+    assert next(lines) == ["first"]
     with pytest.raises(CharlstmError, match="a line of more than 4,194,304 characters: charlstm"):
         next(lines)
     assert len(read) == LONGEST_LINE // (1 << 18) + 1 and time.perf_counter() - began < 5

@@ -1,0 +1,98 @@
+"""Encodings: bytes to text, one chunk at a time, with errors that name the file and the byte."""
+
+import codecs
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from charlstm.errors import CharlstmError
+
+# Byte-order marks to drop. "utf-16" and "utf-32" drop their own, which says the order of bytes.
+BYTE_ORDER_MARKS = {
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+
+
+def encoding_for(level: str, name: str) -> str:
+    """Return the normalised name of an encoding; CharlstmError if the level cannot take it."""
+    encoding = _text_encoding(name)
+    if level == "byte" and encoding != "utf-8":
+        raise CharlstmError(
+            f"--level byte reads bytes as they are: leave out --encoding {encoding}"
+        )
+    return encoding
+
+
+def _text_encoding(name: str) -> str:
+    """Return the normalised name of an encoding; CharlstmError if it is not one of text."""
+    try:
+        b" ".decode(name, "replace")  # refuses codecs from bytes to bytes, such as hex
+        codecs.getincrementaldecoder(name)
+        normal = codecs.lookup(name).name
+    except (LookupError, ValueError) as error:
+        raise CharlstmError(
+            f"--encoding {name!r} is not a text encoding that Python knows"
+        ) from error
+    return "utf-8" if normal == "utf-8-sig" else normal
+
+
+def decoded_chunks(
+    path: Path,
+    read: Callable[[], bytes],
+    damage_errors: tuple[type[Exception], ...],
+    level: str,
+    encoding: str,
+    newlines: str,
+) -> Iterator[str]:
+    """Yield the text of each chunk of bytes, "" for one that completes no character.
+
+    At level "byte", each character stands for the byte with its code point. A byte-order mark at
+    the start is dropped.
+
+    path: for error messages. read: returns the next bytes, none at the end. damage_errors: of
+    `read`, for damaged compressed data. encoding: from `encoding_for`. newlines: "keep" or "lf".
+
+    Raises CharlstmError for damaged compressed data and for bytes that are not of the encoding.
+    """
+    decode = _decoder(level, encoding, newlines)
+    mark = BYTE_ORDER_MARKS.get(encoding, b"")
+    try:
+        data = read()
+        while data and len(data) < len(mark) and mark.startswith(data) and (more := read()):
+            data += more
+        fed = len(mark) if mark and data.startswith(mark) else 0
+        ended = not data
+        data = data[fed:]
+        while True:
+            fed += len(data)
+            yield decode(data, ended)
+            if ended:
+                return
+            data = read()
+            ended = not data
+    except damage_errors as error:
+        raise CharlstmError(
+            f"{path}: the compressed data is damaged or incomplete ({error}): copy the file again"
+        ) from error
+    except UnicodeDecodeError as error:
+        # error.object is the last input, after any bytes kept from earlier inputs.
+        offset = fed - len(error.object) + error.start
+        name = "UTF-8" if encoding == "utf-8" else encoding
+        raise CharlstmError(
+            f"{path}: invalid {name} at byte {offset} (0x{error.object[error.start]:02x}, "
+            f"{error.reason}): name the text's encoding with --encoding, or take the bytes as they "
+            "are with --level byte"
+        ) from error
+    except UnicodeError as error:  # without a position: from utf-16 without its mark
+        raise CharlstmError(f"{path}: {error}: name the text's encoding with --encoding") from error
+
+
+def _decoder(level: str, encoding: str, newlines: str) -> Callable[[bytes, bool], str]:
+    decoder = codecs.getincrementaldecoder("latin-1" if level == "byte" else encoding)("strict")
+    if newlines == "keep":
+        return decoder.decode
+    return io.IncrementalNewlineDecoder(decoder, translate=True).decode
