@@ -120,7 +120,7 @@ def test_values_of_numpy_types_become_those_of_python(text_file, tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([], "a ModelConfig must be an object, not list"),
+        ([], "a ModelConfig must be a JSON object, not list"),
         ({"hidden": 3, "heads": 2}, "unknown field 'heads' in a ModelConfig"),
         ({1: 2}, "unknown field '1'"),
         ({"hidden": None}, "hidden must be int"),

@@ -1,8 +1,8 @@
 """Settings as typed records: CorpusConfig, ModelConfig and TrainConfig; RunConfig holds all three.
 
-Each field is a knob. Its type, range, help text and default stand where it is declared; the checks
-of the library, the options of the command line and the table of options are made from there. May
-import errors and untrusted. Start reading at knobs.py.
+A field of a record is called a knob: its declaration states its type, default, range and help text.
+The checks of the library, the options of the command line and the table of options are made from
+the declarations. This package may import errors and untrusted. Start reading at knobs.py.
 """
 
 from charlstm.config.corpus import CorpusConfig, Level, Newlines

@@ -11,7 +11,7 @@ Newlines = Literal["keep", "lf"]
 
 @dataclass(frozen=True)
 class CorpusConfig(Record):
-    """Where the text of a run comes from and how it is read; paths are absolute."""
+    """Where the text of a run comes from and how it is read. A saved run has absolute paths."""
 
     paths: tuple[str, ...] = knob((), "Files and folders of text.")
     level: Level = knob(
@@ -22,16 +22,18 @@ class CorpusConfig(Record):
     vocab_size: int | None = knob(
         None,
         "Number of distinct symbols at level word, 3 or more: the most frequent words, and one "
-        "symbol for all others. Without it, all words have symbols of their own.",
+        "symbol for all other words. Without this option, every word has a symbol of its own.",
     )
     encoding: str = knob("utf-8", "Encoding of the files, by its name in Python, such as latin-1.")
     newlines: Newlines = knob(
-        "keep", "Line ends: keep them as they are, or read each \\r\\n and \\r as \\n (lf)."
+        "keep",
+        "Treatment of line ends. keep: leave them as they are. lf: read each \\r\\n and each \\r "
+        "as \\n.",
     )
     val_frac: float = knob(
         0.1,
         "Fraction of the text that is held out for validation, from the end of all files joined; "
-        "0: none.",
+        "0: no validation.",
         within="[0, 1)",
     )
     val_file: tuple[str, ...] = knob(

@@ -1,10 +1,10 @@
-"""Records of settings, and knobs: their fields, whose facts are all written in one place.
+"""Records of settings. Their fields are knobs: all facts of a knob stand in its declaration.
 
     hidden: int = knob(128, "Units of each layer.", within="[1, 16384]", rule="by the text's size")
 
-The name and the type of a knob are those of the field. Its default, help text and range are the
+The name and the type of a knob are those of the field. The default, the help text and the range are
 arguments of `knob`. The checks of the library, the options of the command line and the table of all
-options are made from these, so that they cannot disagree.
+options are made from this declaration, and cannot disagree.
 """
 
 import math
@@ -19,7 +19,7 @@ import numpy as np
 from charlstm.errors import CharlstmError
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
-# The value of a knob that stands for "chosen for you". Its type is Any, as every knob may hold it.
+# The value of a knob for which `charlstm train` chooses a value. Knobs of all types may have it.
 AUTO: Any = "auto"
 
 _UNSET: Any = object()
@@ -58,7 +58,7 @@ class Interval:
 
 
 def _bound(text: str) -> float:
-    """Read a bound of an interval: an int where possible, as a float keeps only 53 bits of it."""
+    """Return a bound as a number: an int if it is whole, as a float has only 53 bits."""
     text = text.strip()
     return int(text) if text.isdigit() else float(text)
 
@@ -69,7 +69,7 @@ def _in_words(bound: float) -> str:
 
 @dataclass(frozen=True)
 class KnobFacts:
-    """The facts of a knob beside its name, type and default: see `knob`."""
+    """The facts of a knob other than its name, type and default; `knob` explains them."""
 
     help: str
     within: Interval | None
@@ -93,8 +93,8 @@ def knob(
     help: one or more sentences for the command line and the table of options.
     within: the interval that numbers must lie in, such as "[0, 1)".
     also: values outside of the interval that are allowed too.
-    train: the default of `charlstm train`, if that is another constant.
-    rule: how `charlstm train` chooses the value, if it depends on the text or on the time.
+    train: the default of `charlstm train`, if that is a constant other than `default`.
+    rule: how `charlstm train` chooses the value, if that depends on the text or on the time.
     """
     facts = KnobFacts(help, Interval(within) if within else None, also, train, rule)
     return field(default=default, metadata={"knob": facts})
@@ -105,7 +105,7 @@ class Knob:
     """A field of a record: its name, types or choices, default, and the facts given to `knob`."""
 
     name: str
-    types: tuple[type, ...]  # of its values; empty if there are choices
+    types: tuple[type, ...]  # the types of its values; empty if there are choices
     choices: tuple[str, ...]  # the only values allowed; empty if there are types
     default: Any
     facts: KnobFacts
@@ -164,7 +164,7 @@ class Knob:
 
 
 def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
-    """The knobs of a record by their names, in the order of declaration."""
+    """Return the knobs of a record by their names, in the order of declaration."""
     if record in _KNOBS:
         return _KNOBS[record]
     annotations = typing.get_type_hints(record)
@@ -181,22 +181,22 @@ def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
     return found
 
 
-_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # results of knobs_of
+_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # earlier results of knobs_of
 
 Self = TypeVar("Self", bound="Record")
 
 
 @dataclass(frozen=True)
 class Record:
-    """The base of all records of knobs: named settings that are checked when they are made.
+    """The base class of records of knobs, whose values are checked when a record is made.
 
-    Values of NumPy's types become those of Python.
+    Values of NumPy's types are converted to Python's types.
     """
 
     def __post_init__(self) -> None:
         for name, one in knobs_of(type(self)).items():
             value = getattr(self, name)
-            if isinstance(value, np.generic):  # JSON takes Python's own types only
+            if isinstance(value, np.generic):  # JSON accepts only Python's own types.
                 value = value.item()
                 object.__setattr__(self, name, value)
             one.check(value)
@@ -207,7 +207,7 @@ class Record:
 
     @classmethod
     def asked(cls: type[Self], given: Mapping[str, Any]) -> Self:
-        """Make a record of the values given, with AUTO for all others."""
+        """Return a record with the given values, and AUTO for all other knobs."""
         return cls(**{**dict.fromkeys(knobs_of(cls), AUTO), **given})
 
     @property
@@ -217,12 +217,12 @@ class Record:
         return {name: value for name, value in values.items() if value != AUTO}
 
     def completed(self: Self, chosen: Mapping[str, Any]) -> Self:
-        """Return the record with each AUTO replaced by the value chosen, or else by the default."""
+        """Return the record with the chosen value, or else the default, in place of each AUTO."""
         defaults = {name: one.default for name, one in knobs_of(type(self)).items()}
         return replace(self, **{**defaults, **chosen, **self.given})
 
     def require_chosen(self, *may_be_open: str) -> None:
-        """Raise CharlstmError if a knob still holds AUTO, other than those named."""
+        """Raise CharlstmError if a knob other than those named `may_be_open` has the value AUTO."""
         for name in knobs_of(type(self)):
             if getattr(self, name) == AUTO and name not in may_be_open:
                 raise CharlstmError(
@@ -230,17 +230,19 @@ class Record:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """The values by name, for JSON."""
+        """Return the values by name, for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls: type[Self], data: object) -> Self:
-        """Rebuild a record from what to_dict returned; CharlstmError for anything else.
+        """Return the record that was saved with to_dict; CharlstmError for any other data.
 
-        A knob that is missing gets its default, so that a new knob needs no new file format.
+        A missing knob gets its default: a file remains readable when new knobs are added.
         """
         if not isinstance(data, Mapping):
-            raise CharlstmError(f"a {cls.__name__} must be an object, not {type(data).__name__}")
+            raise CharlstmError(
+                f"a {cls.__name__} must be a JSON object, not {type(data).__name__}"
+            )
         names = knobs_of(cls)
         if unknown := sorted(str(name) for name in data if name not in names):
             raise CharlstmError(f"unknown field {unknown[0]!r} in a {cls.__name__}")
@@ -249,7 +251,7 @@ class Record:
 
 
 def split_by_record(given: Mapping[str, Any], *records: type[Record]) -> list[dict[str, Any]]:
-    """Split values into one dictionary per record, by the names of the records' knobs.
+    """Return a dictionary for each record, with those of the given values that its knobs name.
 
     Raises CharlstmError for a name that no record has.
     """

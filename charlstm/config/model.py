@@ -9,7 +9,8 @@ from charlstm.errors import CharlstmError
 Cell = Literal["lstm", "gru", "rnn"]
 Dtype = Literal["float32", "float64"]
 
-# Bounds far above all sizes that train on a CPU; they keep a hostile file from using up the memory.
+# Upper bounds, far above all sizes that can be trained on a CPU. They keep a hostile file from
+# using up the memory.
 MAX_HIDDEN = 16_384
 MAX_LAYERS = 64
 MAX_NGRAMS = 16
@@ -20,7 +21,7 @@ MAX_NGRAM_SLOTS = 2**24
 class ModelConfig(Record):
     """The shape of a model, without its vocabulary.
 
-    The defaults are plain; `charlstm train` chooses better ones.
+    The defaults give a plain model; `charlstm train` chooses better values.
     """
 
     cell: Cell = knob("lstm", "Kind of recurrent layer.")
@@ -32,27 +33,27 @@ class ModelConfig(Record):
     )
     layers: int = knob(
         2,
-        "Recurrent layers, one on top of the other.",
+        "Number of recurrent layers, one on top of the other.",
         within=f"[1, {MAX_LAYERS}]",
         rule="1, or 2 if there is time",
     )
     dtype: Dtype = knob("float32", "Floating-point type of weights and states.")
     lines: bool = knob(
         False,
-        "Treat each line as a text of its own, which learns nothing from the line before it: for "
-        "names and other records.",
+        "Treat each line as a text of its own, which is predicted without the lines before it: for "
+        "lists of names and other records.",
     )
     skip: bool = knob(
         False,
-        "Add skip connections: every layer also sees the character itself, and the prediction sees "
-        "every layer (Graves 2013).",
+        "Add skip connections: every layer also reads the character itself, and the prediction is "
+        "made from the outputs of all layers (Graves 2013).",
         rule="yes if two layers are chosen for you, else no",
     )
     ngrams: int = knob(
         0,
-        "Longest context, in characters, of a table of n-grams that predicts beside the network "
-        "(Mikolov et al. 2011). The table learns most of the text's short patterns in a few "
-        "passes. 0: no table, for a plain network and smaller files.",
+        "Longest context, in characters, of a table of n-grams, whose logits are added to those of "
+        "the network (Mikolov et al. 2011). The table learns most of the text's short patterns in "
+        "a few passes. 0: no table, for a plain network and smaller files.",
         within=f"[2, {MAX_NGRAMS}]",
         also=(0,),
         rule="6, or 0 for more than 8,192 distinct symbols, such as words",
@@ -72,9 +73,9 @@ class ModelConfig(Record):
 
     def check_together(self) -> None:
         if self.capped is True and self.cell not in ("lstm", AUTO):
-            raise CharlstmError("capped must be false without an LSTM, not True")
+            raise CharlstmError("capped is for the cell lstm only: leave it out or set it to false")
 
     @property
     def layers_seen(self) -> int:
-        """The number of layers that the head sees, counted from the last."""
+        """The number of layers, counted from the last, from whose outputs predictions are made."""
         return self.layers if self.skip else 1

@@ -20,7 +20,9 @@ class RunConfig:
 
     @classmethod
     def asked(cls, given: Mapping[str, Any]) -> "RunConfig":
-        """Make the records of the values given, with AUTO for all others; None is "not given".
+        """Return settings with the given values, and AUTO for all other knobs.
+
+        A value of None counts as not given.
 
         Raises CharlstmError for a name that no record has, and for a value out of its range.
         """

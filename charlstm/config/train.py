@@ -16,11 +16,14 @@ ENDS = ("epochs", "steps", "minutes")  # the knobs that say when a run ends
 
 @dataclass(frozen=True)
 class TrainConfig(Record):
-    """How a model is trained. The defaults are plain; `charlstm train` chooses better ones."""
+    """How a model is trained.
+
+    The defaults give plain training; `charlstm train` chooses better values.
+    """
 
     batch_size: int = knob(
         50,
-        "Parallel streams of text, or lines, that a step learns from.",
+        "Number of parallel streams of text (with --lines: of lines) that a step learns from.",
         within="[1, inf)",
         train=24,
     )
@@ -36,11 +39,11 @@ class TrainConfig(Record):
     )
     reduction: Reduction = knob(
         "mean",
-        "Reduction of the losses of all characters of a step to the one whose gradient is taken.",
+        "Whether a step takes the gradient of the mean or of the sum of its characters' losses.",
     )
     dropout: float = knob(
         0.0,
-        "Fraction of the outputs that is dropped before the prediction, in training.",
+        "Fraction of the outputs of the layers that is dropped before the prediction, in training.",
         within="[0, 1)",
         rule="more for more passes over the text and for more weights per character; at most 0.3, "
         "or 0.5 without a table of n-grams",
@@ -53,8 +56,8 @@ class TrainConfig(Record):
     )
     weight_dropout: float = knob(
         0.0,
-        "Fraction of the recurrent weights that is dropped in training, in steps of 1/256 "
-        "(DropConnect, Merity et al. 2018).",
+        "Fraction of the recurrent weights that is dropped in training, rounded to a multiple of "
+        "1/256 (DropConnect, Merity et al. 2018).",
         within="[0, 1)",
         rule="the value that would be chosen for --dropout",
     )
@@ -63,7 +66,9 @@ class TrainConfig(Record):
         "Probability that a stream forgets its state before a step, so that the model also learns "
         "to begin a text (Melis et al. 2020).",
         within="[0, 1)",
-        train=0.04,  # capped cells fill slowly: at 0.01, beginnings are 0.01 nats worse
+        # With a probability of 0.01, the loss at the beginning of a text is 0.01 nats higher, as
+        # capped cells need many steps to fill.
+        train=0.04,
     )
     optimizer: Optimizer = knob("adam", "Rule by which gradients change the weights.")
     lr: float = knob(
@@ -75,10 +80,11 @@ class TrainConfig(Record):
     )
     schedule: Schedule = knob(
         "constant",
-        "How the learning rate changes. constant: not at all. cosine: a warm-up, then down to "
-        "--final-lr. step: times --decay every --decay-every epochs. plateau: times --decay after "
-        "--patience evaluations without a new best. halve-on-rise: half after each pass over the "
-        "text whose loss is higher than that of the pass before.",
+        "How the learning rate changes. constant: not at all. cosine: it rises for --warmup steps, "
+        "then falls along a cosine to --final-lr. step: it is multiplied by --decay every "
+        "--decay-every epochs. plateau: it is multiplied by --decay after --patience evaluations "
+        "without a new best. halve-on-rise: it is halved after each pass over the text in which "
+        "the loss was higher than in the pass before.",
         train="cosine",
     )
     warmup: int = knob(
@@ -123,19 +129,21 @@ class TrainConfig(Record):
     )
     weight_decay: float = knob(
         0.0,
-        "Fraction of each weight, times the learning rate, that each step subtracts from it.",
+        "Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by 1 - r x d, "
+        "where r is the learning rate and d this number.",
         within="[0, inf)",
     )
     average: float = knob(
         0.0,
         "Decay per step of a moving average of the weights. best.safetensors then holds the "
-        "average, or the latest weights where these are better. 0: no average.",
+        "average, or the latest weights if these are better. 0: no average.",
         within="[0, 1)",
         train=0.998,
     )
     clip: float = knob(
         5.0,
-        "Norm above which the gradient, of all weights together, is scaled down; 0: no limit.",
+        "Norm of the gradient of all weights together, above which it is scaled down to this norm; "
+        "0: no limit.",
         within="[0, inf)",
         train=1.0,
     )
@@ -171,7 +179,8 @@ class TrainConfig(Record):
     )
     keep_every: int | None = knob(
         None,
-        "Steps between checkpoints that are kept in addition to best and last. Without it, none.",
+        "Steps between checkpoints that are kept in addition to best and last. Without this "
+        "option, only these two are kept.",
         within="(0, inf)",
     )
     precision: Precision = knob(

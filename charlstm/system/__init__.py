@@ -1,5 +1,5 @@
-"""The machine: threads, signals, the terminal, memory, paths, and files written atomically.
+"""The machine: threads, signals, the terminal, memory, paths, and atomic writing of files.
 
-May import the modules at the root; so far it needs only errors. Start anywhere: its modules do not
-depend on each other, and the rest of the program can be read without knowing how they work.
+This package may import the modules at the root, and needs only errors. Its modules do not depend on
+each other and can be read in any order.
 """

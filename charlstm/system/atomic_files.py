@@ -1,4 +1,4 @@
-"""Atomic writing of files: a file has its old content or its new, never something in between."""
+"""Atomic writing of files: a file has its old content or its new content, never a mixture."""
 
 import errno
 import os
@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-# Errors from systems that cannot flush a folder, although files in it can be written.
+# Error numbers of systems that cannot flush a folder, although they can write files in it.
 UNFLUSHABLE = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
 def flush_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut, where the system can (not on Windows)."""
+    """Flush `folder` to disk: renames in it then survive a power cut. Does nothing on Windows."""
     if os.name == "nt":
         return
     try:
@@ -28,9 +28,9 @@ def flush_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` for writing, which replaces `path` at the end.
+    """Yield a temporary file to write to, which replaces `path` when the context ends.
 
-    The bytes are on the disk before the name is: write, flush, fsync, rename, fsync the folder.
+    The content is flushed to disk before the file is renamed to `path`; then the folder is flushed.
     On any exception the temporary file is removed and `path` stays as it was.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
@@ -41,7 +41,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        with suppress(OSError):  # the first error is the one to report
+        with suppress(OSError):  # An error of unlink must not hide the first error.
             temporary.unlink()
         raise
     flush_folder(path.parent)

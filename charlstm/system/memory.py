@@ -1,4 +1,4 @@
-"""Memory of this machine, and the refusal of work that cannot fit into it."""
+"""The memory of this machine, and the refusal of work that needs more."""
 
 import os
 from contextlib import suppress
@@ -6,15 +6,15 @@ from pathlib import Path
 
 from charlstm.errors import CharlstmError
 
-LARGEST_SHOWN_BYTES = 10**24  # a larger number in a message would only be longer
+LARGEST_SHOWN_BYTES = 10**24  # Larger sizes are shown as this number, to keep messages short.
 
 
 def machine_memory() -> int | None:
-    """Return the bytes that this machine, or the container, has; None if that is unknown."""
+    """Return the memory of this machine, or of its container if less, in bytes; None if unknown."""
     limits = []
-    with suppress(AttributeError, ValueError, OSError):  # on Windows
+    with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf.
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with suppress(ValueError, OSError):  # ValueError: "max", for no limit
+    with suppress(ValueError, OSError):  # int() raises ValueError for "max", no limit
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(limits, default=None)
 

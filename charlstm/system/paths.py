@@ -1,4 +1,4 @@
-"""Paths that the user gave."""
+"""Checks of paths that the user gave."""
 
 from pathlib import Path
 
@@ -6,19 +6,19 @@ from charlstm.errors import CharlstmError
 
 
 def absolute(path: str | Path) -> Path:
-    """Return a path as an absolute one; CharlstmError if the working directory was deleted."""
+    """Return the absolute form of a path; CharlstmError if the working directory was deleted."""
     try:
         return Path(path).absolute()
     except FileNotFoundError:
         raise CharlstmError(
-            f"{path}: the working directory was deleted: change to another one"
+            f"{path}: the working directory was deleted: change to another directory"
         ) from None
 
 
 def require_path(name: str, path: str | Path) -> None:
     """Raise CharlstmError for an empty path, which Path would take for the current folder.
 
-    name: of the argument, for the message.
+    name: what the message calls the argument.
     """
     if not str(path):
         raise CharlstmError(f"{name} is empty: name a file or a folder")

@@ -1,4 +1,4 @@
-"""Signals: Ctrl-C and SIGTERM stop a run after its current step, and clean up elsewhere."""
+"""Signals: Ctrl-C and SIGTERM stop a run after its current step; other work is cleaned up."""
 
 import signal
 import sys
@@ -9,15 +9,16 @@ from types import FrameType, TracebackType
 
 
 class Interrupted(Exception):  # noqa: N818  # it is not an error
-    """Raised by StopSignals.check to abandon work, as a signal has come."""
+    """Raised by StopSignals.check after a signal, to abandon the current work."""
 
 
 class StopSignals:
-    """A context in which the first SIGINT or SIGTERM is only noted; the second acts at once.
+    """A context that records the first SIGINT or SIGTERM without ending the process.
 
-    Only the main thread receives signals: in another thread this does nothing.
+    A second signal has its usual effect. Only the main thread receives signals: in another thread
+    the context does nothing.
 
-    signal_name: "SIGINT" or "SIGTERM" once one has come, else "".
+    signal_name: "SIGINT" or "SIGTERM" after such a signal, else "".
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class StopSignals:
         self._previous_handlers: dict[signal.Signals, object] = {}
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has come. For long work that can be done again."""
+        """Raise Interrupted after a signal. Long work calls this if it can be repeated later."""
         if self.signal_name:
             raise Interrupted
 
@@ -49,7 +50,7 @@ class StopSignals:
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal returned it
+            signal.signal(number, handler)  # type: ignore[arg-type]  # from signal.signal
         self._previous_handlers = {}
 
 
@@ -57,8 +58,8 @@ class StopSignals:
 def exit_on_sigterm() -> Iterator[None]:
     """Make SIGTERM raise SystemExit(143) instead of ending the process at once.
 
-    Unfinished files are then removed and locks released, as after Ctrl-C. A handler that somebody
-    has set stays.
+    As after Ctrl-C, unfinished files are then removed and locks are released. A handler of SIGTERM
+    that was set before is kept.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -1,4 +1,4 @@
-"""Standard output and error: control characters are escaped, and closed streams do no harm."""
+"""Standard output and error: control characters are escaped, unwritable messages dropped."""
 
 import io
 import os
@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-# Characters that could change the terminal: C0 and C1 controls (escape sequences begin with one),
-# line and paragraph separators, characters that turn the direction of text, lone surrogates.
+# Characters that could change the state of the terminal: C0 and C1 controls (escape sequences begin
+# with one), line and paragraph separators, characters that turn the direction of text, lone
+# surrogates.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -33,7 +34,7 @@ class _Wrapper:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "buffer":  # would bypass `write`
+        if name == "buffer":  # Writing to the buffer would bypass `write`.
             raise AttributeError(name)
         return getattr(self._stream, name)
 
@@ -41,8 +42,8 @@ class _Wrapper:
 class VisibleControls(_Wrapper):
     """A stream to the terminal that escapes control characters, other than line ends and tabs.
 
-    progress_bars: whether a carriage return at the beginning of a write is sent as it is, so that a
-        progress bar can redraw its line.
+    progress_bars: whether a carriage return is not escaped at the beginning of a text, where a
+        progress bar uses it to redraw its line.
     """
 
     def __init__(self, terminal: TextIO, progress_bars: bool) -> None:
@@ -59,8 +60,9 @@ class VisibleControls(_Wrapper):
 class DropsUnwritable(_Wrapper):
     """A stream that drops text that cannot be written: its reader is gone, or the disk is full.
 
-    Messages and progress bars go here. Work must not fail with them, and a bar that raises while it
-    holds its lock would block the bars of other threads for ever.
+    Messages and progress bars are written to this stream, as work must not fail when they cannot be
+    shown. Also, a progress bar that raised an error while it holds its lock would block the
+    progress bars of other threads for ever.
     """
 
     def write(self, text: str) -> int:
@@ -79,15 +81,15 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def messages_stream() -> TextIO:
-    """Return a stream to standard error that drops text where that is closed or does not exist."""
+    """Return a stream to standard error. It drops text if standard error is closed or missing."""
     stream: Any = sys.stderr
-    if stream is None:  # in a process that was started without one
+    if stream is None:  # A process may be started without standard error.
         return Path(os.devnull).open("w")
     return cast(TextIO, stream if isinstance(stream, _Wrapper) else DropsUnwritable(stream))
 
 
 def protect_terminal() -> None:
-    """Escape control characters in all that this process writes to a terminal.
+    """Escape control characters in all text that this process writes to a terminal.
 
     Output that goes to a file or a pipe keeps every character. Text that cannot be written to
     standard error is dropped.
@@ -95,7 +97,7 @@ def protect_terminal() -> None:
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            # the encoding of the stream may lack some characters
+            # Characters that the encoding of the stream lacks are written as escapes.
             stream.reconfigure(errors="backslashreplace")
             protected: Any = messages_stream() if name == "stderr" else stream
             if stream.isatty():

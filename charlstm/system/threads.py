@@ -1,4 +1,4 @@
-"""Worker threads, and a limit of one BLAS thread while they work.
+"""Worker threads, and the limitation of BLAS to one thread while they work.
 
 The streams of a batch are independent until their gradients are summed. Threads that each compute
 some streams are therefore faster than BLAS threads inside each matrix product. NumPy releases the
@@ -22,14 +22,15 @@ from threadpoolctl import ThreadpoolController
 Result = TypeVar("Result")
 
 CGROUPS = Path("/sys/fs/cgroup")
-CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")  # one a line: number:controllers:/path
+CGROUPS_OF_PROCESS = Path("/proc/self/cgroup")  # each line is number:controllers:/path
 
 
 def available_cores() -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    It is limited by the affinity of the process and by the CPU quota of its container. A quota of
-    1.5 cores counts as 2: two threads at three quarters of their speed are faster than one thread.
+    The number is limited by the affinity of the process and by the CPU quota of its container. A
+    quota of 1.5 cores counts as 2: two threads at three quarters of their speed are faster than one
+    thread.
     """
     count = getattr(os, "process_cpu_count", None)  # from Python 3.13 on
     if count is not None:
@@ -42,46 +43,48 @@ def available_cores() -> int:
 
 
 def _cpu_quotas() -> Iterator[float]:
-    """Yield the quotas, in cores, of the control groups that this process is in, of version 1 or 2.
+    """Yield the CPU quotas, in cores, of the control groups (version 1 or 2) of this process.
 
-    A group's quota also holds for the groups below it.
+    These are the groups that the process is in, and all groups above them, whose quotas hold too.
     """
     lines: list[str] = []
-    with suppress(OSError):  # not on Linux
+    with suppress(OSError):  # Only Linux has this file.
         lines = CGROUPS_OF_PROCESS.read_text().splitlines()
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # "" for version 2. In a container the path may be that on the host, and not be there.
+        # `controllers` is "" in version 2. In a container, `path` may be a path on the host, which
+        # need not exist in the container.
         group = CGROUPS / controllers
         for name in ("", *Path(path).parts[1:]):
             group /= name
-            with suppress(OSError, ValueError):  # ValueError: "max", for no limit
+            with suppress(OSError, ValueError):  # int() raises ValueError for "max", no limit
                 quota, period = (group / "cpu.max").read_text().split()
                 yield int(quota) / int(period)
             with suppress(OSError, ValueError):
                 quota = (group / "cpu.cfs_quota_us").read_text()
                 period = (group / "cpu.cfs_period_us").read_text()
-                if int(quota) > 0:  # -1 for no limit
+                if int(quota) > 0:  # -1 means no limit
                     yield int(quota) / int(period)
 
 
 @cache
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # inspects every loaded library, so only one is made
+    return ThreadpoolController()  # Made once, as this call inspects every loaded library.
 
 
 _lock = threading.Lock()
-_holders = 0  # contexts of one_blas_thread that are open
-_limit: Any = None  # set while there are holders
+_holders = 0  # number of open contexts of one_blas_thread
+_limit: Any = None  # the limit in force while _holders is above 0
 
 
 def _let_any_thread_control_blas() -> None:
-    """Release the control over OpenBLAS from the thread that has it.
+    """Let every thread change the number of OpenBLAS threads.
 
-    From version 3.8 on, threadpoolctl obeys only the first thread that has set OpenBLAS, as long as
-    that thread lives. Here one thread may set the limit and another lift it.
+    Since version 3.8, threadpoolctl lets only the first thread that changed this number change it
+    again, as long as that thread lives. In one_blas_thread, one thread may set the limit and
+    another thread may lift it.
     """
     for library in _controller().lib_controllers:
         release = getattr(library, "clear_controlling_thread", None)
@@ -91,9 +94,10 @@ def _let_any_thread_control_blas() -> None:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Limit BLAS to one thread.
+    """Limit BLAS to one thread while the context is open.
 
-    The limit holds for the process: where several contexts overlap, the last one to end lifts it.
+    The limit holds for the process. If several contexts overlap, it is lifted when the last of them
+    ends.
     """
     global _holders, _limit
     with _lock:
@@ -109,20 +113,21 @@ def one_blas_thread() -> Iterator[None]:
             if _holders == 0:
                 _let_any_thread_control_blas()
                 _limit.restore_original_limits()
-                _let_any_thread_control_blas()  # so that the next context may be of any thread
+                _let_any_thread_control_blas()  # Another thread may open the next context.
 
 
 class Cancelled(Exception):  # noqa: N818  # it is not an error
-    """Raised by check_cancelled in workers whose result nobody waits for any more."""
+    """Raised by check_cancelled in a worker whose result is not needed any more."""
 
 
-_current = threading.local()  # is_cancelled: the event of the run that this thread works for
+# For each thread: `is_cancelled`, the event of the Workers.run for which the thread works.
+_current = threading.local()
 
 
 def check_cancelled() -> None:
-    """Raise Cancelled if another worker of the same run has failed, or Ctrl-C has ended the run.
+    """Raise Cancelled if another worker of this Workers.run has failed, or Ctrl-C was pressed.
 
-    Long work calls this between its pieces. Outside of Workers.run it does nothing.
+    Long work calls this function from time to time. Outside of Workers.run it does nothing.
     """
     is_cancelled: threading.Event | None = getattr(_current, "is_cancelled", None)
     if is_cancelled is not None and is_cancelled.is_set():
@@ -132,7 +137,7 @@ def check_cancelled() -> None:
 class Workers:
     """A fixed number of threads that run the same function, each with its own worker number.
 
-    Idle threads block. The caller's thread is worker 0, so that one worker needs no new thread.
+    Idle threads sleep. The caller's thread is worker 0: a single worker needs no new thread.
     """
 
     def __init__(self, count: int) -> None:
@@ -140,11 +145,11 @@ class Workers:
         self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
 
     def run(self, function: Callable[[int], Result]) -> list[Result]:
-        """Run function(k) for each worker k at once and return the results in order of k.
+        """Run function(k) in parallel for each worker k, and return the results in order of k.
 
-        An exception in a worker is raised here, after all workers have ended: those that call
-        check_cancelled end at once. NumPy gives no warnings of overflow in the workers: the caller
-        checks the resulting loss.
+        If a worker raises an exception, this method raises it again after all workers have ended.
+        Workers that call check_cancelled end early. NumPy's warnings of overflow are off in the
+        workers: the caller checks whether the loss is finite.
         """
         is_cancelled = threading.Event()
 
@@ -152,7 +157,7 @@ class Workers:
             outer = getattr(_current, "is_cancelled", None)
             _current.is_cancelled = is_cancelled
             try:
-                with np.errstate(over="ignore", invalid="ignore"):  # holds for this thread only
+                with np.errstate(over="ignore", invalid="ignore"):  # per thread
                     return function(k)
             except BaseException:
                 is_cancelled.set()
@@ -168,11 +173,11 @@ class Workers:
             for k in range(1, self.count):
                 futures.append(self._pool.submit(work, k))
             first = work(0)
-            wait(futures)  # Ctrl-C may come here too
+            wait(futures)  # Ctrl-C may interrupt this wait.
         except BaseException as error:
             is_cancelled.set()
             errors.append(error)
-        # Wait even after an error: no worker may write to shared arrays afterwards.
+        # Even after an error, all workers are waited for: none may write to shared arrays later.
         errors += [future.exception() for future in futures]
         raised = [error for error in errors if error is not None]
         if raised:
@@ -186,7 +191,7 @@ class Workers:
 
 
 class Tasks:
-    """A queue of tasks that any worker may do, so that a worker that is idle helps the others."""
+    """A queue of tasks that any worker may do: a worker that is idle takes over tasks of others."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()  # append and popleft are thread-safe

@@ -127,7 +127,7 @@ CHANGES = {
     "dtype": ("model", {"hidden": 5, "layers": 2, "dtype": "float64"}, "layers.0.Wx is F32"),
     "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected (5, 65536)"),
     "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16,384"),
-    "no object": ("model", 7, "must be an object"),
+    "no object": ("model", 7, "must be a JSON object"),
     "type": ("model", {"hidden": "5"}, "hidden must be int"),
     "field": ("model", {"hidden": 5, "heads": 3}, "unknown field 'heads'"),
     "vocab size": ("vocab", {"level": "char", "symbols": ["a", "b"]}, "expected (2, 20)"),

@@ -62,7 +62,7 @@ def test_given_settings_are_kept():
     assert train.weight_dropout == 0.0  # two passes, few weights
     assert choose(1_000_000, {"layers": 2, "skip": True}, {})[0].skip
     assert not choose(1_000_000, {"capped": False}, {})[0].capped
-    with pytest.raises(CharlstmError, match="capped must be false without an LSTM, not True"):
+    with pytest.raises(CharlstmError, match="capped is for the cell lstm only: leave it out"):
         choose(1_000_000, {"cell": "gru", "capped": True}, {})
 
 
