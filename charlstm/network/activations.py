@@ -16,13 +16,13 @@ class Activations:
     """The activations of a model over a window of T steps of B streams."""
 
     layers: list[LayerActivations]
-    inputs: list[Array | Ids]  # of each layer: ids (T, B), then the output below, masked
-    head_input: Array  # (T, B, layers_seen, H): outputs of the last layers, masked
-    ngram_rows: Ids  # (T * B, contexts): rows of the n-gram table; no columns without one
-    log_probs: Array  # (T * B, V); after the backward pass, the gradient of the logits
+    inputs: list[Array | Ids]  # of each layer: ids (T, B), or masked outputs of the layer below
+    head_input: Array  # (T, B, layers_seen, H): the masked outputs of the layers that the head sees
+    ngram_rows: Ids  # (T * B, contexts): indices of rows in the n-gram table; 0 columns without it
+    log_probs: Array  # (T * B, V): overwritten with the gradient of the logits in the backward pass
     dhead_input: Array  # (T, B, layers_seen, H): the gradient of head_input
-    dout: Array  # (T, B, H): the gradient of a layer's output, on its way down the layers
-    precision: str  # of the operands of matrix products: see kernels/bfloat16.py
+    dout: Array  # (T, B, H): the gradient of the output of the layer that back-propagation is at
+    precision: str  # the precision of the operands of matrix products: see kernels/bfloat16.py
 
     @property
     def steps(self) -> int:
@@ -35,7 +35,8 @@ def allocate_activations(
 ) -> Activations:
     """Allocate the activations of a model of V symbols: see RecurrentStack.new_activations.
 
-    An array that would equal another one, as without dropout, is that other one.
+    Arrays that would hold the same numbers share memory: without dropout, the input of a layer is
+    the output of the layer below.
     """
     L, H, dtype = config.layers, config.hidden, config.dtype
     precision = resolve_precision(precision, config)
@@ -60,11 +61,11 @@ def allocate_activations(
 
 
 def first_steps(activations: Activations, T: int) -> Activations:
-    """The first T steps of the activations of a longer window, in the same memory."""
+    """Return the activations of the first T steps of a longer window, in the same memory."""
     surplus = activations.steps - T
     B = activations.dout.shape[1]
 
-    def cut(array: Array) -> Array:  # an array with a row for each step, or one more
+    def cut(array: Array) -> Array:  # the array has a row for each step, or one row more
         return array[: len(array) - surplus]
 
     def cut_layer(layer: Any) -> LayerActivations:
@@ -85,6 +86,6 @@ def first_steps(activations: Activations, T: int) -> Activations:
 
 
 def flat_rows(head_input: Array) -> Array:
-    """(T, B, layers, H) as (T * B, layers * H), a view: one row for each step of each stream."""
+    """Return a view of (T, B, layers, H) as (T * B, layers * H): a row for each step and stream."""
     T, B, layers, H = head_input.shape
     return head_input.reshape(T * B, layers * H)

@@ -8,8 +8,8 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.config import ModelConfig, TrainConfig
 
-# The probability of dropping a weight is rounded to a multiple of 1 / BYTE_VALUES, as one random
-# byte decides on each weight.
+# The probability of dropping a weight is rounded to a multiple of 1 / BYTE_VALUES, because one
+# random byte decides whether the weight is dropped.
 BYTE_VALUES = 256
 
 
@@ -17,8 +17,9 @@ BYTE_VALUES = 256
 class DroppedWeights:
     """A weight matrix some of whose weights are dropped (DropConnect, Wan et al. 2013).
 
-    factors: for each weight 0 or 1 / (1 - p); its gradient is multiplied by them too.
-    weights: the matrix times these factors.
+    factors: for each weight, 0 with probability p, else 1 / (1 - p); p is the weight dropout of the
+        run. The gradient of the matrix is multiplied by the factors, too.
+    weights: the matrix times the factors, element by element.
     """
 
     factors: Array
@@ -27,10 +28,11 @@ class DroppedWeights:
 
 @dataclass(frozen=True)
 class Masks:
-    """Factors that dropout multiplies by, over one window of B streams.
+    """The factors by which dropout multiplies outputs and weights in one window of B streams.
 
-    between (L - 1, B, H): for the output of each layer but the last, on its way to the next layer.
-    head_input (layers_seen, B, H): for the output of each layer that the head sees.
+    between (L - 1, B, H): factors of the output of each layer but the last, as the next layer reads
+        it.
+    head_input (layers_seen, B, H): factors of the output of each layer that the head sees.
     recurrent: Wh of each layer with some weights dropped, the same for all streams (Merity et al.
         2018); empty if no weights are dropped.
 
@@ -43,7 +45,7 @@ class Masks:
     recurrent: tuple[DroppedWeights, ...] = ()
 
     def of_streams(self, streams: slice) -> "Masks":
-        """The masks of some of the streams."""
+        """Return the masks of some of the streams."""
         if self.between is None or self.head_input is None:
             return self
         between, head_input = self.between[:, streams], self.head_input[:, streams]
@@ -56,8 +58,8 @@ NO_MASKS = Masks()
 class Dropout:
     """Draws the masks of training steps.
 
-    recurrent: Wh of each layer, as it stands when a mask is drawn.
-    rng: the source of all draws. This object has no other state to save.
+    recurrent: the matrix Wh of each layer. Each draw uses its current values.
+    rng: the random generator of all draws. Its state is all that a saved run needs of this object.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Dropout:
         self._shape = (len(probabilities), batch_size, model.hidden)
         self._dropped = np.array(probabilities, np.float32)[:, None, None]
         self._kept = np.array([1 - p for p in probabilities], model.dtype)[:, None, None]
-        # below BYTE_VALUES, so that the factor of the weights that are kept stays finite
+        # This is below BYTE_VALUES, so that the factor of the weights that are kept is finite.
         self._dropped_values = min(round(BYTE_VALUES * config.weight_dropout), BYTE_VALUES - 1)
         self._sources = recurrent if self._dropped_values else ()
         self._recurrent = tuple(
@@ -84,11 +86,11 @@ class Dropout:
 
     @property
     def drops_outputs(self) -> bool:
-        """Whether outputs of layers are dropped, on their way to the next layer or to the head."""
+        """Whether outputs are dropped before the next layer or the head reads them."""
         return bool(self._dropped.any())
 
     def draw(self) -> Masks:
-        """Draw the masks of the next step. Those of the step before are overwritten."""
+        """Draw the masks of the next training step, which overwrite those of the step before."""
         between = head_input = None
         if self.drops_outputs:
             kept = self._rng.random(self._shape, np.float32) >= self._dropped
@@ -100,13 +102,13 @@ class Dropout:
         return Masks(between, head_input, self._recurrent)
 
     def _drop(self, weights: Array, dropped: DroppedWeights) -> None:
-        """Draw which weights are dropped."""
-        # a random byte for each weight: random floats would take five times as long
+        """Draw the weights to drop; fill `dropped` with the factors and the remaining weights."""
+        # Each weight takes a random byte: random floats would take five times as long.
         words = self._rng.bit_generator.random_raw(-(-weights.size // 8))
         numbers = words.view(np.uint8)[: weights.size].reshape(weights.shape)
         kept = np.greater_equal(numbers, self._dropped_values, out=numbers.view(np.bool_))
         scale = weights.dtype.type(BYTE_VALUES / (BYTE_VALUES - self._dropped_values))
         np.multiply(kept, scale, out=dropped.factors)
-        # weights that overflow here show in the loss
+        # A weight that overflows needs no warning: the loss becomes infinite or NaN.
         with np.errstate(over="ignore", invalid="ignore"):
             np.multiply(weights, dropped.factors, out=dropped.weights)

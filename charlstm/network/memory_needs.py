@@ -9,7 +9,7 @@ from charlstm.system.memory import require_memory
 
 
 def require_memory_for_model(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
-    """Refuse a model if this number of copies of its parameters cannot fit into memory."""
+    """Raise CharlstmError if `copies` copies of a model's parameters cannot fit into memory."""
     require_memory(
         parameter_bytes(shapes, model, copies),
         f"a model of {model.layers} x {model.hidden} units",
@@ -18,13 +18,13 @@ def require_memory_for_model(shapes: Shapes, model: ModelConfig, copies: int = 1
 
 
 def parameter_bytes(shapes: Shapes, model: ModelConfig, copies: int) -> int:
-    """Bytes of several copies of the flat vector, and of the one n-gram table that they share."""
+    """Return the bytes of copies of the parameter vector and of the n-gram table they share."""
     numbers = copies * dense_size(shapes) + math.prod(shapes.get(NGRAM_TABLE, (0,)))
     return numbers * _bytes_per_number(model)
 
 
 def activation_bytes(model: ModelConfig, V: int) -> int:
-    """Bytes of activations and log-probabilities that a forward pass stores per stream and step."""
+    """Return the bytes that a forward pass stores per stream and time step, log-probs included."""
     stored = model.layers * layer_of(model).STORED_PER_UNIT * model.hidden
     return (V + stored) * _bytes_per_number(model)
 

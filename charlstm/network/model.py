@@ -1,4 +1,4 @@
-"""CharModel: the network with the means to generate and to score texts."""
+"""CharModel: the network with methods that generate and score texts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -31,13 +31,14 @@ class CharModel(RecurrentStack):
         seed: int | None = None,
         errors: str = "replace",
     ) -> Iterator[str]:
-        """Generate text as it is sampled: `length` symbols after the prime, or 0: without end.
+        """Yield text as it is sampled: `length` symbols after the prime, or no end if length is 0.
 
         temperature, top_k, top_p, min_p: how a symbol is drawn: see sampling.Sampling.
         stop: a string, or several; the text ends before the first of them.
-        unknown: "error", "skip" or "replace", for characters of the prime unknown to the model.
-        errors: for bytes that are not UTF-8: "replace" makes U+FFFD of them, "surrogateescape"
-            keeps them, as in Vocab.decode.
+        unknown: what to do with characters of the prime that the model does not know: "error",
+            "skip" or "replace".
+        errors: what to do with sampled bytes that are not valid UTF-8: "replace" turns them into
+            U+FFFD, "surrogateescape" keeps them, as in Vocab.decode.
         """
         texts = stream_texts(
             self,
@@ -52,7 +53,7 @@ class CharModel(RecurrentStack):
         return (text for (text,) in texts)
 
     def sample(self, length: int, **options: Any) -> str:
-        """Generate `length` characters (bytes or words, at these levels); options as in stream."""
+        """Generate `length` symbols: characters, bytes or words. options: those of stream."""
         if whole_number("length", length) < 1:
             raise CharlstmError(f"length must be 1 or more, not {length}")
         return "".join(self.stream(length, **options))
@@ -65,8 +66,8 @@ class CharModel(RecurrentStack):
 def copy_weights_by_symbol(source: CharModel, target: CharModel) -> None:
     """Copy the weights of a model into another of the same shape, whose vocabulary may differ.
 
-    Rows and columns that belong to symbols are matched by the symbol. Those of symbols that only
-    the target has keep their values.
+    Rows and columns that belong to symbols are matched by the symbol. Rows and columns of symbols
+    that only the target has keep their values.
     """
     source_ids = {symbol: k for k, symbol in enumerate(source.vocab.symbols)}
     target_ids = {symbol: k for k, symbol in enumerate(target.vocab.symbols)}

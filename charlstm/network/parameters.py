@@ -16,7 +16,7 @@ NGRAM_TABLE = "ngrams.W"  # the name of the n-gram table
 
 
 def parameter_shapes(config: ModelConfig, V: int) -> dict[str, tuple[int, ...]]:
-    """The name and shape of each parameter of a model of V symbols, in the order of the vector."""
+    """Return the shape of each parameter by name, for V symbols, in the order of the vector."""
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(config.layers):
         layer = layer_of(config).shapes(config.hidden if k else V, config.hidden)
@@ -53,10 +53,11 @@ class Parameters(dict[str, Array]):
 
     def __setitem__(self, name: str, value: Array) -> None:
         if name not in self:
-            raise CharlstmError(f"no parameter {name!r}: there are {', '.join(self)}")
+            raise CharlstmError(f"no parameter {name!r}: the parameters are {', '.join(self)}")
         if np.shape(value) != self[name].shape:
             raise CharlstmError(
-                f"{name} must have the shape {self[name].shape}, not {np.shape(value)}"
+                f"the parameter {name} must have the shape {self[name].shape}, "
+                f"not {np.shape(value)}"
             )
         self[name][...] = value
 
@@ -66,30 +67,30 @@ class Parameters(dict[str, Array]):
         return sum(array.size for array in self.values())
 
     def zeros_like(self) -> "Parameters":
-        """Parameters of the same names and shapes, all zero: for gradients."""
+        """Return parameters of the same names and shapes, all zero, to hold gradients."""
         shapes = {name: array.shape for name, array in self.items()}
         return Parameters(shapes, self.vector.dtype.name)
 
     def zeros_like_dense(self) -> "Parameters":
-        """The same without the n-gram table, whose optimizer needs no gradient of all its rows."""
+        """Return the same as zeros_like, but without the n-gram table, whose gradient is sparse."""
         shapes = {name: array.shape for name, array in self.items() if name != NGRAM_TABLE}
         return Parameters(shapes, self.vector.dtype.name)
 
     def copy_from(self, other: "Parameters") -> None:
-        """Copy the values of parameters of the same shapes, of this or another dtype."""
+        """Copy the values of other parameters of the same shapes, whose dtype may differ."""
         for name, array in other.items():
             self[name][...] = array
 
     def share_table(self, other: "Parameters") -> None:
-        """Use the n-gram table of other, if it has one, without a copy."""
+        """Use the n-gram table of `other`, if `other` has one, instead of an own table."""
         if NGRAM_TABLE in other:
             super().__setitem__(NGRAM_TABLE, other[NGRAM_TABLE])
 
     def part(self, prefix: str) -> dict[str, Array]:
-        """The views whose names begin with `prefix`, under the rest of their names."""
+        """Return the parameters whose names begin with `prefix`, by the rest of the name: views."""
         return {name[len(prefix) :]: a for name, a in self.items() if name.startswith(prefix)}
 
 
 def dense_size(shapes: Shapes) -> int:
-    """The length of the vector of parameters of these shapes."""
+    """Return the length of the vector of parameters of these shapes, without the n-gram table."""
     return sum(math.prod(shape) for name, shape in shapes.items() if name != NGRAM_TABLE)

@@ -1,4 +1,4 @@
-"""The precision of training: which one "auto" takes, which models refuse one, and the reasons."""
+"""The precision of training: what "auto" stands for, and which models can train in bfloat16."""
 
 from typing import Literal, get_args
 
@@ -8,7 +8,7 @@ from charlstm.errors import CharlstmError
 
 
 def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfloat16"]:
-    """The precision for the operands of matrix products; float32 leaves them as they are.
+    """Return the precision of the operands of matrix products; "float32" leaves them unchanged.
 
     "auto" takes bfloat16 where it is much faster: for an LSTM of float32, on a processor with AMX.
     Raises CharlstmError for bfloat16 with a model of float64, whose digits it would discard.
@@ -25,7 +25,7 @@ def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfl
 
 
 def explain_precision(asked: str, model: ModelConfig) -> str:
-    """The precision that such a model trains in on this machine, and the reason in a few words."""
+    """Return the precision in which a model trains on this machine, with the reason in brackets."""
     if model.dtype != "float32":
         return model.dtype
     taken, automatic = resolve_precision(asked, model), resolve_precision(AUTO, model)

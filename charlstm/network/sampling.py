@@ -18,8 +18,8 @@ from charlstm.system.threads import Workers, available_cores, share
 from charlstm.text.vocab import Vocab, line_end, start_ids
 from charlstm.untrusted import whole_number
 
-MAX_STEPS_PER_CALL = 32  # of the native kernels; steps after the end of the samples are wasted
-MIN_SAMPLES_PER_WORKER = 6  # fewer samples are not worth a thread of their own
+MAX_STEPS_PER_CALL = 32  # steps of one native call; those after the end of a sample are wasted
+MIN_SAMPLES_PER_WORKER = 6  # a thread for fewer samples would not make sampling faster
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Sampling(Record):
     )
     top_p: float = knob(
         1.0,
-        "Draw only from the likeliest characters, as few as have this probability together "
-        "(Holtzman et al. 2020).",
+        "Draw only from the smallest set of likeliest characters that have at least this "
+        "probability together (Holtzman et al. 2020).",
         within="(0, 1]",
     )
     min_p: float = knob(
@@ -54,11 +54,11 @@ class Sampling(Record):
 
 
 def probabilities(log_probs: Array, sampling: Sampling) -> Array:
-    """The probabilities (B, V) to draw from, not normalised, for a temperature above 0.
+    """Return the probabilities (B, V) to draw from, not normalised, for a temperature above 0.
 
-    log_probs (B, V): of the model. The result is float64.
+    log_probs (B, V): the model's log-probabilities. The result is float64.
     """
-    # relative to the likeliest symbol, at 0, so that a tiny temperature leaves that one, not NaN
+    # The likeliest symbol is shifted to 0: so it keeps a probability of 1 at a tiny temperature.
     below = log_probs.astype(np.float64) - log_probs.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):
         p: Array = np.exp(below / sampling.temperature)
@@ -67,7 +67,7 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
     if 0 < sampling.top_k < p.shape[1] or sampling.top_p < 1:
         order = np.argsort(-p, axis=1, kind="stable")
         falling = np.take_along_axis(p, order, axis=1)
-        # a symbol is in the nucleus if the likelier ones together have not reached top_p
+        # A symbol is in the nucleus if all likelier symbols together have less than top_p.
         in_nucleus = falling.cumsum(axis=1) - falling < sampling.top_p
         if sampling.top_k:
             in_nucleus[:, sampling.top_k :] = False
@@ -81,7 +81,7 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
 def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
     """Draw an id for each row of log_probs (B, V).
 
-    Takes one uniform number per row from rng, in the order of the rows.
+    Each row takes one uniform number from rng, in the order of the rows.
     """
     if sampling.temperature == 0:
         likeliest: Ids = log_probs.argmax(axis=1)
@@ -95,12 +95,12 @@ def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
 def generate(
     model: RecurrentStack, prime: Ids, count: int, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[Ids]:
-    """Generate the ids of `count` samples, (count,) at each step, without end.
+    """Yield the next ids (count,) of `count` samples at each step, without end.
 
-    prime (N,): ids that all samples follow. Without any, the first ids are drawn uniformly.
+    prime (N,): the ids before each sample. If there are none, the first ids are drawn uniformly.
     """
     state = model.initial_state(1)
-    if len(prime) > 1:  # read once, as the samples differ only after it
+    if len(prime) > 1:  # the prime is read once, as the samples differ only after it
         state = model.read(prime[:-1], state)
     state = np.repeat(state, count, axis=2)
     if len(prime):
@@ -119,9 +119,9 @@ def generate(
 def _generate_natively(
     model: RecurrentStack, ids: Ids, state: Array, sampling: Sampling, rng: np.random.Generator
 ) -> Iterator[Ids]:
-    """Generate as the loop at the end of `generate`, several steps in one native call.
+    """Generate the same ids as the loop at the end of `generate`, several steps per native call.
 
-    ids (B,): the last symbol of each sample. state: before it.
+    ids (B,): the last symbol of each sample. state: the state before these symbols.
     """
     config, weights = model.config, model.parameters
     workers = Workers(min(available_cores(), -(-len(ids) // MIN_SAMPLES_PER_WORKER)))
@@ -144,7 +144,7 @@ def _generate_natively(
         )
         for own in shares
     ]
-    steps = 1  # so that the first symbol does not wait for others
+    steps = 1  # the first call makes one step, so that the first symbol comes at once
     while True:
         uniforms = rng.random((steps, len(ids)))
 
@@ -168,7 +168,7 @@ class _TextUntilStop:
         self.ended = False
 
     def add(self, id_: int) -> str:
-        """Add a symbol; return the text that is known to belong to the sample since then."""
+        """Add a symbol; return the text that now certainly belongs to the sample."""
         if self.ended:
             return ""
         text = self._held + self._decoder.feed(id_)
@@ -186,7 +186,7 @@ class _TextUntilStop:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """The length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
+    """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
     sizes = range(min(len(text), len(stop) - 1), 0, -1)
     return next((n for n in sizes if text.endswith(stop[:n])), 0)
 
@@ -203,13 +203,14 @@ def stream_texts(
     seed: int | None = None,
     errors: str = "replace",
 ) -> Iterator[list[str]]:
-    """Generate `count` samples in parallel; each step yields the new text of each of them.
+    """Generate `count` samples in parallel; each step yields the new text of each sample.
 
-    length: symbols of each sample, without the prime; 0: without end.
+    length: the number of symbols of each sample, without the prime; 0 for no end.
     stops: a sample ends before the first of these strings that it would contain.
     unknown: treatment of characters of the prime that the model does not know: "error", "skip" or
         "replace".
-    seed: the same seed gives the same texts (with the same kernels and machine); None a new one.
+    seed: the same seed gives the same texts (with the same kernels and machine); None for a random
+        seed.
     errors: treatment of bytes that are not UTF-8, as in Vocab.decode.
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
@@ -234,9 +235,9 @@ def stream_texts(
 def _new_texts(
     steps: Iterator[Ids], texts: Sequence[_TextUntilStop], length: int
 ) -> Iterator[list[str]]:
-    """The new text of each sample at each step, for `length` steps (0: without end).
+    """Yield the new text of each sample at each step, for `length` steps (0: without end).
 
-    Ends earlier if all samples have ended.
+    The steps end earlier if all samples have ended.
     """
     for step, ids in enumerate(steps, start=1):
         new = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]

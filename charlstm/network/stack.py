@@ -17,11 +17,11 @@ from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shape
 from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
 
-READ_STEPS = 256  # time steps of one window where a text is only read
+READ_STEPS = 256  # time steps of a window in `read`, which makes no predictions
 
 
 def state_shape(config: ModelConfig, B: int) -> tuple[int, ...]:
-    """(L, S, B, H) for a model and B streams: see RecurrentStack."""
+    """Return the shape of the state of a model for B streams, (L, S, B, H): see RecurrentStack."""
     S = layer_of(config).STATE_PARTS
     further = ngrams.history_layers(config.ngrams, S, config.hidden)
     return (config.layers + further, S, B, config.hidden)
@@ -34,7 +34,8 @@ class RecurrentStack:
     threads may use one network at once.
 
     The state is an array (L, S, B, H), for L layers, B streams and H units. S is 2 for the LSTM (h,
-    then c), else 1. With n-grams, further layers hold the last symbols: see layers/ngrams.py.
+    then c), else 1. With n-grams, L counts further layers, which hold the last symbols: see
+    layers/ngrams.py.
     """
 
     def __init__(self, config: ModelConfig, vocab: Vocab, seed: int | None = 0) -> None:
@@ -62,7 +63,7 @@ class RecurrentStack:
         head.initialise(self._head, rng)
 
     def initial_state(self, B: int) -> Array:
-        """The state of B streams before the start of a text: zeros, (L, S, B, H)."""
+        """Return the state of B streams before the start of a text: zeros, (L, S, B, H)."""
         return np.zeros(state_shape(self.config, B), self.config.dtype)
 
     def new_activations(
@@ -70,8 +71,8 @@ class RecurrentStack:
     ) -> Activations:
         """Allocate the arrays of a window of T steps of B streams, for any number of passes.
 
-        dropout: whether masks will drop outputs, which then need arrays of their own.
-        precision: of the operands of matrix products: see resolve_precision.
+        dropout: whether masks will drop outputs; the masked outputs then need arrays of their own.
+        precision: the precision of the operands of matrix products: see resolve_precision.
         """
         return allocate_activations(self.config, len(self.vocab), T, B, dropout, precision)
 
@@ -83,8 +84,8 @@ class RecurrentStack:
         """Read a window; return the state after it.
 
         inputs (T, B): ids. state (L, S, B, H): before the window.
-        activations: filled; log_probs (T * B, V) predict the symbol after each input.
-        masks: may drop outputs only where the activations were made for dropout.
+        activations: overwritten; their log_probs (T * B, V) predict the symbol after each input.
+        masks: may drop outputs only if the activations were allocated with dropout=True.
         """
         new_state = self._forward_layers(inputs, state, activations, masks)
         self._fill_head_input(activations, masks)
@@ -107,7 +108,7 @@ class RecurrentStack:
     def _forward_layers(
         self, inputs: Ids, state: Array, activations: Activations, masks: Masks = NO_MASKS
     ) -> Array:
-        """Read a window with the recurrent layers; return the state after it but its symbols."""
+        """Read a window with the recurrent layers; return the state, without the last symbols."""
         new_state = np.empty_like(state)
         activations.inputs[0] = inputs
         for k, layer in enumerate(activations.layers):
@@ -123,16 +124,16 @@ class RecurrentStack:
         return new_state
 
     def _layer_parameters(self, k: int, masks: Masks) -> Mapping[str, Array]:
-        """The parameters of layer k, with those weights of Wh dropped that the masks drop."""
+        """Return the parameters of layer k, with the Wh of the masks if these drop weights."""
         layer = self._layers[k]
         return {**layer, "Wh": masks.recurrent[k].weights} if masks.recurrent else layer
 
     def _symbols_beside(self, k: int, inputs: Ids) -> Ids | None:
-        """The ids that layer k reads beside the output of the layer below."""
+        """Return the ids that layer k reads in addition to the layer below; None without any."""
         return inputs if self.config.skip and k else None
 
     def _fill_head_input(self, activations: Activations, masks: Masks) -> None:
-        """Copy the outputs that the head sees, unless head_input is a view of the only one."""
+        """Copy the outputs that the head sees, unless head_input is a view of the only output."""
         count = self.config.layers_seen
         for k, layer in enumerate(activations.layers[-count:]):
             if masks.head_input is not None:
@@ -144,7 +145,7 @@ class RecurrentStack:
     def _keep_history(self, inputs: Ids, state: Array, new_state: Array) -> Ids:
         """Write the last symbols of a window into the state after it.
 
-        Returns the symbols before the window and in it, (longest - 1 + T, B), as ids plus one.
+        Returns the symbols before and in the window, (longest - 1 + T, B), as ids plus one.
         """
         L, longest = self.config.layers, self.config.ngrams
         history = ngrams.read_history(state[L:], longest, len(self.vocab))
@@ -179,13 +180,14 @@ class RecurrentStack:
     ) -> Array:
         """Back-propagate the loss, from the head to the inputs; return the gradient of the state.
 
-        The loss is the sum of the cross-entropies of targets (T, B), each times scale: one factor,
-        or one for each target (T * B).
+        The loss is the sum of the cross-entropies of targets (T, B), each times scale: one factor
+        for all targets, or an array (T * B) of factors.
 
-        activations, masks: of the forward pass. Gradients overwrite some of the activations;
-            weight_gradients needs the others.
+        activations, masks: those of the forward pass. Gradients overwrite some of the activations;
+            weight_gradients needs the gradients and the other activations.
         dstate (L, S, B, H): the gradient of the state after the window; None for zeros, as in
-            truncated back-propagation through time. The result is that of the state before it.
+            truncated back-propagation through time. The gradient returned is that of the state
+            before the window.
         """
         scales = np.empty(targets.size, self.config.dtype)
         scales[...] = scale
@@ -200,11 +202,11 @@ class RecurrentStack:
         )
         if masks.head_input is not None:
             dhead_input *= masks.head_input.swapaxes(0, 1)
-        several_seen = self.config.layers_seen > 1  # if the head sees one, dhead_input is dout
+        several_seen = self.config.layers_seen > 1  # otherwise, dhead_input is a view of dout
         if several_seen:
             dout[...] = dhead_input[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
-        dstate[len(self._layers) :] = 0  # the last symbols have no gradient
+        dstate[len(self._layers) :] = 0  # the further layers hold symbols, without a gradient
         for k in reversed(range(len(self._layers))):
             self._cell.backward(
                 self._layer_parameters(k, masks),
@@ -222,10 +224,11 @@ class RecurrentStack:
     def weight_gradients(
         self, activations: Activations, gradients: Parameters, masks: Masks = NO_MASKS
     ) -> list[Callable[[], None]]:
-        """Tasks that overwrite the gradients, after backward_activations.
+        """Return the tasks that overwrite `gradients` with the gradients of the weights.
 
-        Any threads may run them, in any order. If `gradients` has no n-gram table, the gradient of
-        the table is left out: it follows from ngram_rows and log_probs of the activations.
+        They are valid after backward_activations. Any threads may run them, in any order. If
+        `gradients` has no n-gram table, the gradient of the table is left out: it follows from
+        ngram_rows and log_probs of the activations.
         """
         tasks: list[Callable[[], None]] = []
         for k, layer in enumerate(activations.layers):
@@ -247,7 +250,7 @@ class RecurrentStack:
     def _recurrent_gradients(
         self, gradients: Mapping[str, Array], layer: LayerActivations, factors: Array | None
     ) -> None:
-        """Overwrite the recurrent gradients of a layer; factors: of dropout, for each weight."""
+        """Overwrite the recurrent gradients of a layer; factors: see DroppedWeights, or None."""
         self._cell.recurrent_gradients(gradients, layer)
         if factors is not None:
             gradients["Wh"][...] *= factors
@@ -257,9 +260,10 @@ class RecurrentStack:
     def losses(
         self, inputs: Ids, targets: Ids, state: Array, activations: Activations | None = None
     ) -> tuple[Array, Array]:
-        """The loss (T, B) of each target in nats, for ids (T, B), and the state after the window.
+        """Return the loss (T, B) of each target in nats, and the state after the window.
 
-        activations: for (T, B), which a caller may use again; None allocates new ones.
+        inputs, targets: (T, B) ids. activations: new_activations(T, B), which may be used again and
+        again; None allocates new ones.
         """
         activations = activations or self.new_activations(*inputs.shape)
         state = self.forward(inputs, state, activations)
@@ -269,10 +273,10 @@ class RecurrentStack:
     def loss_and_gradients(
         self, inputs: Ids, targets: Ids, state: Array | None = None
     ) -> tuple[float, dict[str, Array], Array]:
-        """The mean loss in nats, its gradients by parameter name, and the state after the window.
+        """Return the mean loss in nats, its gradients by parameter name, and the next state.
 
         inputs, targets: (T, B) ids below the size of the vocabulary.
-        state: (L, S, B, H) as initial_state or an earlier call gave it; zeros if None.
+        state: (L, S, B, H) as initial_state or an earlier call returned it; None for zeros.
         """
         inputs, targets = self._checked("inputs", inputs), self._checked("targets", targets)
         if inputs.shape != targets.shape:
@@ -289,7 +293,7 @@ class RecurrentStack:
     def step(self, ids: Ids, state: Array) -> tuple[Array, Array]:
         """Read one symbol of each stream; return log-probabilities (B, V) and the next state.
 
-        ids (B,). To a model of lines, a line end starts a new text: the state before it is dropped.
+        ids (B,). For a model of lines, a line end starts a new text: the state before is dropped.
         """
         row = self._checked("ids", np.asarray(ids)[None])
         state = self._checked_state(state, row.shape[1])
@@ -302,8 +306,8 @@ class RecurrentStack:
     def read(self, ids: Ids, state: Array) -> Array:
         """Read a text (N,) of one stream in windows; return the state after it.
 
-        Nothing is predicted, which is much faster than N calls of `step`. To a model of lines, a
-        line end starts a new text, as in `step`.
+        This makes no predictions, and so is much faster than N calls of `step`. For a model of
+        lines, a line end starts a new text, as in `step`.
         """
         inputs = self._checked("ids", np.asarray(ids)[:, None])
         before = self._checked_state(state, 1)
@@ -312,7 +316,7 @@ class RecurrentStack:
             if len(line_ends):
                 inputs, before = inputs[line_ends[-1] :], self.initial_state(1)
         T = min(READ_STEPS, len(inputs))
-        # V is 0 here, as no log-probabilities are stored
+        # These activations are for 0 symbols, as no log-probabilities are computed.
         activations = allocate_activations(self.config, 0, T, 1, dropout=False, precision="float32")
         after = before
         for start in range(0, len(inputs), T):

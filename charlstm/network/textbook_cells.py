@@ -8,8 +8,8 @@ Each cell has a step and a sequence, both with a forward and a backward function
 repeats the step: forward in order of time, backward in reverse, and it sums the gradients of the
 shared weights over the steps (back-propagation through time, Werbos 1990).
 
-The layers that train (network/layers) compute the same numbers for all steps of a window at once,
-as far as steps do not depend on each other; the rest is in charlstm/kernels.
+The layers used in training (network/layers) compute the same numbers. They take all steps of a
+window at once, except for the recurrence, which charlstm/kernels computes step by step.
 """
 
 from typing import Any
@@ -76,7 +76,7 @@ def lstm_step_forward(
 def lstm_step_backward(
     dnext_h: Array, dnext_c: Array, cache: Cache
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The gradients of lstm_step_forward, by the chain rule.
+    """Return the gradients of lstm_step_forward, by the chain rule.
 
     next_c reaches the loss on two paths, whose gradients add up: through next_h = o * tanh(next_c),
     with tanh' = 1 - tanh^2, and through the cell state of the next step, which gives dnext_c:
@@ -142,7 +142,7 @@ def lstm_forward(
 
 
 def lstm_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of lstm_forward, for the gradient dh (N, T, H) of its result h.
+    """Return the gradients of lstm_forward, for the gradient dh (N, T, H) of its result h.
 
     The hidden state of step t also reaches the loss through step t+1, so dprev_h of that step is
     added to dh[:, t]. The last cell state is not part of the result, so its gradient is zero.
@@ -195,7 +195,7 @@ def gru_step_forward(
 def gru_step_backward(
     dnext_h: Array, cache: Cache
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The gradients of gru_step_forward, by the chain rule.
+    """Return the gradients of gru_step_forward, by the chain rule.
 
     From next_h = (1 - z) * n + z * prev_h:
 
@@ -242,7 +242,7 @@ def gru_forward(
 
 
 def gru_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array, Array]:
-    """The gradients of gru_forward, for dh (N, T, H): dx, dh0, dWx, dWh, db, dbn."""
+    """Return the gradients of gru_forward, for dh (N, T, H): dx, dh0, dWx, dWh, db, dbn."""
     x, prev_h, Wx, Wh, *_ = cache[0]
     N, T = _check_dh(dh, cache, prev_h)
     dx = np.empty((N, T, x.shape[1]), dh.dtype)
@@ -276,14 +276,14 @@ def rnn_step_forward(
 
 
 def rnn_step_backward(dnext_h: Array, cache: Cache) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of rnn_step_forward, with tanh' = 1 - tanh^2:
+    """Return the gradients of rnn_step_forward, with tanh' = 1 - tanh^2:
 
         da = dnext_h (1 - next_h^2)
         dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum of da over N
 
-    Each step back multiplies the gradient by Wh^T and by slopes of at most 1. Over k steps that is
-    like a k-th power, and the gradient vanishes or explodes (Bengio et al. 1994, Pascanu et al.
-    2013).
+    Each step back in time multiplies the gradient by Wh^T and by slopes of tanh, which are at most
+    1. Over k steps this is like a k-th power: the gradient vanishes or explodes (Bengio et al.
+    1994, Pascanu et al. 2013).
     Returns dx, dprev_h, dWx, dWh, db.
     """
     x, prev_h, Wx, Wh, next_h = cache
@@ -305,7 +305,7 @@ def rnn_forward(x: Array, h0: Array, Wx: Array, Wh: Array, b: Array) -> tuple[Ar
 
 
 def rnn_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of rnn_forward, for dh (N, T, H): dx, dh0, dWx, dWh, db."""
+    """Return the gradients of rnn_forward, for dh (N, T, H): dx, dh0, dWx, dWh, db."""
     x, prev_h, Wx, Wh, _ = cache[0]
     N, T = _check_dh(dh, cache, prev_h)
     dx = np.empty((N, T, x.shape[1]), dh.dtype)
@@ -319,7 +319,7 @@ def rnn_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Ar
 
 
 def _sizes(x: Array, h: Array, letters: tuple[str, ...]) -> tuple[int, ...]:
-    """Check x and h, and return the sizes of x, which `letters` name, and H."""
+    """Check the shapes of x and h; return the sizes of x, one for each of `letters`, and H."""
     require_float("x", x)
     require_float("h0" if len(letters) == 3 else "prev_h", h)
     require_shape("x", x, letters)
@@ -328,7 +328,7 @@ def _sizes(x: Array, h: Array, letters: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _check_dh(dh: Array, caches: list[Cache], h0: Array) -> tuple[int, int]:
-    """Check dh, and return N and T."""
+    """Check the shape of dh, (N, T, H); return N and T."""
     N, H = h0.shape
     require_shape("dh", dh, (N, len(caches), H))
     return N, len(caches)

@@ -32,7 +32,8 @@ def test_wrong_names_and_shapes_are_refused_and_change_nothing():
         p["head.W"] = np.ones((2, 3))
     with pytest.raises(CharlstmError, match=r"layers.0.b must have the shape \(3,\), not \(\)"):
         p["layers.0.b"] = 1.0
-    with pytest.raises(CharlstmError, match=r"no parameter 'head.x': there are layers.0.W"):
+    refused = r"no parameter 'head.x': the parameters are layers.0.W"
+    with pytest.raises(CharlstmError, match=refused):
         p["head.x"] = np.ones(2)
     assert not p.vector.any() and "head.x" not in p
 

@@ -1,7 +1,7 @@
 """Layers: each module has the forward pass and the backward pass of one kind of layer.
 
-A layer keeps nothing between calls. Its forward pass stores in its activations what its backward
-pass needs. Gradients overwrite the arrays that they are written to.
+A layer keeps nothing between calls. Its forward pass stores the activations that its backward pass
+needs. Gradients overwrite the arrays that they are written to, instead of being added to them.
 """
 
 from charlstm.config import ModelConfig
@@ -12,7 +12,7 @@ CELLS: dict[str, RecurrentLayer] = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
 def layer_of(config: ModelConfig) -> RecurrentLayer:
-    """The kind of recurrent layer that a model is a stack of."""
+    """Return the module of the recurrent layers that a model is a stack of."""
     return CELLS[config.cell]
 
 

@@ -1,7 +1,7 @@
 """A layer of GRU units that reads a window of T time steps of B parallel streams.
 
-D inputs, H hidden units, the gates in one block of 3H columns in the order r z n. With * element
-by element, for t = 1 .. T:
+The layer has D inputs and H hidden units; its gates are one block of 3H columns in the order r z n.
+With * for products element by element, for t = 1 .. T:
 
     a_t = x_t Wx + b                         x_t (B, D)   Wx (D, 3H)   Wh (H, 3H)   b (3H)
     r, z = sigmoid((a_t + h_{t-1} Wh)[:2H])
@@ -18,8 +18,8 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     dWx += x_t^T da_t    dWh += h_{t-1}^T [da_r da_z dm]
     db += sum of da_t over the streams       dbn += sum of dm
 
-Only the recurrence has to go step by step: kernels.gru_forward and kernels.gru_backward, which
-kernels/reference.py has in NumPy. All other products take the T steps at once.
+Only the recurrence has to be computed step by step, by kernels.gru_forward and kernels.gru_backward
+(in NumPy: kernels/reference.py). All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
 GATES: Mapping[str, str] = {"r": "reset", "z": "update", "n": "candidate"}
-STORED_PER_UNIT = 5  # 3 gates, h and m
+STORED_PER_UNIT = 5  # numbers per unit and time step: 3 gates, h and m
 STATE_PARTS = 1
 
 
@@ -61,12 +61,12 @@ def new_activations(
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the parameters of a layer with D inputs."""
+    """Return the names and shapes of the parameters of a layer with D inputs."""
     return {"Wx": (D, 3 * H), "Wh": (H, 3 * H), "b": (3 * H,), "bn": (H,)}
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H); biases 0, but 1 for the update gate, which keeps the state."""
+    """Draw weights from N(0, 1/H); set biases to 0, but to 1 for the update gate, which keeps h."""
     initialise_weights(parameters, rng)
     H = len(parameters["Wh"])
     parameters["b"][H : 2 * H] = 1
@@ -98,7 +98,7 @@ def backward(
     gates, h, m, precision = activations
     dh = dstate[0]
     kernels.gru_backward(gates, dh, dout, h, m, parameters["Wh"], precision)
-    da = gates  # overwritten by the kernel
+    da = gates  # the kernel has overwritten the gates with their gradients
     projection.backward(parameters, da, dx, precision)
 
 

@@ -1,6 +1,6 @@
 """The head: a dense layer from K units to the vocabulary of V symbols, softmax and cross-entropy.
 
-It takes N independent rows: one for each time step of each stream.
+Its input has N independent rows: one for each time step of each stream.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from charlstm.arrays import Array, Ids
 
 
 def shapes(K: int, V: int) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the parameters."""
+    """Return the names and shapes of the parameters."""
     return {"W": (K, V), "b": (V,)}
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/K), biases 0."""
+    """Draw weights from N(0, 1/K); set biases to 0."""
     W = parameters["W"]
     W[...] = rng.normal(0.0, len(W) ** -0.5, W.shape)
     parameters["b"][...] = 0
@@ -33,7 +33,8 @@ def forward(
 ) -> None:
     """Write log softmax(x W + b) into out (N, V), for x (N, K).
 
-    table (slots, V), rows (N, n): of n-grams. The n rows of the table are added to the logits.
+    table (slots, V): the n-gram table. rows (N, n): the indices of the n table rows that are added
+        to each row of logits.
     """
     kernels.project(x, parameters["W"], out, precision)
     if table is not None and rows is not None:
@@ -42,7 +43,7 @@ def forward(
 
 
 def cross_entropy(log_probs: Array, targets: Ids) -> Array:
-    """The loss (N) of each target (N) under log_probs (N, V), in nats."""
+    """Return the loss (N) of each target (N) under log_probs (N, V), in nats."""
     return -np.take_along_axis(log_probs, targets[:, None], axis=1)[:, 0]
 
 
@@ -54,9 +55,9 @@ def backward(
     dx: Array,
     precision: str = "float32",
 ) -> None:
-    """Back-propagate the sum over N of scales (N) times the cross-entropy of targets (N).
+    """Back-propagate the loss sum_n scales[n] * cross_entropy(targets[n]).
 
-    Overwrites log_probs (N, V) with the gradient of the logits, and dx (N, K).
+    Overwrites log_probs (N, V) with the gradient of the logits, and dx (N, K) with that of x.
     """
     kernels.cross_entropy_gradient(log_probs, targets, scales)
     kernels.input_gradient(log_probs, parameters["W"], dx, precision)

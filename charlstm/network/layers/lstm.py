@@ -1,7 +1,7 @@
 """A layer of LSTM units that reads a window of T time steps of B parallel streams.
 
-D inputs, H hidden units, the gates in one block of 4H columns in the order i f o g. With * element
-by element, for t = 1 .. T:
+The layer has D inputs and H hidden units; its gates are one block of 4H columns in the order i f o
+g. With * for products element by element, for t = 1 .. T:
 
     a_t = x_t Wx + h_{t-1} Wh + b            x_t (B, D)   Wx (D, 4H)   Wh (H, 4H)   b (4H)
     i, f, o = sigmoid(a_t[:3H])              capped: min(i, 1 - f) for i (Melis et al. 2020)
@@ -17,8 +17,8 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     dx_t = da_t Wx^T
     dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
-Only the recurrence has to go step by step: kernels.lstm_forward and kernels.lstm_backward, which
-kernels/reference.py has in NumPy. All other products take the T steps at once.
+Only the recurrence has to be computed step by step, by kernels.lstm_forward and
+kernels.lstm_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
 GATES: Mapping[str, str] = {"i": "input", "f": "forget", "o": "output", "g": "candidate"}
-STORED_PER_UNIT = 7  # 4 gates, h, c and tanh_c
-STATE_PARTS = 2  # h, then c
+STORED_PER_UNIT = 7  # numbers per unit and time step: 4 gates, h, c and tanh_c
+STATE_PARTS = 2  # the state has two arrays: h, then c
 
 
 class LSTMActivations(NamedTuple):
@@ -42,7 +42,7 @@ class LSTMActivations(NamedTuple):
 
     gates: Array  # (T, B, 4H): i f o g of each step; after the backward pass, da
     h: Array  # (T+1, B, H): row 0 is the state before the window
-    c: Array  # (T+1, B, H): likewise
+    c: Array  # (T+1, B, H): row 0 is the cell state before the window
     tanh_c: Array  # (T, B, H)
     precision: str
     capped: bool
@@ -64,12 +64,15 @@ def new_activations(
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the parameters of a layer with D inputs."""
+    """Return the names and shapes of the parameters of a layer with D inputs."""
     return {"Wx": (D, 4 * H), "Wh": (H, 4 * H), "b": (4 * H,)}
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H); biases 0, but 1 for the forget gate (Jozefowicz et al. 2015)."""
+    """Draw weights from N(0, 1/H); set biases to 0, but to 1 for the forget gate.
+
+    See Jozefowicz et al. 2015 for the bias of 1.
+    """
     initialise_weights(parameters, rng)
     H = len(parameters["Wh"])
     parameters["b"][H : 2 * H] = 1
@@ -101,7 +104,7 @@ def backward(
     gates, h, c, tanh_c, precision, capped = activations
     dh, dc = dstate
     kernels.lstm_backward(gates, dh, dc, dout, h, c, tanh_c, parameters["Wh"], precision, capped)
-    da = gates  # overwritten by the kernel
+    da = gates  # the kernel has overwritten the gates with their gradients
     projection.backward(parameters, da, dx, precision)
 
 

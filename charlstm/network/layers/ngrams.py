@@ -6,7 +6,8 @@ examples which symbols follow a short context, and the recurrent layers learn th
 the maximum-entropy features of Mikolov et al. 2011, "Strategies for training large scale neural
 network language models".)
 
-Two contexts may share a row by chance. Their contexts of other lengths still differ.
+Two different contexts may share a row by chance. But the longer or shorter contexts at the same two
+positions then still have different rows.
 """
 
 import zlib
@@ -18,13 +19,14 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 
 MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio (Knuth 1998, section 6.4)
-CODE_BEFORE_TEXT = 0  # in place of a symbol at the positions before the start of a text
+CODE_BEFORE_TEXT = 0  # the code of the positions before the start of a text, which have no symbol
 
 
 def symbol_codes(symbols: Sequence[str]) -> Ids:
-    """The codes (1 + V,) that a hash takes: CODE_BEFORE_TEXT, then one for each symbol.
+    """Return the codes (1 + V,) that are hashed: CODE_BEFORE_TEXT, then a code for each symbol.
 
-    A code depends on the symbol alone, not on its id, so that another vocabulary can use the table.
+    A code depends on the symbol alone, not on its id: so a model with another vocabulary can take
+    over the table.
     """
     codes = [CODE_BEFORE_TEXT]
     codes += [1 + zlib.crc32(symbol.encode("utf-8", "surrogatepass")) for symbol in symbols]
@@ -32,9 +34,10 @@ def symbol_codes(symbols: Sequence[str]) -> Ids:
 
 
 def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
-    """The rows (steps * B, longest - 1) of the contexts that end at each of the last steps.
+    """Return the table rows (steps * B, longest - 1) of the contexts that end at the last steps.
 
-    codes (longest - 1 + steps, B): of the symbols, oldest first.
+    codes (longest - 1 + steps, B): the codes of the symbols, oldest first. slots: the number of
+    rows of the table.
     """
     longest = len(codes) - steps + 1
     rows = np.empty((steps, codes.shape[1], longest - 1), np.intp)
@@ -52,7 +55,8 @@ def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
 def table_gradient(rows: Ids, dlogits: Array, gradient: Array) -> None:
     """Overwrite the gradient (slots, V) of the table.
 
-    rows (N, n): of the contexts. dlogits (N, V): the gradient of the logits.
+    rows (N, n): the rows of the n contexts of each prediction. dlogits (N, V): the gradient of the
+    logits.
     """
     dlogits_of_contexts = np.repeat(dlogits, rows.shape[1], axis=0)
     kernels.sum_rows(rows.reshape(-1), dlogits_of_contexts, gradient)
@@ -65,14 +69,14 @@ def table_gradient(rows: Ids, dlogits: Array, gradient: Array) -> None:
 
 
 def history_layers(longest: int, S: int, H: int) -> int:
-    """The number of further layers (S, B, H); 0 without n-grams (longest 0)."""
+    """Return the number of further layers (S, B, H) of a state; 0 without n-grams (longest 0)."""
     return -(-max(0, longest - 1) // (S * H))
 
 
 def read_history(state: Array, longest: int, V: int) -> Ids:
-    """The last longest - 1 ids plus one, (longest - 1, B), oldest first.
+    """Return the last symbols as ids plus one, (longest - 1, B), oldest first.
 
-    state: the further layers. Any numbers in it, even infinite ones, give valid ids.
+    state: the further layers of a state. Any numbers in them, even infinite ones, give valid ids.
     """
     B = state.shape[2]
     numbers = np.moveaxis(state, 2, 0).reshape(B, -1)[:, : longest - 1]
@@ -81,7 +85,7 @@ def read_history(state: Array, longest: int, V: int) -> Ids:
 
 
 def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
-    """The codes (B, longest - 1) of the symbols that read_history gives, newest first."""
+    """Return the codes (B, longest - 1) of the last symbols, newest first, as read_history does."""
     if not longest:
         return np.empty((state.shape[2], 0), np.uint64)
     history: Ids = codes[read_history(state, longest, len(codes) - 1)][::-1].T
@@ -89,7 +93,7 @@ def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
 
 
 def write_history(history: Ids, state: Array) -> None:
-    """Overwrite the further layers of a state with ids plus one, (longest - 1, B)."""
+    """Overwrite the further layers of a state with the last ids plus one, (longest - 1, B)."""
     layers, S, B, H = state.shape
     numbers = np.zeros((B, layers * S * H), state.dtype)
     numbers[:, : len(history)] = history.T

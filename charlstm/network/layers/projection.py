@@ -24,14 +24,14 @@ def forward(
 ) -> None:
     """Write x Wx + b into out (T, B, N), with Wx (D, N) and b (N).
 
-    precision: of the operands of the product; gathered rows are not rounded.
+    precision: the precision of the operands of the product; rows chosen by ids are not rounded.
     """
     Wx, b = parameters["Wx"], parameters["b"]
     if x.ndim == 2:
         if x.size < len(Wx):
             np.take(Wx, x, axis=0, out=out, mode="clip")
             out += b
-        else:  # b is added once to each of the D rows, instead of to more gathered ones
+        else:  # b is added to the D rows of Wx, as these are fewer than the rows gathered
             np.take(Wx + b, x, axis=0, out=out, mode="clip")
         return
     if symbols is None:
@@ -41,7 +41,8 @@ def forward(
     Wi = parameters["Wi"]
     few = symbols.size < len(Wi)
     by_symbol = Wi if few else Wi + b
-    for step, ids in zip(out, symbols, strict=True):  # the rows of one step stay in the cache
+    # The loop goes over time steps, because the rows of one step fit into the processor's cache.
+    for step, ids in zip(out, symbols, strict=True):
         step += by_symbol[ids] + b if few else by_symbol[ids]
 
 

@@ -25,19 +25,20 @@ class RecurrentLayer(Protocol):
     """A layer of H units that reads a window of T time steps of B parallel streams.
 
     x (T, B, D): inputs, or ids (T, B) in place of one-hot vectors of length D.
-    symbols (T, B): ids that a layer with a parameter Wi (V, N) reads beside a dense x.
-    state (S, B, H): the hidden state comes first; S = STATE_PARTS.
+    symbols (T, B): ids that a layer above the first reads in addition to x, if the network has skip
+        connections: row Wi[id] of its parameter Wi (V, N) is added to x Wx. None for other layers.
+    state (S, B, H): S = STATE_PARTS arrays, of which the first is the hidden state.
 
-    The gradients of the weights are functions apart from `backward`, because no other gradient
-    waits for them: any idle thread may compute them.
+    Separate methods, not `backward`, compute the gradients of the weights: no other gradient
+    depends on them, so any idle thread may compute them later.
     """
 
     GATES: Mapping[str, str]  # letter and name of each block of H columns in Wx, Wh and b
     STORED_PER_UNIT: int  # numbers that a forward pass stores per unit, stream and time step
-    STATE_PARTS: int  # arrays (B, H) that carry the state from one window to the next
+    STATE_PARTS: int  # number of arrays (B, H) that make up the state between two windows
 
     def shapes(self, D: int, H: int) -> dict[str, tuple[int, ...]]:
-        """The names and shapes of the parameters of a layer with D inputs."""
+        """Return the names and shapes of the parameters of a layer with D inputs."""
 
     def initialise(self, parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
         """Overwrite the parameters with random initial values."""
@@ -73,14 +74,14 @@ class RecurrentLayer(Protocol):
         dout (T, B, H): the gradient of the output h.
         dstate (S, B, H): the gradient of the state after the window; overwritten with that of the
             state before it.
-        dx (T, B, D): overwritten with the gradient of x; may be dout itself. None where x has no
+        dx (T, B, D): overwritten with the gradient of x; may be dout itself. None if x has no
             gradient.
-        activations: as forward filled them. Their gradients, from which the gradients of the
-            weights follow, overwrite some of them.
+        activations: those that `forward` filled. Some are overwritten with their gradients, from
+            which the gradients of the weights follow.
         """
 
     def recurrent_gradients(self, gradients: Mapping[str, Array], activations: Any) -> None:
-        """Overwrite the gradients of Wh and of a recurrent bias, after a backward pass."""
+        """Overwrite the gradients of Wh and, in a GRU, of bn, after a backward pass."""
 
     def projection_gradients(
         self,
@@ -89,7 +90,7 @@ class RecurrentLayer(Protocol):
         activations: Any,
         symbols: Ids | None = None,
     ) -> None:
-        """Overwrite the gradients of Wx, b and Wi, after a backward pass."""
+        """Overwrite the gradients of Wx, of b and, with symbols, of Wi, after a backward pass."""
 
 
 def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
@@ -100,5 +101,5 @@ def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator
 
 
 def rows(x: Array) -> Array:
-    """(T, B, N) as (T * B, N), a view: one row for each time step of each stream."""
+    """Return a view of (T, B, N) as (T * B, N): one row for each time step of each stream."""
     return x.reshape(-1, x.shape[-1])

@@ -1,6 +1,6 @@
 """A layer of plain recurrent units that reads a window of T time steps of B parallel streams.
 
-D inputs, H hidden units. For t = 1 .. T:
+The layer has D inputs and H hidden units. For t = 1 .. T:
 
     a_t = x_t Wx + b                         x_t (B, D)   Wx (D, H)   Wh (H, H)   b (H)
     h_t = tanh(a_t + h_{t-1} Wh)
@@ -12,8 +12,8 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     dx_t = da_t Wx^T
     dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
-Only the recurrence has to go step by step: kernels.rnn_forward and kernels.rnn_backward, which
-kernels/reference.py has in NumPy. All other products take the T steps at once.
+Only the recurrence has to be computed step by step, by kernels.rnn_forward and kernels.rnn_backward
+(in NumPy: kernels/reference.py). All other products take the T steps at once.
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,9 @@ from charlstm.config import ModelConfig
 from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
-GATES: Mapping[str, str] = {
-    "h": "candidate"
-}  # no gate: the candidate for the next state is the next state
-STORED_PER_UNIT = 2  # a and h
+# A plain RNN has no gates: the candidate for the next state is the next state.
+GATES: Mapping[str, str] = {"h": "candidate"}
+STORED_PER_UNIT = 2  # numbers per unit and time step: a and h
 STATE_PARTS = 1
 
 
@@ -53,12 +52,12 @@ def new_activations(
 
 
 def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the parameters of a layer with D inputs."""
+    """Return the names and shapes of the parameters of a layer with D inputs."""
     return {"Wx": (D, H), "Wh": (H, H), "b": (H,)}
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Weights from N(0, 1/H), biases 0."""
+    """Draw weights from N(0, 1/H); set biases to 0."""
     initialise_weights(parameters, rng)
 
 
@@ -88,7 +87,7 @@ def backward(
     a, h, precision = activations
     dh = dstate[0]
     kernels.rnn_backward(a, dh, dout, h, parameters["Wh"], precision)
-    da = a  # overwritten by the kernel
+    da = a  # the kernel has overwritten a with its gradient
     projection.backward(parameters, da, dx, precision)
 
 
