@@ -19,16 +19,18 @@ from charlstm.cli.shared_options import (
     encoding_option,
     json_option,
     knob_values,
+    overwrite_option,
     run_option,
     unknown_option,
 )
 from charlstm.cli.text_input import encode_text, read_text_for
 from charlstm.config import ModelConfig
 from charlstm.network.model import CharModel
-from charlstm.runs.folder import load, newest_run
+from charlstm.runs.folder import checkpoint_path, load, newest_run
+from charlstm.system.output_files import require_output
 from charlstm.text.vocab import Vocab
 
-SYMBOLS_TO_READ = 100_000  # length of the beginning of a text in which `gradients` finds windows
+SYMBOLS_TO_READ = 100_000  # `gradients` measures within this number of symbols of a text
 SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 NORMS = {
     "dh": "norm of dL_t/dh_{t-k}",
@@ -53,6 +55,7 @@ def inspect() -> None:
     show_default=True,
     help="File to write the page to.",
 )
+@overwrite_option
 @click.option(
     "--length",
     type=click.IntRange(min=1),
@@ -68,6 +71,7 @@ def gates(
     given: str | None,
     run: Path | None,
     output: Path,
+    overwrite: bool,
     length: int,
     encoding: str,
     unknown: str,
@@ -75,12 +79,13 @@ def gates(
     """Write a page that shows a model's cells and gates on TEXTS, joined; - is standard input.
 
     The page is one HTML file and needs no internet connection. It colours the text by surprisal, by
-    the value of any cell or by the gates' openness, and names the cells that follow quotes, lines
+    the value of any cell or by the gates' openness, and names the cells that react to quotes, lines
     and brackets.
     """
     if bool(texts) == (given is not None):
-        raise click.UsageError("give files, or a text with --text")
+        raise click.UsageError("give files or --text, one of the two")
     run = run or newest_run()
+    require_output(output, (*texts, checkpoint_path(run)), overwrite)
     model = load(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
     size = write_page(output, gates_page_data(model, measure_activity(model, ids), str(run)))
@@ -101,7 +106,7 @@ def gates(
 @click.option(
     "--compare",
     is_flag=True,
-    help="Compare untrained RNNs, a GRU and LSTMs in one table, beside the run if one is given.",
+    help="Compare untrained RNNs, a GRU and LSTMs in one table; with --run, its model too.",
 )
 @click.option(
     "--cell",
@@ -121,7 +126,7 @@ def gates(
 @click.option(
     "--recurrent-scale",
     type=float,
-    help="Factor on the recurrent weights of an untrained model.  [default: 1]",
+    help="Factor by which recurrent weights of an untrained model are multiplied.  [default: 1]",
 )
 @click.option(
     "--seed",
@@ -135,7 +140,7 @@ def gates(
     type=click.IntRange(min=2),
     default=500,
     show_default=True,
-    help="Number of time steps to go back.",
+    help="Number of time steps to go back from the loss.",
 )
 @click.option(
     "--layer",
@@ -155,6 +160,7 @@ def gates(
     type=PathArgument(),
     help="File to write a picture of the norms to, in .svg or .png.",
 )
+@overwrite_option
 @encoding_option
 @unknown_option
 @json_option
@@ -166,6 +172,7 @@ def gradients(
     layer: int | None,
     clip: float,
     output: Path | None,
+    overwrite: bool,
     encoding: str,
     unknown: str,
     as_json: bool,
@@ -174,19 +181,21 @@ def gradients(
 ) -> None:
     """Measure how far back the gradient of a loss reaches on TEXTS, joined; - is standard input.
 
-    The loss is that of one symbol; its gradient with respect to the states k steps before it
-    vanishes, lasts or explodes with the lag k. Without TEXTS, the models read random symbols.
+    The loss is that of one symbol. Its gradient with respect to the states k steps earlier may
+    vanish, last or explode as the lag k grows. Without TEXTS, the models read random symbols.
     """
     fresh = knob_values(fresh)
     if run and {"hidden", "layers"} & fresh.keys():
-        raise click.UsageError("a run has its own --hidden and --layers")
+        raise click.UsageError("a run has its own --hidden and --layers: leave them out")
     if (run or compare) and {"cell", "forget_bias", "recurrent_scale"} & fresh.keys():
         raise click.UsageError(
-            "--cell, --forget-bias and --recurrent-scale are for one untrained model, without "
+            "--cell, --forget-bias and --recurrent-scale are for one untrained model: leave out "
             "--run and --compare"
         )
     if output:
         gradient_picture.require_drawable(output)
+        read = [checkpoint_path(run)] if run else []
+        require_output(output, (*texts, *read), overwrite)
     models = models_to_measure(run, compare, seed, **fresh)
     vocab = next(iter(models.values())).vocab
     if texts:
@@ -203,7 +212,7 @@ def gradients(
 
 
 def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
-    """Return a flow for JSON. Its lists have an entry for each lag, from 1."""
+    """Return a gradient flow for JSON. Its lists have one entry for each lag, beginning with 1."""
     return {
         "label": flow.label,
         "cell": flow.cell,
@@ -215,7 +224,7 @@ def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
 
 
 def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
-    """Lines of tables: norms by lag for h, c and the forget gates, then of a training step."""
+    """Yield the lines of tables: the norms at each lag, and the gradient of a training step."""
     width = max(len(flow.label) for flow in flows)
     lags = len(flows[0].norms["dh"])
     shown = [lag for lag in SHOWN_LAGS if lag <= lags]
@@ -245,9 +254,9 @@ def _beginning(
     encoding: str,
     unknown: str,
 ) -> tuple[Ids, bool]:
-    """Encode the first `length` characters of files, or of the text given.
+    """Return the ids of the first `length` characters of files, or of the text given.
 
-    Returns the ids, and whether they are all of the text.
+    Returns also whether the text ends there.
     """
     if given is None:
         pieces = read_text_for(vocab, texts, encoding)
@@ -271,9 +280,9 @@ def models_to_measure(
     forget_bias: float | None = None,
     recurrent_scale: float | None = None,
 ) -> dict[str, CharModel]:
-    """Return the models to measure, by label: a run's, an untrained one, or those to compare.
+    """Return by label the models to measure: that of a run, an untrained model, or several models.
 
-    Untrained models have the size and the vocabulary of the run's model; without a run they read
+    Untrained models have the size and the vocabulary of the run's model. Without a run, they read
     bytes.
     """
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)

@@ -16,11 +16,11 @@ class PathArgument(click.Path):
     """A path on the command line: "" is an error, as Path would take it for the current folder."""
 
     def __init__(self, path_type: type[str] | type[Path] = Path) -> None:
-        super().__init__(readable=False, path_type=path_type)  # reading it gives a better error
+        super().__init__(readable=False, path_type=path_type)  # charlstm's own errors say more
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not str(value):
-            self.fail("the path is empty", param, ctx)
+            self.fail("the path is empty: name a file or a folder", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -45,6 +45,12 @@ encoding_option = click.option(
     show_default=True,
     help="Encoding of the files, by its name in Python, such as latin-1.",
 )
+overwrite_option = click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Let --output replace a file that charlstm did not write. It knows its own files by the "
+    "name charlstm near their beginning: the generator of a page, the Creator of a picture.",
+)
 novelty_option = click.option(
     "--novelty",
     is_flag=True,
@@ -54,14 +60,17 @@ novelty_option = click.option(
 
 
 def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = "") -> Decorator:
-    """Add an option for each knob of a record, or for those named, to a command.
+    """Return a decorator that adds options to a command: one for each knob of a record.
 
-    An option that is not given has the value None. The prefix stands before the option's name.
+    An option that is not given has the value None.
+
+    names: the knobs to add options for; by default all.
+    prefix: the text to put before the name of each option.
     """
     knobs = knobs_of(record)
 
     def decorate(command: Command) -> Command:
-        for name in reversed(list(names or knobs)):  # help shows decorators in their order
+        for name in reversed(list(names or knobs)):  # --help lists the last-added first
             command = _option_of(knobs[name], prefix)(command)
         return command
 
@@ -69,7 +78,7 @@ def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = 
 
 
 def _option_of(knob: Knob, prefix: str) -> Decorator:
-    """The command-line option of a knob."""
+    """Return a decorator that adds the option of a knob to a command."""
     flag = f"--{prefix}{knob.name}".replace("_", "-")
     facts = {"default": knob.default_in_words, "range": knob.range_in_words}
     notes = "; ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
@@ -83,7 +92,7 @@ def _option_of(knob: Knob, prefix: str) -> Decorator:
 
 
 def _type_of(knob: Knob) -> "click.ParamType[Any]":
-    """The type of a knob's values on the command line."""
+    """Return the type of a knob's values on the command line."""
     if knob.choices:
         automatic = (AUTO,) if knob.default == AUTO else ()
         return click.Choice([*automatic, *knob.choices])

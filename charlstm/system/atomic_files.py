@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,17 +32,27 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Yield a temporary file to write to, which replaces `path` when the context ends.
 
     The content is flushed to disk before the file is renamed to `path`; then the folder is flushed.
-    On any exception the temporary file is removed and `path` stays as it was.
+    On any exception the temporary file is removed and `path` stays as it was. Raises OSError if
+    `path` exists and is not a regular file: links, devices and folders are never replaced.
     """
+    _require_regular(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        _require_regular(path)  # something may have come there meanwhile
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # An error of unlink must not hide the first error.
             temporary.unlink()
         raise
     flush_folder(path.parent)
+
+
+def _require_regular(path: Path) -> None:
+    """Raise OSError if a path exists and is not a regular file."""
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise OSError(errno.EEXIST, "not a regular file: name another", str(path))

@@ -54,3 +54,22 @@ def test_a_text_for_a_model_of_bytes_may_have_any_bytes(cli, byte_run, tmp_path)
     text = b"k\xf6ln".decode("utf-8", "surrogateescape")  # as Python reads it from the command line
     result = cli("inspect", "gates", "--text", text, "-r", byte_run, *page)
     assert result.stderr.startswith("4 bytes; ")
+
+
+def test_output_replaces_no_input_and_no_file_of_the_users_without_being_asked(
+    cli, trained, tmp_path
+):
+    text, page = tmp_path / "text", tmp_path / "page"
+    text.write_text("the")
+    arguments = ("inspect", "gates", text, "-r", trained, "--output")
+    assert "is read by this command" in cli(*arguments, text, "--overwrite", code=1).stderr
+    page.write_text("mine")
+    assert "charlstm did not write it" in cli(*arguments, page, code=1).stderr
+    assert (text.read_text(), page.read_text()) == ("the", "mine")
+    cli(*arguments, page, "--overwrite")
+    cli(*arguments, page)  # its own page, this time
+    picture = tmp_path / "picture.svg"
+    picture.write_text("mine")
+    gradients = ("inspect", "gradients", "--hidden", 4, "--lags", 5, "--output", picture)
+    assert "charlstm did not write it" in cli(*gradients, code=1).stderr
+    assert picture.read_text() == "mine"

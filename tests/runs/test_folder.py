@@ -1,5 +1,6 @@
 """The folder of a run: its name, and which files in it are kept or removed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(text_file, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(CharlstmError, match=r"file: cannot be made: "):
         charlstm.train(text_file, tmp_path / "file", steps=1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_a_saved_model_replaces_only_a_regular_file(trained, tmp_path, kind):
+    path = tmp_path / "model.safetensors"
+    (tmp_path / "file").write_text("mine")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("file")
+    with pytest.raises(CharlstmError, match="not a regular file"):
+        charlstm.save(charlstm.load(trained), path)
+    assert path.is_fifo() or path.is_symlink()
+    assert (tmp_path / "file").read_text() == "mine"

@@ -64,3 +64,31 @@ def test_a_system_that_cannot_flush_folders_is_not_an_error(tmp_path, monkeypatc
     monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"):
         flush_folder(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "broken link"])
+@pytest.mark.parametrize("comes", ["before", "meanwhile"])
+def test_only_a_regular_file_is_replaced(tmp_path, kind, comes):
+    path, others = tmp_path / "x", tmp_path / "others"
+    others.mkdir()
+    (others / "file").write_bytes(b"mine")
+
+    def make():
+        if kind == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(others / ("file" if kind == "link" else "missing"))
+
+    def write():
+        with atomic_write(path) as file:
+            file.write(b"new")
+            if comes == "meanwhile":
+                make()
+
+    if comes == "before":
+        make()
+    with pytest.raises(OSError, match="not a regular file"):
+        write()
+    assert not path.is_file() or path.is_symlink()
+    assert (others / "file").read_bytes() == b"mine"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["others", "x"]

@@ -1,0 +1,66 @@
+"""Files that the user names for a command to write: nothing else of the user's is replaced."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from charlstm.errors import CharlstmError
+
+# How charlstm knows a file of its own: the file begins with the first bytes, and has the second
+# ones among its first MARK_BYTES. Those who write pages and pictures put them there.
+MARKS = (
+    (b"<!doctype html>", b'<meta name="generator" content="charlstm">'),
+    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # metadata Creator in .svg
+    (b"\x89PNG", b"tEXtCreator\x00charlstm"),
+)
+MARK_BYTES = 4096
+
+
+def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) -> None:
+    """Raise CharlstmError unless a command may write the file `path`.
+
+    It may write a new file, and replace a regular file that charlstm wrote. It may replace another
+    regular file if `overwrite` is true, but never a link, a device, or a file that it reads.
+
+    inputs: the files and folders that the command reads; "-" is standard input.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise CharlstmError(f"{path}: cannot be written: {reason}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise CharlstmError(f"{path} is not a regular file: name another file to write to")
+    if any(_reads(name, path, status) for name in inputs):
+        raise CharlstmError(f"{path} is read by this command: name another file to write to")
+    if not overwrite and not _is_ours(path):
+        raise CharlstmError(
+            f"{path} exists, and charlstm did not write it: name another file, or replace it with "
+            "--overwrite"
+        )
+
+
+def _reads(name: str | Path, path: Path, status: os.stat_result) -> bool:
+    """Whether an input is the file `path`, or a folder that holds it."""
+    try:
+        if str(name) == "-":
+            return sys.stdin is not None and os.path.samestat(os.fstat(sys.stdin.fileno()), status)
+        if os.path.isdir(name):
+            return path.resolve().is_relative_to(Path(name).resolve())
+        return os.path.samestat(os.stat(name), status)
+    except (OSError, ValueError):  # whoever reads the input says that it cannot be read
+        return False
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether charlstm wrote a file, by the marks in its first bytes."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(MARK_BYTES)
+    except OSError:
+        return False
+    return any(head.startswith(beginning) and mark in head for beginning, mark in MARKS)
