@@ -1,4 +1,4 @@
-"""Array and Ids, the types of the two kinds of array in the program, and checks of arrays."""
+"""Types and checks of arrays: Array for floating-point numbers, Ids for ids of symbols."""
 
 from typing import Any
 
@@ -12,7 +12,10 @@ Ids = NDArray[Any]  # ids of symbols of a vocabulary: integers
 
 
 def require_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> None:
-    """Raise CharlstmError for an array of another shape; a letter stands for any size."""
+    """Raise CharlstmError if an array does not have the expected shape.
+
+    A letter in the expected shape, such as "T", stands for any size.
+    """
     found = np.shape(array)
     fits = len(found) == len(expected) and all(
         isinstance(want, str) or want == size for want, size in zip(expected, found, strict=True)
@@ -30,6 +33,6 @@ def require_float(name: str, array: Array) -> None:
 
 
 def all_finite(array: Array) -> bool:
-    """Whether an array has no infinite number and no NaN; takes no memory of the array's size."""
-    # a NaN becomes both the smallest and the largest
+    """Whether an array has no infinite number and no NaN, found without another array."""
+    # If any number is NaN, both the minimum and the maximum are NaN.
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

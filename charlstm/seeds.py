@@ -13,7 +13,8 @@ _SPAWN_KEYS: dict[Purpose, int] = {"weights": 0, "batches": 1, "dropout": 2, "sa
 def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
     """Return a random generator for one purpose, independent of those for other purposes.
 
-    Equal seeds give equal numbers; None gives a new seed. CharlstmError for a bad seed.
+    Equal seeds give equal numbers. A seed of None gives other numbers each time. Raises
+    CharlstmError for a bad seed.
     """
     try:
         sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
@@ -28,7 +29,7 @@ def generator_to_dict(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def load_generator(rng: np.random.Generator, saved: Any) -> None:
-    """Set a generator to a state that generator_to_dict returned; CharlstmError for others."""
+    """Set a generator to a state from generator_to_dict; CharlstmError for anything else."""
     try:
         rng.bit_generator.state = saved
     except (TypeError, ValueError, KeyError, OverflowError) as error:

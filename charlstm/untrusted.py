@@ -1,4 +1,4 @@
-"""Checks of numbers from elsewhere: JSON records of a saved run, and arguments of the library."""
+"""Checks of numbers that may be wrong: those in JSON of a saved run, and arguments of functions."""
 
 from collections.abc import Mapping
 from operator import index
@@ -6,8 +6,8 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 
-# Bounds of numbers without bounds of their own. Floats hold all whole numbers up to 2^53; real
-# numbers up to 1e300 leave room to calculate.
+# Bounds for numbers for which the caller gives no bounds. Floats represent all whole numbers up to
+# 2^53 exactly. Sums and products of real numbers up to 1e300 with small numbers do not overflow.
 LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 
 # The errors that reading a malformed record may raise: for a missing name, a wrong type, or a value
@@ -18,7 +18,7 @@ MALFORMED_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError,
 def integer(
     record: Mapping[str, Any], name: str, least: int = 0, most: int = LARGEST_INTEGER
 ) -> int:
-    """Return the whole number record[name]; CharlstmError if it is not one within the bounds."""
+    """Return record[name]; CharlstmError if it is not a whole number from `least` to `most`."""
     value = record[name]
     if type(value) is not int or not least <= value <= most:
         raise CharlstmError(
@@ -30,16 +30,16 @@ def integer(
 def real(
     record: Mapping[str, Any], name: str, least: float = -LARGEST_REAL, most: float = LARGEST_REAL
 ) -> float:
-    """Return the number record[name]; CharlstmError if it is not one within the bounds."""
+    """Return record[name] as a float; CharlstmError if it is no number from `least` to `most`."""
     return real_value(name, record[name], least, most)
 
 
 def real_value(
     name: str, value: Any, least: float = -LARGEST_REAL, most: float = LARGEST_REAL
 ) -> float:
-    """Return a value as a float; CharlstmError if it is not a number within the bounds.
+    """Return a value as a float; CharlstmError if it is not a number from `least` to `most`.
 
-    NaN is not within any bounds. name: for the message.
+    NaN is refused too. name: what the message calls the value.
     """
     if type(value) not in (int, float) or not least <= value <= most:
         raise CharlstmError(
@@ -49,9 +49,9 @@ def real_value(
 
 
 def whole_number(name: str, value: Any) -> int:
-    """Return an argument as an int, of NumPy's types too; CharlstmError if it is no whole number.
+    """Return an argument as an int; CharlstmError if it is not a whole number.
 
-    name: for the message.
+    Integers of NumPy's types are accepted too. name: what the message calls the argument.
     """
     try:
         return index(value)

@@ -1,4 +1,4 @@
-"""The command line: one file per command, which parses its options, calls the library and prints.
+"""The command line. Each command has a file, which declares options, calls the library and prints.
 
-May import every other package; only __main__ imports it. Start reading at main.py.
+This package may import every other package; only __main__ imports it. Start reading at main.py.
 """

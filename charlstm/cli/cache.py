@@ -19,16 +19,16 @@ from charlstm.text.cache_entry import remove_damaged_entries
 def cache(clear: bool, check: bool) -> None:
     """Show, check or clear the cache of encoded texts.
 
-    Texts are kept as numbers, so that a second run on the same text starts at once. The environment
-    variable CHARLSTM_CACHE names the folder of the cache, by default in the user's cache folder;
-    CHARLSTM_CACHE_GB sets its largest size in gigabytes, by default 10. Beyond that, the texts that
-    were used longest ago are removed. A damaged text is encoded anew; above 64 MB only its size is
-    checked, unless you ask with --check.
+    The cache keeps texts as numbers: a second run on the same text starts at once. The environment
+    variable CHARLSTM_CACHE names the folder of the cache, by default in the user's cache folder.
+    CHARLSTM_CACHE_GB sets the largest size of the cache in gigabytes, by default 10. Beyond that
+    size, the least recently used texts are removed. A damaged text is encoded again. Of texts above
+    64 MB only the size is checked, unless you use --check.
     """
     if clear and check:
         raise click.UsageError("give --check or --clear, not both")
     if check:
-        from charlstm.runs.progress_display import CorpusDisplay  # here, as tqdm is slow to import
+        from charlstm.runs.progress_display import CorpusDisplay  # tqdm is slow to import
 
         with closing(CorpusDisplay("text")) as display:
             intact, removed = remove_damaged_entries(display)

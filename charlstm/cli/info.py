@@ -18,7 +18,7 @@ from charlstm.system.terminal import visible
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:
     """Describe a run or a checkpoint file, by default the newest run, and this machine's kernels.
 
-    If there is no run, describe the kernels and the precision of training only.
+    If there is no run, only the kernels and the precision of training are described.
     """
     if path and run:
         raise click.UsageError("give a PATH or -r, not both")

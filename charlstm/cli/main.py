@@ -33,16 +33,16 @@ class CommandGroup(click.Group):
         except CharlstmError as error:
             message = " ".join(str(error).split())
         except click.UsageError as error:
-            message = error.format_message()  # it quotes the user's text
+            message = error.format_message()  # It may quote text with control characters.
             if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
                 raise
             raise click.UsageError(visible(message), error.ctx) from None
         except MemoryError:
             message = "not enough memory: try a smaller --hidden, --batch-size or --seq-length"
-        except BrokenPipeError:  # the reader of standard output has gone, as `head` does
-            sys.stdout = None  # else Python would flush it at exit, and fail
+        except BrokenPipeError:  # The reader of standard output, such as `head`, has ended.
+            sys.stdout = None  # Python flushes sys.stdout at exit, which would fail again.
             ctx.exit(0)
-        except OSError as error:  # such as a full disk behind standard output
+        except OSError as error:  # e.g. standard output goes to a file on a full disk
             message = f"{error.filename or 'failed'}: {error.strerror or error}"
         except KeyboardInterrupt:
             click.echo(err=True)

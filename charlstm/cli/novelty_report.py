@@ -11,10 +11,12 @@ from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.runs.texts import training_and_validation_ids
+from charlstm.system.memory import require_memory
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import line_end
 
-SHOWN_CHARACTERS = 160  # of a stretch; the middle of a longer one is left out
+BYTES_PER_SYMBOL = 64  # memory that the comparison of a text takes
+SHOWN_CHARACTERS = 160  # of a longer stretch only the beginning and the end are shown
 
 
 class NoveltyReport:
@@ -25,26 +27,26 @@ class NoveltyReport:
     """
 
     def __init__(self, run: Path, model: CharModel) -> None:
-        from charlstm.runs.progress_display import CorpusDisplay  # here, as tqdm is slow to import
+        from charlstm.runs.progress_display import CorpusDisplay  # tqdm is slow to import
 
         with closing(CorpusDisplay()) as display:
             try:
                 self._training, self._held_out = training_and_validation_ids(run, display)
             except CharlstmError as error:
                 raise CharlstmError(
-                    f"{error}: --novelty needs the run's folder and, unchanged and in its place, "
-                    "the text that the run was trained on"
+                    f"{error}: --novelty needs the run's folder, and the text that the run was "
+                    "trained on, unchanged and at its old path"
                 ) from error
         self._vocab = model.vocab
         self._line_end = line_end(model.vocab) if model.config.lines else None
 
     def text(self, texts: Sequence[Ids]) -> str:
-        """Return the report on texts, given as ids of the model's vocabulary, as lines to print."""
+        """Return the report as lines to print. texts: ids of the model's vocabulary."""
         novelty = self._measure(texts)
         return "\n".join(novelty_lines(novelty, self._vocab.unit, self._text_of))
 
     def to_dict(self, texts: Sequence[Ids]) -> dict[str, Any]:
-        """Return the report for JSON, with the text of each stretch."""
+        """Return the report for JSON. texts: ids of the model's vocabulary."""
         novelty = self._measure(texts)
         about = novelty.to_dict()
         for record, stretch in zip(about["stretches"], novelty.stretches, strict=True):
@@ -54,6 +56,12 @@ class NoveltyReport:
     def _measure(self, texts: Sequence[Ids]) -> Novelty:
         from charlstm.runs.progress_display import CorpusDisplay
 
+        symbols = sum(map(len, texts))
+        require_memory(
+            BYTES_PER_SYMBOL * symbols,
+            f"--novelty of {symbols:,} {self._vocab.unit}s",
+            "leave it out, or give a shorter text",
+        )
         with closing(CorpusDisplay(self._vocab.unit)) as display:
             return measure_novelty(
                 texts,
@@ -70,7 +78,7 @@ class NoveltyReport:
 
 
 def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:
-    """Yield the lines of the report: a table of shared stretches, then the longest of them.
+    """Yield the lines of the report: a table of shared stretches, then the longest stretches.
 
     text_of: returns the text of a stretch.
     """

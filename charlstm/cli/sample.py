@@ -26,7 +26,7 @@ from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import load, newest_run
 from charlstm.text.vocab import Vocab
 
-DEFAULT_LINES = 20  # --count of a model of lines
+DEFAULT_LINES = 20  # the default of --count for a model of lines
 
 
 def _unescaped(text: str) -> str:
@@ -46,8 +46,8 @@ def _unescaped(text: str) -> str:
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File whose text, in UTF-8, the sample continues, as it is: no \\n is replaced. For a "
-    "model of bytes, any file.",
+    help="File of text in UTF-8 that the sample continues. The text is used as it is: no \\n is "
+    "replaced. For a model of bytes, the file may hold any bytes.",
 )
 @click.option("--hide-prime", is_flag=True, help="Print only the new text.")
 @click.option(
@@ -107,8 +107,8 @@ def sample(
         raise click.UsageError(
             f"{option} prints only when the sample is finished: give a --length above 0"
         )
-    if sys.stdout is None:  # in a process that was started without one
-        raise CharlstmError("there is no standard output to write the sample to")
+    if sys.stdout is None:  # A process may be started without standard output.
+        raise CharlstmError("there is no standard output for the sample: redirect it to a file")
     settings = Sampling(**knob_values(sampling))
     place = run or newest_run()
     model = load(place)
@@ -151,10 +151,11 @@ def sample(
 def _print_samples(
     vocab: Vocab, steps: Iterator[list[str]], count: int, prime: str, separator: str, keep: bool
 ) -> list[str]:
-    """Print the first sample as it grows and the others when it is complete; return all texts.
+    """Print the first sample as it grows, and the others after it is complete; return their texts.
 
     steps: yields, at each step, the text by which each sample grows.
-    keep: whether to return the first text too; else "" stands for it, as it may be endless.
+    keep: whether to return the text of the first sample too. If False, "" is returned in its place,
+        as an endless sample would fill the memory.
     """
     kept: list[list[str]] = [[] for _ in range(count)]
     _print_now(vocab, prime)
@@ -170,8 +171,8 @@ def _print_samples(
 
 
 def _print_now(vocab: Vocab, text: str) -> None:
-    """Write to standard output without waiting for the end of a line; at level byte, as bytes."""
-    buffer = getattr(sys.stdout, "buffer", None)  # a terminal has none: see VisibleControls
+    """Write to standard output at once, without waiting for a line end; bytes at level "byte"."""
+    buffer = getattr(sys.stdout, "buffer", None)  # VisibleControls, for a terminal, has no buffer.
     if vocab.level == "byte" and buffer is not None:
         buffer.write(vocab.encode(text).tobytes())
     else:

@@ -36,9 +36,9 @@ def score(
 ) -> None:
     """Score each line of FILES, or of standard input, by itself: print a JSON object for each.
 
-    Lines from standard input are scored as they come, also before its end.
+    Lines of standard input are scored as soon as they arrive.
 
-    A line is read as if it followed a line end; its own line end is not counted. For a model of
+    A line is read as if it stood after a line end; its own line end is not counted. For a model of
     words, "character" means word in all figures; the JSON then has "unit": "word".
 
     A model of bytes reads bytes as they are. In the "text" that is printed, bytes that are not
@@ -56,7 +56,7 @@ def score(
     warned, unit = set[str](), unit_of(model)
     pieces = read_text_for(model.vocab, files or ("-",), encoding, BLOCK_CHARACTERS)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
-    # a group is measured by itself, as the next one may come much later
+    # Each group of lines is measured by itself, as the next lines may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):
         warned |= warn_unknown(model.vocab, result.text, unknown, warned).keys()
         record: dict[str, Any] = {

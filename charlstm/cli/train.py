@@ -13,7 +13,7 @@ from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.system.terminal import visible
 
-STARTED = time.monotonic()  # the time budget of --minutes counts from here
+STARTED = time.monotonic()  # the time budget of --minutes counts from this moment
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 
@@ -33,14 +33,14 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
     "only the end may be changed: --steps, --epochs or --minutes.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Replace the run that the folder holds by a new one."
+    "--overwrite", is_flag=True, help="Replace the run that the folder holds by a new run."
 )
 @click.option(
     "--init-from",
     type=PathArgument(),
     metavar="RUN",
-    help="Start from the best weights of another run. Characters that it does not know are added "
-    "to its vocabulary.",
+    help="Start from the best weights of another run. Characters of the text that its model does "
+    "not know are added to the vocabulary.",
 )
 @knob_options(CorpusConfig, TEXT_KNOBS)
 @knob_options(ModelConfig)
@@ -53,7 +53,7 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
     Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
     model), last.safetensors (the state from which the run can be resumed) and metrics.jsonl.
     """
-    from charlstm.runs.progress_display import in_nats_and_bits  # here, as tqdm is slow to import
+    from charlstm.runs.progress_display import in_nats_and_bits  # tqdm is slow to import
 
     result = charlstm.train(started=STARTED, quiet=quiet, **options)
     path, loss = visible(str(result.path)), result.best_val_loss

@@ -12,7 +12,7 @@ READ_BYTES = 1 << 18  # bytes to read at a time; with larger chunks, encoding wa
 # Limit of the memory for decompressing an xz file. A file from `xz -9` needs a quarter of it.
 XZ_MEMORY_BYTES = 1 << 28
 
-GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"  # first bytes of compressed data
+GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"  # the first bytes of gzip and xz files
 
 ByteStream = BinaryIO | io.BufferedIOBase
 DamageErrors = tuple[type[Exception], ...]
@@ -32,12 +32,12 @@ def decompressed(path: Path, file: BinaryIO) -> tuple[ByteStream, DamageErrors]:
 def decompressed_input(
     path: Path, stream: io.BufferedIOBase
 ) -> tuple[io.BufferedIOBase, DamageErrors]:
-    """Return what `decompressed` does, for a stream that can be read only once.
+    """Return the same as `decompressed`, for a stream that can be read only once.
 
-    Where the stream is not compressed, `read1` returns the bytes that have come, without waiting
-    for more.
+    If the stream is not compressed, `read1` of the result returns the bytes that have arrived,
+    without waiting for more.
 
-    path: for error messages.
+    path: the name of the stream in error messages.
     """
     start = b""
     while any(magic != start and magic.startswith(start) for magic in (GZIP_MAGIC, XZ_MAGIC)):
@@ -51,7 +51,10 @@ def decompressed_input(
 def _decompressed_by_magic(
     start: bytes, path: Path, file: BinaryIO
 ) -> tuple[io.BufferedIOBase, DamageErrors] | None:
-    """Return the result of `decompressed` for a file that begins with `start`; None if plain."""
+    """Return the result of `decompressed` for a file that begins with `start`.
+
+    Returns None if these bytes do not begin a compressed file.
+    """
     if start.startswith(GZIP_MAGIC):
         return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
     if start.startswith(XZ_MAGIC):
@@ -66,7 +69,7 @@ def _decompressed_by_magic(
 
 
 class _Continued(io.RawIOBase):
-    """A stream whose first bytes were read already: gives them again, and then the others."""
+    """A stream that gives the bytes `start`, and then those of another stream."""
 
     def __init__(self, start: bytes, stream: io.BufferedIOBase) -> None:
         self._start, self._stream = start, stream

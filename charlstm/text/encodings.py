@@ -1,4 +1,4 @@
-"""Encodings: bytes to text, one chunk at a time, with errors that name the file and the byte."""
+"""Encodings: decoding bytes one chunk at a time, with errors that name the file and the byte."""
 
 import codecs
 import io
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from charlstm.errors import CharlstmError
 
-# Byte-order marks to drop. "utf-16" and "utf-32" drop their own, which says the order of bytes.
+# The byte-order marks that are dropped at the start of a text. For "utf-16" and "utf-32", Python's
+# decoder reads the order of the bytes from the mark and drops it.
 BYTE_ORDER_MARKS = {
     "utf-8": codecs.BOM_UTF8,
     "utf-16-le": codecs.BOM_UTF16_LE,
@@ -18,7 +19,10 @@ BYTE_ORDER_MARKS = {
 
 
 def encoding_for(level: str, name: str) -> str:
-    """Return the normalised name of an encoding; CharlstmError if the level cannot take it."""
+    """Return Python's normalised name of an encoding.
+
+    Raises CharlstmError for an unknown encoding, and at level "byte" for any other than "utf-8".
+    """
     encoding = _text_encoding(name)
     if level == "byte" and encoding != "utf-8":
         raise CharlstmError(
@@ -28,14 +32,15 @@ def encoding_for(level: str, name: str) -> str:
 
 
 def _text_encoding(name: str) -> str:
-    """Return the normalised name of an encoding; CharlstmError if it is not one of text."""
+    """Return Python's normalised name of an encoding; CharlstmError for an unknown encoding."""
     try:
-        b" ".decode(name, "replace")  # refuses codecs from bytes to bytes, such as hex
+        b" ".decode(name, "replace")  # fails for codecs from bytes to bytes, such as hex
         codecs.getincrementaldecoder(name)
         normal = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
         raise CharlstmError(
-            f"--encoding {name!r} is not a text encoding that Python knows"
+            f"--encoding {name!r} is not a text encoding that Python knows: give a name such as "
+            "utf-8 or latin-1"
         ) from error
     return "utf-8" if normal == "utf-8-sig" else normal
 
@@ -48,15 +53,18 @@ def decoded_chunks(
     encoding: str,
     newlines: str,
 ) -> Iterator[str]:
-    """Yield the text of each chunk of bytes, "" for one that completes no character.
+    """Yield the text of each chunk of bytes; "" for a chunk that completes no character.
 
-    At level "byte", each character stands for the byte with its code point. A byte-order mark at
-    the start is dropped.
+    At level "byte", a character stands for the byte of the same value. A byte-order mark at the
+    start is dropped.
 
-    path: for error messages. read: returns the next bytes, none at the end. damage_errors: of
-    `read`, for damaged compressed data. encoding: from `encoding_for`. newlines: "keep" or "lf".
+    path: the name of the text in error messages.
+    read: returns the next chunk of bytes, or no bytes at the end of the text.
+    damage_errors: the exceptions that `read` raises for damaged compressed data.
+    encoding: a name that `encoding_for` returned.
+    newlines: "keep" or "lf".
 
-    Raises CharlstmError for damaged compressed data and for bytes that are not of the encoding.
+    Raises CharlstmError for damaged compressed data, and for bytes that are not of the encoding.
     """
     decode = _decoder(level, encoding, newlines)
     mark = BYTE_ORDER_MARKS.get(encoding, b"")
@@ -79,7 +87,7 @@ def decoded_chunks(
             f"{path}: the compressed data is damaged or incomplete ({error}): copy the file again"
         ) from error
     except UnicodeDecodeError as error:
-        # error.object is the last input, after any bytes kept from earlier inputs.
+        # error.object is the last chunk, after any bytes kept from the chunk before it.
         offset = fed - len(error.object) + error.start
         name = "UTF-8" if encoding == "utf-8" else encoding
         raise CharlstmError(
@@ -87,7 +95,7 @@ def decoded_chunks(
             f"{error.reason}): name the text's encoding with --encoding, or take the bytes as they "
             "are with --level byte"
         ) from error
-    except UnicodeError as error:  # without a position: from utf-16 without its mark
+    except UnicodeError as error:  # e.g. utf-16 without a mark; it has no position
         raise CharlstmError(f"{path}: {error}: name the text's encoding with --encoding") from error
 
 

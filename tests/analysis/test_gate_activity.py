@@ -148,8 +148,8 @@ def test_the_command_reads_bytes(cli, tmp_path):
 def test_the_command_refuses_missing_or_unknown_text(cli, tmp_path):
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(make_model(), {}))
     options = ("inspect", "gates", "-r", tmp_path, "--output", tmp_path / "no" / "page.html")
-    assert "give files, or a text" in cli(*options, code=2).stderr
-    assert "give files, or a text" in cli(*options, "text.txt", "--text", "a", code=2).stderr
+    assert "give files or --text" in cli(*options, code=2).stderr
+    assert "give files or --text" in cli(*options, "text.txt", "--text", "a", code=2).stderr
     assert "page.html: cannot be written" in cli(*options, "--text", "ab", code=1).stderr
     assert "the text is empty" in cli(*options, "--text", "", code=1).stderr
     assert "has no 'z'" in cli(*options, "--text", "az", code=1).stderr

@@ -180,7 +180,9 @@ def test_a_sample_without_standard_output_is_refused(trained):
     command = f"{' '.join(COMMAND)} sample -r '{trained}' --length 0 >&-"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 1
-    assert done.stderr == "charlstm: there is no standard output to write the sample to\n"
+    assert done.stderr == (
+        "charlstm: there is no standard output for the sample: redirect it to a file\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["eval", "score"])

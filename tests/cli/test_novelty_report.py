@@ -147,8 +147,8 @@ def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tm
     shutil.copy(text_file, text)
     run = charlstm.train(text, tmp_path / "run", **TINY).path
     advice = (
-        ": --novelty needs the run's folder and, unchanged and in its place, the text that the run "
-        "was trained on\n"
+        ": --novelty needs the run's folder, and the text that the run was trained on, unchanged "
+        "and at its old path\n"
     )
     shutil.copy(run / "best.safetensors", tmp_path / "alone.safetensors")
     refused = {
