@@ -5,9 +5,11 @@ from charlstm.runs.events import EventLog
 from charlstm.training.defaults import MAX_STEPS_BETWEEN_EVALUATIONS, steps_between_evaluations
 from charlstm.training.time_budget import TimeBudget
 from charlstm.training.trainer import Trainer
-from charlstm.training.validation import Validation
+from charlstm.training.validation import MIN_SYMBOLS, Validation
 
 LOGS_PER_EVALUATION = 20
+# Length of the validation text of a run that has time for a few steps only.
+FEWEST_SYMBOLS = 100
 LOG_EVERY = 50  # steps, until the number of all steps is known
 
 
@@ -24,7 +26,11 @@ class Plan:
     def __init__(self, trainer: Trainer, validation: Validation, events: EventLog) -> None:
         self._trainer, self._validation, self._events = trainer, validation, events
         models_at_end = 1 if trainer.averaged is None else 2
-        self.time_budget = TimeBudget(trainer.characters_per_step, models_at_end)
+        self.time_budget = TimeBudget(
+            trainer.characters_per_step,
+            models_at_end,
+            0 if trainer.model.config.lines else trainer.config.seq_length,
+        )
         self.eval_every: int | None = None
         if trainer.total_steps is not None:
             self.eval_every = steps_between_evaluations(trainer.config, trainer.total_steps)
@@ -66,12 +72,17 @@ class Plan:
         return self._trainer.steps_done % every == 0 or self.finished
 
     def update(self) -> None:
-        """Once the speed is known, fit the end to the time left, if `minutes` limits it."""
-        trainer = self._trainer
+        """Once the speed is known, fit the end to the time left, if `minutes` limits it.
+
+        Until then, end the run if the time left is too short for another step.
+        """
+        trainer, minutes = self._trainer, self._trainer.config.minutes
         if not self.time_budget.speed_is_known:
+            if minutes is not None and self.time_budget.seconds_per_step:
+                self._end_before_time_is_up(minutes)
             return
-        if trainer.config.minutes is not None:
-            self._set_end_by_time_left(trainer.config.minutes * 60 - self._events.seconds)
+        if minutes is not None:
+            self._set_end_by_time_left(minutes * 60 - self._events.seconds)
         if not (self.is_reported or trainer.total_steps is None or self.finished):
             self.is_reported = True
             steps_left = trainer.total_steps - trainer.steps_done
@@ -96,10 +107,25 @@ class Plan:
             between = max(1, steps // budget.evaluations_within(seconds))
             self.eval_every = min(MAX_STEPS_BETWEEN_EVALUATIONS, between)
 
-    def _shorten_validation(self, characters: int) -> None:
+    def _end_before_time_is_up(self, minutes: float) -> None:
+        """End the run now if the time left is too short for a step and the last evaluation."""
+        budget, steps = self.time_budget, self._trainer.steps_done
+        affordable = max(FEWEST_SYMBOLS, budget.affordable_characters(minutes * 60))
+        characters = min(affordable, len(self._validation.ids))
+        if budget.has_time_for_step(minutes * 60 - self._events.seconds, characters):
+            return
+        self._trainer.total_steps = steps
+        self._events.notice(
+            f"--minutes {minutes:g} is enough for only {steps} step{'s' * (steps > 1)} of "
+            f"{budget.seconds_per_step:.2g} seconds, and the model has hardly learned: give more "
+            "--minutes, or a smaller --hidden, --batch-size or --seq-length"
+        )
+        self._shorten_validation(characters, FEWEST_SYMBOLS)
+
+    def _shorten_validation(self, characters: int, least: int = MIN_SYMBOLS) -> None:
         """Keep the last evaluation from taking much of the time, or more than there is."""
         before = len(self._validation.ids)
-        self._validation.shorten(characters)
+        self._validation.shorten(characters, least)
         after = len(self._validation.ids)
         if after < before:
             self._events.notice(

@@ -115,7 +115,9 @@ class Run:
         The files of an earlier run in the folder are removed after that, so that there is always a
         `last` to resume from. A run that is killed meanwhile removes the others when it is resumed.
         """
+        began = time.monotonic()
         self.saver.save_first(self._last_checkpoint())
+        self.plan.time_budget.seconds_per_save = time.monotonic() - began
         if self.trainer.steps_done == 0:
             texts = (*self.corpus_config.paths, *self.corpus_config.val_file)
             clear_folder(self.folder, keep=(self.folder / LAST, *texts))
@@ -154,10 +156,10 @@ class Run:
         self.events.observer({"event": "step", "step": step, "train_loss": loss,
                               "total_steps": trainer.total_steps,
                               "characters": trainer.characters_per_step})  # fmt: skip
-        log_is_due = self.plan.log_is_due
-        if log_is_due or not self.plan.is_reported:
+        # A time budget is looked at after every step: the next one may take any time.
+        if trainer.config.minutes is not None or not self.plan.is_reported:
             self.plan.update()
-        if log_is_due:
+        if self.plan.log_is_due:
             speed = round(self.plan.time_budget.characters_per_second)
             self.events.write("train", train_loss=self.losses.mean_since_log(), learning_rate=rate,
                               gradient_norm=trainer.gradient_norm, characters_per_second=speed,

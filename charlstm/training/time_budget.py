@@ -1,5 +1,6 @@
 """TimeBudget: how fast a run trains and evaluates, and how many steps fit into the time left."""
 
+import math
 from typing import Any
 
 from charlstm.untrusted import integer, real
@@ -19,29 +20,41 @@ MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
 LAST_EVALUATION_FRACTION = 0.1
 # Evaluation reads three times as many characters per second as training: it has no backward pass.
 EVALUATION_SPEEDUP = 3
+# A text of fewer symbols is evaluated as one stream. A longer one takes at least as many time steps:
+# each of its streams reads 1,000 symbols, after 1,000 to warm up.
+ONE_STREAM = 2_000
 
 
 class TimeBudget:
     """Running means of the seconds per step and per evaluation.
 
+    time_steps: the time steps of a training step; 0 to leave out of account that a short text is
+        evaluated in few streams, and one time step after the other.
     models_at_end: the number of models that the last evaluation measures; all other evaluations
         measure one model.
+    seconds_per_step: that of the newest step alone, until UNTIMED_STEPS have been made; 0 before
+        the first.
     seconds_per_evaluation: the time of evaluating one model and of saving the run afterwards; 0
         while unknown.
+    seconds_per_save: the time of writing `last`; 0 while unknown.
     """
 
-    def __init__(self, characters_per_step: float, models_at_end: int = 1) -> None:
-        self._characters_per_step = characters_per_step
+    def __init__(
+        self, characters_per_step: float, models_at_end: int = 1, time_steps: int = 0
+    ) -> None:
+        self._characters_per_step, self._time_steps = characters_per_step, time_steps
         self._more_at_end = models_at_end - 1
         self._steps = 0
         self._seconds = 0.0  # total time of the timed steps before the speed is known
         self.seconds_per_step = 0.0
         self.seconds_per_evaluation = 0.0
+        self.seconds_per_save = 0.0
 
     def count_step(self, seconds: float) -> None:
         """Update the seconds per step: the plain mean while it is unknown, then a running mean."""
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
+            self.seconds_per_step = seconds
             return
         if self.speed_is_known:
             self.seconds_per_step += NEWEST_STEP_WEIGHT * (seconds - self.seconds_per_step)
@@ -72,14 +85,38 @@ class TimeBudget:
         characters: the length of the validation text.
         """
         if not self.seconds_per_evaluation:
-            per_second = EVALUATION_SPEEDUP * self.characters_per_second
-            self.seconds_per_evaluation = 0.1 + characters / per_second
+            seconds = self._evaluation_seconds(characters)
+            self.seconds_per_evaluation = 0.1 + self.seconds_per_save + seconds
+
+    def has_time_for_step(self, seconds: float, characters: int) -> bool:
+        """Return whether a step, the last evaluation and its saves fit into these seconds.
+
+        It needs no more than one step made. characters: those that the last evaluation reads.
+        """
+        evaluation = (1 + self._more_at_end) * self._evaluation_seconds(characters)
+        saves = 2 * self.seconds_per_save  # `best` and `last`
+        return self.seconds_per_step + evaluation + saves + EXIT_SECONDS <= seconds
 
     def affordable_characters(self, seconds: float) -> int:
         """Return the characters that an evaluation reads in a small fraction of these seconds."""
-        models = 1 + self._more_at_end
-        per_second = EVALUATION_SPEEDUP * self.characters_per_second / models
-        return int(LAST_EVALUATION_FRACTION * seconds * per_second)
+        seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # of one model
+        affordable = EVALUATION_SPEEDUP * self.characters_per_second * seconds
+        time_steps = self._steps_per_second * seconds
+        if time_steps < ONE_STREAM:
+            affordable = min(affordable, time_steps)
+        return int(affordable)
+
+    @property
+    def _steps_per_second(self) -> float:
+        """The number of time steps that an evaluation makes per second."""
+        if not self._time_steps:
+            return math.inf
+        return EVALUATION_SPEEDUP * self._time_steps / self.seconds_per_step
+
+    def _evaluation_seconds(self, characters: int) -> float:
+        """Return the time of evaluating one model on a text of this length, without saves."""
+        by_speed = characters / (EVALUATION_SPEEDUP * self.characters_per_second)
+        return max(by_speed, min(characters, ONE_STREAM) / self._steps_per_second)
 
     def evaluations_within(self, seconds: float) -> int:
         """Return the number of evaluations to make within these seconds of training."""

@@ -11,7 +11,7 @@ from charlstm.system.threads import Workers
 from charlstm.untrusted import integer, real_value
 
 # The maximum and minimum length of the validation text, in symbols from its beginning. A time
-# budget may shorten the text down to the minimum.
+# budget may shorten the text down to the minimum; one that ends after a few steps, further.
 MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 
 
@@ -47,9 +47,9 @@ class Validation:
             return len(self.ids) > 1
         return bool((self.ids != self._line_end).any())
 
-    def shorten(self, symbols: int) -> None:
-        """Keep the first `symbols` symbols of the text, but at least MIN_SYMBOLS."""
-        self.ids = self.ids[: max(symbols, MIN_SYMBOLS)]
+    def shorten(self, symbols: int, least: int = MIN_SYMBOLS) -> None:
+        """Keep the first `symbols` symbols of the text, but at least `least`."""
+        self.ids = self.ids[: max(symbols, least)]
 
     @property
     def best(self) -> Evaluation | None:
@@ -112,4 +112,4 @@ class Validation:
             for step, train_loss, val_loss in saved["evaluations"]
         ]
         self.evaluations_since_best = integer(saved, "evaluations_since_best")
-        self.shorten(integer(saved, "characters"))
+        self.shorten(integer(saved, "characters"), least=0)

@@ -24,6 +24,7 @@ import charlstm
 from charlstm.config import RunConfig
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.start import begin_run, resume_run
+from charlstm.training.trainer import Trainer
 
 # -- early stopping --------------------------------------------------------------------------------
 
@@ -166,6 +167,31 @@ def test_minutes_count_from_command_to_exit_and_may_be_given_anew(text_file, tmp
     charlstm.train(run=folder, resume=True, minutes=0.15, observer=events.append)
     plan, *steps = [event for event in events if event["event"] in ("plan", "step")]
     assert (plan["event"], steps[0]["total_steps"]) == ("plan", plan["total_steps"])
+
+
+@pytest.mark.parametrize(("budget", "least", "most"), [(2.0, 2, 4), (0.1, 1, 1)])
+def test_the_clock_is_looked_at_after_every_step(
+    text_file, tmp_path, given_speed, monkeypatch, budget, least, most
+):
+    """Also while too few steps have been timed for a plan; the first step is always made."""
+    fast_step = Trainer.step
+
+    def slow_step(trainer):
+        time.sleep(0.4)
+        return fast_step(trainer)
+
+    monkeypatch.setattr(Trainer, "step", slow_step)
+    began, events = time.monotonic(), []
+    settings = {"hidden": 4, "seq_length": 64, "minutes": budget / 60, "workers": 1}
+    run = charlstm.train(text_file, tmp_path / "run", observer=events.append, **settings)
+    assert time.monotonic() - began < budget + 1.5
+    assert run.reason == "finished" and least <= run.steps <= most
+    notices = [event["text"] for event in events if event["event"] == "notice"]
+    (notice,) = [text for text in notices if text.startswith("--minutes")]
+    steps = "1 step of" if run.steps == 1 else f"{run.steps} steps of"
+    assert f"is enough for only {steps} 0.4" in notice and "give more --minutes" in notice
+    assert load_checkpoint(run.path / BEST).summary["step"] == run.steps
+    assert charlstm.train(run=run.path, resume=True).steps == run.steps
 
 
 def assert_validation_is_shortened(folder, validation_characters, events):

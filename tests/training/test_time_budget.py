@@ -96,6 +96,18 @@ def test_the_last_evaluation_takes_a_tenth_of_the_time(models, characters):
     assert budget.affordable_characters(60) == pytest.approx(characters, abs=1)
 
 
+def test_the_time_steps_of_an_evaluation_in_few_streams_take_time():
+    """1,000 characters are one stream: as many time steps as 15 training steps of 64 streams."""
+    budget = TimeBudget(64 * 64, time_steps=64)
+    budget.count_step(0.96)
+    assert not budget.speed_is_known
+    assert budget.has_time_for_step(0.96 + 5 + EXIT_SECONDS + 0.01, 1_000)
+    assert not budget.has_time_for_step(0.96 + 5 + EXIT_SECONDS - 0.01, 1_000)
+    assert budget.affordable_characters(50) == 1_000
+    budget.seconds_per_save = 2.0
+    assert not budget.has_time_for_step(0.96 + 5 + EXIT_SECONDS + 3.99, 1_000)
+
+
 def test_a_loaded_budget_continues_from_the_saved_times():
     budget = budget_of(0.1, steps=30, evaluation=1.0)
     other = TimeBudget(1000)
