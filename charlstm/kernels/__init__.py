@@ -1,11 +1,11 @@
-"""The arithmetic that training and sampling spend their time in, in NumPy and in C.
+"""The computations that take most of the time of training and sampling, in NumPy and in C.
 
 May import config, arrays and errors. Start reading at reference.py, which defines every function in
-NumPy; native.py calls the same functions in C, and native_kernels.h shows how these work.
+NumPy; native.py calls the same functions in C, and native_kernels.h explains the C code.
 
-The native kernels are used if they were built, else NumPy's; CHARLSTM_KERNELS=numpy or native
-forces one of them. CHARLSTM_ISA=amx, avx512bf16, avx512, avx2, neon or portable forces an
-instruction set of the native ones.
+The native kernels (in C) are used if they were built, else the NumPy kernels. The environment
+variable CHARLSTM_KERNELS=numpy or native forces the choice. CHARLSTM_ISA=amx, avx512bf16, avx512,
+avx2, neon or portable forces the instruction set of the native kernels.
 """
 
 import os
@@ -18,10 +18,10 @@ from charlstm.kernels.native_generation import NativeGeneration
 
 
 def _choose_kernels() -> tuple[ModuleType, str, str]:
-    """Choose the kernels by what is installed and by CHARLSTM_KERNELS.
+    """Choose the kernels by CHARLSTM_KERNELS, or by whether the native kernels can run.
 
-    Returns the module, its description for users, and the reason why the request of the environment
-    cannot be met, or "".
+    Returns the module, its description for users, and the reason why the environment variables
+    cannot be obeyed, or "".
     """
     forced = os.environ.get("CHARLSTM_KERNELS", "")
     if forced == "numpy":
@@ -53,16 +53,17 @@ update_ngram_rows, adam_update = _implementation.update_ngram_rows, _implementat
 
 
 def require_requested_kernels() -> None:
-    """Raise CharlstmError if the environment asks for kernels that cannot run here.
+    """Raise CharlstmError if environment variables ask for kernels that cannot run here.
 
-    An import does not raise it: the command line could not print it as one line then.
+    The import of this package does not raise this error, because the command line could not print
+    it as one line then.
     """
     if _problem:
         raise CharlstmError(_problem)
 
 
 def generates(config: ModelConfig) -> bool:
-    """Whether NativeGeneration can sample from a model of this config here."""
+    """Whether NativeGeneration can sample from a model of this config on this machine."""
     return BACKEND == "native" and config.cell == "lstm" and config.dtype == "float32"
 
 

@@ -1,4 +1,4 @@
-"""The operands of NumPy's matrix products: rounded to bfloat16, and in contiguous blocks.
+"""The operands of matrix products in NumPy: rounding to bfloat16, and contiguous blocks.
 
 At precision "bfloat16", both operands of a product are rounded to bfloat16, a float32 with 8
 significant bits instead of 24, and then multiplied as float32 numbers, as the instructions of AMX
@@ -12,11 +12,13 @@ from charlstm.arrays import Array
 # The product of a time step has few rows (the streams of one worker). OpenBLAS computes it 1.5
 # times as fast on column blocks of this width that are contiguous in memory.
 BLOCK_COLUMNS = 64
-MIN_STEPS_TO_PACK = 8  # time steps: for fewer, rearranging the weights costs more than it saves
+# The minimum of time steps in a window for which weights are rearranged. In shorter windows,
+# rearranging costs more time than it saves.
+MIN_STEPS_TO_PACK = 8
 
 
 def round_to_bfloat16(array: Array) -> Array:
-    """The bfloat16 nearest to each float32, as float32; ties go to the even one.
+    """Return the bfloat16 nearest to each float32, as float32; ties go to an even last bit.
 
     NaN and infinity stay as they are; a number beyond the largest bfloat16 becomes infinite, as in
     every rounding to nearest. Raises ValueError for any dtype but float32.
@@ -24,25 +26,28 @@ def round_to_bfloat16(array: Array) -> Array:
     if array.dtype != np.float32:
         raise ValueError(f"only float32 is rounded to bfloat16, not {array.dtype}")
     bits = array.view(np.uint32)
-    # A bfloat16 is the upper half of a float32. Adding half of its last place, less one if that
-    # place is even, carries into it exactly if the lower half rounds up.
+    # A bfloat16 is the upper half of a float32's bits. The sum with 0x7FFF, plus 1 if the last bit
+    # of the upper half is set, carries into the upper half exactly if the number is rounded up.
     rounded = bits >> 16
     rounded &= 1
     rounded += 0x7FFF
     rounded += bits
     rounded &= 0xFFFF0000
     nearest: Array = rounded.view(np.float32)
-    nearest[np.isnan(array)] = np.nan  # the carry may have made another number of it
+    nearest[np.isnan(array)] = np.nan  # the carry may have turned NaN into another number
     return nearest
 
 
 def operand(array: Array, precision: str) -> Array:
-    """The array as an operand of a product at this precision."""
+    """Return the array as an operand of a product at this precision: rounded or unchanged."""
     return round_to_bfloat16(array) if precision == "bfloat16" else array
 
 
 def column_blocks(W: Array, T: int) -> Array:
-    """W (K, N) as column blocks (N / width, K, width), contiguous if T steps are worth the copy."""
+    """Return W (K, N) as blocks of columns, (N / width, K, width).
+
+    For a window of T steps, MIN_STEPS_TO_PACK or more, the blocks are copied to be contiguous.
+    """
     K, N = W.shape
     if T < MIN_STEPS_TO_PACK:
         return W[None]
@@ -51,9 +56,9 @@ def column_blocks(W: Array, T: int) -> Array:
 
 
 class RecurrentGradient:
-    """dh = da Wh^T, once per time step, for da (B, G H) and Wh (H, G H) of G gates.
+    """Computes dh = da Wh^T in each time step, for da (B, G H) and Wh (H, G H) of G gates.
 
-    The sum over the columns of all gates is computed gate by gate, which OpenBLAS does faster.
+    The product is computed for each gate and summed over gates, as this is faster in OpenBLAS.
     """
 
     def __init__(self, Wh: Array, B: int, T: int, precision: str) -> None:
@@ -69,7 +74,7 @@ class RecurrentGradient:
         self._sum = np.empty((H // width, B, width), Wh.dtype)
 
     def __call__(self, da: Array) -> Array:
-        """da Wh^T as (B, H / width, width): (B, H) in blocks. The next call overwrites it."""
+        """Return da Wh^T in blocks, (B, H / width, width); the next call overwrites the result."""
         gates_first = operand(da, self._precision).reshape(self._shape).swapaxes(0, 1)
         np.matmul(gates_first[:, None], self._blocks, out=self._products)
         np.add.reduce(self._products, axis=0, out=self._sum)

@@ -1,8 +1,8 @@
-/* An empty Python extension around the kernels, and the list of instruction sets that they can run.
+/* An empty Python extension around the kernels, and the list of instruction sets that can run here.
  *
- * The kernels are plain C functions that ctypes calls with addresses. Python's own interface serves
- * only to make an extension module, so that the usual build tools compile and install the library;
- * its stable form is used, so that one build serves every Python from 3.10 on.
+ * The kernels are plain C functions that ctypes calls with addresses. The Python C API is used only
+ * to make an extension module, which the usual build tools compile and install. With its stable ABI
+ * (Py_LIMITED_API), one build serves every Python from 3.10 on.
  */
 #define Py_LIMITED_API 0x030A0000
 #include <Python.h>
@@ -23,12 +23,12 @@
 #include <unistd.h>
 #endif
 
-/* Whether the operating system lets this process use the tiles of AMX, for which it has to save
- * 8 KiB more per thread. Linux grants them on request (Documentation/arch/x86/xstate.rst). */
+/* Whether the operating system lets this process use the tiles of AMX, for which the system has to
+ * save 8 KiB more per thread. Linux grants them on request (Documentation/arch/x86/xstate.rst). */
 static int tiles_are_granted(void) {
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  if ((low & (3u << 17)) != (3u << 17)) return 0; /* the tiles and their configuration */
+  if ((low & (3u << 17)) != (3u << 17)) return 0; /* XCR0 bits 17 and 18: the state of tiles */
 #if defined(__linux__)
   const long request = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA */
   return syscall(SYS_arch_prctl, request, tile_data) == 0;
@@ -54,7 +54,7 @@ static int has_avx512bf16(void) {
   return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
 }
 
-/* Whether the processor has AMX, granted or not. */
+/* Whether the processor has AMX, whether or not the operating system grants its use. */
 static int has_amx(void) {
   unsigned a, b, c, d;
   return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22)) &&
@@ -64,7 +64,7 @@ static int has_amx(void) {
 #endif
 
 /* The instruction sets that this library, processor and operating system support, the fastest
- * first, by the SUFFIX of their functions, with spaces between them. */
+ * first, separated by spaces. Each name is the SUFFIX of the functions of that instruction set. */
 EXPORT const char *instruction_set_names(void) {
   static char names[64];
   *names = 0;

@@ -1,8 +1,9 @@
 """The native kernels: C functions, called through ctypes, which releases the interpreter lock.
 
-Each function has the arguments and the results of the function of its name in reference.py, and
-calls that one for all that C does not compute: float64, windows too short to be worth packing
-weights for, bfloat16 without an instruction for it, and the GRU and the RNN in bfloat16.
+Each function has the arguments and the results of the function of the same name in reference.py. It
+calls that function where the C code does not serve: for float64, for windows too short to be worth
+packing the weights, for bfloat16 on a processor without instructions for it, and for a GRU or RNN
+in bfloat16.
 """
 
 import numpy as np
@@ -20,13 +21,13 @@ from charlstm.kernels.native_library import (
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-# From this number of columns on, our float32 products were measured to be faster than OpenBLAS's,
-# with AVX-512. The fewer columns of a head would leave half of a panel empty.
+# With AVX-512, float32 products in C were measured to be faster than OpenBLAS from this number of
+# columns on. With the fewer columns of a head, up to half of the panels would be empty.
 MIN_NATIVE_COLUMNS = 128
 
 
 def _instruction_set(array: Array, precision: str, T: int | None = None) -> str | None:
-    """The instruction set for products of this precision over T steps; None: the reference."""
+    """Return the instruction set for products of this precision over T steps; None for NumPy."""
     if array.dtype != np.float32 or (T is not None and T < reference.MIN_STEPS_TO_PACK):
         return None
     return bfloat16_set() if precision == "bfloat16" else float32_set()
@@ -194,7 +195,10 @@ def multiply(
     precision: str = "float32",
     b: Array | None = None,
 ) -> None:
-    """C (M, N) = A B + b (N) over K terms, A or B transposed; all contiguous float32."""
+    """Compute C (M, N) = A B + b, for A (M, K), B (K, N) and b (N), all contiguous float32.
+
+    transpose_A, transpose_B: whether A is given as (K, M), and B as (N, K).
+    """
     M, N = C.shape
     K = A.shape[0] if transpose_A else A.shape[1]
     isa = _instruction_set(C, precision)
@@ -217,7 +221,7 @@ def multiply(
 
 
 def _multiplies(C: Array, precision: str) -> bool:
-    """Whether a product with the result C (M, N) is ours rather than OpenBLAS's."""
+    """Whether the C code, and not OpenBLAS, computes a product with the result C (M, N)."""
     isa = _instruction_set(C, precision)
     if precision == "bfloat16":
         return isa is not None
@@ -251,7 +255,10 @@ def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32")
 
 
 def _checked_ids(ids: Ids, V: int) -> Ids:
-    """The ids, contiguous and in 64 bits; ValueError for one beyond V, which C would not notice."""
+    """Return the ids as contiguous 64-bit integers; raise ValueError for an id not in 0 .. V - 1.
+
+    The C code does not check ids.
+    """
     if ids.size and not 0 <= ids.min() <= ids.max() < V:
         raise ValueError(f"ids must be 0 to {V - 1}")
     return np.ascontiguousarray(ids, np.int64)
@@ -306,7 +313,7 @@ def update_ngram_rows(
         address(table, slots, V),
         address(squares, slots),
         constants.ctypes.data,
-        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # ints, then floats
+        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # bytes of ints and floats
     )
 
 
@@ -344,7 +351,10 @@ def adam_update(
 
 
 def packed(W: Array, *, gates: bool) -> Array:
-    """W (K, N) in panels, for NativeGeneration. gates: W (K, 4H) is that of an LSTM's gates."""
+    """Return W (K, N) packed into panels, for NativeGeneration.
+
+    gates: whether W (K, 4H) has the weights of an LSTM's gates, which have their own packing.
+    """
     K, N = W.shape
     kind, columns = ("gate_panels", N // 4) if gates else ("panels", N)
     panels = np.empty(size_of(kind, K, columns), np.uint8)
@@ -354,7 +364,7 @@ def packed(W: Array, *, gates: bool) -> Array:
 
 
 def activation(name: str, x: Array) -> Array:
-    """tanh or sigmoid of a 1-D float32 array, as the kernels compute it; for tests."""
+    """Return tanh or sigmoid of a 1-D float32 array as the kernels compute it; for tests."""
     y = np.empty_like(x)
     typed_function("activation", 1, 1, 2)(
         len(x), name == "tanh", address(x, len(x)), address(y, len(x))

@@ -1,4 +1,4 @@
-/* AMX: one instruction multiplies a tile of 16 by 32 bfloat16 with a tile of 32 by 16. */
+/* AMX: one instruction multiplies a tile of 16 by 32 bfloat16 by a tile of 32 by 16. */
 #if defined(__x86_64__) && !defined(CHARLSTM_EMULATED)
 #ifdef __clang__
 #pragma clang attribute push( \
@@ -15,10 +15,10 @@
 #define WIDTH 16
 #define DOT_ROWS 32 /* two tiles */
 #define BEGIN_PRODUCTS TILE_CONFIGURE(&configuration)
-#define END_PRODUCTS TILE_RELEASE() /* so that a switch between threads need not save them */
+#define END_PRODUCTS TILE_RELEASE() /* a switch between threads need not save released tiles */
 
-/* The layout of the operand of TILE_CONFIGURE, and its values: eight tiles of 16 rows by 64
- * bytes. */
+/* The operand of TILE_CONFIGURE, in the layout that the processor requires: eight tiles of 16 rows
+ * by 64 bytes. */
 static const struct {
   unsigned char palette, start_row, reserved[14];
   unsigned short bytes_in_a_row[16];
@@ -32,9 +32,10 @@ static const struct {
 
 #include "native_bfloat16.h"
 
-/* See native_bfloat16.h. Up to 16 rows are one tile of A, times the four tiles of a panel's row.
- * More are two tiles of A, times two of the panel: four products for four loads. Tiles always
- * have 16 rows, so A and sums have space for all rows of the last tile. */
+/* See native_bfloat16.h. Up to 16 rows of A are one tile, which is multiplied by four tiles of the
+ * panel, 16 columns each. 17 to 32 rows are two tiles, which are multiplied by two tiles of the
+ * panel at a time: four products for four loads. Tiles always have 16 rows, so A and sums have
+ * space for all rows of the last tile. */
 static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, const unsigned *panel,
                              float *sums) {
   const ptrdiff_t row_of_A = K * 2, row_of_panel = COLUMNS * 4, row_of_sums = COLUMNS * 4;

@@ -1,4 +1,5 @@
-/* AVX2 with fused multiply-add: 16 registers of 8 floats; 6 rows by 2 vectors take 12 of them. */
+/* AVX2 with fused multiply-add: 16 registers of 8 floats; the sums of 6 rows by 2 vectors take 12
+ * of them. */
 #if defined(__x86_64__)
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)

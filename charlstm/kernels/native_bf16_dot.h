@@ -1,11 +1,12 @@
-/* The instructions that multiply pairs of bfloat16, under one set of names. Where CHARLSTM_EMULATED
- * is defined, they are plain C instead, so that the kernels around them can be tested on any
- * machine.
+/* Macros for the instructions that multiply pairs of bfloat16. If CHARLSTM_EMULATED is defined, the
+ * macros are plain C instead, so that the kernels that use them can be tested on any machine.
  *
- *   HAS_BF16_DOT               1 if the compiler has them, else 0
+ *   HAS_BF16_DOT               1 if the compiler has these instructions, else 0
  *   ADD_PAIRS(sum, x, y)       sum + x[0] y[0] + x[1] y[1], for 16 sums and 16 pairs of x and y
- *   TILE_ZERO, TILE_LOAD, ...  on a thread's eight tiles, 0 to 7, each of 16 rows by 64 bytes
- *   TILE_ADD_PAIRS(sum, x, y)  sum + x y, for a tile of 16 by 16 sums and tiles of 16 by 16 pairs
+ *   TILE_ZERO, TILE_LOAD, ...  operate on a thread's eight tiles, 0 to 7, of 16 rows by 64 bytes
+ *   TILE_ADD_PAIRS(sum, x, y)  adds a matrix product of pairs to a tile of 16 by 16 floats: for
+ *                              tiles x, y of 16 by 16 pairs, sum[r][c] increases by the sum over k
+ *                              of x[r][k][0] y[k][c][0] + x[r][k][1] y[k][c][1]
  */
 #if defined(CHARLSTM_EMULATED)
 #define HAS_BF16_DOT 1
@@ -25,7 +26,7 @@
 #define TILE_ZERO(tile) _tile_zero(tile)
 #define TILE_LOAD(tile, from, bytes)                  \
   do {                                                \
-    __asm__ volatile("" ::: "memory"); /* the compiler does not know that memory is read */ \
+    __asm__ volatile("" ::: "memory"); /* the compiler does not know that tiles read memory */ \
     _tile_loadd(tile, from, (size_t)(bytes));         \
   } while (0)
 #define TILE_STORE(tile, to, bytes) _tile_stored(tile, to, (size_t)(bytes))

@@ -1,8 +1,9 @@
-/* The LSTM recurrence and the large products with operands rounded to bfloat16. Same results as the
- * functions of reference.py with precision "bfloat16"; sums, gates and states stay float32.
+/* The LSTM recurrence and the large products with operands rounded to bfloat16. The results are
+ * those of the functions of reference.py with precision "bfloat16"; sums, gates and states stay
+ * float32.
  *
- * The order of the loops is that of native_kernels.h. The operands lie as the instructions take
- * them:
+ * The order of the loops is that of native_kernels.h. The operands have the layout that the
+ * instructions require:
  *
  *   A (rows, K)    rows of bfloat16. K is padded with zeros to a multiple of PADDING, the number of
  *                  rows to a multiple of DOT_ROWS.
@@ -14,12 +15,12 @@
  *        W[2]  W[3]   W[2]  W[3]   ...  W[2]  W[3]     16 columns each.
  *         ...          ...               ...
  *
- * Included by native_amx.c and native_avx512bf16.c, for vectors of 16 floats. Each defines the
- * function product_of_pairs and
+ * This file is included by native_amx.c and native_avx512bf16.c, for vectors of 16 floats. Each of
+ * these defines the function product_of_pairs and
  *
  *   SUFFIX                        ends the names of the exported functions
  *   DOT_ROWS                      the most rows that product_of_pairs takes; up to MAX_GATE_ROWS
- *   BEGIN_PRODUCTS, END_PRODUCTS  set up and release the thread's tiles, where there are any
+ *   BEGIN_PRODUCTS, END_PRODUCTS  set up and release the thread's tiles of AMX; empty for AVX-512
  */
 #define COLUMNS 64
 #define PADDING 32
@@ -35,7 +36,7 @@ static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, con
                              float *sums);
 
 /* The bfloat16 nearest to each element, in the upper half of its bits; the lower half is
- * arbitrary. Ties go to the even one. NaN stays NaN: a bit of its upper half is set, since the
+ * arbitrary. Ties go to an even last bit. NaN stays NaN: a bit of its upper half is set, since the
  * lower half, which may hold all the bits that make it a NaN, is dropped. */
 INLINE uvec rounded(vec x) {
   uvec bits = (uvec)x, nan = (uvec)(x != x);
@@ -43,7 +44,7 @@ INLINE uvec rounded(vec x) {
   return (up & ~nan) | ((bits | 0x400000) & nan);
 }
 
-/* 16 pairs of bfloat16, from two rows of floats: the first in the lower halves. */
+/* 16 pairs of bfloat16 from two vectors of floats: those of `first` are the lower halves. */
 INLINE uvec paired(vec first, vec second) {
   return (rounded(first) >> 16) | (rounded(second) & 0xffff0000);
 }
@@ -55,8 +56,8 @@ INLINE void round_row(ptrdiff_t n, const float *from, unsigned short *to) {
         __builtin_convertvector(rounded(load_n(from + k, n - k)) >> 16, half_vec);
 }
 
-/* Pack up to 16 columns of a matrix of K rows, `stride` apart, into 16 columns of a panel; more
- * columns than 16 count as 16. */
+/* Pack up to 16 columns of a matrix of K rows, which are `stride` floats apart, into 16 columns of
+ * a panel. Missing columns become zeros; columns beyond 16 are left out. */
 INLINE void pack_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                        unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 2, from += 2 * stride, to += COLUMNS) {
@@ -72,8 +73,8 @@ INLINE void transpose_pairs(unsigned from[16][16], unsigned *to, ptrdiff_t strid
     for (int row = 0; row < 16; row++) to[column * stride + row] = from[row][column];
 }
 
-/* Pack up to 16 rows of K columns, `stride` apart, into 16 columns of a panel: pack_pairs of the
- * transpose. */
+/* Pack up to 16 rows of K columns, which are `stride` floats apart, into 16 columns of a panel, as
+ * pack_pairs would pack the transpose. */
 INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows, const float *from,
                                   unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32, to += 16 * COLUMNS) {
@@ -84,8 +85,8 @@ INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows,
   }
 }
 
-/* Round 16 columns of a matrix of K rows, `stride` apart, into 16 rows of A: round_row of the
- * transpose. Columns beyond `columns` become zeros. */
+/* Round 16 columns of a matrix of K rows, which are `stride` floats apart, into 16 rows of A, as
+ * round_row would round the transpose. Columns beyond `columns` become zeros. */
 INLINE void round_transposed(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                              unsigned short *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32) {
@@ -110,12 +111,13 @@ INLINE ptrdiff_t size_of_pairs(ptrdiff_t K, ptrdiff_t N) {
   return padded(N, COLUMNS) * padded(K, PADDING) * 2;
 }
 
-/* Bytes of scratch for a function below: two A (rows, K), then the panels of W (K, N). */
+/* Bytes of scratch for each function below: for two operands A (rows, K) and the panels of W (K,
+ * N). */
 ptrdiff_t NAME(size_of_bfloat16)(ptrdiff_t rows, ptrdiff_t K, ptrdiff_t N) {
   return 2 * size_of_rows(rows, K) + size_of_pairs(K, N);
 }
 
-/* Take memory for A (rows, K) from the front of scratch, filled with zeros. */
+/* Take memory for A (rows, K) from the front of scratch, and fill it with zeros. */
 INLINE unsigned short *take_rows(char **scratch, ptrdiff_t rows, ptrdiff_t K) {
   const ptrdiff_t bytes = size_of_rows(rows, K);
   void *taken = *scratch;
@@ -123,7 +125,7 @@ INLINE unsigned short *take_rows(char **scratch, ptrdiff_t rows, ptrdiff_t K) {
   return memset(taken, 0, (size_t)bytes);
 }
 
-/* See lstm_forward in native_lstm.h. scratch: size_of_bfloat16(B, H, 4H). */
+/* See lstm_forward in native_lstm.h. scratch: size_of_bfloat16(B, H, 4H) bytes. */
 void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
                                  float *h, float *c, float *tanh_c, const float *Wh,
                                  char *scratch) {
@@ -160,7 +162,7 @@ void NAME(lstm_forward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capp
   END_PRODUCTS;
 }
 
-/* See lstm_backward in native_lstm.h. scratch: size_of_bfloat16(B, 4H, H). */
+/* See lstm_backward in native_lstm.h. scratch: size_of_bfloat16(B, 4H, H) bytes. */
 void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
                                   float *dh, float *dc, const float *dh_out, const float *c,
                                   const float *tanh_c, const float *Wh, char *scratch) {
@@ -193,7 +195,7 @@ void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int cap
   END_PRODUCTS;
 }
 
-/* See multiply in native_dense.h. scratch: size_of_bfloat16(M, K, 1), for one panel. */
+/* See multiply in native_dense.h. scratch: size_of_bfloat16(M, K, 1) bytes, for one panel. */
 void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A,
                              int transpose_B, const float *A, const float *B, const float *bias,
                              float *C, char *scratch) {

@@ -1,10 +1,10 @@
-/* Everything that is not recurrent: large products, sums of rows by id, rows of the table of
- * n-grams, the softmax, the cross-entropy and Adam. Same results as the functions of these names in
- * reference.py.
+/* The kernels without recurrence: large products, sums of rows by id, rows of the table of n-grams,
+ * the softmax, the cross-entropy and Adam. The results are those of the functions of the same names
+ * in reference.py, where multiply is project, weight_gradient and input_gradient.
  */
 /* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). bias (N) is added to
  * each row unless it is NULL. One panel of B at a time is packed and multiplied with all rows of A.
- * packed: scratch for one panel, size_of_panels(K, 1). */
+ * packed: scratch of size_of_panels(K, 1) bytes, for one panel. */
 void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
                     const float *A, const float *B, const float *bias, float *C, float *packed) {
   float sums[MAX_ROWS * PANEL];
@@ -29,7 +29,7 @@ void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int 
   }
 }
 
-/* sums (V, N): for each id, the sum of those rows (count, N) that have it in ids (count). */
+/* sums (V, N): row v is the sum of those rows (count, N) whose entry in ids (count) is v. */
 void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *ids,
                     const float *rows, float *sums) {
   memset(sums, 0, (size_t)(V * N) * sizeof(float));
@@ -42,12 +42,12 @@ void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *
   }
 }
 
-/* Prefetch n floats at an address that the processor cannot predict. */
+/* Prefetch n floats at p, an address that the processor's own prefetching cannot predict. */
 INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
 }
 
-/* Add to each of the logits (N, V) n rows of a table (slots, V), whose indices are in rows (N,
+/* Add to each row of logits (N, V) the n rows of table (slots, V) whose indices are in rows (N,
  * n). */
 void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
                     const float *table, float *logits) {
@@ -62,15 +62,15 @@ void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long lo
   }
 }
 
-/* One step of AdaGrad on those rows of a table (slots, V) whose indices are in rows (N, n) and lie
- * between start and stop.
+/* Make one step of AdaGrad on those rows of table (slots, V) whose indices are in rows (N, n) and
+ * from start to stop - 1.
  *
- * rows, dlogits, table, squares: as in reference.update_ngram_rows. constants: rate, epsilon. scratch:
- * stop - start + 2 N n ints, then V floats.
+ * rows, dlogits, table, squares: as in reference.update_ngram_rows. constants: rate, epsilon.
+ * scratch: stop - start + 2 N n ints, then V floats.
  *
- * Each row of the table has a linked list of its places in rows (N * n): heads has the first place
- * of each list, and next the place that follows each place. Places are counted from 1; 0 ends a
- * list. */
+ * Each row of the table has a linked list of its places in rows (N * n): heads[row - start] is the
+ * first place in the list, and next[place - 1] is the place after `place`. Places are counted from
+ * 1; 0 ends a list. */
 void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
                        const long long *rows, const float *dlogits, float *table, float *squares,
                        const float *constants, void *scratch) {
@@ -107,8 +107,8 @@ void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t st
   }
 }
 
-/* logits (rows, V) become log softmax(logits + b), computed relative to each row's largest, so that
- * exp cannot overflow. */
+/* Overwrite logits (rows, V) with log softmax(logits + b). The largest logit of each row is
+ * subtracted first, so that exp cannot overflow. */
 void NAME(log_softmax)(ptrdiff_t rows, ptrdiff_t V, float *logits, const float *b) {
   for (ptrdiff_t row = 0; row < rows; row++, logits += V) {
     vec largest_of = -INFINITY - (vec){0}, sums = {0};
@@ -135,8 +135,8 @@ void NAME(log_softmax)(ptrdiff_t rows, ptrdiff_t V, float *logits, const float *
   }
 }
 
-/* log_probs (rows, V) become the gradient of the logits: (softmax - one-hot of the target) * scale,
- * for targets (rows) and scales (rows). */
+/* Overwrite log_probs (rows, V) with the gradient of the logits, scale * (softmax - one-hot of the
+ * target), for targets (rows) and scales (rows). */
 void NAME(cross_entropy_gradient)(ptrdiff_t rows, ptrdiff_t V, const long long *targets,
                                   float *log_probs, const float *scales) {
   for (ptrdiff_t row = 0; row < rows; row++, log_probs += V) {
@@ -153,8 +153,8 @@ INLINE vec square_root(vec x) {
   return x;
 }
 
-/* One step of Adam on n weights, in one pass. constants: beta1, beta2, step_size, root_correction,
- * epsilon, kept, as in reference.adam_update. */
+/* Make one step of Adam on n weights, in one pass over memory. constants: beta1, beta2, step_size,
+ * root_correction, epsilon, kept, as in reference.adam_update. */
 void NAME(adam_update)(ptrdiff_t n, float *weights, const float *gradient, float *mean,
                        float *square, const float *constants) {
   const float beta1 = constants[0], beta2 = constants[1], step_size = constants[2];
@@ -171,7 +171,7 @@ void NAME(adam_update)(ptrdiff_t n, float *weights, const float *gradient, float
   }
 }
 
-/* y = tanh(x) or sigmoid(x), n floats. For tests of `activate`. */
+/* y = tanh(x) or sigmoid(x), for n floats. This function serves the tests of `activate`. */
 void NAME(activation)(ptrdiff_t n, int is_tanh, const float *x, float *y) {
   for (ptrdiff_t k = 0; k < n; k += WIDTH) {
     vec v = load_n(x + k, n - k);

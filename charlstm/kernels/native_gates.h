@@ -1,13 +1,13 @@
 /* The arithmetic of an LSTM's gates, forward and backward, for float32 and bfloat16 products alike.
  *
  * In the forward pass, four neighbouring vectors of a product are the four gates i f o g of the
- * same WIDTH units. The arithmetic runs over a block of sums after the product, not inside it,
- * where it would push the sums out of the registers.
+ * same WIDTH units. The arithmetic runs over a block of sums after the product, not inside the loop
+ * of the product, where it would push the sums out of the registers.
  */
 #define GATES (4 * WIDTH) /* columns of the gates of WIDTH units */
-#define MAX_GATE_ROWS 32  /* streams of a block, at the most: the DOT_ROWS of AMX */
+#define MAX_GATE_ROWS 32  /* maximum number of streams in a block: the DOT_ROWS of AMX */
 
-/* Prefetch what advance_units will read and write: called before the product that precedes it. */
+/* Prefetch the arrays that advance_units will read and write, before the product that it needs. */
 INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, float *next_c,
                            float *tanh_c, float *next_h) {
   for (int r = 0; r < rows; r++) {
@@ -19,13 +19,14 @@ INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, floa
   }
 }
 
-/* One time step of a block of streams, for the first n of WIDTH units (n above WIDTH: all).
+/* Compute one time step of a block of streams, for the first n of WIDTH units (all if n > WIDTH).
  *
  * sums (rows, GATES): h_{t-1} Wh. a (rows, 4H): in, x_t Wx + b; out, the gates i f o g.
  * c (rows, H): the cells before. next_c, tanh_c, next_h (rows, H): written. capped: min(i, 1 - f)
  * takes the place of i.
  *
- * tanh of the cells takes two streams at a time: one works while the other waits for a result. */
+ * tanh of the cells is computed for two streams at a time: the processor works on one stream while
+ * the other waits for a result. */
 INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, int capped, const float *sums,
                           float *a, const float *c, float *next_c, float *tanh_c, float *next_h) {
   vec cells[MAX_GATE_ROWS + 1];
@@ -52,7 +53,7 @@ INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, int capped, const 
   }
 }
 
-/* One step back in time for one stream. All arrays have H elements, but a has 4H.
+/* Back-propagate through one time step of one stream. All arrays have H elements, but a has 4H.
  *
  * a: in, the gates i f o g; out, the gradient of their pre-activations. dh, dh_out: the gradients
  * of h_t from the step after and from the layer above. dc: in, the gradient of c_t from the step

@@ -1,5 +1,5 @@
-/* Sampling from an LSTM, many symbols per call. Same draws and same texts as the loop of generate
- * in charlstm/network/sampling.py.
+/* Sampling from an LSTM, many symbols per call. The samples are those of the loop at the end of
+ * generate in charlstm/network/sampling.py.
  */
 
 #ifndef CHARLSTM_GENERATION
@@ -14,7 +14,7 @@ struct Rank {
  * pointers. native_generation.py has the same fields in the same order. */
 typedef struct {
   ptrdiff_t L, B, H, V;
-  ptrdiff_t seen;          /* the number of layers that the head sees: the last ones */
+  ptrdiff_t seen;          /* the head sees this number of layers, the last ones */
   ptrdiff_t top_k;
   ptrdiff_t line_end;      /* the id after which the state is cleared, or -1 */
   ptrdiff_t capped;        /* 1: min(i, 1 - f) takes the place of i */
@@ -42,16 +42,16 @@ typedef struct {
   struct Rank *ranks;      /* (V) scratch */
 } Generation;
 
-/* Order by falling probability, and by rising id among equals. */
+/* Order by falling probability, and by rising id among equal probabilities. */
 static int compare_ranks(const void *a, const void *b) {
   const struct Rank *x = a, *y = b;
   if (x->probability != y->probability) return x->probability > y->probability ? -1 : 1;
   return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Add the rows of the n-grams that end with the last symbol of sample b to its logits (V), by
- * the hash of network/layers/ngrams.py. Then put the code of that symbol in front of the recent
- * ones. */
+/* Add to the logits (V) of sample b the table rows of the n-grams that end with its last symbol,
+ * found by the hash of network/layers/ngrams.py. Then put the code of that symbol in front of the
+ * recent codes. */
 static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
   const unsigned long long multiplier = 0x9E3779B97F4A7C15ull;
   unsigned long long *recent = s->recent + b * (s->ngrams - 1), last = s->codes[1 + s->ids[b]];
@@ -105,8 +105,8 @@ static long long draw(const Generation *s, const float *logits, double uniform) 
 }
 #endif
 
-/* sizeof Generation and the offset of its last field, to check its mirror in
- * native_generation.py. */
+/* Write the size of Generation and the offset of its last field into layout. native_generation.py
+ * compares them with those of its mirror of the struct. */
 void NAME(generation_layout)(ptrdiff_t *layout) {
   layout[0] = sizeof(Generation);
   layout[1] = offsetof(Generation, ranks);
@@ -130,8 +130,8 @@ static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, c
     }
 }
 
-/* One step of one layer: s->gates has the bias and the rows of the symbols; x (B, H) is the
- * output of the layer below, NULL for the first layer. */
+/* Compute one step of one layer. s->gates holds the bias and the rows of the symbols; x (B, H) is
+ * the output of the layer below, NULL for the first layer. */
 static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const float *x) {
   float sums[MAX_ROWS * GATES], from_x[MAX_ROWS * GATES];
   const ptrdiff_t B = s->B, H = s->H;
@@ -153,7 +153,7 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
   memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
 }
 
-/* Draw `steps` symbols of each sample into out (steps, B), one per uniform number (steps, B). */
+/* Draw `steps` symbols of each sample into out (steps, B), each with one of uniforms (steps, B). */
 void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms, long long *out) {
   const ptrdiff_t B = s->B, H = s->H, K = s->seen * H;
   const size_t row = (size_t)(4 * H) * sizeof(float);

@@ -30,9 +30,9 @@ class _Generation(ctypes.Structure):
 
 @cache
 def generate_function(mirror: type[ctypes.Structure]) -> Any:
-    """The C function that samples; raises CharlstmError if `mirror` does not match its struct.
+    """Return the C function that samples; raise CharlstmError if `mirror` differs from its struct.
 
-    Compares the size of the struct and the offset of its last field.
+    The size of the struct and the offset of its last field are compared.
     """
     expected = np.empty(2, np.intp)
     layout = native_library.function("generation_layout")
@@ -46,16 +46,16 @@ def generate_function(mirror: type[ctypes.Structure]) -> Any:
 
 
 class NativeGeneration:
-    """Samples of an LSTM in float32, side by side, continued from given states.
+    """Continues B samples of a float32 LSTM in parallel, from given states.
 
     layers: the parameters of each layer: Wx, Wh, b and, above the first layer of a model with skip
         connections, Wi. head: W and b. All of these are copied: later changes have no effect.
-    ids (B): the last symbol of each sample. state (L, 2, B, H): the state before it.
+    ids (B): the last symbol of each sample. state (L, 2, B, H): the state before that symbol.
     line_end: the id that clears the state of a model of lines, or -1.
-    table (slots, V): the n-gram table, not copied; None for a model without n-grams. codes (1 + V):
-        the numbers that the hash of n-grams has for "no symbol" and for each symbol.
-        recent (B, ngrams - 1): those of the symbols before the last one of each sample, newest
-        first. See network/layers/ngrams.py.
+    table (slots, V): the n-gram table, not copied; None for a model without n-grams.
+    codes (1 + V): the numbers that are hashed, for "no symbol" and for each symbol: see
+        network/layers/ngrams.py. recent (B, ngrams - 1): the codes of the symbols before the last
+        symbol of each sample, newest first.
     The other arguments are those of network.sampling.Sampling.
     """
 
@@ -116,7 +116,10 @@ class NativeGeneration:
         self._generate = generate_function(_Generation)
 
     def run(self, steps: int, uniforms: Array) -> Ids:
-        """The next ids (steps, B), for uniform numbers (steps, B), which temperature 0 ignores."""
+        """Return the next ids (steps, B), drawn with uniform numbers (steps, B).
+
+        At temperature 0, the uniform numbers have no effect.
+        """
         out = np.empty((steps, self._count), np.int64)
         numbers = np.ascontiguousarray(uniforms, np.float64)
         address = ctypes.addressof(self._struct)
@@ -124,24 +127,27 @@ class NativeGeneration:
         return out
 
     def _keep(self, name: str, array: Array) -> int:
-        """The address of an array, which is kept as long as this object."""
+        """Return the address of an array; keep the array as long as this object."""
         self._kept[name] = array
         return array.ctypes.data
 
     def _copy(self, name: str, array: Array, dtype: type = np.float32) -> int:
-        """The address of a contiguous copy."""
+        """Return the address of a contiguous copy of an array."""
         return self._keep(name, np.array(array, dtype, order="C"))
 
     def _pointers(self, name: str, addresses: Iterable[int]) -> int:
-        """The address of an array of pointers."""
+        """Return the address of an array of these addresses."""
         return self._copy(f"pointers to {name}", np.array(list(addresses), np.uint64), np.uint64)
 
     def _by_symbol(self, k: int, layer: Mapping[str, Array]) -> int:
-        """The address of the rows that symbols add to the gates of layer k, with its bias; or 0."""
+        """Return the address of what each symbol adds to the gates of layer k, bias included.
+
+        The address is 0 if the layer reads no symbols.
+        """
         rows = layer.get("Wi") if k else layer["Wx"]
         return 0 if rows is None else self._copy(f"by_symbol {k}", rows + layer["b"])
 
     def _packed_gates(self, name: str, layers: Sequence[Mapping[str, Array]]) -> list[int]:
-        """The addresses of a weight matrix of the gates of each layer, packed."""
+        """Return the addresses of the packed weight matrices `name` of all layers."""
         packed = [native.packed(layer[name], gates=True) for layer in layers]
         return [self._keep(f"{name} {k}", panels) for k, panels in enumerate(packed)]

@@ -1,15 +1,16 @@
 /* The GRU recurrence over a window of T time steps, B streams and H units, forward and backward:
- * the products and the gates of a step in one pass. Same results as gru_forward and gru_backward in
- * reference.py.
+ * the products and the gates of a step in one pass. The results are those of gru_forward and
+ * gru_backward in reference.py.
  *
  * In the forward pass, three consecutive panels are the gates r z n of the same PANEL units. As in
  * the LSTM, the arithmetic of the gates runs over a block of sums after the products.
  */
-/* One time step of a block of streams, for the first `units` of PANEL units (more count as PANEL).
+/* Compute one time step of a block of streams, for the first `units` of PANEL units (all if units >
+ * PANEL).
  *
  * sums (3, rows, PANEL): h_{t-1} Wh for r, z and n. a (rows, 3H): in, x_t Wx + b; out, r z n.
- * bn (H). h (rows, H): the state before. candidate, next_h (rows, H): written, (h_{t-1} Wh)_n + bn
- * and the state after. */
+ * bn (H). h (rows, H): the state before the step. candidate (rows, H): overwritten with
+ * (h_{t-1} Wh)_n + bn. next_h (rows, H): overwritten with the state after the step. */
 INLINE void advance_gru_units(int rows, ptrdiff_t units, ptrdiff_t H,
                               float sums[3][MAX_ROWS * PANEL], float *a, const float *bn,
                               const float *h, float *candidate, float *next_h) {
@@ -37,8 +38,8 @@ INLINE void advance_gru_units(int rows, ptrdiff_t units, ptrdiff_t H,
 }
 
 /* gates (T, B, 3H): in, x Wx + b; out, r z n. h (T+1, B, H): row 0 is given, the others are
- * written. candidate (T, B, H): written, (h_{t-1} Wh)_n + bn. packed: scratch for the panels of
- * Wh, size_of_panels(3H, H). */
+ * written. candidate (T, B, H): overwritten with (h_{t-1} Wh)_n + bn. packed: scratch of
+ * size_of_panels(3H, H) bytes, for the panels of Wh. */
 void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *h,
                        float *candidate, const float *Wh, const float *bn, float *packed) {
   float sums[3][MAX_ROWS * PANEL];
@@ -68,11 +69,12 @@ void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, floa
   }
 }
 
-/* One step back in time for one stream. All arrays have H elements, but a has 3H.
+/* Back-propagate through one time step of one stream. All arrays have H elements, but a has 3H.
  *
- * a: in, r z n; out, the gradient of x_t Wx + b. candidate: in, (h_{t-1} Wh)_n + bn; out, its
- * gradient. dh: in, the gradient of h_t from the step after, to which dh_out, from above, is added;
- * out, the share of h_{t-1}'s gradient that does not pass through the gates. h: h_{t-1}. */
+ * a: in, r z n; out, the gradient of x_t Wx + b. candidate: in, (h_{t-1} Wh)_n + bn; out, the
+ * gradient of these values. dh: in, the gradient of h_t from the step after; out, the share of
+ * h_{t-1}'s gradient that does not pass through the gates. dh_out: the gradient of h_t from the
+ * layer above. h: h_{t-1}. */
 INLINE void gru_gate_gradients(ptrdiff_t H, float *a, float *dh, const float *dh_out,
                                const float *h, float *candidate) {
   for (ptrdiff_t unit = 0; unit < H; unit += WIDTH) {
@@ -91,8 +93,9 @@ INLINE void gru_gate_gradients(ptrdiff_t H, float *a, float *dh, const float *dh
 
 /* gates (T, B, 3H): in, r z n; out, the gradient of x Wx + b. dh (B, H): in, the gradient of the
  * last state from outside the window; out, that of the state before the window.
- * dh_out (T, B, H): the gradient of each h_t from above. h (T+1, B, H): as gru_forward left it.
- * candidate (T, B, H): in, as gru_forward left it; out, its gradient. packed: as in gru_forward. */
+ * dh_out (T, B, H): the gradient of each h_t from the layer above. h (T+1, B, H): as gru_forward
+ * left it. candidate (T, B, H): in, as gru_forward left it; out, the gradient of these values.
+ * packed: scratch as in gru_forward. */
 void NAME(gru_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, float *dh,
                         const float *dh_out, const float *h, float *candidate, const float *Wh,
                         float *packed) {
@@ -110,7 +113,7 @@ void NAME(gru_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, flo
       for (ptrdiff_t row = 0; row < B; row += block) {
         const int rows = (int)min_of(block, B - row);
         const ptrdiff_t at = t * B + row;
-        /* h_{t-1} enters r and z through their sums, but n through the candidate */
+        /* The paths from h_{t-1} lead through the pre-activations of r and z and the candidate. */
         product(rows, gates + at * 3 * H, 3 * H, 2 * H, panel, sums);
         product(rows, candidate + at * H, H, H, panel + 2 * H * PANEL, candidate_sums);
         for (int r = 0; r < rows; r++) {

@@ -1,9 +1,9 @@
-/* The float32 kernels of one instruction set: start reading here. Each .c file of an instruction
- * set makes the definitions at the end of this comment and includes this file.
+/* The float32 kernels of one instruction set: start reading here. Each instruction set has a .c
+ * file, which makes the definitions at the end of this comment and includes this file.
  *
  * Most of the time goes into products of a few rows (the B streams of a worker) with large weights.
  * So the weights W (K, N) are packed once per window into panels of PANEL = VECTORS * WIDTH
- * columns. A panel is contiguous, row after row; the last one is filled up with zeros.
+ * columns. A panel is contiguous, row after row; the last panel is filled up with zeros.
  *
  *        PANEL   PANEL   PANEL         In the LSTM's forward pass, four vectors (one panel, or
  *       +-------+-------+-------+      two) are the four gates of the same WIDTH units:
@@ -25,7 +25,7 @@
  *
  *   SUFFIX           ends the names of the exported functions
  *   WIDTH            floats in a vector
- *   VECTORS          vectors in a row of a panel: 4, or 2 where there are only 16 registers
+ *   VECTORS          vectors in a row of a panel: 4, or 2 if the processor has only 16 registers
  *   MAX_ROWS         rows of a block, whose sums fit into registers beside a panel row; up to 6
  *   LARGER, SMALLER  optional: the larger or smaller elements of two vectors, as one instruction
  */

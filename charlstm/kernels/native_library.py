@@ -1,4 +1,4 @@
-"""The native library: loading it, the instruction set that it runs with, and its functions."""
+"""The native library: how it is loaded, which instruction set it uses, and its C functions."""
 
 import ctypes
 import importlib.util
@@ -16,12 +16,12 @@ OTHER_VERSION = "were built from another version of charlstm: install it again"
 
 
 class UnavailableError(Exception):
-    """There is no native library here; the message says why."""
+    """The native library cannot be used on this machine; the message says why."""
 
 
 @cache
 def load() -> ctypes.CDLL:
-    """The library; raises UnavailableError if it was not built or cannot be loaded."""
+    """Load the native library; raise UnavailableError if it was not built or cannot be loaded."""
     spec = importlib.util.find_spec("charlstm.kernels._native")
     if spec is None or spec.origin is None:
         raise UnavailableError("the native ones were not built: no C compiler at installation?")
@@ -37,48 +37,56 @@ def load() -> ctypes.CDLL:
 
 @cache
 def usable() -> tuple[str, ...]:
-    """The instruction sets that both this library and this machine have, the fastest first."""
+    """Return the instruction sets that both the library and this machine have, fastest first."""
     names: bytes = load().instruction_set_names()
     return tuple(names.decode().split())
 
 
 @cache
 def chosen_instruction_set() -> str:
-    """The one that CHARLSTM_ISA asks for, else the fastest; raises CharlstmError without it."""
+    """Return the instruction set that CHARLSTM_ISA names, else the fastest that is usable.
+
+    Raises CharlstmError if CHARLSTM_ISA names one that is not usable.
+    """
     forced = os.environ.get("CHARLSTM_ISA") or usable()[0]
     if forced not in usable():
-        raise CharlstmError(f"CHARLSTM_ISA={forced}: this machine has {', '.join(usable())}")
+        raise CharlstmError(
+            f"CHARLSTM_ISA={forced}: this machine has the instruction sets {', '.join(usable())}"
+        )
     return forced
 
 
 def _multiplies_bfloat16(isa: str) -> bool:
-    """Whether an instruction set has the bfloat16 kernels; the others have those for float32."""
+    """Whether the kernels of an instruction set are those for bfloat16; others are for float32."""
     return hasattr(load(), f"multiply_bfloat16_{isa}")
 
 
 @cache
 def float32_set() -> str:
-    """The instruction set of the float32 kernels: the fastest that has them, if not asked for."""
+    """Return the instruction set of the float32 kernels: the chosen one if it has any.
+
+    Otherwise this is the fastest usable instruction set that has float32 kernels.
+    """
     asked_for = (chosen_instruction_set(), *usable())
     return next(isa for isa in asked_for if not _multiplies_bfloat16(isa))
 
 
 @cache
 def bfloat16_set() -> str | None:
-    """The instruction set of the bfloat16 kernels; None if there are none here."""
+    """Return the chosen instruction set if it has bfloat16 kernels, else None."""
     return chosen_instruction_set() if _multiplies_bfloat16(chosen_instruction_set()) else None
 
 
 def description() -> str:
-    """The instruction set in use, and whether AMX is there but not granted."""
+    """Return the name of the instruction set in use, with a remark if AMX exists but is refused."""
     if load().amx_is_not_granted() and not os.environ.get("CHARLSTM_ISA"):
         return f"{chosen_instruction_set()}; the operating system does not grant AMX"
     return chosen_instruction_set()
 
 
 def function(name: str, isa: str | None = None) -> Any:
-    """The C function of this name for an instruction set; it returns nothing."""
-    found = load()[f"{name}_{isa or float32_set()}"]  # a new object at each call
+    """Return the C function of this name for an instruction set. The C function returns nothing."""
+    found = load()[f"{name}_{isa or float32_set()}"]  # each look-up makes a new Python object
     found.restype = None
     return found
 
@@ -87,7 +95,7 @@ def function(name: str, isa: str | None = None) -> Any:
 def typed_function(
     name: str, sizes: int, flags: int, addresses: int, isa: str | None = None
 ) -> Any:
-    """The C function that takes this number of sizes, then of flags, then of addresses."""
+    """Return the C function that takes this number of sizes, then of flags, then of addresses."""
     found = function(name, isa)
     found.argtypes = (
         sizes * [ctypes.c_ssize_t] + flags * [ctypes.c_int] + addresses * [ctypes.c_void_p]
@@ -97,7 +105,7 @@ def typed_function(
 
 @cache
 def size_of(name: str, *sizes: int, isa: str | None = None) -> int:
-    """The bytes of memory that a kernel writes or works in, by the C function size_of_NAME."""
+    """Return the bytes that a kernel writes or needs as scratch, by the C function size_of_NAME."""
     found = function(f"size_of_{name}", isa)
     found.argtypes, found.restype = len(sizes) * [ctypes.c_ssize_t], ctypes.c_ssize_t
     return int(found(*sizes))
@@ -110,7 +118,7 @@ class _Scratch(threading.local):
         self._memory = np.empty(0, np.uint8)
 
     def address(self, size: int) -> int:
-        """The address of `size` bytes, at the start of a cache line."""
+        """Return the address of `size` bytes of scratch, at the start of a cache line."""
         if len(self._memory) < size + 64:
             self._memory = np.empty(size + 64, np.uint8)
         start = self._memory.ctypes.data
@@ -121,7 +129,12 @@ scratch = _Scratch()
 
 
 def address(array: Array, *shape: int) -> int:
-    """The address of a contiguous float32 array of this shape; C would not notice another."""
+    """Return the address of an array; raise ValueError unless it is contiguous float32 of `shape`.
+
+    The C code does not check its arrays.
+    """
     if array.dtype != np.float32 or array.shape != shape or not array.flags.c_contiguous:
-        raise ValueError(f"not a contiguous float32 array of shape {shape}: {array.dtype}")
+        raise ValueError(
+            f"not a contiguous float32 array of shape {shape}: {array.dtype}, {array.shape}"
+        )
     return array.ctypes.data

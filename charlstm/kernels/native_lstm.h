@@ -1,10 +1,10 @@
 /* The LSTM recurrence over a window of T time steps, B streams and H units, forward and backward:
- * the products and the gates of a step in one pass. Same results as lstm_forward and lstm_backward
- * in reference.py, where the equations are.
+ * the products and the gates of a step in one pass. The results are those of lstm_forward and
+ * lstm_backward in reference.py, which has the equations.
  */
 /* gates (T, B, 4H): in, x Wx + b; out, i f o g. h, c (T+1, B, H): row 0 is given, the others are
  * written. tanh_c (T, B, H): written. Wh (H, 4H). capped: min(i, 1 - f) takes the place of i.
- * packed: scratch for the panels of Wh, size_of_gate_panels(H, H). */
+ * packed: scratch of size_of_gate_panels(H, H) bytes, for the panels of Wh. */
 void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates, float *h,
                         float *c, float *tanh_c, const float *Wh, float *packed) {
   float sums[MAX_ROWS * GATES];
@@ -29,9 +29,9 @@ void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float
 
 /* gates (T, B, 4H): in, i f o g; out, the gradient of x Wx + b. dh, dc (B, H): in, the gradient
  * of the last state from outside the window; out, that of the state before the window.
- * dh_out (T, B, H): the gradient of each h_t from above. c (T+1, B, H), tanh_c (T, B, H): as
- * lstm_forward left them. packed: scratch for the panels of the transpose of Wh,
- * size_of_panels(4H, H). */
+ * dh_out (T, B, H): the gradient of each h_t from the layer above. c (T+1, B, H), tanh_c (T, B, H):
+ * as lstm_forward left them. packed: scratch of size_of_panels(4H, H) bytes, for the panels of the
+ * transpose of Wh. */
 void NAME(lstm_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates,
                          float *dh, float *dc, const float *dh_out, const float *c,
                          const float *tanh_c, const float *Wh, float *packed) {

@@ -1,5 +1,5 @@
-/* The instruction set that the compiler targets by default; on x86-64 that is SSE2, with 16
- * registers. */
+/* The instruction set that the compiler targets by default. On x86-64 this is SSE2, with 16
+ * registers of 4 floats. */
 #define SUFFIX portable
 #define WIDTH 4
 #define VECTORS 2

@@ -1,15 +1,15 @@
 /* Packing of weights into panels (see native_kernels.h), and products of a few rows with a panel.
  * Training and sampling spend most of their time here.
  *
- * With 16 registers, blocks of six rows by two vectors beat three rows by four: a panel that
- * streams from the second-level cache is then read half as often.
+ * With 16 registers, blocks of six rows by two vectors are faster than blocks of three rows by four
+ * vectors, because a panel is then read half as often from the second-level cache.
  */
 #define PANEL (VECTORS * WIDTH) /* columns of a panel */
 #define LINE 16                 /* floats of a cache line */
 
 /* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
- * A[r * lda + k * step], so A may be a transpose; the rows of sums are `stride` apart. `rows` is a
- * constant at compile time, so that the sums stay in registers. */
+ * A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart. rows
+ * is a constant at compile time: so the compiler keeps the sums in registers. */
 INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                        const float *panel, float *sums, const int stride) {
   vec acc[MAX_ROWS][VECTORS];
@@ -41,13 +41,14 @@ INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step
   }
 }
 
-/* sums (rows, PANEL) = A (rows, K), whose rows are `lda` apart, times a panel (K, PANEL). */
+/* sums (rows, PANEL) = A (rows, K), whose rows are `lda` floats apart, times a panel (K, PANEL). */
 static void product(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K, const float *panel,
                     float *sums) {
   product_with(rows, A, lda, 1, K, panel, sums, PANEL);
 }
 
-/* sums (rows, PANEL) = the transpose of A (K, rows), whose rows are `lda` apart, times a panel. */
+/* sums (rows, PANEL) = the transpose of A (K, rows), whose rows are `lda` floats apart, times a
+ * panel (K, PANEL). */
 static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K,
                                  const float *panel, float *sums) {
   product_with(rows, A, 1, lda, K, panel, sums, PANEL);
@@ -71,7 +72,8 @@ ptrdiff_t NAME(size_of_panels)(ptrdiff_t K, ptrdiff_t N) {
   return padded(N, PANEL) * K * (ptrdiff_t)sizeof(float);
 }
 
-/* W (K, 4H) to panels of WIDTH units: (ceil(H / WIDTH), 4 / VECTORS, K, VECTORS gates, WIDTH). */
+/* Pack W (K, 4H) into panels of WIDTH units: (ceil(H / WIDTH), 4 / VECTORS, K, VECTORS gates,
+ * WIDTH). */
 void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < H; first += WIDTH)
     for (ptrdiff_t gate = 0; gate < 4; gate += VECTORS)
@@ -80,12 +82,12 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
           store(packed, load_n(W + (k * 4 + gate + j) * H + first, H - first));
 }
 
-/* One panel (K, PANEL) from W (K, columns), or from the transpose of W (columns, K), filled up with
- * zeros; more columns than PANEL count as PANEL. The rows of W are `stride` apart.
+/* Write one panel (K, PANEL) from W (K, columns) or, if transposed, from W (columns, K). Missing
+ * columns become zeros; columns beyond PANEL are left out. The rows of W are `stride` floats apart.
  *
  * A transpose is read LINE floats at a time: with a stride that is a power of two, the same
- * column of all rows falls into the same set of the cache, and a longer stretch would be evicted
- * before it is used up. */
+ * column of all rows falls into the same set of the cache, and a longer piece of a row would be
+ * evicted before it is read to its end. */
 INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
                        ptrdiff_t stride, float *packed) {
   columns = min_of(PANEL, columns);
@@ -101,13 +103,13 @@ INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const flo
   }
 }
 
-/* W (K, N) to panels: (ceil(N / PANEL), K, PANEL). */
+/* Pack W (K, N) into panels: (ceil(N / PANEL), K, PANEL). */
 void NAME(pack_columns)(ptrdiff_t K, ptrdiff_t N, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < N; first += PANEL, packed += K * PANEL)
     pack_panel(0, K, N - first, W + first, N, packed);
 }
 
-/* The transpose of W (H, N) to panels: (ceil(H / PANEL), N, PANEL). */
+/* Pack the transpose of W (H, N) into panels: (ceil(H / PANEL), N, PANEL). */
 static void pack_transpose(ptrdiff_t H, ptrdiff_t N, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < H; first += PANEL, packed += N * PANEL)
     pack_panel(1, N, H - first, W + first * N, N, packed);
@@ -131,7 +133,7 @@ INLINE void store_row(float *p, const vec *row, ptrdiff_t n) {
       store_n(p + j * WIDTH, row[j], n - j * WIDTH);
 }
 
-/* Prefetch PANEL floats at p before a product, for the arithmetic after it. */
+/* Prefetch PANEL floats at p, which will be read and written after the next product. */
 INLINE void prefetch_row(const float *p) {
   for (int j = 0; j < PANEL; j += LINE) __builtin_prefetch(p + j, 1);
 }

@@ -1,8 +1,9 @@
 /* The plain recurrence h_t = tanh(a_t + h_{t-1} Wh) over a window of T time steps, B streams and H
- * units, forward and backward. Same results as rnn_forward and rnn_backward in reference.py.
+ * units, forward and backward. The results are those of rnn_forward and rnn_backward in
+ * reference.py.
  */
-/* a (T, B, H): x Wx + b. h (T+1, B, H): row 0 is given, the others are written. packed: scratch for
- * the panels of Wh, size_of_panels(H, H). */
+/* a (T, B, H): x Wx + b. h (T+1, B, H): row 0 is given, the others are written. packed: scratch of
+ * size_of_panels(H, H) bytes, for the panels of Wh. */
 void NAME(rnn_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, const float *a, float *h,
                        const float *Wh, float *packed) {
   float sums[MAX_ROWS * PANEL];
@@ -34,8 +35,8 @@ void NAME(rnn_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, const float *a, fl
 
 /* a (T, B, H): written, the gradient of x Wx + b. dh (B, H): in, the gradient of the last state
  * from outside the window; out, that of the state before the window. dh_out (T, B, H): the
- * gradient of each h_t from above. h (T+1, B, H): as rnn_forward left it. packed: as in
- * rnn_forward. */
+ * gradient of each h_t from the layer above. h (T+1, B, H): as rnn_forward left it. packed: scratch
+ * as in rnn_forward. */
 void NAME(rnn_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *a, float *dh,
                         const float *dh_out, const float *h, const float *Wh, float *packed) {
   float sums[MAX_ROWS * PANEL];

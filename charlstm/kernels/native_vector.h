@@ -16,7 +16,7 @@ typedef float unaligned_vec __attribute__((vector_size(4 * WIDTH), aligned(4), m
 
 INLINE ptrdiff_t min_of(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-/* n rounded up to a multiple. */
+/* n rounded up to the next multiple of `multiple`. */
 INLINE ptrdiff_t padded(ptrdiff_t n, ptrdiff_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
@@ -50,8 +50,8 @@ INLINE void store_n(float *p, vec x, ptrdiff_t n) {
   memcpy(p, full, (size_t)n * sizeof(float));
 }
 
-/* The larger or smaller of x and y, by element. Where either is NaN, the result is y, or NaN on
- * ARM: a number that may be NaN goes second, so that it is not lost. */
+/* The larger or smaller of x and y, by element. If one of them is NaN, the result is y (on ARM,
+ * NaN). So callers pass a number that may be NaN as y, which keeps NaN. */
 #ifndef LARGER
 INLINE vec choose(ivec mask, vec yes, vec no) {
   return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
@@ -60,17 +60,18 @@ INLINE vec choose(ivec mask, vec yes, vec no) {
 #define SMALLER(x, y) choose((x) < (y), x, y)
 #endif
 
-/* x, but not below or above a bound; NaN stays NaN. */
+/* x limited to be at least, or at most, a bound; NaN stays NaN. */
 INLINE vec at_least(float bound, vec x) { return LARGER(bound - (vec){0}, x); }
 INLINE vec at_most(float bound, vec x) { return SMALLER(bound - (vec){0}, x); }
 
-/* exp(y) = (1 + less_one) * power for `count` vectors y, up to 4; for -87 <= y <= 88.8, infinite
- * from 128 ln 2 on. Each step of the computation waits for the one before, so the vectors take each
- * step together: one vector alone would leave the processor idle between steps.
+/* Compute exp(y) = (1 + less_one) * power for `count` vectors y (up to 4), with -87 <= y <= 88.8;
+ * the result is infinite from 128 ln 2 on. Each step of the computation needs the result of the
+ * step before, so each step is done for all vectors: with one vector alone, the processor would be
+ * idle between steps.
  *
  * y = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is the sum of two constants, so that n ln 2 loses no
- * digits (Cody and Waite 1980). power = 2^n. less_one = exp(r) - 1 by a polynomial fitted for this,
- * of relative error 3e-9. */
+ * digits (Cody and Waite 1980). power = 2^n. less_one = exp(r) - 1, by a polynomial fitted to it
+ * with a relative error of 3e-9. */
 INLINE void exponentials(const int count, const vec *y, vec *less_one, vec *power) {
   const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
   vec r[4], *p = less_one;
@@ -84,12 +85,12 @@ INLINE void exponentials(const int count, const vec *y, vec *less_one, vec *powe
   EACH p[j] = p[j] * r[j] + 1.6666520399e-1f;
   EACH p[j] = p[j] * r[j] + 4.9999993432e-1f;
   EACH p[j] = p[j] * (r[j] * r[j]) + r[j];
-  /* n stands in the lowest bits of the rounded sum; here it moves into the exponent's bits */
+  /* The lowest bits of power hold n, which is moved into the bits of the exponent. */
   EACH power[j] = (vec)(((ivec)power[j] << 23) + (127 << 23));
 }
 
-/* In place, the sigmoid of the first `sigmoid_count` of `count` vectors (up to 4) and tanh of the
- * others.
+/* Replace the first `sigmoid_count` of `count` vectors (up to 4) by their sigmoid, the others by
+ * their tanh.
  *   sigmoid(x) = 1 / (1 + exp(-x)); 0 below -88.8, where it is less than 2^-126
  *   tanh(x) = m / (m + 2), m = exp(2x) - 1, which stays exact where x is small */
 INLINE void activate(const int sigmoid_count, const int count, vec *x) {

@@ -1,8 +1,8 @@
-"""The kernels in NumPy: they run where the native ones cannot, and define their results.
+"""The kernels in NumPy. They define the results of the native kernels, and run where these cannot.
 
 Shapes: T time steps, B streams, H hidden units, V symbols. All arrays of a call are C-contiguous
-and have one dtype. Results are written into arrays that the caller passes. `precision` is that of
-the operands of matrix products: see bfloat16.py.
+and have one dtype. Results are written into arrays that the caller passes. `precision` is the
+precision of the operands of matrix products: see bfloat16.py.
 
 The LSTM, with the gates in one block of 4H columns in the order i f o g (Gers, Schmidhuber and
 Cummins 2000, without peepholes):
@@ -22,32 +22,34 @@ from charlstm.arrays import Array, Ids
 from charlstm.kernels.bfloat16 import MIN_STEPS_TO_PACK as MIN_STEPS_TO_PACK
 from charlstm.kernels.bfloat16 import RecurrentGradient, column_blocks, operand
 
-ADAM_BLOCK = 16_384  # elements, which stay in the cache through all operations with their moments
+# The number of weights that Adam updates at a time. They and their moments stay in the processor's
+# cache through all operations.
+ADAM_BLOCK = 16_384
 
 
 def project(
     x: Array, W: Array, out: Array, precision: str = "float32", b: Array | None = None
 ) -> None:
-    """out (R, N) = x (R, K) W (K, N), plus b (N) unless it is None."""
+    """Compute out (R, N) = x (R, K) W (K, N), plus b (N) unless b is None."""
     np.matmul(operand(x, precision), operand(W, precision), out=out)
     if b is not None:
         out += b
 
 
 def weight_gradient(x: Array, dout: Array, dW: Array, precision: str = "float32") -> None:
-    """dW (K, N) = x^T dout, for x (R, K) and dout (R, N)."""
+    """Compute dW (K, N) = x^T dout, for x (R, K) and dout (R, N)."""
     np.matmul(operand(x, precision).T, operand(dout, precision), out=dW)
 
 
 def input_gradient(dout: Array, W: Array, dx: Array, precision: str = "float32") -> None:
-    """dx (R, K) = dout W^T, for dout (R, N) and W (K, N)."""
+    """Compute dx (R, K) = dout W^T, for dout (R, N) and W (K, N)."""
     np.matmul(operand(dout, precision), operand(W, precision).T, out=dx)
 
 
 def log_softmax(logits: Array, b: Array) -> None:
-    """logits (N, V) become log softmax(logits + b), for b (V).
+    """Overwrite logits (N, V) with log softmax(logits + b), for b (V).
 
-    Computed relative to the largest of each row, so that exp cannot overflow.
+    The largest logit of each row is subtracted first, so that exp cannot overflow.
     """
     logits += b
     logits -= logits.max(axis=1, keepdims=True)
@@ -55,9 +57,10 @@ def log_softmax(logits: Array, b: Array) -> None:
 
 
 def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
-    """log_probs (N, V) become the gradient of the logits: softmax minus one-hot, times scales.
+    """Overwrite log_probs (N, V) with the gradient of the logits of sum_n scales[n] * loss[n].
 
-    targets (N): the ids that follow. scales (N): the factor of the cross-entropy of each.
+    loss[n] is the cross-entropy of targets[n], so the gradient of row n is scales[n] * (softmax -
+    one-hot of targets[n]). targets (N): the id to predict in each row. scales (N).
     """
     np.exp(log_probs, out=log_probs)
     log_probs[np.arange(len(targets)), targets] -= 1
@@ -65,9 +68,9 @@ def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> Non
 
 
 def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
-    """sums (V, N): for each id, the sum of the rows (R, N) that have it in ids (R).
+    """Write into row v of sums (V, N) the sum of those rows (R, N) whose entry in ids (R) is v.
 
-    This is the gradient of a gather of rows by id.
+    This is the gradient of selecting rows of a matrix by id.
     """
     sums[...] = 0
     order = np.argsort(ids, kind="stable")
@@ -78,7 +81,7 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
 
 
 def add_ngram_logits(table: Array, rows: Ids, logits: Array) -> None:
-    """Add to each of the logits (N, V) the rows of table (slots, V) that rows (N, n) lists."""
+    """Add to each row of logits (N, V) the n rows of table (slots, V) listed in rows (N, n)."""
     for row in rows.T:
         logits += table[row]
 
@@ -93,10 +96,11 @@ def update_ngram_rows(
     rate: float,
     epsilon: float,
 ) -> None:
-    """One step of AdaGrad on the rows of table (slots, V) in span whose indices are in rows (N, n).
+    """Make a step of AdaGrad on the rows of table (slots, V) in span with indices in rows (N, n).
 
-    The gradient of a table's row is the sum of those dlogits (N, V) that it was added to: see
-    add_ngram_logits. squares (slots): the sum, over all steps, of the squares of each row's gradient.
+    add_ngram_logits added each table row to some rows of logits. The gradient of the table row is
+    the sum of the same rows of dlogits (N, V). squares (slots): for each table row, the sum over
+    all steps of its squared gradient norm.
     """
     found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
     own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
@@ -122,13 +126,13 @@ def adam_update(
     epsilon: float,
     kept: float,
 ) -> None:
-    """One step of Adam on 1-D arrays; the gradient is overwritten.
+    """Make one step of Adam on 1-D arrays; the gradient is overwritten.
 
         mean = beta1 * mean + (1 - beta1) * gradient
         square = beta2 * square + (1 - beta2) * gradient^2
         weights = kept * weights - step_size * mean / (root_correction * sqrt(square) + epsilon)
 
-    kept: the factor by which weight decay shrinks the weights, 1 without it.
+    kept: the factor by which weight decay shrinks the weights; 1 without weight decay.
     """
     for start in range(0, len(weights), ADAM_BLOCK):
         block = slice(start, start + ADAM_BLOCK)
@@ -150,7 +154,7 @@ def adam_update(
 
 
 def cap_input_gate(i: Array, f: Array, scratch: Array) -> None:
-    """i (B, H) becomes min(i, 1 - f): a cell takes in no more than it forgets."""
+    """Overwrite i (B, H) with min(i, 1 - f): a cell takes in no more than it forgets."""
     np.subtract(1.0, f, out=scratch)
     np.minimum(i, scratch, out=i)
 
@@ -174,7 +178,7 @@ def lstm_forward(
     T, B, H = tanh_c.shape
     blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
-    recurrent = product.swapaxes(0, 1)  # (B, blocks, width): the columns in their own order
+    recurrent = product.swapaxes(0, 1)  # a view (B, blocks, width): the columns in their order
     scratch = np.empty((B, H), gates.dtype)
     for t in range(T):
         a = gates[t]
@@ -218,25 +222,25 @@ def lstm_backward(
     h, c (T+1, B, H), tanh_c (T, B, H): as lstm_forward left them.
     Wh (H, 4H).
 
-    Two paths reach c_t, one through h_t and one through the forget gate of the next step:
+    The gradient reaches c_t on two paths, through h_t and through the forget gate of the next step:
 
         dc_t = dh_t * o_t * (1 - tanh(c_t)^2) + dc_{t+1} * f_{t+1}
 
-    network/textbook_cells.py derives the gradient of each gate. With h = o tanh(c), two of them
-    become o (1 - tanh(c)^2) = o - h tanh(c) and tanh(c) o (1 - o) = h (1 - o).
+    network/textbook_cells.py derives the gradient of each gate. The code uses h = o tanh(c) to
+    compute o (1 - tanh(c)^2) as o - h tanh(c), and tanh(c) o (1 - o) as h (1 - o).
 
     Where i is at its cap, 1 - f, its gradient g dc_t goes to f instead, with the opposite sign.
     """
     T, B, H = tanh_c.shape
     back = RecurrentGradient(Wh, B, T, precision)
-    slopes = np.empty((B, 2 * H), gates.dtype)  # of i and f: s (1 - s)
+    slopes = np.empty((B, 2 * H), gates.dtype)  # the slopes s (1 - s) of the sigmoids i and f
     scratch = np.empty((B, H), gates.dtype)
     for t in reversed(range(T)):
         a = gates[t]
         i, f, o, g = a[:, :H], a[:, H : 2 * H], a[:, 2 * H : 3 * H], a[:, 3 * H :]
         input_and_forget = a[:, : 2 * H]
         dh += dh_out[t]
-        # through h_t = o tanh(c_t)
+        # back-propagation through h_t = o tanh(c_t)
         np.multiply(h[t + 1], tanh_c[t], out=scratch)
         np.subtract(o, scratch, out=scratch)
         scratch *= dh
@@ -244,7 +248,7 @@ def lstm_backward(
         np.subtract(1.0, o, out=o)
         o *= h[t + 1]
         o *= dh
-        # through c_t = f c_{t-1} + i g
+        # back-propagation through c_t = f c_{t-1} + i g
         np.multiply(input_and_forget, input_and_forget, out=slopes)
         np.subtract(input_and_forget, slopes, out=slopes)
         slopes_i, slopes_f = slopes[:, :H], slopes[:, H:]
@@ -263,7 +267,7 @@ def lstm_backward(
         np.multiply(slopes_f, dc, out=slopes_f)
         dc *= f
         f[...] = slopes_f
-        # through a_t, which h_{t-1} reaches by Wh
+        # back-propagation through a_t, to which h_{t-1} Wh is added
         recurrent = back(a)
         dh.reshape(recurrent.shape)[...] = recurrent
 
@@ -275,7 +279,7 @@ def gru_forward(
 
     gates (T, B, 3H): on entry x Wx + b, on return r, z and n.
     h (T+1, B, H): on entry row 0 holds the state before the window; rows 1..T are written.
-    candidate (T, B, H): written, (h_{t-1} Wh)_n + bn, for the backward pass.
+    candidate (T, B, H): overwritten with (h_{t-1} Wh)_n + bn, for the backward pass.
     Wh (H, 3H), bn (H).
     """
     T, B, H = candidate.shape
@@ -321,8 +325,8 @@ def gru_backward(
         that of the state before the window.
     dh_out (T, B, H): the gradient of each h_t from the layer above.
     h (T+1, B, H): as gru_forward left it.
-    candidate (T, B, H): on entry as gru_forward left it, on return its gradient: r times that of
-        n's pre-activation.
+    candidate (T, B, H): on entry as gru_forward left it, on return its gradient: r times the
+        gradient of n's pre-activation.
     Wh (H, 3H).
     """
     T, B, H = candidate.shape
@@ -332,7 +336,7 @@ def gru_backward(
     for t in reversed(range(T)):
         r, z, n = gates[t, :, :H], gates[t, :, H : 2 * H], gates[t, :, 2 * H :]
         dh += dh_out[t]
-        # da_z = dh (h_{t-1} - n) z (1 - z), in an array of its own: z is needed below
+        # da_z = dh (h_{t-1} - n) z (1 - z) has an array of its own, as z is needed below
         da_z = da_h[:, H : 2 * H]
         np.subtract(h[t], n, out=da_z)
         da_z *= dh
@@ -377,8 +381,8 @@ def rnn_backward(
 ) -> None:
     """Run the backward pass of rnn_forward.
 
-    a (T, B, H): written, the gradient of x Wx + b. dh (B, H): on entry the gradient of the last
-    state from outside the window, on return that of the state before the window.
+    a (T, B, H): overwritten with the gradient of x Wx + b. dh (B, H): on entry the gradient of the
+    last state from outside the window, on return that of the state before the window.
     dh_out (T, B, H): the gradient of each h_t from the layer above. h (T+1, B, H), Wh (H, H).
     """
     T, B, _ = a.shape
