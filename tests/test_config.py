@@ -185,10 +185,44 @@ def test_settings_asked_for_hold_auto_for_all_others():
         RunConfig.asked({"rnn_size": 3})
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"schedule": "constant", "warmup": 5}, "warmup has no effect with schedule constant: "
+         "leave out warmup, or give schedule cosine"),
+        ({"schedule": "step", "final_lr": 0.1}, "final_lr has no effect with schedule step"),
+        ({"decay": 0.5}, "decay has no effect with schedule cosine: leave out decay, or give "
+         "schedule step or plateau"),
+        ({"schedule": "plateau", "decay_every": 2}, "decay_every has no effect with schedule plat"),
+        ({"schedule": "halve-on-rise", "patience": 2}, "patience has no effect with schedule"),
+        ({"optimizer": "rmsprop", "beta1": 0.5}, "beta1 has no effect with optimizer rmsprop"),
+        ({"optimizer": "sgd", "beta2": 0.5}, "beta2 has no effect with optimizer sgd"),
+        ({"level": "byte", "vocab_size": 50}, "vocab_size has no effect with level byte"),
+        ({"lines": True, "reset": 0.1}, "reset has no effect with lines: leave out one of them"),
+    ],
+)  # fmt: skip
+def test_an_option_that_has_no_effect_beside_another_is_refused(given, message):
+    with pytest.raises(CharlstmError, match="^" + message):
+        RunConfig.asked(given)
+
+
+def test_an_option_that_has_an_effect_beside_another_is_accepted():
+    for given in (
+        {"warmup": 5, "final_lr": 0.1, "beta1": 0.5, "beta2": 0.5},
+        {"schedule": "step", "decay": 0.5, "decay_every": 2, "steps": 9},
+        {"schedule": "plateau", "decay": 0.5, "patience": 2, "optimizer": "sgd", "beta1": 0.5},
+        {"level": "word", "vocab_size": 50, "ngrams": 2, "ngram_lr": 0.1, "ngram_slots": 5},
+        {"lines": False, "recut": False, "layers": 1, "dropout_between": 0.1},
+    ):
+        assert RunConfig.asked(given).given == given
+    complete = TrainConfig.asked({"schedule": "constant", "optimizer": "rmsprop"}).completed({})
+    assert TrainConfig.from_dict(complete.to_dict()) == complete  # it has a value for each knob
+
+
 def test_a_record_with_an_open_choice_is_refused_where_values_are_needed():
     ModelConfig().require_chosen()
     TrainConfig().require_chosen("workers", "eval_every", "precision")
-    with pytest.raises(CharlstmError, match=r"^workers is auto, which charlstm\.train replaces"):
+    with pytest.raises(CharlstmError, match=r"^workers is auto, a value for charlstm\.train only"):
         TrainConfig().require_chosen("eval_every", "precision")
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from charlstm.config.corpus import CorpusConfig
-from charlstm.config.knobs import split_by_record
+from charlstm.config.knobs import knobs_of, split_by_record
 from charlstm.config.model import ModelConfig
 from charlstm.config.train import TrainConfig
+from charlstm.config.unused import refuse_unused
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,16 @@ class RunConfig:
 
         A value of None counts as not given.
 
-        Raises CharlstmError for a name that no record has, and for a value out of its range.
+        Raises CharlstmError for a name that no record has, for a value out of its range, and for an
+        option that has no effect beside the others.
         """
         known = {name: value for name, value in given.items() if value is not None}
         corpus, model, train = split_by_record(known, CorpusConfig, ModelConfig, TrainConfig)
-        return cls(CorpusConfig.asked(corpus), ModelConfig.asked(model), TrainConfig.asked(train))
+        asked = cls(CorpusConfig.asked(corpus), ModelConfig.asked(model), TrainConfig.asked(train))
+        knobs = knobs_of(TrainConfig)
+        defaults = {name: knobs[name].train_default for name in ("schedule", "optimizer")}
+        refuse_unused(asked.given, defaults)
+        return asked
 
     @property
     def given(self) -> dict[str, Any]:

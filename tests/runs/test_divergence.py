@@ -188,6 +188,6 @@ def test_a_loss_that_explodes_is_never_saved(text_file, tmp_path, monkeypatch, e
 
 @pytest.mark.parametrize("lr", [pytest.param(0.01, marks=pytest.mark.slow), 0.03, 0.1])
 def test_a_high_rate_with_a_spiky_loss_causes_no_recovery(text_file, tmp_path, lr):
-    options = {**SMALL, "lr": lr, "eval_every": 5, "schedule": "constant"}
+    options = {**SMALL, "lr": lr, "eval_every": 5, "schedule": "constant", "patience": None}
     run = charlstm.train(text_file, tmp_path / "run", **options)
     assert run.reason == "finished" and events_of(run.path, "recovery") == []

@@ -113,7 +113,9 @@ def test_best_is_the_better_of_the_average_and_the_last_weights(
     changes = {"average": average, "steps": steps, "eval_every": steps, "lr": lr, "dropout": 0.0}
     changes["ngrams"] = 0  # the average shares the table
     run = charlstm.train(
-        text_file, tmp_path / "run", **{**SMALL, **changes, "schedule": "constant"}
+        text_file,
+        tmp_path / "run",
+        **{**SMALL, **changes, "schedule": "constant", "patience": None},
     )
     (event,) = events_of(run.path, "eval")
     assert event["weights"] == better and run.best_val_loss == event["val_loss"]

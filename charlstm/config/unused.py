@@ -1,0 +1,41 @@
+"""Refusal of options that another option makes useless, such as a warm-up without its schedule.
+
+Sizes are no such options: the dropout between layers may be given for one layer, and the settings
+of the table of n-grams for none, so that one list of settings can serve models of several sizes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from charlstm.errors import CharlstmError
+
+# The knobs that are used only for some values of another knob: its name and those values.
+USED_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "warmup": ("schedule", ("cosine",)),
+    "final_lr": ("schedule", ("cosine",)),
+    "decay": ("schedule", ("step", "plateau")),
+    "decay_every": ("schedule", ("step",)),
+    "patience": ("schedule", ("plateau",)),
+    "beta1": ("optimizer", ("adam", "sgd")),
+    "beta2": ("optimizer", ("adam", "rmsprop")),
+    "vocab_size": ("level", ("word",)),
+}
+UNUSED_WITH_LINES = ("recut", "reset")
+
+
+def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise CharlstmError for an option that has no effect beside the others.
+
+    given: the options that the user gave, by name. defaults: the values of `charlstm train` for
+    those that were not given; a knob without one is not checked.
+    """
+    values = {**defaults, **given}
+    for name, (other, users) in USED_WITH.items():
+        if name in given and other in values and values[other] not in users:
+            raise CharlstmError(
+                f"{name} has no effect with {other} {values[other]}: leave out {name}, or give "
+                f"{other} {' or '.join(users)}"
+            )
+    for name in UNUSED_WITH_LINES:
+        if name in given and given.get("lines") is True:
+            raise CharlstmError(f"{name} has no effect with lines: leave out one of them")
