@@ -9,10 +9,10 @@ metrics.jsonl      the events of the run, one a line
 stdin-N.txt        the corpus, if it came from standard input
 lock               the process that trains here, while one does (see lock.py)
 
-A file that is being written lies beside its place as NAME.PID.tmp.
+A file that is being written lies beside its place as NAME.PID.tmp. Files of other names, and files
+that charlstm did not write, stay as they are: see ownership.py.
 """
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 METRICS = "metrics.jsonl"
 LOCK = "lock"
 CHECKPOINTS = (BEST, LAST, GOOD, "step-*.safetensors")
-FILES = (*CHECKPOINTS, METRICS, "stdin-[0-9]*.txt")
 
 
 def load(path: str | Path) -> CharModel:
@@ -120,23 +119,3 @@ def newest_run(root: Path = Path("runs")) -> Path:
     if not checkpoints:
         raise CharlstmError(f"no run under {root}/: name one with -r, or begin with charlstm train")
     return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent
-
-
-def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
-    """Remove the files of a run except those in `keep`; files of other names stay."""
-    kept = {Path(path).resolve() for path in keep}
-    _remove(path for name in FILES for path in folder.glob(name) if path.resolve() not in kept)
-    remove_unfinished(folder)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the files that a process was writing when it was killed (see atomic_write)."""
-    _remove(path for name in FILES for path in folder.glob(f"{name}.*.tmp"))
-
-
-def _remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        try:
-            path.unlink()
-        except OSError as error:
-            raise CharlstmError(f"{path}: cannot be removed: {error.strerror}") from error

@@ -19,6 +19,7 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LOCK, holds_run
+from charlstm.runs.ownership import LOCK_BEGINNING, foreign_files, is_lock, require_ours
 from charlstm.system.paths import absolute
 
 flock: Callable[[int, int], None] | None = None
@@ -65,21 +66,29 @@ def locked(folder: Path) -> Iterator[None]:
 def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> Iterator[Path]:
     """Lock the folder of a new run: `run`, or a free folder named after its first text.
 
-    The free folder is runs/NAME, or runs/NAME-2 and so on if the others before hold a run or are
-    locked. overwrite: accept a `run` that holds a run already.
+    The free folder is runs/NAME, or runs/NAME-2 and so on if the others before hold a run or other
+    files or are locked. overwrite: accept a `run` that holds a run already, or files of the user's,
+    which stay; CharlstmError if one of them has the name of a file of runs.
     """
     if run is not None:
-        with locked(Path(run)):
-            if not overwrite and holds_run(Path(run)):
+        folder = Path(run)
+        with locked(folder):
+            if not overwrite and holds_run(folder):
                 raise CharlstmError(
                     f"{run} holds a run already: --resume goes on with it, --overwrite replaces it"
                 )
-            yield Path(run)
+            if not overwrite and (foreign := foreign_files(folder)):
+                raise CharlstmError(
+                    f"{run} holds files but no run ({foreign[0].name}): name another folder, or "
+                    "train there with --overwrite, which removes only files that charlstm wrote"
+                )
+            require_ours(folder)
+            yield folder
         return
     name = "stdin" if str(first) == "-" else Path(os.path.realpath(first)).name.split(".")[0]
     for n in count(1):
         folder = Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run")
-        if holds_run(folder):
+        if holds_run(folder) or (folder.is_dir() and foreign_files(folder)):
             continue
         with ExitStack() as lock:
             try:
@@ -126,8 +135,21 @@ def _open_lock(path: Path) -> tuple[int | None, bool]:
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
         except FileExistsError:
+            _require_lock(path)
             return os.open(path, os.O_RDWR), False
     return None, False
+
+
+def _require_lock(path: Path) -> None:
+    """Raise CharlstmError for a file of the user's that happens to have the name of the lock."""
+    beginning = b""
+    if is_file := stat.S_ISREG(path.lstat().st_mode):
+        with path.open("rb") as file:
+            beginning = file.read(len(LOCK_BEGINNING))
+    if not (is_file and is_lock(beginning)):
+        raise CharlstmError(
+            f"{path} was not written by charlstm: move it away, or name another folder"
+        )
 
 
 def _try_flock(path: Path, descriptor: int) -> bool:

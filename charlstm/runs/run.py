@@ -14,9 +14,10 @@ from charlstm.runs import divergence
 from charlstm.runs.checkpoint import Checkpoint
 from charlstm.runs.divergence import Diverged, return_to_good_state
 from charlstm.runs.events import EventLog
-from charlstm.runs.folder import BEST, LAST, METRICS, clear_folder, remove_unfinished
+from charlstm.runs.folder import BEST, LAST, METRICS
 from charlstm.runs.metrics import FORMAT as METRICS_FORMAT
 from charlstm.runs.metrics import last_event
+from charlstm.runs.ownership import clear_folder, mark_copies_of_last, remove_unfinished
 from charlstm.runs.plan import Plan
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.saver import Saver
@@ -65,6 +66,10 @@ class Run:
         self.saver = Saver(folder, self.events)
         self.stop_signals = StopSignals()
 
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        return (*self.corpus_config.paths, *self.corpus_config.val_file)
+
     def load_state(self, state: TrainingState) -> None:
         """Continue from a state that was saved, whose arrays the trainer has loaded already."""
         self.validation.load_dict(state.validation)
@@ -75,7 +80,7 @@ class Run:
 
     def remove_traces_of_crash(self) -> None:
         """Remove half-written files, and the events of steps after the state that was loaded."""
-        remove_unfinished(self.folder)
+        remove_unfinished(self.folder, keep=self._texts)
         is_evaluated = not self.losses.count
         self.events.metrics.remove_after(self.trainer.steps_done, keep_evaluation=is_evaluated)
 
@@ -115,12 +120,13 @@ class Run:
         The files of an earlier run in the folder are removed after that, so that there is always a
         `last` to resume from. A run that is killed meanwhile removes the others when it is resumed.
         """
+        if self.trainer.steps_done == 0:
+            mark_copies_of_last(self.folder)
         began = time.monotonic()
         self.saver.save_first(self._last_checkpoint())
         self.plan.time_budget.seconds_per_save = time.monotonic() - began
         if self.trainer.steps_done == 0:
-            texts = (*self.corpus_config.paths, *self.corpus_config.val_file)
-            clear_folder(self.folder, keep=(self.folder / LAST, *texts))
+            clear_folder(self.folder, keep=(self.folder / LAST, *self._texts))
         self.events.write("start", **self._start_facts())
         self.events.write("save", file=LAST)
         if self.events.metrics.problem:

@@ -1,7 +1,7 @@
 """The text of a run: opened when the run begins, and found again when it is resumed or measured."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST, last_saved
+from charlstm.runs.ownership import marker_of
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
 from charlstm.text.reading import ReadingProgress
@@ -79,7 +80,8 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
     """Copy standard input to stdin-N.txt in the run's folder, if "-" is among the paths.
 
     Yields the paths with that file in place of "-". The file is removed if an exception comes
-    before the run is saved.
+    before the run is saved. It has a marker until then (see ownership.py): if this process is
+    killed, the next run in the folder removes it.
     """
     if "-" not in paths:
         yield tuple(paths)
@@ -87,8 +89,11 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
     copy = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
     before = last_saved(folder)
     try:
+        with suppress(OSError):  # such as a full disk: the copy itself fails with a better error
+            marker_of(copy).touch()
         yield copy_standard_input(paths, copy)
     except BaseException:
         if last_saved(folder) == before:
             copy.unlink(missing_ok=True)
+            marker_of(copy).unlink(missing_ok=True)
         raise

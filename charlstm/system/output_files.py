@@ -1,4 +1,4 @@
-"""Files that the user names for a command to write: nothing else of the user's is replaced."""
+"""Checks of the file that a command is to write: no other file of the user is replaced."""
 
 import os
 import stat
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from charlstm.errors import CharlstmError
 
-# How charlstm knows a file of its own: the file begins with the first bytes, and has the second
-# ones among its first MARK_BYTES. Those who write pages and pictures put them there.
+# The marks of files that charlstm wrote. Such a file begins with the first bytes of a pair, and has
+# the second bytes of the pair among its first MARK_BYTES bytes.
 MARKS = (
     (b"<!doctype html>", b'<meta name="generator" content="charlstm">'),
     (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # metadata Creator in .svg
@@ -30,7 +30,7 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
         status = os.lstat(path)
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: the name has a NUL
         reason = getattr(error, "strerror", None) or error
         raise CharlstmError(f"{path}: cannot be written: {reason}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -45,19 +45,19 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
 
 
 def _reads(name: str | Path, path: Path, status: os.stat_result) -> bool:
-    """Whether an input is the file `path`, or a folder that holds it."""
+    """Whether an input is the file `path`, or a folder that contains that file."""
     try:
         if str(name) == "-":
             return sys.stdin is not None and os.path.samestat(os.fstat(sys.stdin.fileno()), status)
-        if os.path.isdir(name):
+        if Path(name).is_dir():
             return path.resolve().is_relative_to(Path(name).resolve())
-        return os.path.samestat(os.stat(name), status)
-    except (OSError, ValueError):  # whoever reads the input says that it cannot be read
+        return os.path.samestat(Path(name).stat(), status)
+    except (OSError, ValueError):  # The reader of the input reports the error.
         return False
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether charlstm wrote a file, by the marks in its first bytes."""
+    """Whether a file has the marks of a file that charlstm wrote."""
     try:
         with path.open("rb") as file:
             head = file.read(MARK_BYTES)

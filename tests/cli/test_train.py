@@ -3,6 +3,7 @@
 import inspect
 import json
 import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -132,3 +133,29 @@ def test_a_text_of_very_many_characters_is_trained_on_if_the_model_fits(cache, t
     with pytest.raises(CharlstmError, match="on 129,024 distinct symbols takes at least"):
         charlstm.train(path, tmp_path / "no", hidden=16_384, **small)
     assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("killed_while", ["reading", "encoding"])
+def test_a_copy_of_standard_input_of_a_killed_process_is_removed_by_the_next_run(
+    cli, text_file, tmp_path, killed_while
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    if killed_while == "reading":
+        function = "charlstm.text.standard_input.shutil.copyfileobj"
+    else:
+        function = "charlstm.runs.start.split_train_validation"
+    program = (
+        "import os, signal; from unittest import mock; import charlstm.cli.main as m\n"
+        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"mock.patch({function!r}, kill).start()\n"
+        f"m.main(['train', '-', '-r', {str(folder)!r}])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=make_text(60).encode())
+    assert done.returncode == -9
+    left = {path.name.split(".")[0] for path in folder.iterdir()}
+    assert left == {"lock", "stdin-1"}
+    assert (folder / "stdin-1.txt").exists() == (killed_while == "encoding")
+    cli("train", text_file, "-r", folder, "--steps", 1, "--hidden", 3, "--quiet")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"best.safetensors", "last.safetensors", "metrics.jsonl"}

@@ -44,7 +44,8 @@ def test_overwriting_keeps_the_text_in_the_folder(tmp_path):
 
 def test_a_folder_without_a_checkpoint_holds_no_run(text_file, tmp_path):
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "metrics.jsonl").write_text('{"event": "start", "step": 0}\n')
+    metrics = '{"event": "start", "step": 0, "format": 1}\n'
+    (tmp_path / "run" / "metrics.jsonl").write_text(metrics)
     charlstm.train(text_file, tmp_path / "run", **{**SMALL, "steps": 1})
     assert len(events_of(tmp_path / "run", "start")) == 1
 
@@ -75,7 +76,7 @@ def test_runs_among_the_texts_of_a_folder_are_not_read_as_text(text_file, tmp_pa
         assert events_of(run.path)[0]["characters"] == expected
         assert charlstm.train(run=run.path, resume=True, steps=6).steps == 6
     with pytest.raises(CharlstmError, match="is the folder of the text, where no run can be kept"):
-        charlstm.train(".", tmp_path, **small)
+        charlstm.train(".", tmp_path, overwrite=True, **small)
     assert not list(tmp_path.glob("*.safetensors")) and not (tmp_path / "lock").exists()
 
 
@@ -108,3 +109,38 @@ def test_a_saved_model_replaces_only_a_regular_file(trained, tmp_path, kind):
         charlstm.save(charlstm.load(trained), path)
     assert path.is_fifo() or path.is_symlink()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "stdin-1.txt", "notes.txt"])
+def test_a_folder_with_files_but_no_run_is_refused_and_stays_as_it_is(text_file, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CharlstmError, match=rf"holds files but no run \({name}\): .*--overwrite"):
+        charlstm.train(text_file, tmp_path, **SMALL)
+    assert contents(tmp_path) == {name: b"mine"}
+
+
+def test_overwriting_removes_no_file_of_the_users(text_file, tmp_path):
+    mine = {"stdin-1.txt": b"mine", "notes.txt": b"mine", "step-1.safetensors.tmp": b"mine"}
+    for name, content in mine.items():
+        (tmp_path / name).write_bytes(content)
+    for _ in range(2):
+        charlstm.train(text_file, tmp_path, overwrite=True, **{**SMALL, "steps": 1})
+        assert mine.items() <= contents(tmp_path).items()
+
+
+@pytest.mark.parametrize("name", ["lock", "metrics.jsonl", BEST, LAST, "step-000001.safetensors"])
+def test_a_file_of_the_users_with_the_name_of_a_file_of_runs_is_refused(text_file, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(CharlstmError, match=f"{name} was not written by charlstm: move it away"):
+        charlstm.train(text_file, tmp_path, overwrite=True, **SMALL)
+    assert contents(tmp_path) == {name: b"mine"}
+
+
+def test_a_free_folder_holds_no_files_of_the_users(text_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("lock", "notes.txt")):
+        folder = Path("runs", text_file.stem + ("-2" if number else ""))
+        folder.mkdir(parents=True)
+        (folder / name).write_text("mine")
+    run = charlstm.train(text_file, **{**SMALL, "steps": 1})
+    assert run.path == Path("runs", f"{text_file.stem}-3")

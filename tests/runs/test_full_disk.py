@@ -146,9 +146,12 @@ def test_a_disk_without_room_is_an_error_before_the_first_step(overfitting_text,
 
 
 def test_metrics_that_cannot_be_written_are_an_error_before_the_first_step(
-    overfitting_text, tmp_path
+    overfitting_text, tmp_path, monkeypatch
 ):
-    (tmp_path / "run" / "metrics.jsonl").mkdir(parents=True)
+    def make_folder(folder, keep):
+        (folder / "metrics.jsonl").mkdir()
+
+    monkeypatch.setattr("charlstm.runs.run.clear_folder", make_folder)
     with pytest.raises(CharlstmError, match=r"metrics\.jsonl: c"):
         charlstm.train(overfitting_text, tmp_path / "run", **SMALL)
 

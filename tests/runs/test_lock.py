@@ -154,7 +154,9 @@ def test_without_flock_a_lock_counts_while_its_process_runs(
         pass
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x"}', '{"pid": true}', "[" * 9999])
+@pytest.mark.parametrize(
+    "content", ["", "{", '{"pid": "x"}', '{"pid": true}', '{"pid": ' + "[" * 9999]
+)
 def test_a_lock_file_that_names_no_process_does_not_count(tmp_path, system, content):
     (tmp_path / "lock").write_text(content)
     if system == "no flock":  # a process may be about to write its name
@@ -350,3 +352,23 @@ def test_a_deleted_working_directory_is_refused_where_a_path_is_relative_to_it(
             charlstm.train(text, folder, **SMALL)
     assert list(tmp_path.iterdir()) == []
     charlstm.train(text_file, tmp_path / "run", **SMALL)
+
+
+@pytest.mark.parametrize("content", ["mine", "[]", '{"mine": 1}', "pipe", "link"])
+def test_a_file_of_the_users_that_is_named_lock_is_refused_and_stays(tmp_path, system, content):
+    path = tmp_path / "run" / "lock"
+    path.parent.mkdir()
+    (tmp_path / "file").write_text("")
+    if content == "pipe":
+        os.mkfifo(path)
+    elif content == "link":
+        path.symlink_to(tmp_path / "file")
+    else:
+        path.write_text(content)
+    before = path.lstat()
+    with (
+        pytest.raises(CharlstmError, match="lock was not written by charlstm"),
+        locked(path.parent),
+    ):
+        pass
+    assert path.lstat() == before and (tmp_path / "file").read_text() == ""
