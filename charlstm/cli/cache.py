@@ -28,7 +28,8 @@ def cache(clear: bool, check: bool) -> None:
     if clear and check:
         raise click.UsageError("give --check or --clear, not both")
     if check:
-        from charlstm.runs.progress_display import CorpusDisplay  # tqdm is slow to import
+        # imported here, as tqdm is slow to import
+        from charlstm.runs.progress_display import CorpusDisplay
 
         with closing(CorpusDisplay("text")) as display:
             intact, removed = remove_damaged_entries(display)

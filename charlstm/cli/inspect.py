@@ -30,7 +30,8 @@ from charlstm.runs.folder import checkpoint_path, load, newest_run
 from charlstm.system.output_files import require_output
 from charlstm.text.vocab import Vocab
 
-SYMBOLS_TO_READ = 100_000  # `gradients` measures within this number of symbols of a text
+# The gradients command reads this number of symbols, and --lags more, from the beginning of a text.
+SYMBOLS_TO_READ = 100_000
 SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 NORMS = {
     "dh": "norm of dL_t/dh_{t-k}",

@@ -27,7 +27,8 @@ class NoveltyReport:
     """
 
     def __init__(self, run: Path, model: CharModel) -> None:
-        from charlstm.runs.progress_display import CorpusDisplay  # tqdm is slow to import
+        # imported here, as tqdm is slow to import
+        from charlstm.runs.progress_display import CorpusDisplay
 
         with closing(CorpusDisplay()) as display:
             try:

@@ -16,7 +16,8 @@ class PathArgument(click.Path):
     """A path on the command line: "" is an error, as Path would take it for the current folder."""
 
     def __init__(self, path_type: type[str] | type[Path] = Path) -> None:
-        super().__init__(readable=False, path_type=path_type)  # charlstm's own errors say more
+        # click does not check that the path is readable, as charlstm's own error says more.
+        super().__init__(readable=False, path_type=path_type)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not str(value):
@@ -48,8 +49,8 @@ encoding_option = click.option(
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
-    help="Let --output replace a file that charlstm did not write. It knows its own files by the "
-    "name charlstm near their beginning: the generator of a page, the Creator of a picture.",
+    help="Let --output replace a file that charlstm did not write. Files of charlstm have its name "
+    "near their beginning: as the generator of a page, or as the Creator of a picture.",
 )
 novelty_option = click.option(
     "--novelty",

@@ -53,7 +53,8 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
     Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
     model), last.safetensors (the state from which the run can be resumed) and metrics.jsonl.
     """
-    from charlstm.runs.progress_display import in_nats_and_bits  # tqdm is slow to import
+    # imported here, as tqdm is slow to import
+    from charlstm.runs.progress_display import in_nats_and_bits
 
     result = charlstm.train(started=STARTED, quiet=quiet, **options)
     path, loss = visible(str(result.path)), result.best_val_loss

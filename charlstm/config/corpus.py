@@ -11,7 +11,7 @@ Newlines = Literal["keep", "lf"]
 
 @dataclass(frozen=True)
 class CorpusConfig(Record):
-    """Where the text of a run comes from and how it is read. A saved run has absolute paths."""
+    """Where the text of a run comes from and how it is read. In a saved run, paths are absolute."""
 
     paths: tuple[str, ...] = knob((), "Files and folders of text.")
     level: Level = knob(

@@ -1,4 +1,4 @@
-"""TrainConfig: how a model is trained."""
+"""TrainConfig: the settings of training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +16,7 @@ ENDS = ("epochs", "steps", "minutes")  # the knobs that say when a run ends
 
 @dataclass(frozen=True)
 class TrainConfig(Record):
-    """How a model is trained.
+    """The settings of training.
 
     The defaults give plain training; `charlstm train` chooses better values.
     """

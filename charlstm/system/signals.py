@@ -58,8 +58,8 @@ class StopSignals:
 def exit_on_sigterm() -> Iterator[None]:
     """Make SIGTERM raise SystemExit(143) instead of ending the process at once.
 
-    As after Ctrl-C, unfinished files are then removed and locks are released. A handler of SIGTERM
-    that was set before is kept.
+    As after Ctrl-C, unfinished files are then removed and locks are released. An existing handler
+    of SIGTERM is kept.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

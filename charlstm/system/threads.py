@@ -32,7 +32,7 @@ def available_cores() -> int:
     quota of 1.5 cores counts as 2: two threads at three quarters of their speed are faster than one
     thread.
     """
-    count = getattr(os, "process_cpu_count", None)  # from Python 3.13 on
+    count = getattr(os, "process_cpu_count", None)  # It exists from Python 3.13 on.
     if count is not None:
         cores = count() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -65,7 +65,7 @@ def _cpu_quotas() -> Iterator[float]:
             with suppress(OSError, ValueError):
                 quota = (group / "cpu.cfs_quota_us").read_text()
                 period = (group / "cpu.cfs_period_us").read_text()
-                if int(quota) > 0:  # -1 means no limit
+                if int(quota) > 0:  # A quota of -1 means no limit.
                     yield int(quota) / int(period)
 
 
@@ -96,8 +96,8 @@ def _let_any_thread_control_blas() -> None:
 def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread while the context is open.
 
-    The limit holds for the process. If several contexts overlap, it is lifted when the last of them
-    ends.
+    The limit holds for the process. If several contexts overlap, the limit is lifted when the last
+    of them ends.
     """
     global _holders, _limit
     with _lock:
@@ -210,5 +210,5 @@ class Tasks:
 
 
 def share(items: int, count: int, k: int) -> slice:
-    """Return the k-th of `count` contiguous and nearly equal slices of range(items)."""
+    """Return slice k, from 0, of `count` contiguous and nearly equal slices of range(items)."""
     return slice(items * k // count, items * (k + 1) // count)

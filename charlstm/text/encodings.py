@@ -55,8 +55,8 @@ def decoded_chunks(
 ) -> Iterator[str]:
     """Yield the text of each chunk of bytes; "" for a chunk that completes no character.
 
-    At level "byte", a character stands for the byte of the same value. A byte-order mark at the
-    start is dropped.
+    At level "byte", each character stands for one byte, whose value is its code point. A byte-order
+    mark at the start is dropped.
 
     path: the name of the text in error messages.
     read: returns the next chunk of bytes, or no bytes at the end of the text.

@@ -104,7 +104,8 @@ class TextFiles:
     ) -> Iterator[tuple[bool, str]]:
         """Yield pairs in the order of the files: whether a text is for validation, and the text.
 
-        No text is empty. At level "byte", a character stands for the byte of the same value.
+        No text is empty. At level "byte", each character stands for one byte, whose value is its
+        code point.
 
         stage: the name of this pass over the files, with which `progress` is called.
         """
@@ -159,7 +160,9 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
         if stat.S_ISDIR(mode):
             inside = _files_below(path, run)
             if not inside:
-                raise CharlstmError(f"{path}: this folder has no files to read: name another")
+                raise CharlstmError(
+                    f"{path}: this folder has no files to read: name another folder"
+                )
             files += inside
         elif stat.S_ISREG(mode):
             files.append(path)

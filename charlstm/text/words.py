@@ -12,7 +12,7 @@ LINE_END = "\n"
 
 # A word may have apostrophes and hyphens inside, and one apostrophe before it ('tis).
 _TOKEN = re.compile(r"\n|['’]?[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_")
-_LONGEST_WORD = 1 << 20  # characters; a longer run without white space is cut
+_LONGEST_WORD = 1 << 20  # characters; longer text without white space is cut
 _NO_SPACE_BEFORE = set(",.;:!?)]}%…”’'") | {LINE_END}
 _NO_SPACE_AFTER = set("([{“‘") | {LINE_END}
 
@@ -91,7 +91,7 @@ class WordCounts:
     def most_frequent(self, number: int | None) -> list[str]:
         """Return the `number` most frequent words, or all words if it is None.
 
-        Words of the same count are in ascending order.
+        Words with the same count are in code-point order.
         """
         by_frequency = sorted(self.counts, key=lambda word: (-self.counts[word], word))
         return by_frequency[:number]
