@@ -226,7 +226,7 @@ class Record:
         for name in knobs_of(type(self)):
             if getattr(self, name) == AUTO and name not in may_be_open:
                 raise CharlstmError(
-                    f"{name} is {AUTO}, which charlstm.train replaces: give a value here"
+                    f"{name} is {AUTO}, a value for charlstm.train only: give another value here"
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,10 +24,11 @@ UNUSED_WITH_LINES = ("recut", "reset")
 
 
 def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise CharlstmError for an option that has no effect beside the others.
+    """Raise CharlstmError for an option that has no effect together with the other options.
 
-    given: the options that the user gave, by name. defaults: the values of `charlstm train` for
-    those that were not given; a knob without one is not checked.
+    given: the options that the user gave, by name.
+    defaults: the values that `charlstm train` uses for options that were not given. Without such a
+        value, an option that depends on it is not checked.
     """
     values = {**defaults, **given}
     for name, (other, users) in USED_WITH.items():
