@@ -1,7 +1,7 @@
 """Refusal of options that another option makes useless, such as a warm-up without its schedule.
 
-Sizes are no such options: the dropout between layers may be given for one layer, and the settings
-of the table of n-grams for none, so that one list of settings can serve models of several sizes.
+Options that only the size of a model makes useless are accepted, such as the dropout between layers
+of a model of one layer: one list of settings can then serve models of several sizes.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 
-# The knobs that are used only for some values of another knob: its name and those values.
+# Knobs that have an effect only for some values of another knob: its name and those values.
 USED_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "warmup": ("schedule", ("cosine",)),
     "final_lr": ("schedule", ("cosine",)),
@@ -20,7 +20,7 @@ USED_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "beta2": ("optimizer", ("adam", "rmsprop")),
     "vocab_size": ("level", ("word",)),
 }
-UNUSED_WITH_LINES = ("recut", "reset")
+UNUSED_WITH_LINES = ("recut", "reset")  # knobs that have no effect for a model of lines
 
 
 def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
