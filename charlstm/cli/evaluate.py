@@ -13,10 +13,10 @@ import click
 from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
 from charlstm.cli.novelty_report import NoveltyReport
+from charlstm.cli.run_text import reading_options, with_newlines
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
-    encoding_option,
     json_option,
     knob_options,
     knob_values,
@@ -28,7 +28,7 @@ from charlstm.cli.text_input import encode_text, join_within_memory, read_text_f
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import evaluate as evaluate_ids
 from charlstm.network.scoring import predicted_ids, utf8_size
-from charlstm.runs.folder import load, newest_run
+from charlstm.runs.folder import load
 from charlstm.system.threads import Workers, available_cores
 
 DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
@@ -72,17 +72,18 @@ def dynamic_options(command: Command) -> Command:
     "1,000 characters before it; 1 reads the text exactly, as one stream.  [default: up to 32]",
 )
 @dynamic_options
-@encoding_option
+@reading_options
 @unknown_option
 @novelty_option
 @json_option
 def evaluate(
     texts: tuple[str, ...],
-    run: Path | None,
+    run: Path,
     window: int | None,
     batch_size: int | None,
     dynamic: DynamicConfig | None,
     encoding: str,
+    newlines: str,
     unknown: str,
     novelty: bool,
     as_json: bool,
@@ -96,12 +97,10 @@ def evaluate(
 
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: give no --window, no --batch-size")
-    place = run or newest_run()
-    model = load(place)
-    report = NoveltyReport(place, model) if novelty else None
-    ids = encode_text(
-        model.vocab, join_within_memory(read_text_for(model.vocab, texts, encoding)), unknown
-    )
+    model = load(run)
+    report = NoveltyReport(run, model) if novelty else None
+    pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)
+    ids = encode_text(model.vocab, join_within_memory(pieces), unknown)
     counted = predicted_ids(model, ids)
     size = utf8_size(model.vocab, counted)
     workers = Workers(available_cores())

@@ -12,10 +12,11 @@ import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
-from charlstm.cli.shared_options import PathArgument, encoding_option, run_option, unknown_option
+from charlstm.cli.run_text import reading_options, with_newlines
+from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
 from charlstm.network.scoring import BLOCK_CHARACTERS, score_texts
-from charlstm.runs.folder import load, newest_run
+from charlstm.runs.folder import load
 from charlstm.system.threads import Workers, available_cores
 
 
@@ -24,14 +25,15 @@ from charlstm.system.threads import Workers, available_cores
 @run_option
 @click.option("--per-char", is_flag=True, help="Print the bits of each character too.")
 @dynamic_options
-@encoding_option
+@reading_options
 @unknown_option
 def score(
     files: tuple[str, ...],
-    run: Path | None,
+    run: Path,
     per_char: bool,
     dynamic: DynamicConfig | None,
     encoding: str,
+    newlines: str,
     unknown: str,
 ) -> None:
     """Score each line of FILES, or of standard input, by itself: print a JSON object for each.
@@ -44,8 +46,7 @@ def score(
     A model of bytes reads bytes as they are. In the "text" that is printed, bytes that are not
     UTF-8 appear as \\udc80 to \\udcff.
     """
-    place = run or newest_run()
-    model = load(place)
+    model = load(run)
     measure: Callable[..., Any] = partial(score_texts, model)
     if dynamic:
         workers = Workers(available_cores())
@@ -55,6 +56,7 @@ def score(
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
     warned, unit = set[str](), unit_of(model)
     pieces = read_text_for(model.vocab, files or ("-",), encoding, BLOCK_CHARACTERS)
+    pieces = with_newlines(pieces, newlines)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
     # Each group of lines is measured by itself, as the next lines may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):

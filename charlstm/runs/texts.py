@@ -1,5 +1,7 @@
 """The text of a run: opened when the run begins, and found again when it is resumed or measured."""
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -9,10 +11,11 @@ from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
-from charlstm.runs.folder import LAST, last_saved
+from charlstm.runs.folder import CHECKPOINTS, LAST, last_saved
 from charlstm.runs.ownership import marker_of
 from charlstm.runs.training_state import TrainingState, malformed_refused
-from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
+from charlstm.system.paths import absolute
+from charlstm.text.corpus import ChangedTextError, Corpus, open_corpus, split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.text.standard_input import copy_standard_input
 from charlstm.text.vocab import Vocab
@@ -39,32 +42,88 @@ def training_and_validation_ids(
     return split_train_validation(corpus, state.corpus)
 
 
+def corpus_settings(path: Path) -> CorpusConfig | None:
+    """Return the settings with which a run read its text; None if its folder does not hold them.
+
+    path: the run's folder, or a checkpoint in it. Raises CharlstmError if `last` is damaged.
+    """
+    last = (path if path.is_dir() else path.parent) / LAST
+    is_of_run = path.is_dir() or any(path.match(pattern) for pattern in CHECKPOINTS)
+    if not (is_of_run and last.exists()):
+        return None
+    saved = load_checkpoint(last)
+    with malformed_refused(f"{last}: does not say how its text was read"):
+        return TrainingState.from_dict(saved.training).corpus
+
+
 def reopen_corpus(
     folder: Path, state: TrainingState, vocab: Vocab, progress: ReadingProgress | None
 ) -> Corpus:
     """Open the text of a saved run; CharlstmError if it has changed since the run began.
 
+    The run may come from a stranger, who may have named any path: a text is opened only if it has
+    the size that the run recorded, and is encoded only if it has the digest.
+
     vocab: the vocabulary of the run's model.
     """
-    corpus = open_run_corpus(folder, state.corpus, vocab if state.extended else None, progress)
-    if corpus.digest != state.digest:
+    advice = f"charlstm train -r {folder} --resume --corpus PATH takes it from another place"
+    texts = resolved(folder, (*state.corpus.paths, *state.corpus.val_file))
+    for text in texts:
+        try:
+            mode = Path(text).stat().st_mode
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise CharlstmError(
+                f"cannot read {text}, the text of {folder}: {reason}: {advice}"
+            ) from error
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise CharlstmError(f"{text}, the text of {folder}, is not a regular file: {advice}")
+    base_vocab = vocab if state.extended else None
+    expected = (state.file_bytes, state.digest)
+    try:
+        return open_run_corpus(folder, state.corpus, base_vocab, progress, expected)
+    except ChangedTextError:
         raise CharlstmError(
-            f"{folder}: the corpus of this run has changed since it began: "
-            f"{', '.join((*state.corpus.paths, *state.corpus.val_file))}"
-        )
-    return corpus
+            f"{folder}: the corpus of this run has changed since it began: {', '.join(texts)}: "
+            f"{advice}"
+        ) from None
+
+
+def recorded(folder: Path, paths: Sequence[str | Path]) -> tuple[str, ...]:
+    """Return paths as a run records them: relative to its folder for files in it, else absolute.
+
+    A folder can thus be moved or copied together with the texts in it.
+    """
+    names = []
+    root = Path(os.path.realpath(folder))
+    for path in map(absolute, paths):
+        real = Path(os.path.realpath(path))
+        is_inside = root in real.parents
+        names.append(str(real.relative_to(root) if is_inside else path))
+    return tuple(names)
+
+
+def resolved(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return paths that a run recorded, as they can be opened."""
+    return tuple(str(folder / path) for path in paths)
 
 
 def open_run_corpus(
-    folder: Path, config: CorpusConfig, base_vocab: Vocab | None, progress: ReadingProgress | None
+    folder: Path,
+    config: CorpusConfig,
+    base_vocab: Vocab | None,
+    progress: ReadingProgress | None,
+    expected: tuple[int, str] | None = None,
 ) -> Corpus:
     """Open the text of the run in `folder`.
 
+    config: its paths are those that `recorded` returns.
     base_vocab: a vocabulary whose symbols the vocabulary of the text must have too.
+    expected: the size and the digest that the text must have (see open_corpus).
     """
     return open_corpus(
-        config.paths,
-        validation_paths=config.val_file,
+        resolved(folder, config.paths),
+        validation_paths=resolved(folder, config.val_file),
         level=config.level,
         encoding=config.encoding,
         newlines=config.newlines,
@@ -72,6 +131,7 @@ def open_run_corpus(
         base_vocab=base_vocab,
         progress=progress,
         run=folder,
+        expected=expected,
     )
 
 

@@ -1,0 +1,70 @@
+"""The text of a run as a command needs it: how the run read it, and the part held out from it."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from charlstm.cli.shared_options import Command
+from charlstm.config import CorpusConfig
+from charlstm.errors import CharlstmError
+from charlstm.runs.folder import newest_run
+from charlstm.runs.texts import corpus_settings
+from charlstm.text.reading import NEWLINES
+
+_AS_THE_RUN = "[default: as the run read its text, if its folder says so, else {}]"
+_encoding_option = click.option(
+    "--encoding",
+    help="Encoding of the files, by its name in Python, such as latin-1.  "
+    + _AS_THE_RUN.format("utf-8"),
+)
+_newlines_option = click.option(
+    "--newlines",
+    type=click.Choice(NEWLINES),
+    help="Treatment of line ends. keep: leave them as they are. lf: read each \\r\\n and each \\r "
+    "as \\n.  " + _AS_THE_RUN.format("keep"),
+)
+
+
+def reading_options(command: Command) -> Command:
+    """Add --encoding and --newlines, by default as the run was trained.
+
+    The command gets its option `run` as a path, and `encoding` and `newlines` as strings. The level
+    is that of the model's vocabulary.
+    """
+
+    @wraps(command)
+    def with_reading(
+        *, run: Path | None, encoding: str | None, newlines: str | None, **options: Any
+    ) -> Any:
+        place = run or newest_run()
+        settings = CorpusConfig()
+        if encoding is None or newlines is None:
+            try:
+                settings = corpus_settings(place) or settings
+            except CharlstmError as error:
+                click.echo(f"{error}: text is read as UTF-8, its line ends as they are", err=True)
+        if encoding is None:
+            encoding = settings.encoding
+        return command(
+            run=place, encoding=encoding, newlines=newlines or settings.newlines, **options
+        )
+
+    return _encoding_option(_newlines_option(with_reading))
+
+
+def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
+    """Yield the pieces of a text; if newlines is "lf", with "\\n" for each "\\r\\n" and "\\r"."""
+    if newlines == "keep":
+        yield from pieces
+        return
+    decoder = io.IncrementalNewlineDecoder(None, translate=True)
+    decode: Callable[..., Any] = decoder.decode  # of strings, as there is no decoder of bytes
+    for piece in pieces:
+        if text := decode(piece):
+            yield text
+    if rest := decode("", final=True):
+        yield rest

@@ -1,0 +1,61 @@
+"""eval and score read a text as the run did, and eval measures the run's own validation text."""
+
+import json
+import shutil
+
+import pytest
+
+import charlstm
+
+LAST = "last.safetensors"
+TEXT = "grüße aus köln\r\nein alter ton\rschöne tage\n" * 60
+SMALL = {"hidden": 4, "steps": 12, "batch_size": 4, "seq_length": 16, "workers": 1}
+
+
+@pytest.fixture(scope="module")
+def latin_run(tmp_path_factory):
+    """A run on a text in Latin-1 with line ends of three kinds, read with newlines lf."""
+    folder = tmp_path_factory.mktemp("latin")
+    (folder / "t.txt").write_bytes(TEXT.encode("latin-1"))
+    options = {"encoding": "latin-1", "newlines": "lf", **SMALL}
+    return charlstm.train(folder / "t.txt", folder / "run", **options).path
+
+
+def measured(cli, *arguments):
+    return json.loads(cli("eval", *arguments, "--json").stdout)
+
+
+def test_eval_and_score_read_a_text_as_the_run_did(latin_run, tmp_path, cli):
+    text = latin_run.parent / "t.txt"
+    own = measured(cli, text, "-r", latin_run)
+    assert own == measured(cli, text, "-r", latin_run / "best.safetensors")
+    given = ("--encoding", "latin-1", "--newlines", "lf")
+    assert own == measured(cli, text, "-r", latin_run, *given)
+    assert own["characters"] == len(TEXT.replace("\r\n", "\n")) - 1
+    (tmp_path / "u.txt").write_bytes(TEXT.encode())
+    assert own == measured(cli, tmp_path / "u.txt", "-r", latin_run, "--encoding", "utf-8")
+    error = cli("eval", text, "-r", latin_run, "--newlines", "keep", code=1).stderr
+    assert r"'\r'" in error
+    lines = cli("score", text, "-r", latin_run).stdout.splitlines()
+    expected = TEXT.replace("\r\n", "\n").replace("\r", "\n").splitlines()
+    assert [json.loads(line)["text"] for line in lines] == expected
+
+
+def test_without_the_settings_of_a_run_text_is_utf8_with_its_line_ends(latin_run, tmp_path, cli):
+    for name in ("model.safetensors", "best.safetensors"):
+        shutil.copy(latin_run / "best.safetensors", tmp_path / name)
+    shutil.copy(latin_run / LAST, tmp_path / LAST)
+    text = latin_run.parent / "t.txt"
+    for place in (tmp_path / "model.safetensors",):  # is not of the run whose `last` is beside it
+        assert "invalid UTF-8" in cli("eval", text, "-r", place, code=1).stderr
+    (tmp_path / LAST).write_bytes(b"damaged")
+    error = cli("eval", text, "-r", tmp_path, code=1).stderr
+    assert f"{tmp_path / LAST}: not a checkpoint" in error
+    assert "text is read as UTF-8, its line ends as they are" in error
+
+
+def test_line_ends_are_read_as_lf_when_they_stand_on_two_pieces():
+    from charlstm.cli.run_text import with_newlines
+
+    assert "".join(with_newlines(["a\r", "\nb\r", "c\r"], "lf")) == "a\nb\nc\n"
+    assert list(with_newlines(["a\r", "\n"], "keep")) == ["a\r", "\n"]
