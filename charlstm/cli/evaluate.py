@@ -13,7 +13,7 @@ import click
 from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
 from charlstm.cli.novelty_report import NoveltyReport
-from charlstm.cli.run_text import reading_options, with_newlines
+from charlstm.cli.run_text import own_validation_ids, reading_options, with_newlines
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
@@ -57,7 +57,7 @@ def dynamic_options(command: Command) -> Command:
 
 
 @click.command(name="eval")
-@click.argument("texts", nargs=-1, required=True, type=PathArgument(str))
+@click.argument("texts", nargs=-1, type=PathArgument(str))
 @run_option
 @click.option(
     "--window",
@@ -90,6 +90,9 @@ def evaluate(
 ) -> None:
     """Measure the loss of a model on TEXTS: files and folders, joined, or - for standard input.
 
+    Without TEXTS, measure it on the validation text of the run, all of it, as the run read it: this
+    needs the run's folder and, unchanged and in its place, the text that the run was trained on.
+
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
     Bytes are those of the predicted text in UTF-8, after --unknown; they are not known of words.
     """
@@ -99,8 +102,11 @@ def evaluate(
         raise click.UsageError("--dynamic reads one stream: give no --window, no --batch-size")
     model = load(run)
     report = NoveltyReport(run, model) if novelty else None
-    pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)
-    ids = encode_text(model.vocab, join_within_memory(pieces), unknown)
+    if texts:
+        pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)
+        ids = encode_text(model.vocab, join_within_memory(pieces), unknown)
+    else:
+        ids = own_validation_ids(run)
     counted = predicted_ids(model, ids)
     size = utf8_size(model.vocab, counted)
     workers = Workers(available_cores())

@@ -2,17 +2,19 @@
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
+from charlstm.arrays import Ids
 from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import newest_run
-from charlstm.runs.texts import corpus_settings
+from charlstm.runs.texts import corpus_settings, training_and_validation_ids
 from charlstm.text.reading import NEWLINES
 
 _AS_THE_RUN = "[default: as the run read its text, if its folder says so, else {}]"
@@ -40,6 +42,8 @@ def reading_options(command: Command) -> Command:
     def with_reading(
         *, run: Path | None, encoding: str | None, newlines: str | None, **options: Any
     ) -> Any:
+        if options.get("texts") == () and (encoding or newlines):
+            raise click.UsageError("--encoding and --newlines say how TEXTS are read: give TEXTS")
         place = run or newest_run()
         settings = CorpusConfig()
         if encoding is None or newlines is None:
@@ -68,3 +72,20 @@ def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
             yield text
     if rest := decode("", final=True):
         yield rest
+
+
+def own_validation_ids(run: Path) -> Ids:
+    """Return the ids of the validation text of a run; CharlstmError if it has or finds none."""
+    from charlstm.runs.progress_display import CorpusDisplay  # here, as tqdm is slow to import
+
+    with closing(CorpusDisplay()) as display:
+        try:
+            _, ids = training_and_validation_ids(run, display)
+        except CharlstmError as error:
+            raise CharlstmError(
+                f"{error}: without TEXTS, eval needs the run's folder and, unchanged and in its "
+                "place, the text that the run was trained on"
+            ) from error
+    if len(ids) < 2:
+        raise CharlstmError(f"{run}: the run has no validation text: name a text to measure")
+    return ids

@@ -52,6 +52,17 @@ class Plan:
             or 0 < self._trainer.config.stop_after <= self._validation.evaluations_since_best
         )
 
+    def stops_early_after(self, val_loss: float | None) -> bool:
+        """Return whether the run stops early if its next evaluation has this loss."""
+        validation, limit = self._validation, self._trainer.config.stop_after
+        best = validation.best_val_loss
+        return (
+            val_loss is not None
+            and best is not None
+            and val_loss >= best
+            and 0 < limit <= validation.evaluations_since_best + 1
+        )
+
     @property
     def evaluation_is_due(self) -> bool:
         """Whether an evaluation follows the last step, now or after an interruption."""

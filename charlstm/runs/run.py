@@ -184,6 +184,11 @@ class Run:
         self._check_all()
         models = self._models()
         val_losses = self.validation.evaluate(models, trainer.workers, self.stop_signals.check)
+        if "last" not in models and val_losses and self.plan.stops_early_after(*val_losses.values()):
+            models["last"] = trainer.model  # the run goes on if these weights are a new best
+            val_losses |= self.validation.evaluate(
+                {"last": trainer.model}, trainer.workers, self.stop_signals.check
+            )
         for val_loss in val_losses.values():
             divergence.check_step(trainer.steps_done, val_loss, 0.0)
         weights, is_best = next(iter(models)), True  # without validation text: the latest
@@ -207,8 +212,9 @@ class Run:
     def _models(self) -> dict[str, CharModel]:
         """The models to evaluate, by the name of their weights: "average" or "last".
 
-        With an average, the last weights are evaluated only at the end. Before that the rate is
-        high and the average better, and to evaluate both takes time from the training.
+        With an average, the last weights are evaluated only at the end, and where a run would stop
+        early. Before that the rate is high and the average better, and to evaluate both takes time
+        from the training.
         """
         last, average = {"last": self.trainer.model}, self.trainer.averaged
         if average is None:

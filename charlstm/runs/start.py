@@ -252,6 +252,12 @@ def _notices(asked: TrainConfig, run: Run) -> list[str]:
             f"the text has room for only {config.batch_size} streams of windows of "
             f"{config.seq_length} (asked for: {asked.batch_size} of {asked.seq_length})"
         )
+    total, every = run.trainer.total_steps, config.eval_every
+    if total is not None and every != AUTO and every > total:
+        notices.append(
+            f"--eval-every {every:,} is more than the {total:,} steps of the run: it is evaluated "
+            "only once, at its end"
+        )
     if not run.validation.possible:
         notices.append("no validation text: best.safetensors holds the latest weights")
     elif not text.val_file and len(run.corpus.paths) > 1:

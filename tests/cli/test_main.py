@@ -78,7 +78,7 @@ def test_an_error_is_one_line_and_nothing_is_written(
         (["train", "x", "--rnn-size", "5"], "No such option"),
         (["sample", "--prime", "a", "--prime-file", "b"], "give --prime or --prime-file"),
         (["sample", "--unknown", "ignore"], "'ignore' is not one of"),
-        (["eval"], "Missing argument"),
+        (["eval", "--newlines", "lf"], "--encoding and --newlines say how TEXTS are read"),
         (["smaple"], "No such command 'smaple'"),
     ],
 )

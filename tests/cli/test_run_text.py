@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from corpus_files import make_text
 
 import charlstm
 
@@ -52,6 +53,32 @@ def test_without_the_settings_of_a_run_text_is_utf8_with_its_line_ends(latin_run
     error = cli("eval", text, "-r", tmp_path, code=1).stderr
     assert f"{tmp_path / LAST}: not a checkpoint" in error
     assert "text is read as UTF-8, its line ends as they are" in error
+
+
+@pytest.mark.parametrize("options", [{}, {"val_file": "v.txt"}, {"lines": True}])
+def test_eval_without_a_text_measures_the_runs_own_validation_text(tmp_path, cli, options):
+    (tmp_path / "t.txt").write_text(make_text(100))
+    (tmp_path / "v.txt").write_text(make_text(30))
+    if "val_file" in options:
+        options = {"val_file": tmp_path / "v.txt"}
+    run = charlstm.train(tmp_path / "t.txt", tmp_path / "run", **SMALL, **options)
+    loss = measured(cli, "-r", run.path)["nats_per_character"]
+    assert loss == pytest.approx(run.best_val_loss, rel=1e-6)
+    assert measured(cli, "-r", run.path / "best.safetensors")["nats_per_character"] == loss
+    (tmp_path / "t.txt").write_text(make_text(99))
+    error = cli("eval", "-r", run.path, code=1).stderr
+    assert error.count("\n") == 1 and "without TEXTS, eval needs the run's folder" in error
+    (run.path / LAST).unlink()
+    error = cli("eval", "-r", run.path, code=1).stderr
+    assert "the training text is not known" in error
+
+
+def test_eval_without_a_text_needs_a_run_with_validation_text(text_file, tmp_path, cli):
+    run = charlstm.train(text_file, tmp_path / "run", val_frac=0, **SMALL)
+    error = cli("eval", "-r", run.path, code=1).stderr
+    assert (
+        error == f"charlstm: {run.path}: the run has no validation text: name a text to measure\n"
+    )
 
 
 def test_line_ends_are_read_as_lf_when_they_stand_on_two_pieces():

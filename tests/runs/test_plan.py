@@ -68,6 +68,31 @@ def test_a_run_that_stopped_early_continues_to_a_new_end(stopped_early, tmp_path
     assert (result.steps, result.reason) == (stopped + 25, "finished")
 
 
+def test_where_a_run_would_stop_early_its_last_weights_are_evaluated_too(
+    stopped_early, overfitting_text, tmp_path
+):
+    *before, last = (event["val_losses"] for event in events_of(stopped_early.folder, "eval"))
+    assert all(list(losses) == ["average"] for losses in before[:-1])
+    assert list(last) == ["average", "last"]
+    # With an average that lags far behind, the last weights are better, and so the run goes on.
+    options = {**SMALL, "average": 0.999, "stop_after": 1, "eval_every": 5, "steps": 40}
+    charlstm.train(overfitting_text, tmp_path / "run", **options)
+    for event in events_of(tmp_path / "run", "eval")[:-1]:
+        losses = event["val_losses"]
+        assert event["is_best"] or len(losses) == 2, event
+
+
+def test_a_run_shorter_than_the_distance_of_evaluations_says_so(text_file, tmp_path):
+    events = []
+    settings = {**SMALL, "steps": 3, "eval_every": 1_000}
+    charlstm.train(text_file, tmp_path / "run", observer=events.append, **settings)
+    assert events[0]["notices"] == [
+        "--eval-every 1,000 is more than the 3 steps of the run: it is evaluated only once, at its "
+        "end"
+    ]
+    assert [event["step"] for event in events if event["event"] == "eval"] == [3]
+
+
 def test_early_stopping_is_reported_in_one_line(overfitting_text, tmp_path, cli):
     options = command_options(**SMALL | {"stop_after": 1, "eval_every": 10})
     result = cli("train", overfitting_text, "-r", tmp_path / "run", *options)
