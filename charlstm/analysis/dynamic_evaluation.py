@@ -121,7 +121,7 @@ class DynamicEvaluation:
     def score_texts(
         self, texts: Iterable[str], unknown: str = "error", *, workers: Workers | None = None
     ) -> Iterator[Score]:
-        """Score each text by itself, as if it followed a line end, in the order given.
+        """Yield the scores of texts in the order given, each as if it followed a line end.
 
         The trained weights are restored before each text: no text affects the score of another.
         """
@@ -168,12 +168,12 @@ class _Follower:
         max_nats = MAX_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
             check_cancelled()
-            if number:  # the step for the segment before: none is needed after the last segment
+            if number:  # the weights take a step before each segment but the first
                 self._reader.find_gradient()
                 norm = float(np.linalg.norm(self._reader.gradient))
                 self._workers.run(partial(self._move_weights, max_norm / max(norm, max_norm)))
             nats = self._reader.read(segment, begins)
-            if not nats.mean() <= max_nats:  # true if the mean is NaN, too
+            if not nats.mean() <= max_nats:  # the condition is also true if the mean is NaN
                 raise CharlstmError(
                     "the loss grows beyond all bounds, as the weights change too fast: "
                     f"try a rate below {self._dynamic.config.rate:g}"

@@ -1,4 +1,4 @@
-"""The data of the page of gates, made from a model's activity on a text."""
+"""The data of the page of gates (an HTML page), made from a model's activity on a text."""
 
 import base64
 import unicodedata
@@ -20,7 +20,7 @@ from charlstm.network.model import CharModel
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import Vocab
 
-MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # signs shown in the text next to these characters
+MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # signs for white space
 NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 

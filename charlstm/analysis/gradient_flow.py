@@ -31,7 +31,7 @@ from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
-DEFAULT_LAGS = 500  # time steps
+DEFAULT_LAGS = 500  # time steps back in time
 STREAMS = 8  # streams of text that are read in parallel; norms are means over the streams
 WARM_UP_STEPS = 100  # time steps read before the measured ones, as states begin near zero
 CLIPPED_STEPS = 200  # time steps in the window of the training step that shows clipping
@@ -62,7 +62,7 @@ class GradientFlow:
     step: ClippedStep
 
     def gone_at(self, name: str) -> int | None:
-        """Return the first lag with a norm below GONE_FRACTION of that at lag 1, else None."""
+        """Return the first lag whose norm is below GONE_FRACTION * the norm at lag 1, or None."""
         norms = self.norms[name]
         below = np.flatnonzero(norms < GONE_FRACTION * norms[0])
         return int(below[0]) + 1 if len(below) else None
@@ -213,7 +213,7 @@ def fresh_model(
         layer = model.parameters.part(f"layers.{k}.")
         layer["Wh"] *= recurrent_scale
         if forget_bias is not None:
-            layer["b"][config.hidden : 2 * config.hidden] = forget_bias  # the bias of gate f or z
+            layer["b"][config.hidden : 2 * config.hidden] = forget_bias  # of gate f or z
     return model
 
 

@@ -37,7 +37,7 @@ def draw(flows: Sequence[GradientFlow], path: Path) -> None:
     figure = _figure(flows)
     try:
         with atomic_write(path) as file:
-            # By its Creator charlstm knows a picture of its own: see system/output_files.py.
+            # charlstm recognises its own pictures by their Creator: see system/output_files.py.
             form, about = path.suffix[1:].lower(), {"Creator": "charlstm"}
             figure.savefig(file, format=form, dpi=150, metadata=about)
     except OSError as error:

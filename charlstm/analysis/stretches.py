@@ -105,7 +105,7 @@ def find_matches(
     step = max(MIN_PASS_LENGTH, MAX_TABLE_ENTRIES // (2 * (alphabet + 1)))
     passes = -(-len(joined) // step)
     for number, start in enumerate(range(0, len(joined), step)):
-        # The pass begins this number of symbols earlier, to include a stretch across its start.
+        # The pass begins `overlap` symbols earlier, to find the rest of a stretch across its start.
         overlap = min(int(lengths[start - 1]), MAX_OVERLAP) if start else 0
 
         def advance_to(symbols: int, number: int = number) -> None:

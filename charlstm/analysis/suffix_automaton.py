@@ -152,7 +152,7 @@ class Reader:
             for position, symbols in enumerate(np.ascontiguousarray(columns.T), start=offset):
                 states *= self.width
                 states += symbols
-                # take would copy through a buffer with its default mode "raise"
+                # With its default mode, "raise", NumPy's take would copy the entries once more.
                 self._table.take(states, out=entries, mode="clip")
                 np.right_shift(entries, STATE_SHIFT, out=states)
                 entries &= UNLIMITED
@@ -181,7 +181,7 @@ class Reader:
             past += 1
 
     def _keep(self, states: Integers, lengths: Integers, ends: Integers) -> None:
-        """Keep the matches that are longer than the ones found before for their states."""
+        """Store each match that is longer than the longest match stored for its state so far."""
         longer = np.flatnonzero(lengths > self.longest[states])
         states, lengths, ends = states[longer], lengths[longer], ends[longer]
         np.maximum.at(self.longest, states, lengths)
@@ -196,7 +196,7 @@ class Reader:
         one occurrence of the match ends.
         """
         automaton, longest, ends = self.automaton, self.longest.copy(), self.ends.copy()
-        for state in reversed(automaton.by_length):  # where a match ends, its suffixes end too
+        for state in reversed(automaton.by_length):  # a match contains matches of its suffixes
             link = automaton.links[state]
             if longest[state] and longest[link] < automaton.lengths[link]:
                 longest[link], ends[link] = automaton.lengths[link], ends[state]

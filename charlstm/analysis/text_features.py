@@ -9,7 +9,7 @@ import numpy as np
 from charlstm.arrays import Array, Ids
 from charlstm.text.vocab import Vocab
 
-QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # single quotes may be apostrophes: left out
+QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # not single quotes: they may be apostrophes
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 # Cells are compared with a feature only if it differs from its most frequent value at this number
 # of positions or more.

@@ -313,7 +313,7 @@ def update_ngram_rows(
         address(table, slots, V),
         address(squares, slots),
         constants.ctypes.data,
-        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # bytes of ints and floats
+        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # ints and floats of 4 bytes
     )
 
 

@@ -5,7 +5,7 @@
  * of the product, where it would push the sums out of the registers.
  */
 #define GATES (4 * WIDTH) /* columns of the gates of WIDTH units */
-#define MAX_GATE_ROWS 32  /* maximum number of streams in a block: the DOT_ROWS of AMX */
+#define MAX_GATE_ROWS 32  /* maximum number of streams in a block, which AMX kernels reach */
 
 /* Prefetch the arrays that advance_units will read and write, before the product that it needs. */
 INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, float *next_c,

@@ -127,7 +127,7 @@ class NativeGeneration:
         return out
 
     def _keep(self, name: str, array: Array) -> int:
-        """Return the address of an array; keep the array as long as this object."""
+        """Return the address of an array; keep the array alive as long as this object."""
         self._kept[name] = array
         return array.ctypes.data
 

@@ -27,7 +27,7 @@ INLINE void advance_gru_units(int rows, ptrdiff_t units, ptrdiff_t H,
       z[j] += load(sums[1] + column);
       m[j] = load(sums[2] + column) + bias[j];
     }
-    for (int j = 0; j < 2 * VECTORS; j += 4) activate(4, 4, gates + j); /* all of r and z */
+    for (int j = 0; j < 2 * VECTORS; j += 4) activate(4, 4, gates + j); /* r and z */
     for (int j = 0; j < VECTORS; j++) n[j] += r[j] * m[j];
     activate(0, VECTORS, n);
     for (int j = 0; j < VECTORS; j++) state[j] = n[j] + z[j] * (state[j] - n[j]);
@@ -44,7 +44,7 @@ void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, floa
                        float *candidate, const float *Wh, const float *bn, float *packed) {
   float sums[3][MAX_ROWS * PANEL];
   const int block = rows_per_block(B, MAX_ROWS);
-  const ptrdiff_t panel = H * PANEL; /* floats */
+  const ptrdiff_t panel = H * PANEL; /* floats in a panel */
   for (ptrdiff_t first = 0; first < H; first += PANEL)
     for (ptrdiff_t gate = 0; gate < 3; gate++)
       pack_panel(0, H, H - first, Wh + gate * H + first, 3 * H,

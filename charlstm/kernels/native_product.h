@@ -4,8 +4,8 @@
  * With 16 registers, blocks of six rows by two vectors are faster than blocks of three rows by four
  * vectors, because a panel is then read half as often from the second-level cache.
  */
-#define PANEL (VECTORS * WIDTH) /* columns of a panel */
-#define LINE 16                 /* floats of a cache line */
+#define PANEL (VECTORS * WIDTH) /* number of columns of a panel */
+#define LINE 16                 /* number of floats in a cache line of 64 bytes */
 
 /* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
  * A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart. rows

@@ -178,7 +178,7 @@ def lstm_forward(
     T, B, H = tanh_c.shape
     blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
-    recurrent = product.swapaxes(0, 1)  # a view (B, blocks, width): the columns in their order
+    recurrent = product.swapaxes(0, 1)  # a view (B, blocks, width), with columns in order
     scratch = np.empty((B, H), gates.dtype)
     for t in range(T):
         a = gates[t]
@@ -336,7 +336,7 @@ def gru_backward(
     for t in reversed(range(T)):
         r, z, n = gates[t, :, :H], gates[t, :, H : 2 * H], gates[t, :, 2 * H :]
         dh += dh_out[t]
-        # da_z = dh (h_{t-1} - n) z (1 - z) has an array of its own, as z is needed below
+        # da_z = dh (h_{t-1} - n) z (1 - z), in a separate array, as z itself is needed again below
         da_z = da_h[:, H : 2 * H]
         np.subtract(h[t], n, out=da_z)
         da_z *= dh

@@ -16,12 +16,12 @@ class Activations:
     """The activations of a model over a window of T steps of B streams."""
 
     layers: list[LayerActivations]
-    inputs: list[Array | Ids]  # of each layer: ids (T, B), or masked outputs of the layer below
+    inputs: list[Array | Ids]  # per layer: ids (T, B), or the masked outputs of the layer below
     head_input: Array  # (T, B, layers_seen, H): the masked outputs of the layers that the head sees
     ngram_rows: Ids  # (T * B, contexts): indices of rows in the n-gram table; 0 columns without it
     log_probs: Array  # (T * B, V): overwritten with the gradient of the logits in the backward pass
     dhead_input: Array  # (T, B, layers_seen, H): the gradient of head_input
-    dout: Array  # (T, B, H): the gradient of the output of the layer that back-propagation is at
+    dout: Array  # (T, B, H): the gradient of a layer's output, overwritten from layer to layer
     precision: str  # the precision of the operands of matrix products: see kernels/bfloat16.py
 
     @property

@@ -76,7 +76,8 @@ class Dropout:
         self._shape = (len(probabilities), batch_size, model.hidden)
         self._dropped = np.array(probabilities, np.float32)[:, None, None]
         self._kept = np.array([1 - p for p in probabilities], model.dtype)[:, None, None]
-        # This is below BYTE_VALUES, so that the factor of the weights that are kept is finite.
+        # Of BYTE_VALUES values of a random byte, these drop a weight. At least one value keeps it,
+        # so that the factor of the weights that are kept is finite.
         self._dropped_values = min(round(BYTE_VALUES * config.weight_dropout), BYTE_VALUES - 1)
         self._sources = recurrent if self._dropped_values else ()
         self._recurrent = tuple(
@@ -109,6 +110,6 @@ class Dropout:
         kept = np.greater_equal(numbers, self._dropped_values, out=numbers.view(np.bool_))
         scale = weights.dtype.type(BYTE_VALUES / (BYTE_VALUES - self._dropped_values))
         np.multiply(kept, scale, out=dropped.factors)
-        # A weight that overflows needs no warning: the loss becomes infinite or NaN.
+        # An overflow needs no warning: it makes the loss infinite or NaN, which training detects.
         with np.errstate(over="ignore", invalid="ignore"):
             np.multiply(weights, dropped.factors, out=dropped.weights)

@@ -16,7 +16,10 @@ NGRAM_TABLE = "ngrams.W"  # the name of the n-gram table
 
 
 def parameter_shapes(config: ModelConfig, V: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each parameter by name, for V symbols, in the order of the vector."""
+    """Return the name and the shape of each parameter of a model of V symbols.
+
+    Their order is the order in Parameters.vector.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(config.layers):
         layer = layer_of(config).shapes(config.hidden if k else V, config.hidden)

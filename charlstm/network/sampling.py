@@ -18,8 +18,11 @@ from charlstm.system.threads import Workers, available_cores, share
 from charlstm.text.vocab import Vocab, line_end, start_ids
 from charlstm.untrusted import whole_number
 
-MAX_STEPS_PER_CALL = 32  # steps of one native call; those after the end of a sample are wasted
-MIN_SAMPLES_PER_WORKER = 6  # a thread for fewer samples would not make sampling faster
+# Maximum number of symbols per sample that one native call draws. Those drawn after the end of a
+# sample are wasted.
+MAX_STEPS_PER_CALL = 32
+# Minimum number of samples per thread. Threads for fewer samples would not make sampling faster.
+MIN_SAMPLES_PER_WORKER = 6
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,8 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
 
     log_probs (B, V): the model's log-probabilities. The result is float64.
     """
-    # The likeliest symbol is shifted to 0: so it keeps a probability of 1 at a tiny temperature.
+    # The log-probabilities are shifted so that the likeliest symbol has 0: a tiny temperature then
+    # leaves it a positive probability, instead of NaN.
     below = log_probs.astype(np.float64) - log_probs.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):
         p: Array = np.exp(below / sampling.temperature)
@@ -144,7 +148,7 @@ def _generate_natively(
         )
         for own in shares
     ]
-    steps = 1  # the first call makes one step, so that the first symbol comes at once
+    steps = 1  # the first call draws one symbol only, so that the caller gets it at once
     while True:
         uniforms = rng.random((steps, len(ids)))
 

@@ -108,7 +108,7 @@ class RecurrentStack:
     def _forward_layers(
         self, inputs: Ids, state: Array, activations: Activations, masks: Masks = NO_MASKS
     ) -> Array:
-        """Read a window with the recurrent layers; return the state, without the last symbols."""
+        """Run the recurrent layers over a window; return the state, without history of n-grams."""
         new_state = np.empty_like(state)
         activations.inputs[0] = inputs
         for k, layer in enumerate(activations.layers):
@@ -129,7 +129,7 @@ class RecurrentStack:
         return {**layer, "Wh": masks.recurrent[k].weights} if masks.recurrent else layer
 
     def _symbols_beside(self, k: int, inputs: Ids) -> Ids | None:
-        """Return the ids that layer k reads in addition to the layer below; None without any."""
+        """Return the ids that layer k reads in addition to the output of layer k - 1, if any."""
         return inputs if self.config.skip and k else None
 
     def _fill_head_input(self, activations: Activations, masks: Masks) -> None:
@@ -202,11 +202,11 @@ class RecurrentStack:
         )
         if masks.head_input is not None:
             dhead_input *= masks.head_input.swapaxes(0, 1)
-        several_seen = self.config.layers_seen > 1  # otherwise, dhead_input is a view of dout
+        several_seen = self.config.layers_seen > 1  # if it sees one, dhead_input is a view of dout
         if several_seen:
             dout[...] = dhead_input[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
-        dstate[len(self._layers) :] = 0  # the further layers hold symbols, without a gradient
+        dstate[len(self._layers) :] = 0  # layers of the state that hold symbols have no gradient
         for k in reversed(range(len(self._layers))):
             self._cell.backward(
                 self._layer_parameters(k, masks),
@@ -316,7 +316,7 @@ class RecurrentStack:
             if len(line_ends):
                 inputs, before = inputs[line_ends[-1] :], self.initial_state(1)
         T = min(READ_STEPS, len(inputs))
-        # These activations are for 0 symbols, as no log-probabilities are computed.
+        # As no log-probabilities are computed, activations for a vocabulary of size 0 suffice.
         activations = allocate_activations(self.config, 0, T, 1, dropout=False, precision="float32")
         after = before
         for start in range(0, len(inputs), T):

@@ -21,8 +21,9 @@ from charlstm.text.batches import fit_batch
 
 # -- the length of a run -------------------------------------------------------------------------
 
-# The length of a run for which the user sets no steps, epochs or minutes: the operations of two
-# cores in three minutes, at 115 GFLOP/s. Counting operations makes the length the same each time.
+# The length of a run without --steps, --epochs or --minutes: the floating-point operations that two
+# cores do in three minutes, at 115 GFLOP/s. A fixed number of operations, unlike a time, gives the
+# same number of steps on every machine.
 DEFAULT_OPERATIONS = 20e12
 # On a short text, such a run ends after MAX_PASSES passes over the text, as more improve the model
 # little, or after MIN_STEPS steps if those are more, as even a tiny text needs them.
@@ -34,8 +35,9 @@ EVALUATIONS_PER_RUN = 10
 MAX_STEPS_BETWEEN_EVALUATIONS = 1_000
 
 SEQ_LENGTH = 64  # time steps; with 64 the validation loss is 1.482, with 128 it is 1.504
-# For a model of lines: the default sequence length, and the length of line that estimates assume.
-MAX_LINE, TYPICAL_LINE = 256, 32  # symbols
+# For a model of lines, in symbols: the default sequence length, and the length of line that
+# estimates assume.
+MAX_LINE, TYPICAL_LINE = 256, 32
 
 # -- the size of the model -----------------------------------------------------------------------
 
@@ -82,7 +84,7 @@ LR = {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}
 # A run of more than SHORT_RUN steps has a lower rate: LR * (SHORT_RUN / steps) ** LR_POWER. After
 # 10,664 steps, a rate of 0.02 gives a loss of 1.181 and 0.012 gives 1.159.
 SHORT_RUN, LR_POWER = 5_000, 0.75
-MAX_WARMUP = 100  # steps
+MAX_WARMUP = 100  # maximum number of warm-up steps
 ADAM_BETA2 = 0.99
 
 # -- dropout -------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ def choose_settings(
         **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
     }
     train = train.completed({**constants, **rules})
-    resolve_precision(train.precision, model)  # raises CharlstmError if the two do not fit together
+    resolve_precision(train.precision, model)  # refuses a precision in which no such model trains
     return model, train
 
 

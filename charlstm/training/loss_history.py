@@ -19,7 +19,7 @@ class LossHistory:
 
     def __init__(self) -> None:
         self.count, self._sum = 0, 0.0
-        self._unlogged, self._unlogged_sum = 0, 0.0  # number and losses of steps not yet logged
+        self._unlogged, self._unlogged_sum = 0, 0.0  # steps since the last log
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
 
     def add(self, loss: float) -> None:

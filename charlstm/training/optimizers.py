@@ -16,7 +16,8 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 
-BLOCK = 262_144  # elements; with smaller blocks, workers mostly wait for Python's interpreter lock
+# Weights in a block. With smaller blocks, workers mostly wait for the global interpreter lock.
+BLOCK = 262_144
 
 
 class Optimizer(ABC):

@@ -22,8 +22,8 @@ class Schedule:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.scale = 1.0  # product of all decays so far, for plateau and halve-on-rise
-        self.best = math.inf  # lowest validation loss
-        self.evaluations_without_best = 0  # evaluations since the last best loss or decay
+        self.best = math.inf  # lowest validation loss so far
+        self.evaluations_without_best = 0  # evaluations since the last best loss or the last decay
         self.last_pass_loss = math.inf
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:

@@ -5,9 +5,9 @@ from typing import Any
 
 from charlstm.untrusted import integer, real
 
-UNTIMED_STEPS = 2  # the first steps are slower, as they touch newly allocated memory
-# The speed counts as known after MIN_TIMED_STEPS that took MIN_TIMED_SECONDS together, or after
-# MAX_TIMED_STEPS.
+UNTIMED_STEPS = 2  # the first steps are not timed: they are slower, as their memory is new
+# The speed of training counts as known after MIN_TIMED_STEPS steps that took MIN_TIMED_SECONDS
+# together, or after MAX_TIMED_STEPS steps.
 MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 5, 1.0
 MAX_TIMED_STEPS = 100
 NEWEST_STEP_WEIGHT = 0.1  # weight of the newest step in the running mean of the seconds per step
@@ -20,23 +20,23 @@ MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
 LAST_EVALUATION_FRACTION = 0.1
 # Evaluation reads three times as many characters per second as training: it has no backward pass.
 EVALUATION_SPEEDUP = 3
-# A text of fewer symbols is evaluated as one stream. A longer one takes at least as many time steps:
-# each of its streams reads 1,000 symbols, after 1,000 to warm up.
+# A text of fewer symbols than this is evaluated as one stream. A longer text takes at least this
+# number of time steps: each of its streams reads 1,000 symbols, after 1,000 to warm up.
 ONE_STREAM = 2_000
 
 
 class TimeBudget:
     """Running means of the seconds per step and per evaluation.
 
-    time_steps: the time steps of a training step; 0 to leave out of account that a short text is
-        evaluated in few streams, and one time step after the other.
+    time_steps: the number of time steps in a training step. It limits the estimated speed of
+        evaluating a short text, which is read in few streams. 0 sets no such limit.
     models_at_end: the number of models that the last evaluation measures; all other evaluations
         measure one model.
-    seconds_per_step: that of the newest step alone, until UNTIMED_STEPS have been made; 0 before
-        the first.
+    seconds_per_step: the time of the newest step during the first UNTIMED_STEPS steps, then a mean;
+        0 before the first step.
     seconds_per_evaluation: the time of evaluating one model and of saving the run afterwards; 0
         while unknown.
-    seconds_per_save: the time of writing `last`; 0 while unknown.
+    seconds_per_save: the time of writing the file `last`; 0 while unknown.
     """
 
     def __init__(
@@ -91,15 +91,15 @@ class TimeBudget:
     def has_time_for_step(self, seconds: float, characters: int) -> bool:
         """Return whether a step, the last evaluation and its saves fit into these seconds.
 
-        It needs no more than one step made. characters: those that the last evaluation reads.
+        One step must have been made before. characters: those that the last evaluation reads.
         """
         evaluation = (1 + self._more_at_end) * self._evaluation_seconds(characters)
-        saves = 2 * self.seconds_per_save  # `best` and `last`
+        saves = 2 * self.seconds_per_save  # the run saves the files `best` and `last`
         return self.seconds_per_step + evaluation + saves + EXIT_SECONDS <= seconds
 
     def affordable_characters(self, seconds: float) -> int:
-        """Return the characters that an evaluation reads in a small fraction of these seconds."""
-        seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # of one model
+        """Return the length of text that takes LAST_EVALUATION_FRACTION of `seconds` to evaluate."""
+        seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # per model
         affordable = EVALUATION_SPEEDUP * self.characters_per_second * seconds
         time_steps = self._steps_per_second * seconds
         if time_steps < ONE_STREAM:

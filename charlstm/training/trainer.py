@@ -109,9 +109,9 @@ class Trainer:
         is_target = window[1:] != PADDING
         count = int(is_target.sum())
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
-        scales = np.where(is_target, scale, 0).astype(self.state.dtype)  # factors of the losses
+        scales = np.where(is_target, scale, 0).astype(self.state.dtype)  # per-target factors
         masks, tasks = self._dropout.draw(), Tasks()
-        with one_blas_thread():  # the workers already use all cores
+        with one_blas_thread():  # BLAS needs no threads, as the workers already use all cores
             results = self.workers.run(
                 lambda k: self._forward_backward(k, window, scales, masks, tasks)
             )
@@ -128,7 +128,7 @@ class Trainer:
         """Set the state to zero if the next window starts the text; else that of random streams."""
         if self.batches.starts_afresh:
             self.state[...] = 0
-        elif self.config.reset:  # teaches the model to continue from a zero state, as samples do
+        elif self.config.reset:  # resets teach the model to start from a zero state, as samples do
             begins = self._rng.random(self.batches.batch_size) < self.config.reset
             self.state[:, :, begins] = 0
 
@@ -168,7 +168,7 @@ class Trainer:
         """Return worker k's activations for T steps, in the memory of its longest window so far."""
         longest = self._activations[k]
         if longest is None or len(longest.dout) < T:
-            longest = self._activations[k] = None  # frees the memory before the next allocation
+            longest = self._activations[k] = None  # frees the old arrays before allocating new ones
             longest = self._activations[k] = self.model.new_activations(
                 T, B, self._dropout.drops_outputs, self.config.precision
             )

@@ -11,7 +11,7 @@ from charlstm.system.threads import Workers
 from charlstm.untrusted import integer, real_value
 
 # The maximum and minimum length of the validation text, in symbols from its beginning. A time
-# budget may shorten the text down to the minimum; one that ends after a few steps, further.
+# budget may shorten the text down to the minimum, or further if the run ends after a few steps.
 MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 
 

@@ -34,7 +34,7 @@ from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
 GATES: Mapping[str, str] = {"r": "reset", "z": "update", "n": "candidate"}
-STORED_PER_UNIT = 5  # numbers per unit and time step: 3 gates, h and m
+STORED_PER_UNIT = 5  # numbers that a unit stores per time step: 3 gates, h and m
 STATE_PARTS = 1
 
 

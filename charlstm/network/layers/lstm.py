@@ -33,7 +33,7 @@ from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
 GATES: Mapping[str, str] = {"i": "input", "f": "forget", "o": "output", "g": "candidate"}
-STORED_PER_UNIT = 7  # numbers per unit and time step: 4 gates, h, c and tanh_c
+STORED_PER_UNIT = 7  # numbers that a unit stores per time step: 4 gates, h, c and tanh_c
 STATE_PARTS = 2  # the state has two arrays: h, then c
 
 

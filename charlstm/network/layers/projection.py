@@ -31,7 +31,7 @@ def forward(
         if x.size < len(Wx):
             np.take(Wx, x, axis=0, out=out, mode="clip")
             out += b
-        else:  # b is added to the D rows of Wx, as these are fewer than the rows gathered
+        else:  # b is added to all rows of Wx, as these are fewer than the rows chosen by ids
             np.take(Wx + b, x, axis=0, out=out, mode="clip")
         return
     if symbols is None:
@@ -71,7 +71,8 @@ def weight_gradients(
     dWx, db = gradients["Wx"], gradients["b"]
     if x.ndim == 2:
         kernels.sum_rows(x.reshape(-1), rows(dout), dWx)
-        np.sum(dWx, axis=0, out=db)  # each row of dout was added to exactly one row of dWx
+        # dWx and dout have equal sums, as each row of dout was added to exactly one row of dWx.
+        np.sum(dWx, axis=0, out=db)
         return
     kernels.weight_gradient(rows(x), rows(dout), dWx, precision)
     if symbols is None:

@@ -46,7 +46,7 @@ class RecurrentLayer(Protocol):
     def new_activations(
         self, config: ModelConfig, T: int, B: int, precision: str = "float32"
     ) -> LayerActivations:
-        """Allocate the activations of a window, for any number of passes.
+        """Allocate the activations of a window of T steps of B streams, for any number of passes.
 
         precision: "bfloat16" rounds the operands of matrix products, "float32" does not.
         """
@@ -76,8 +76,8 @@ class RecurrentLayer(Protocol):
             state before it.
         dx (T, B, D): overwritten with the gradient of x; may be dout itself. None if x has no
             gradient.
-        activations: those that `forward` filled. Some are overwritten with their gradients, from
-            which the gradients of the weights follow.
+        activations: those that `forward` filled. Some of these arrays are overwritten with their
+            gradients, from which the gradients of the weights follow.
         """
 
     def recurrent_gradients(self, gradients: Mapping[str, Array], activations: Any) -> None:

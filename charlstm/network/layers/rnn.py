@@ -29,7 +29,7 @@ from charlstm.network.layers.recurrent import initialise_weights, rows
 
 # A plain RNN has no gates: the candidate for the next state is the next state.
 GATES: Mapping[str, str] = {"h": "candidate"}
-STORED_PER_UNIT = 2  # numbers per unit and time step: a and h
+STORED_PER_UNIT = 2  # numbers that a unit stores per time step: a and h
 STATE_PARTS = 1
 
 
