@@ -184,7 +184,7 @@ class Run:
         self._check_all()
         models = self._models()
         val_losses = self.validation.evaluate(models, trainer.workers, self.stop_signals.check)
-        if "last" not in models and val_losses and self.plan.stops_early_after(*val_losses.values()):
+        if "last" not in models and self.plan.stops_early_after(val_losses.get("average")):
             models["last"] = trainer.model  # the run goes on if these weights are a new best
             val_losses |= self.validation.evaluate(
                 {"last": trainer.model}, trainer.workers, self.stop_signals.check
