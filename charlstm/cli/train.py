@@ -11,6 +11,7 @@ import click
 import charlstm
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
+from charlstm.errors import CharlstmError
 from charlstm.system.terminal import visible
 
 STARTED = time.monotonic()  # the time budget of --minutes counts from this moment
@@ -33,7 +34,19 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
     "only the end may be changed: --steps, --epochs or --minutes.",
 )
 @click.option(
-    "--overwrite", is_flag=True, help="Replace the run that the folder holds by a new run."
+    "--corpus",
+    "moved",
+    multiple=True,
+    type=PathArgument(str),
+    metavar="PATH",
+    help="With --resume: the new place of the run's text, which must not have changed. May be "
+    "given several times, in the order of the original texts.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace the run that the folder holds by a new run. Files that charlstm did not write "
+    "stay.",
 )
 @click.option(
     "--init-from",
@@ -47,7 +60,7 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 @knob_options(TrainConfig)
 @click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @json_option
-def train(quiet: bool, as_json: bool, **options: Any) -> None:
+def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) -> None:
     """Train a model on CORPUS: text files and folders, or - for standard input.
 
     Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
@@ -56,7 +69,15 @@ def train(quiet: bool, as_json: bool, **options: Any) -> None:
     # imported here, as tqdm is slow to import
     from charlstm.runs.progress_display import in_nats_and_bits
 
-    result = charlstm.train(started=STARTED, quiet=quiet, **options)
+    corpus, resume = options.pop("corpus"), options["resume"]
+    if corpus and resume:
+        raise CharlstmError(
+            "--resume takes the corpus and the weights from the run: leave out CORPUS, or name "
+            "the text's new place with --corpus"
+        )
+    if moved and not resume:
+        raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
+    result = charlstm.train(moved or corpus, started=STARTED, quiet=quiet, **options)
     path, loss = visible(str(result.path)), result.best_val_loss
     if as_json:
         click.echo(json.dumps(asdict(result) | {"path": str(result.path)}))

@@ -11,7 +11,10 @@ Newlines = Literal["keep", "lf"]
 
 @dataclass(frozen=True)
 class CorpusConfig(Record):
-    """Where the text of a run comes from and how it is read. In a saved run, paths are absolute."""
+    """Where the text of a run comes from and how it is read.
+
+    The paths of a saved run are relative to its folder for texts in it, and absolute for others.
+    """
 
     paths: tuple[str, ...] = knob((), "Files and folders of text.")
     level: Level = knob(

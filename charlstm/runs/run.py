@@ -67,8 +67,9 @@ class Run:
         self.stop_signals = StopSignals()
 
     @property
-    def _texts(self) -> tuple[str, ...]:
-        return (*self.corpus_config.paths, *self.corpus_config.val_file)
+    def _texts(self) -> list[Path]:
+        names = (*self.corpus_config.paths, *self.corpus_config.val_file)
+        return [self.folder / name for name in names]
 
     def load_state(self, state: TrainingState) -> None:
         """Continue from a state that was saved, whose arrays the trainer has loaded already."""
@@ -265,6 +266,7 @@ class Run:
             config=self.trainer.config,
             corpus=self.corpus_config,
             digest=self.corpus.digest,
+            file_bytes=self.corpus.file_bytes,
             kernels=kernels.DESCRIPTION,
             extended=self.extended,
             trainer=self.trainer.to_dict(),

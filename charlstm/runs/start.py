@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.config import AUTO, ENDS, ModelConfig, RunConfig, TrainConfig
+from charlstm.config import AUTO, ENDS, CorpusConfig, ModelConfig, RunConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
@@ -19,9 +19,9 @@ from charlstm.runs.lock import locked, new_folder
 from charlstm.runs.metrics import require_format
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
-from charlstm.runs.texts import open_run_corpus, reopen_corpus, standard_input_kept
+from charlstm.runs.texts import open_run_corpus, recorded, reopen_corpus, standard_input_kept
 from charlstm.runs.training_state import TrainingState, malformed_refused
-from charlstm.system.paths import absolute, require_path
+from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_sigterm
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
@@ -48,10 +48,12 @@ def train(
 ) -> TrainedRun:
     """Train a model on text and keep it in a folder.
 
-    corpus: files and folders, or "-" for standard input; nothing with `resume`.
+    corpus: files and folders, or "-" for standard input. With `resume`: nothing, or the new place
+        of the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
     resume: continue a run, bit for bit as if it had not been interrupted; of the options only an
-        end (steps, epochs or minutes) may be given anew.
+        end (steps, epochs or minutes) may be given anew, and the places of its text (corpus and
+        val_file).
     overwrite: begin anew in a folder that holds a run.
     init_from: a run or a checkpoint file whose weights to start from; characters that it does not
         know are added to its vocabulary.
@@ -82,15 +84,16 @@ def train(
             progress = resources.enter_context(closing(CorpusDisplay()))
             observer = observer or resources.enter_context(closing(RunDisplay()))
         if resume:
-            if paths or init_from or overwrite:
+            if init_from or overwrite:
                 raise CharlstmError(
-                    "--resume takes the corpus and the weights from the run: leave out CORPUS, "
-                    "--init-from and --overwrite"
+                    "--resume takes the corpus and the weights from the run: leave out --init-from "
+                    "and --overwrite"
                 )
             folder = Path(run) if run else newest_run()
             if not (folder / LAST).exists():
                 raise CharlstmError(f"{folder}: nothing to resume (it has no {LAST})")
             resources.enter_context(locked(folder))
+            asked = replace(asked, corpus=replace(asked.corpus, paths=paths))
             the_run = resume_run(folder, asked, started, progress)
         else:
             if not paths:
@@ -146,7 +149,7 @@ def begin_run(
     base: a model whose weights to start from, if any.
     """
     text = asked.corpus.completed({} if base is None else {"level": base.vocab.level})
-    text = replace(text, paths=_absolute(text.paths), val_file=_absolute(text.val_file))
+    text = _recorded(folder, text)
     corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
     train_ids, _ = split_train_validation(corpus, text)
     model_asked = asked.model if base is None else base.config
@@ -168,7 +171,7 @@ def resume_run(
 ) -> Run:
     """Return the run of a folder, as it was when `last` was saved; `asked` may move its end."""
     new_end = asked.train.given
-    if others := sorted(asked.given.keys() - set(ENDS)):
+    if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file"}):
         raise CharlstmError(
             f"{others[0]} comes from the run that is resumed: "
             f"only {', '.join(ENDS)} may be given anew"
@@ -179,6 +182,7 @@ def resume_run(
     with malformed_refused(refused):
         state = TrainingState.from_dict(saved.training)
     config = state.config
+    state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
     if new_end:
         config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
     corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
@@ -212,6 +216,18 @@ def resume_run(
     return run
 
 
+def _text_at(folder: Path, saved: CorpusConfig, asked: CorpusConfig) -> CorpusConfig:
+    """Return the config of a saved run's text, with the new places that were asked for."""
+    paths, val_file = asked.given.get("paths"), asked.given.get("val_file")
+    if val_file and not saved.val_file:
+        raise CharlstmError("the run that is resumed has no val_file: leave it out")
+    return replace(
+        saved,
+        paths=recorded(folder, paths) if paths else saved.paths,
+        val_file=recorded(folder, val_file) if val_file else saved.val_file,
+    )
+
+
 def _choose_settings_for_time(
     characters: int, symbols: int, model: ModelConfig, train: TrainConfig, started: float
 ) -> tuple[ModelConfig, TrainConfig]:
@@ -239,8 +255,10 @@ def _choose_settings_for_time(
     return choose_for(operations_per_second(chosen, settings), sized)
 
 
-def _absolute(paths: Sequence[str | Path]) -> tuple[str, ...]:
-    return tuple(str(absolute(path)) for path in paths)
+def _recorded(folder: Path, text: CorpusConfig) -> CorpusConfig:
+    """Return the text's config with its paths as the run in `folder` records them."""
+    paths, val_file = recorded(folder, text.paths), recorded(folder, text.val_file)
+    return replace(text, paths=paths, val_file=val_file)
 
 
 def _notices(asked: TrainConfig, run: Run) -> list[str]:

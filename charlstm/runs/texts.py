@@ -74,7 +74,7 @@ def reopen_corpus(
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             reason = getattr(error, "strerror", None) or error
             raise CharlstmError(
-                f"cannot read {text}, the text of {folder}: {reason}: {advice}"
+                f"cannot read {text}: {reason} (the text of {folder}; {advice})"
             ) from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise CharlstmError(f"{text}, the text of {folder}, is not a regular file: {advice}")

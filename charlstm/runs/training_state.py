@@ -16,7 +16,8 @@ class TrainingState:
     """Everything beside the arrays that a run needs to continue as if it had not been interrupted.
 
     config: the settings of the training, completed. corpus: where its text is.
-    digest: the digest of that text (see Corpus), by which a change is noticed.
+    digest, file_bytes: the digest and the size of that text (see Corpus), by which a change is
+        noticed.
     kernels: description of the kernels that computed the last step.
     extended: whether the vocabulary also holds the symbols of another run.
     trainer, validation, time_budget: the values of their to_dict; their load_dict checks them.
@@ -28,6 +29,7 @@ class TrainingState:
     config: TrainConfig
     corpus: CorpusConfig
     digest: str
+    file_bytes: int
     kernels: str
     extended: bool
     trainer: dict[str, Any]
@@ -53,6 +55,7 @@ class TrainingState:
             config=TrainConfig.from_dict(saved["config"]),
             corpus=CorpusConfig.from_dict(saved["corpus"]),
             digest=_of_type(str, saved, "digest"),
+            file_bytes=integer(saved, "file_bytes"),
             kernels=_of_type(str, saved, "kernels"),
             extended=_of_type(bool, saved, "extended"),
             trainer=_of_type(dict, saved, "trainer"),

@@ -41,6 +41,7 @@ class Corpus:
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
         their roles (training or validation), the level, the encoding and the newlines. The digest
         does not depend on the names of the files or on a base vocabulary.
+    file_bytes: the size of all files on disk together.
     paths: the files that were read, in order.
     """
 
@@ -49,12 +50,17 @@ class Corpus:
     bytes: int
     train_characters: int
     digest: str
+    file_bytes: int
     paths: tuple[str, ...]
 
     @property
     def characters(self) -> int:
         """The number of ids: one for each character, byte or word, depending on the level."""
         return len(self.ids)
+
+
+class ChangedTextError(CharlstmError):
+    """Raised when files are not those that are expected."""
 
 
 def open_corpus(
@@ -70,6 +76,7 @@ def open_corpus(
     progress: ReadingProgress | None = None,
     chunk_bytes: int = READ_BYTES,
     run: Path | None = None,
+    expected: tuple[int, str] | None = None,
 ) -> Corpus:
     """Return the text of files and folders as ids. The ids come from the cache if it has them.
 
@@ -88,6 +95,9 @@ def open_corpus(
         files. done and total are bytes; the stage is "hashing", "scanning" or "encoding".
     chunk_bytes: the number of bytes to read at a time.
     run: the folder of a run. Its files are not read as text, even if one of `paths` contains it.
+    expected: the file_bytes and the digest that the corpus must have. Others are refused with
+        ChangedTextError: for another size before a file is opened, and for another digest before
+        anything is encoded.
 
     Raises CharlstmError for files that cannot be read or decoded, for a text that is too small, and
     if the ids cannot be stored.
@@ -111,7 +121,12 @@ def open_corpus(
             f"{level}: use --level {base_vocab.level}"
         )
     cache_limit()  # A bad CHARLSTM_CACHE_GB is refused now, before the text is read.
+    changed = ChangedTextError("the text is not the one that is expected")
+    if expected is not None and texts.total_bytes != expected[0]:
+        raise changed
     digest = texts.digest(progress)
+    if expected is not None and digest != expected[1]:
+        raise changed
     key = cache_key(digest, vocab_size, base_vocab)
     root = cache_folder() if cache is None else cache
     was_there = (root / key).exists()
@@ -130,7 +145,15 @@ def open_corpus(
             ) from error
     mark_used(root / key)
     paths_read = tuple(map(str, texts.files))
-    return Corpus(ids, facts.vocab, facts.bytes, facts.train_characters, digest, paths_read)
+    return Corpus(
+        ids=ids,
+        vocab=facts.vocab,
+        bytes=facts.bytes,
+        train_characters=facts.train_characters,
+        digest=digest,
+        file_bytes=texts.total_bytes,
+        paths=paths_read,
+    )
 
 
 def _make_entry(

@@ -164,7 +164,8 @@ def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tm
             assert result.stderr.endswith(advice) and result.stderr.count("\n") == 1
     text.unlink()
     result = cli("sample", "-r", run, "--novelty", code=1)
-    assert f"cannot read {text}: No such file or directory{advice}" in result.stderr
+    assert f"cannot read {text}: No such file or directory (the text of {run}; " in result.stderr
+    assert result.stderr.endswith(f" --corpus PATH takes it from another place){advice}")
     assert cli("sample", "-r", run, "--length", 5).stderr.startswith("seed ")
 
 

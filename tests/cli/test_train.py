@@ -22,7 +22,7 @@ def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
     own = {"corpus", "run", "resume", "overwrite", "init_from"}
     assert own < set(inspect.signature(charlstm.train).parameters)
     given = {p.name: p for p in main.commands["train"].params}
-    assert set(given) - {"quiet", "as_json"} == names | own
+    assert set(given) - {"quiet", "as_json", "moved"} == names | own
     chosen = main.commands["train"].make_context("train", ["text"]).params
     for name in names:
         assert chosen[name] in (None, ()), "the defaults are the library's"

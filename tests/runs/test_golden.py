@@ -9,7 +9,6 @@ finished run of 20 steps. The path of the text in it is no longer there: the tes
 """
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,13 +33,8 @@ def digest_of(arrays):
 @pytest.fixture
 def text_moved(monkeypatch):
     """Let runs find their text in the folder golden."""
-    real = texts.open_run_corpus
-
-    def open_golden_text(folder, config, *more):
-        config = replace(config, paths=(str(GOLDEN / "text.txt"),))
-        return real(folder, config, *more)
-
-    monkeypatch.setattr(texts, "open_run_corpus", open_golden_text)
+    text = str(GOLDEN / "text.txt")
+    monkeypatch.setattr(texts, "resolved", lambda folder, paths: (text,) if paths else ())
 
 
 def test_a_checkpoint_of_format_2_is_read():

@@ -23,6 +23,7 @@ MALFORMED = {
     "config": [7, {"steps": -1}],
     "corpus": [None, {"level": "syllable"}],
     "digest": [7],
+    "file_bytes": [-1, "7", None],
     "kernels": [None],
     "extended": [0, "no"],
     "trainer": [[], {}, {"steps_done": -1}],
