@@ -20,7 +20,7 @@ from charlstm.network.model import CharModel
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import Vocab
 
-MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # signs for white space
+MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # the signs that show white space
 NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 

@@ -31,7 +31,7 @@ from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
-DEFAULT_LAGS = 500  # time steps back in time
+DEFAULT_LAGS = 500  # how many time steps back gradients are measured
 STREAMS = 8  # streams of text that are read in parallel; norms are means over the streams
 WARM_UP_STEPS = 100  # time steps read before the measured ones, as states begin near zero
 CLIPPED_STEPS = 200  # time steps in the window of the training step that shows clipping
@@ -213,7 +213,8 @@ def fresh_model(
         layer = model.parameters.part(f"layers.{k}.")
         layer["Wh"] *= recurrent_scale
         if forget_bias is not None:
-            layer["b"][config.hidden : 2 * config.hidden] = forget_bias  # of gate f or z
+            # This block of columns is the forget gate f of an LSTM, the update gate z of a GRU.
+            layer["b"][config.hidden : 2 * config.hidden] = forget_bias
     return model
 
 

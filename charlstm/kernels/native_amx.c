@@ -13,7 +13,7 @@
 #if HAS_BF16_DOT
 #define SUFFIX amx
 #define WIDTH 16
-#define DOT_ROWS 32 /* the rows of two tiles */
+#define DOT_ROWS 32 /* the most rows of a product: those of two tiles */
 #define BEGIN_PRODUCTS TILE_CONFIGURE(&configuration)
 #define END_PRODUCTS TILE_RELEASE() /* a switch between threads need not save released tiles */
 

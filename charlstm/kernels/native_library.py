@@ -86,7 +86,7 @@ def description() -> str:
 
 def function(name: str, isa: str | None = None) -> Any:
     """Return the C function of this name for an instruction set. The C function returns nothing."""
-    found = load()[f"{name}_{isa or float32_set()}"]  # a new Python object each time
+    found = load()[f"{name}_{isa or float32_set()}"]  # ctypes makes a new object
     found.restype = None
     return found
 

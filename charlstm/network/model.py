@@ -59,7 +59,7 @@ class CharModel(RecurrentStack):
         return "".join(self.stream(length, **options))
 
     def score(self, text: str, unknown: str = "error") -> Score:
-        """Score a text: the loss of each of its characters, as if it followed a line end."""
+        """Return the loss of each character of a text, as if the text followed a line end."""
         return next(score_texts(self, [text], unknown))
 
 

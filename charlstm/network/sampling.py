@@ -185,7 +185,7 @@ class _TextUntilStop:
         return text[: len(text) - held]
 
     def finish(self) -> str:
-        """Return the text that is still held back, as no more symbols come."""
+        """Return the text that is still held back; no more symbols may be added."""
         return "" if self.ended else self._held + self._decoder.finish()
 
 

@@ -226,7 +226,7 @@ class RecurrentStack:
     ) -> list[Callable[[], None]]:
         """Return the tasks that overwrite `gradients` with the gradients of the weights.
 
-        They are valid after backward_activations. Any threads may run them, in any order. If
+        The tasks may run after backward_activations, on any threads and in any order. If
         `gradients` has no n-gram table, the gradient of the table is left out: it follows from
         ngram_rows and log_probs of the activations.
         """

@@ -1,10 +1,10 @@
 """The settings that `charlstm train` chooses itself: model size, learning rates, regularisation.
 
-They follow from two numbers: the length of the training text, and the number of floating-point
-operations that the time of the run allows. A larger model learns more from each character, but
-reads fewer characters in the same time: so the best size depends on the time. A model overfits when
-it learns the text by heart, which takes many passes over the text and many weights per character:
-so the product of passes and weights per character determines the dropout.
+The settings follow from two numbers: the length of the training text, and the number of floating-
+point operations that the time of the run allows. A larger model learns more from each character,
+but reads fewer characters in the same time: so the best size depends on the time. A model overfits
+when it learns the text by heart, which takes many passes over the text and many weights per
+character: so the product of passes and weights per character determines the dropout.
 
 The constants were fitted on runs of one seed each, most of which
 `scripts/benchmarks/defaults.py sweep --print` shows. The comments below quote the validation losses

@@ -19,7 +19,8 @@ class LossHistory:
 
     def __init__(self) -> None:
         self.count, self._sum = 0, 0.0
-        self._unlogged, self._unlogged_sum = 0, 0.0  # steps since the last log
+        # The number of steps since the last call of mean_since_log, and the sum of their losses.
+        self._unlogged, self._unlogged_sum = 0, 0.0
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
 
     def add(self, loss: float) -> None:

@@ -98,8 +98,8 @@ class TimeBudget:
         return self.seconds_per_step + evaluation + saves + EXIT_SECONDS <= seconds
 
     def affordable_characters(self, seconds: float) -> int:
-        """Return the length of text that takes LAST_EVALUATION_FRACTION of `seconds` to evaluate."""
-        seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # per model
+        """Return the length of text to evaluate at the end, if `seconds` of the time are left."""
+        seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # seconds for one model
         affordable = EVALUATION_SPEEDUP * self.characters_per_second * seconds
         time_steps = self._steps_per_second * seconds
         if time_steps < ONE_STREAM:

@@ -109,7 +109,8 @@ class Trainer:
         is_target = window[1:] != PADDING
         count = int(is_target.sum())
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
-        scales = np.where(is_target, scale, 0).astype(self.state.dtype)  # per-target factors
+        # The factor of each target's loss, which is 0 for padding.
+        scales = np.where(is_target, scale, 0).astype(self.state.dtype)
         masks, tasks = self._dropout.draw(), Tasks()
         with one_blas_thread():  # BLAS needs no threads, as the workers already use all cores
             results = self.workers.run(
@@ -175,7 +176,7 @@ class Trainer:
         return longest if len(longest.dout) == T else first_steps(longest, T)
 
     def _sum_gradients(self, k: int) -> float:
-        """Add all workers' gradients within span k to the first's; return the sum of squares."""
+        """Sum all workers' gradients over span k into the first worker's; return its squared norm."""
         total, *others = (gradients.vector for gradients in self._gradients)
         squares = 0.0
         for block in blocks(self._spans[k]):
