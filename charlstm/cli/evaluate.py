@@ -14,6 +14,7 @@ from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluatio
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.run_text import own_validation_ids, reading_options, with_newlines
+from charlstm.cli.loading import load_model
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
@@ -28,7 +29,6 @@ from charlstm.cli.text_input import encode_text, join_within_memory, read_text_f
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import evaluate as evaluate_ids
 from charlstm.network.scoring import predicted_ids, utf8_size
-from charlstm.runs.folder import load
 from charlstm.system.threads import Workers, available_cores
 
 DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
@@ -100,7 +100,7 @@ def evaluate(
 
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: give no --window, no --batch-size")
-    model = load(run)
+    model = load_model(run)
     report = NoveltyReport(run, model) if novelty else None
     if texts:
         pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)

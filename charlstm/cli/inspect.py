@@ -14,6 +14,7 @@ from charlstm.analysis.gates_page import write_page
 from charlstm.analysis.gates_page_data import gates_page_data
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
+from charlstm.cli.loading import load_model
 from charlstm.cli.shared_options import (
     PathArgument,
     encoding_option,
@@ -26,7 +27,7 @@ from charlstm.cli.shared_options import (
 from charlstm.cli.text_input import encode_text, read_text_for
 from charlstm.config import ModelConfig
 from charlstm.network.model import CharModel
-from charlstm.runs.folder import checkpoint_path, load, newest_run
+from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
 from charlstm.text.vocab import Vocab
 
@@ -87,7 +88,7 @@ def gates(
         raise click.UsageError("give files or --text, one of the two")
     run = run or newest_run()
     require_output(output, (*texts, checkpoint_path(run)), overwrite)
-    model = load(run)
+    model = load_model(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
     size = write_page(output, gates_page_data(model, measure_activity(model, ids), str(run)))
     part = "" if whole else ", the beginning of the text (--length)"
@@ -289,7 +290,7 @@ def models_to_measure(
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()
     if run:
-        models[Path(os.path.realpath(run)).name] = model = load(run)
+        models[Path(os.path.realpath(run)).name] = model = load_model(run)
         vocab, size = model.vocab, (model.config.hidden, model.config.layers)
     if compare:
         return models | models_to_compare(*size, vocab, seed)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.shared_options import (
     PathArgument,
@@ -23,7 +24,7 @@ from charlstm.cli.shared_options import (
 from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_for, warn_unknown
 from charlstm.errors import CharlstmError
 from charlstm.network.sampling import Sampling, stream_texts
-from charlstm.runs.folder import load, newest_run
+from charlstm.runs.folder import newest_run
 from charlstm.text.vocab import Vocab
 
 DEFAULT_LINES = 20  # the default of --count for a model of lines
@@ -111,7 +112,7 @@ def sample(
         raise CharlstmError("there is no standard output for the sample: redirect it to a file")
     settings = Sampling(**knob_values(sampling))
     place = run or newest_run()
-    model = load(place)
+    model = load_model(place)
     lines = model.config.lines
     report = NoveltyReport(place, model) if novelty else None
     if prime_file:

@@ -12,11 +12,11 @@ import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
+from charlstm.cli.loading import load_model
 from charlstm.cli.run_text import reading_options, with_newlines
 from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
 from charlstm.network.scoring import BLOCK_CHARACTERS, score_texts
-from charlstm.runs.folder import load
 from charlstm.system.threads import Workers, available_cores
 
 
@@ -46,7 +46,7 @@ def score(
     A model of bytes reads bytes as they are. In the "text" that is printed, bytes that are not
     UTF-8 appear as \\udc80 to \\udcff.
     """
-    model = load(run)
+    model = load_model(run)
     measure: Callable[..., Any] = partial(score_texts, model)
     if dynamic:
         workers = Workers(available_cores())

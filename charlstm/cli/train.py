@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import charlstm
+from charlstm.cli.loading import note_missing_best
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
@@ -77,6 +78,8 @@ def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) ->
         )
     if moved and not resume:
         raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
+    if options["init_from"]:
+        note_missing_best(options["init_from"])
     result = charlstm.train(moved or corpus, started=STARTED, quiet=quiet, **options)
     path, loss = visible(str(result.path)), result.best_val_loss
     if as_json:
