@@ -36,8 +36,8 @@ DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
 _dynamic_flag = click.option(
     "--dynamic",
     is_flag=True,
-    help="Measure by dynamic evaluation (Krause et al. 2018): the weights go on learning from the "
-    "text as it is read. Each loss is measured before they learn from its characters.",
+    help="Measure by dynamic evaluation (Krause et al. 2018): the model goes on learning from the "
+    "text that it reads. The loss of each part is measured before the model learns from that part.",
 )
 
 
@@ -49,7 +49,7 @@ def dynamic_options(command: Command) -> Command:
         given = knob_values({name: options.pop(f"dynamic_{name}") for name in DYNAMIC_KNOBS})
         if given and not dynamic:
             name = next(iter(given)).replace("_", "-")
-            raise click.UsageError(f"--dynamic-{name} goes with --dynamic")
+            raise click.UsageError(f"--dynamic-{name} needs --dynamic")
         settings = DynamicConfig(**given) if dynamic else None
         return command(dynamic=settings, **options)
 
@@ -68,8 +68,9 @@ def dynamic_options(command: Command) -> Command:
 @click.option(
     "--batch-size",
     type=int,
-    help="Number of streams into which the text is cut, to be read in parallel, each after the "
-    "1,000 characters before it; 1 reads the text exactly, as one stream.  [default: up to 32]",
+    help="Number of streams into which the text is cut, to be read in parallel. Each stream first "
+    "reads the 1,000 characters before it, which makes the loss almost that of one stream. 1: read "
+    "the text as one stream.  [default: up to 32]",
 )
 @dynamic_options
 @reading_options
@@ -94,9 +95,10 @@ def evaluate(
     needs the run's folder and, unchanged and in its place, the text that the run was trained on.
 
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
-    Bytes are those of the predicted text in UTF-8, after --unknown; they are not known of words.
+    The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
+    skipped or replaced. It is not known for a model of words.
     """
-    from tqdm import tqdm  # here, as it is slow to import
+    from tqdm import tqdm  # imported here, as it is slow to import
 
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: give no --window, no --batch-size")
@@ -150,20 +152,26 @@ def evaluate(
 
 
 def unit_of(model: CharModel) -> dict[str, str]:
-    """The JSON entry "unit" for a model of words, whose figures are named after characters."""
+    """Return the JSON entry "unit" of a model of words; {} for models of characters or bytes.
+
+    The names of the figures in the JSON speak of characters for all models.
+    """
     return {"unit": model.vocab.unit} if model.vocab.level == "word" else {}
 
 
 def finite(perplexity: float) -> float | None:
-    """Return a perplexity for JSON, which has no infinity: None stands for it."""
+    """Return a perplexity for JSON: None if it is infinite, as JSON has no infinity."""
     return perplexity if math.isfinite(perplexity) else None
 
 
 def dynamic_evaluation_of(
     model: CharModel, config: DynamicConfig, workers: Workers
 ) -> DynamicEvaluation:
-    """Prepare dynamic evaluation: measure a model's usual gradients on text that it samples."""
-    from tqdm import tqdm  # here, as it is slow to import
+    """Return the dynamic evaluation of a model.
+
+    To prepare it, the usual size of the model's gradients is measured on text sampled from it.
+    """
+    from tqdm import tqdm  # imported here, as it is slow to import
 
     size = rms_predictions(config.segment)
     with tqdm(total=size, desc="measuring gradients", unit=model.vocab.unit, delay=1) as bar:

@@ -1,4 +1,4 @@
-"""Read the text that a command works on: files, standard input, lines, unknown characters."""
+"""The text that a command reads: files, standard input, lines, and unknown characters in them."""
 
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -11,23 +11,25 @@ from charlstm.errors import CharlstmError
 from charlstm.system.memory import require_memory
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import TextFiles
-from charlstm.text.standard_input import names_standard_input, read_standard_input
+from charlstm.text.standard_input import read_standard_input, require_given_once
 from charlstm.text.vocab import Vocab
 
-LONGEST_LINE = 1 << 22  # characters of a line that `charlstm score` accepts
-BYTES_PER_CHARACTER = 16  # memory that a text in one string takes, with its codes and ids
+LONGEST_LINE = 1 << 22  # length of the longest line that `charlstm score` accepts, in characters
+# Memory that a text in one string takes for each character, with its code points and ids.
+BYTES_PER_CHARACTER = 16
 
 
 def read_text(
     paths: Sequence[str | Path], encoding: str, level: str = "char", chunk_bytes: int = READ_BYTES
 ) -> Iterator[str]:
-    """Yield the text of files and folders, in pieces; the path - is standard input, as it comes.
+    """Yield the text of files and folders, in pieces. The path "-" means standard input.
 
-    At level "byte" each character stands for the byte of its code point.
+    Text of standard input is yielded as soon as it arrives. At level "byte", each character stands
+    for one byte, whose value is its code point.
     """
     names = list(map(str, paths))
-    names_standard_input(names)
-    texts = {  # found before any is read, so that an error comes first
+    require_given_once(names)
+    texts = {  # All files are looked for before any text is read: a missing file is found at once.
         name: TextFiles.find([name], level=level, encoding=encoding, chunk_bytes=chunk_bytes)
         for name in names
         if name != "-"
@@ -49,7 +51,7 @@ def read_text_for(
 def decode_bytes(vocab: Vocab, text: str) -> str:
     """Return a text from read_text_for in the form that Vocab.encode expects.
 
-    For a model of bytes, "\\udc80" to "\\udcff" stand for the bytes that are not UTF-8.
+    For a model of bytes, "\\udc80" to "\\udcff" stand for bytes that are not valid UTF-8.
     """
     if vocab.level != "byte":
         return text
@@ -57,7 +59,7 @@ def decode_bytes(vocab: Vocab, text: str) -> str:
 
 
 def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
-    """Encode a text from read_text_for, and warn of its unknown characters.
+    """Return the ids of a text from read_text_for, and warn of its unknown characters.
 
     unknown: "error", "skip" or "replace", the treatment of unknown characters.
     """
@@ -76,19 +78,21 @@ def join_within_memory(pieces: Iterator[str]) -> str:
         require_memory(
             BYTES_PER_CHARACTER * size,
             f"a text of {size:,} characters or more",
-            "give a shorter one",
+            "give a shorter text",
         )
     return "".join(joined)
 
 
 def split_lines(pieces: Iterator[str]) -> Iterator[list[str]]:
-    """Yield the lines of a text that comes in pieces: those that each piece completes.
+    """Yield lists of lines of a text that is given in pieces.
 
-    They are without their line ends; a list is not empty.
+    Each list has the lines that a piece completes, without their line ends. No list is empty.
 
     Raises CharlstmError for a line of more than LONGEST_LINE characters.
     """
-    begun: list[str] = []  # pieces of one line; to append each to a string takes quadratic time
+    # The pieces of an incomplete line are joined only once: appending each piece to a string would
+    # take quadratic time.
+    begun: list[str] = []
     size = 0
     for piece in pieces:
         first, *others = piece.split("\n")
@@ -96,7 +100,7 @@ def split_lines(pieces: Iterator[str]) -> Iterator[list[str]]:
         size += len(first)
         if size > LONGEST_LINE:
             raise CharlstmError(
-                f"a line of more than {LONGEST_LINE:,} characters: charlstm eval takes long texts"
+                f"a line of more than {LONGEST_LINE:,} characters: charlstm eval reads long texts"
             )
         if others:
             *complete, last = others
@@ -111,8 +115,8 @@ def warn_unknown(
 ) -> dict[str, str]:
     """Warn on standard error of each unknown character of a text, with its treatment.
 
-    unknown: "skip" or "replace"; with "error" nothing is printed, as encoding raises.
-    known_to_user: characters of earlier warnings, which are not repeated.
+    unknown: "skip" or "replace". With "error" nothing is printed, as encoding the text raises.
+    known_to_user: characters of which the user was warned already.
 
     Returns the unknown characters with their replacements.
     """

@@ -27,7 +27,7 @@ class Batches(ABC):
     batch_size: int  # columns of each window
     seq_length: int  # the largest T of a window
     windows_per_pass: int
-    symbols_per_window: float  # average number of targets without padding
+    symbols_per_window: float  # average number of targets of a window, without padding
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.passes = 0  # completed passes over the text
@@ -77,7 +77,7 @@ def fit_batch(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
     """
     if length < 2:
         raise CharlstmError(
-            f"a text of {length} characters is too small to learn from: use a longer one"
+            f"a text of {length} characters is too small to learn from: use a longer text"
         )
     seq_length = min(seq_length, length - 1)
     return min(batch_size, max(1, length // seq_length)), seq_length
@@ -192,7 +192,7 @@ class LineBatches(Batches):
         self.ids, self.line_end, self.seq_length = ids, line_end, seq_length
         self._starts, self._stops = line_spans(ids, line_end, seq_length)
         if not len(self._starts):
-            raise CharlstmError("the text has only empty lines: use one with other lines")
+            raise CharlstmError("the text has only empty lines: use a text with other lines")
         self.batch_size = min(batch_size, len(self._starts))
         self.windows_per_pass = -(-len(self._starts) // self.batch_size)
         symbols = int((self._stops - self._starts).sum())

@@ -155,7 +155,7 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
         path = Path(given)
         try:
             mode = path.stat().st_mode
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        except (OSError, ValueError) as error:  # ValueError: the name has a NUL
             raise _unreadable(path, error) from error
         if stat.S_ISDIR(mode):
             inside = _files_below(path, run)

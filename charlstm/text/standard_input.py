@@ -1,6 +1,7 @@
 """Standard input as a text, which the user names "-".
 
-It can be read only once. A text that is read several times, as in training, is copied to a file.
+Standard input can be read only once. Training reads its text several times, and so copies standard
+input to a file.
 """
 
 import shutil
@@ -16,9 +17,9 @@ from charlstm.text.encodings import decoded_chunks, encoding_for
 
 
 def read_standard_input(level: str, encoding: str, chunk_bytes: int = READ_BYTES) -> Iterator[str]:
-    """Yield the text of standard input in pieces, decompressed and decoded as files are.
+    """Yield the text of standard input in pieces, decompressed and decoded like a file.
 
-    A piece has no more than the input that has come, so that the reader does not wait for more.
+    Each piece is yielded as soon as its bytes have arrived.
 
     chunk_bytes: the largest number of bytes of a piece.
     """
@@ -38,21 +39,21 @@ def _standard_input() -> Any:
     return sys.stdin.buffer
 
 
-def names_standard_input(names: Sequence[str]) -> bool:
-    """Return whether "-" is among the names of texts; CharlstmError if it is more than once."""
+def require_given_once(names: Sequence[str]) -> None:
+    """Raise CharlstmError if standard input, "-", is more than once among the names of texts."""
     if names.count("-") > 1:
         raise CharlstmError("standard input (-) can be given only once")
-    return "-" in names
 
 
 def copy_standard_input(paths: Sequence[str | Path], copy: Path) -> tuple[str, ...]:
     """Copy standard input to the file `copy` if "-" is among the paths.
 
-    Returns the paths with that file in place of "-". Raises CharlstmError if "-" is among them
-    twice, if this process has no standard input, or if the file cannot be written.
+    Returns the paths with that file in place of "-". Raises CharlstmError if "-" is given twice, if
+    this process has no standard input, and if the file cannot be written.
     """
     names = tuple(map(str, paths))
-    if not names_standard_input(names):
+    require_given_once(names)
+    if "-" not in names:
         return names
     copy_stream(_standard_input(), copy)
     return tuple(str(copy) if name == "-" else name for name in names)

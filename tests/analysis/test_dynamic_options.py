@@ -60,9 +60,9 @@ def test_a_model_file_alone_gives_the_same_scores_as_its_run(cli, trained, measu
     [
         (["--dynamic", "--window", 64], 2, "--dynamic reads one stream: give no --window"),
         (["--dynamic", "--batch-size", 2], 2, "--dynamic reads one stream: give no --window"),
-        (["--dynamic-rate", 0.1], 2, "--dynamic-rate goes with --dynamic"),
-        (["--dynamic-ngram-lr", 0.1], 2, "--dynamic-ngram-lr goes with --dynamic"),
-        (["--dynamic-decay", 0.1], 2, "--dynamic-decay goes with --dynamic"),
+        (["--dynamic-rate", 0.1], 2, "--dynamic-rate needs --dynamic"),
+        (["--dynamic-ngram-lr", 0.1], 2, "--dynamic-ngram-lr needs --dynamic"),
+        (["--dynamic-decay", 0.1], 2, "--dynamic-decay needs --dynamic"),
         (["--dynamic", "--dynamic-rate", -1], 1, "rate must be 0 to 1"),
     ],
 )
