@@ -176,7 +176,7 @@ class Trainer:
         return longest if len(longest.dout) == T else first_steps(longest, T)
 
     def _sum_gradients(self, k: int) -> float:
-        """Sum the workers' gradients over span k into the first worker's; return its squared norm."""
+        """Sum the gradients of all workers over span k into the first; return the squared norm."""
         total, *others = (gradients.vector for gradients in self._gradients)
         squares = 0.0
         for block in blocks(self._spans[k]):
