@@ -86,6 +86,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         header, rest = insert_checksum(save(arrays, {"charlstm": text}))
     except ValueError as error:
         raise CharlstmError(f"{path}: not written: {error}") from None
+    except BaseException as error:
+        # safetensors panics if it gets no memory. The class of that error cannot be imported.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise MemoryError(f"{path}: not written: not enough memory") from error
     try:
         with atomic_write(path) as file:
             file.write(header)

@@ -5,6 +5,7 @@ lock ends with its process, however that ends, and the content of the file is on
 Elsewhere a lock counts for as long as the process that the file names is running.
 """
 
+import hashlib
 import json
 import os
 import socket
@@ -30,6 +31,7 @@ if sys.platform != "win32":
     flock, EXCLUSIVE_NO_WAIT = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
 
 MAX_ATTEMPTS = 100  # to lock a file that other processes remove at that moment
+SECONDS_BETWEEN_ATTEMPTS = 0.01  # while another process removes a stale lock
 SECONDS_TO_NAME_HOLDER = 10  # between the creation of a lock file and the name of its process in it
 
 
@@ -119,9 +121,10 @@ def _acquire(path: Path) -> int | None:
                 return None
             else:
                 os.close(descriptor)
+                found = _fingerprint(path)
                 if _is_locked(path):
                     raise _locked_error(path)
-                path.unlink(missing_ok=True)
+                _remove_stale(path, found)
     except OSError as error:
         reason = error.strerror or error
         raise CharlstmError(f"{path.parent}: cannot be written: {reason}") from error
@@ -164,6 +167,38 @@ def _try_flock(path: Path, descriptor: int) -> bool:
     except OSError:  # a file system without locks
         return False
     return True
+
+
+def _fingerprint(path: Path) -> str:
+    """Return 16 hexadecimal digits that tell one lock file from others of the same name."""
+    digest = hashlib.sha256()
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        digest.update(f"{status.st_ino} {status.st_mtime_ns} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _remove_stale(path: Path, found: str) -> None:
+    """Without flock: remove the lock file with that fingerprint, unless another process does.
+
+    Of several processes that find a stale lock, only one can make the file lock.FINGERPRINT.tmp,
+    and only that one removes the lock. A process that is slower makes such a file too, but by then
+    the lock is another one, which it leaves alone.
+    """
+    claim = path.with_name(f"{path.name}.{found}.tmp")
+    try:
+        os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        with suppress(FileNotFoundError):
+            if time.time() - claim.stat().st_mtime > SECONDS_TO_NAME_HOLDER:
+                claim.unlink()  # its process was killed
+        time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+        return
+    try:
+        if _fingerprint(path) == found:
+            path.unlink(missing_ok=True)
+    finally:
+        claim.unlink(missing_ok=True)
 
 
 def _is_locked(path: Path) -> bool:

@@ -24,6 +24,7 @@ CHECKPOINT_BEGINNING = b'{"__metadata__":{"charlstm":'  # after 8 bytes with the
 COPY = re.compile(r"stdin-[0-9]+\.txt")
 TEMPORARY = re.compile(  # see atomic_write
     r"((best|last|good|step-[0-9]+)\.safetensors|stdin-[0-9]+\.txt)\.[0-9]+\.tmp"
+    r"|lock\.[0-9a-f]{16}\.tmp"  # see lock.py
 )
 
 

@@ -277,3 +277,17 @@ def test_a_summary_holds_numbers_and_short_texts_only(good, value):
 def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert_refused(tmp_path / "pipe", "not a file")
+
+
+def test_a_panic_of_safetensors_is_a_lack_of_memory(trained, tmp_path, monkeypatch):
+    class PanicException(BaseException):
+        """As pyo3 names the errors of Rust."""
+
+    def panic(*arguments):
+        raise PanicException("called `Option::unwrap()` on a `None` value")
+
+    model = load(trained)
+    monkeypatch.setattr("charlstm.runs.checkpoint.save", panic)
+    with pytest.raises(MemoryError, match=r"x\.safetensors: not written: not enough memory"):
+        save(model, tmp_path / "x.safetensors")
+    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -372,3 +373,44 @@ def test_a_file_of_the_users_that_is_named_lock_is_refused_and_stays(tmp_path, s
     ):
         pass
     assert path.lstat() == before and (tmp_path / "file").read_text() == ""
+
+
+def test_a_lock_that_replaced_a_stale_one_meanwhile_is_not_removed(tmp_path, monkeypatch):
+    """Without flock: two processes find the same stale lock, and one of them is slower."""
+    monkeypatch.setattr(lock, "flock", None)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    stale = {"pid": 2**31 - 1, "host": socket.gethostname()}
+    (folder / "lock").write_text(json.dumps(stale))
+    real, judged = lock._is_locked, []
+    with ExitStack() as faster:
+
+        def look(path):
+            is_locked = real(path)
+            if not judged:
+                judged.append(is_locked)
+                faster.enter_context(
+                    locked(folder)
+                )  # between the slower one's look and its removal
+            return is_locked
+
+        monkeypatch.setattr(lock, "_is_locked", look)
+        with pytest.raises(LockedError, match=f"by process {os.getpid()} "), locked(folder):
+            pass
+        assert judged == [False]
+        assert json.loads((folder / "lock").read_bytes())["pid"] == os.getpid()
+    assert list(folder.iterdir()) == []
+
+
+def test_only_one_process_removes_a_stale_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "flock", None)
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"pid": 2**31 - 1, "host": socket.gethostname()}))
+    claim = tmp_path / f"lock.{lock._fingerprint(path)}.tmp"
+    claim.touch()
+    with pytest.raises(LockedError), locked(tmp_path):
+        pass
+    assert claim.exists() and path.exists()
+    os.utime(claim, (0, 0))  # of a process that was killed
+    with locked(tmp_path):
+        assert not claim.exists()
