@@ -1,4 +1,4 @@
-"""Load the model of a run for a command."""
+"""Loading the model of a run for a command."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ def load_model(run: Path) -> CharModel:
 
 
 def note_missing_best(run: Path) -> None:
-    """Print a note on standard error if the folder of a run has no best model, but a latest."""
+    """Print a note on standard error if a run's folder has no best model, but the latest model."""
     if checkpoint_path(run) == run / LAST:
         click.echo(
-            f"note: {visible(str(run))} has no {BEST}: read from {LAST}, which has the latest "
-            "weights, not those of the lowest validation loss",
+            f"note: {visible(str(run))} has no {BEST}: the model is read from {LAST}, which has "
+            "the latest weights, not those of the lowest validation loss",
             err=True,
         )

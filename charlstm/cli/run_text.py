@@ -1,4 +1,4 @@
-"""The text of a run as a command needs it: how the run read it, and the part held out from it."""
+"""The text of a run: the options with which the run read it, and its held-out part."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator
@@ -32,10 +32,10 @@ _newlines_option = click.option(
 
 
 def reading_options(command: Command) -> Command:
-    """Add --encoding and --newlines, by default as the run was trained.
+    """Add the options --encoding and --newlines; their defaults are the values used for training.
 
-    The command gets its option `run` as a path, and `encoding` and `newlines` as strings. The level
-    is that of the model's vocabulary.
+    The command gets the path `run` (by default the newest run), and the strings `encoding` and
+    `newlines`. A text is always read at the level of the model's vocabulary.
     """
 
     @wraps(command)
@@ -61,12 +61,13 @@ def reading_options(command: Command) -> Command:
 
 
 def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
-    """Yield the pieces of a text; if newlines is "lf", with "\\n" for each "\\r\\n" and "\\r"."""
+    """Yield the pieces of a text. With newlines "lf", each "\\r\\n" and "\\r" is read as "\\n"."""
     if newlines == "keep":
         yield from pieces
         return
     decoder = io.IncrementalNewlineDecoder(None, translate=True)
-    decode: Callable[..., Any] = decoder.decode  # of strings, as there is no decoder of bytes
+    # With None for a decoder of bytes, `decode` takes strings.
+    decode: Callable[..., Any] = decoder.decode
     for piece in pieces:
         if text := decode(piece):
             yield text
@@ -75,16 +76,17 @@ def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
 
 
 def own_validation_ids(run: Path) -> Ids:
-    """Return the ids of the validation text of a run; CharlstmError if it has or finds none."""
-    from charlstm.runs.progress_display import CorpusDisplay  # here, as tqdm is slow to import
+    """Return the ids of a run's validation text; CharlstmError if there is none to be found."""
+    # imported here, as tqdm is slow to import
+    from charlstm.runs.progress_display import CorpusDisplay
 
     with closing(CorpusDisplay()) as display:
         try:
             _, ids = training_and_validation_ids(run, display)
         except CharlstmError as error:
             raise CharlstmError(
-                f"{error}: without TEXTS, eval needs the run's folder and, unchanged and in its "
-                "place, the text that the run was trained on"
+                f"{error}: without TEXTS, eval needs the run's folder, and the text that the run "
+                "was trained on, unchanged and at its old path"
             ) from error
     if len(ids) < 2:
         raise CharlstmError(f"{run}: the run has no validation text: name a text to measure")

@@ -28,5 +28,8 @@ def test_a_note_says_that_the_latest_weights_are_read_if_the_best_are_missing(
         arguments = [places.get(each, each) for each in COMMANDS[name]] + ["-r", run]
     assert "note: " + str(run) not in cli(*arguments).stderr
     (run / BEST).unlink()
-    line = f"note: {run} has no {BEST}: read from {LAST}, which has the latest weights, not those "
+    line = (
+        f"note: {run} has no {BEST}: the model is read from {LAST}, which has the latest weights, "
+        "not those "
+    )
     assert cli(*arguments).stderr.count(line) == 1
