@@ -6,8 +6,14 @@ import numpy as np
 
 from charlstm.errors import CharlstmError
 
-Purpose = Literal["weights", "batches", "dropout", "sample"]
-_SPAWN_KEYS: dict[Purpose, int] = {"weights": 0, "batches": 1, "dropout": 2, "sample": 3}
+Purpose = Literal["weights", "batches", "dropout", "sample", "split"]
+_SPAWN_KEYS: dict[Purpose, int] = {
+    "weights": 0,
+    "batches": 1,
+    "dropout": 2,
+    "sample": 3,
+    "split": 4,
+}
 
 
 def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:

@@ -5,7 +5,7 @@ The checks of the library, the options of the command line and the table of opti
 the declarations. This package may import errors and untrusted. Start reading at knobs.py.
 """
 
-from charlstm.config.corpus import CorpusConfig, Level, Newlines
+from charlstm.config.corpus import CorpusConfig, Level, Newlines, ValSplit
 from charlstm.config.knobs import AUTO, Interval, Knob, Record, knob, knobs_of, split_by_record
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
 from charlstm.config.run import RunConfig
@@ -31,6 +31,7 @@ __all__ = [
     "RunConfig",
     "Schedule",
     "TrainConfig",
+    "ValSplit",
     "knob",
     "knobs_of",
     "split_by_record",

@@ -7,6 +7,7 @@ from charlstm.config.knobs import Record, knob
 
 Level = Literal["char", "byte", "word"]
 Newlines = Literal["keep", "lf"]
+ValSplit = Literal["end", "random"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,17 @@ class CorpusConfig(Record):
     )
     val_frac: float = knob(
         0.1,
-        "Fraction of the text that is held out for validation, from the end of all files joined; "
-        "0: no validation.",
+        "Fraction of the text that is held out for validation, by --val-split; 0: no validation.",
         within="[0, 1)",
+    )
+    val_split: ValSplit = knob(
+        "end",
+        "Which text is held out for validation. end: the end of all files joined. random: lines of "
+        "all files, drawn by --seed, with equal lines on one side; for --lines only, and with the "
+        "text in memory.",
+        rule="random with --lines, else end",
     )
     val_file: tuple[str, ...] = knob(
         (),
-        "File to validate on, in place of the end of the text; may be given several times.",
+        "File to validate on, in place of a part of the text; may be given several times.",
     )

@@ -55,7 +55,9 @@ class Run:
         self.folder, self.corpus_config, self.corpus = folder, corpus_config, corpus
         self.trainer, self.extended = trainer, extended
         self.notices: list[str] = []
-        train_ids, validation_ids = split_train_validation(corpus, corpus_config)
+        train_ids, validation_ids = split_train_validation(
+            corpus, corpus_config, trainer.config.seed
+        )
         self.train_characters = len(train_ids)
         model = trainer.model
         end = line_end(model.vocab) if model.config.lines else None

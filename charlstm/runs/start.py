@@ -134,6 +134,8 @@ def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
                 )
     if {"val_file", "val_frac"} <= asked.corpus.given.keys():
         raise CharlstmError("give val_file or val_frac, not both: each says what to validate on")
+    if {"val_file", "val_split"} <= asked.corpus.given.keys():
+        raise CharlstmError("give val_file or val_split, not both: each says what to validate on")
 
 
 def begin_run(
@@ -148,10 +150,16 @@ def begin_run(
     asked: settings whose paths are files and folders, not standard input.
     base: a model whose weights to start from, if any.
     """
-    text = asked.corpus.completed({} if base is None else {"level": base.vocab.level})
+    lines = (asked.model if base is None else base.config).lines is True
+    chosen = {} if base is None else {"level": base.vocab.level}
+    chosen["val_split"] = "random" if lines and not asked.corpus.given.get("val_file") else "end"
+    text = asked.corpus.completed(chosen)
+    if text.val_split == "random" and not lines:
+        raise CharlstmError("val_split random draws lines: add lines, or give val_split end")
     text = _recorded(folder, text)
     corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
-    train_ids, _ = split_train_validation(corpus, text)
+    seed = asked.train.given.get("seed", TrainConfig.seed)
+    train_ids, _ = split_train_validation(corpus, text, seed)
     model_asked = asked.model if base is None else base.config
     model_config, train_config = _choose_settings_for_time(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
@@ -186,7 +194,7 @@ def resume_run(
     if new_end:
         config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
     corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-    train_ids, _ = split_train_validation(corpus, state.corpus)
+    train_ids, _ = split_train_validation(corpus, state.corpus, config.seed)
     require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
     trainer = Trainer(saved.model, train_ids, config)
     total_steps = trainer.total_steps
@@ -278,6 +286,11 @@ def _notices(asked: TrainConfig, run: Run) -> list[str]:
         )
     if not run.validation.possible:
         notices.append("no validation text: best.safetensors holds the latest weights")
+    elif text.val_split == "random":
+        notices.append(
+            f"validated on lines drawn from the text, {text.val_frac:.0%} of it, equal lines "
+            "together: --val-split end takes the last lines"
+        )
     elif not text.val_file and len(run.corpus.paths) > 1:
         notices.append(
             f"validated on the last {text.val_frac:.0%} of all {len(run.corpus.paths):,} files "

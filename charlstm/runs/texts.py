@@ -39,7 +39,7 @@ def training_and_validation_ids(
     with malformed_refused(f"{folder / LAST}: does not say what it was trained on"):
         state = TrainingState.from_dict(saved.training)
     corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-    return split_train_validation(corpus, state.corpus)
+    return split_train_validation(corpus, state.corpus, state.config.seed)
 
 
 def corpus_settings(path: Path) -> CorpusConfig | None:

@@ -26,9 +26,10 @@ from charlstm.text.cache_entry import (
     write_entry,
 )
 from charlstm.text.decompression import READ_BYTES
+from charlstm.text.line_split import split_by_lines
 from charlstm.text.reading import ReadingProgress, TextFiles
 from charlstm.text.scanning import scan, words_of
-from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points
+from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, line_end
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,14 +194,17 @@ def _encoded(
             yield vocab.encode_codes(code_points(text)).data
 
 
-def split_train_validation(corpus: Corpus, config: CorpusConfig) -> tuple[Ids, Ids]:
+def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) -> tuple[Ids, Ids]:
     """Return the ids to train on and the ids to validate on.
 
-    The validation ids are those of the validation files. If there are no such files, they are the
-    last ids of the text, a fraction `val_frac` of all. Both results are contiguous.
+    The validation ids are those of the validation files. If there are no such files, they are a
+    fraction `val_frac` of all: the last ids of the text, or lines drawn by the seed, as `val_split`
+    says. Both results are contiguous.
     """
     if config.val_file:
         border = corpus.train_characters
+    elif config.val_split == "random":
+        return split_by_lines(corpus.ids, line_end(corpus.vocab), config.val_frac, seed)
     else:
         border = int(corpus.characters * (1 - config.val_frac))
     return corpus.ids[:border], corpus.ids[border:]

@@ -24,7 +24,7 @@ def line_run(tmp_path_factory) -> Path:
     """The folder of a run with --lines that has learnt to write the NAMES."""
     folder = tmp_path_factory.mktemp("lines")
     (folder / "names.txt").write_text("\n".join(NAMES * 200), encoding="utf-8")
-    options = {"lines": True, "steps": 300, "hidden": 16, "workers": 1}
+    options = {"lines": True, "val_split": "end", "steps": 300, "hidden": 16, "workers": 1}
     return charlstm.train(folder / "names.txt", folder / "run", **options).path
 
 
