@@ -7,6 +7,7 @@ import click
 
 from charlstm import __version__, kernels
 from charlstm.cli.cache import cache
+from charlstm.cli.command_start import begin_command
 from charlstm.cli.evaluate import evaluate
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
@@ -22,6 +23,7 @@ class CommandGroup(click.Group):
     """A group of commands that prints an error as one line on standard error and exits with 1."""
 
     def main(self, *args: Any, **options: Any) -> Any:
+        begin_command()
         protect_terminal()
         return super().main(*args, **options)
 

@@ -2,20 +2,19 @@
 
 import json
 import sys
-import time
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 import charlstm
+from charlstm.cli.command_start import command_start
 from charlstm.cli.loading import note_missing_best
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
 from charlstm.system.terminal import visible
 
-STARTED = time.monotonic()  # the time budget of --minutes counts from this moment
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 
@@ -80,7 +79,7 @@ def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) ->
         raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
     if options["init_from"]:
         note_missing_best(options["init_from"])
-    result = charlstm.train(moved or corpus, started=STARTED, quiet=quiet, **options)
+    result = charlstm.train(moved or corpus, started=command_start(), quiet=quiet, **options)
     path, loss = visible(str(result.path)), result.best_val_loss
     if as_json:
         click.echo(json.dumps(asdict(result) | {"path": str(result.path)}))
