@@ -1,6 +1,6 @@
 """Gradients of the short segments that dynamic evaluation reads, and their root mean square."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -11,10 +11,10 @@ from charlstm.network.activations import Activations
 from charlstm.network.layers.head import cross_entropy
 from charlstm.network.model import CharModel
 from charlstm.network.sampling import Sampling, generate
-from charlstm.network.scoring import Advance
+from charlstm.network.scoring import BLOCK_CHARACTERS, Advance
 from charlstm.seeds import generator
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
-from charlstm.text.batches import line_spans
+from charlstm.text.batches import line_blocks, line_spans
 from charlstm.text.vocab import line_end, start_ids
 from charlstm.training.optimizers import blocks
 
@@ -31,13 +31,20 @@ def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, boo
     with the id from which its first prediction is made. For a model of lines, each line is a text
     of its own, which starts with a line end.
     """
-    texts: Iterable[Ids] = (ids,)
-    if model.config.lines:
-        end = line_end(model.vocab)
-        lines = zip(*line_spans(ids, end, len(ids)), strict=True)
-        texts = (np.append(end, ids[start:stop]) for start, stop in lines)
-    for text in texts:
-        yield from cut(text, length)
+    if not model.config.lines:
+        yield from cut(ids, length)
+        return
+    end = line_end(model.vocab)
+    for begin, finish in line_blocks(ids, end, BLOCK_CHARACTERS):
+        block = ids[begin:finish]
+        # A long line is a block of its own. For it, line_spans would make a large array.
+        is_long = len(block) > BLOCK_CHARACTERS
+        spans = ([0], [len(block)]) if is_long else line_spans(block, end, len(block))
+        for start, stop in zip(*spans, strict=True):
+            for first in range(start, stop, length):
+                before = block[first - 1] if first > start else end
+                segment = np.append(before, block[first : min(first + length, stop)])
+                yield segment.astype(np.intp), first == start
 
 
 def cut(text: Ids, length: int) -> Iterator[tuple[Ids, bool]]:

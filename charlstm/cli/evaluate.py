@@ -12,9 +12,10 @@ import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
+from charlstm.arrays import Ids
+from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.run_text import own_validation_ids, reading_options, with_newlines
-from charlstm.cli.loading import load_model
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
@@ -25,11 +26,12 @@ from charlstm.cli.shared_options import (
     run_option,
     unknown_option,
 )
-from charlstm.cli.text_input import encode_text, join_within_memory, read_text_for
+from charlstm.cli.text_input import encode_on_disk, read_text_for
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import evaluate as evaluate_ids
-from charlstm.network.scoring import predicted_ids, utf8_size
 from charlstm.system.threads import Workers, available_cores
+from charlstm.text.sizes import count_empty_lines, utf8_size
+from charlstm.text.vocab import line_end
 
 DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
 
@@ -91,8 +93,8 @@ def evaluate(
 ) -> None:
     """Measure the loss of a model on TEXTS: files and folders, joined, or - for standard input.
 
-    Without TEXTS, measure it on the validation text of the run, all of it, as the run read it: this
-    needs the run's folder and, unchanged and in its place, the text that the run was trained on.
+    Without TEXTS, measure the loss on all validation text of the run. This needs the run's folder,
+    and the text that the run was trained on, unchanged and at its old path.
 
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
     The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
@@ -106,16 +108,15 @@ def evaluate(
     report = NoveltyReport(run, model) if novelty else None
     if texts:
         pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)
-        ids = encode_text(model.vocab, join_within_memory(pieces), unknown)
+        ids = encode_on_disk(model.vocab, pieces, unknown)
     else:
         ids = own_validation_ids(run)
-    counted = predicted_ids(model, ids)
-    size = utf8_size(model.vocab, counted)
+    predictions, size = predicted_size(model, ids)
     workers = Workers(available_cores())
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, batch_size=batch_size)
     if dynamic:
         measure = dynamic_evaluation_of(model, dynamic, workers).evaluate
-    with tqdm(total=len(counted), unit=model.vocab.unit, delay=1) as bar:
+    with tqdm(total=predictions, unit=model.vocab.unit, delay=1) as bar:
         loss = measure(ids, workers=workers, advance=bar.update)
     figures: dict[str, Any] = {
         **unit_of(model),
@@ -149,6 +150,19 @@ def evaluate(
         click.echo(f"{label.replace('character', 'word') if words else label:20} {shown}")
     if report is not None:
         click.echo(report.text([ids]))
+
+
+def predicted_size(model: CharModel, ids: Ids) -> tuple[int, int | None]:
+    """Return the number of ids whose loss is counted, and their bytes in UTF-8.
+
+    They are all but the first, or for a model of lines all but those of empty lines. The bytes are
+    not known of words.
+    """
+    vocab = model.vocab
+    if not model.config.lines:
+        return max(0, len(ids) - 1), utf8_size(vocab, ids[1:])
+    empty, size = count_empty_lines(ids, line_end(vocab)), utf8_size(vocab, ids)
+    return len(ids) - empty, None if size is None else size - empty
 
 
 def unit_of(model: CharModel) -> dict[str, str]:

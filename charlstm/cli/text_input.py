@@ -1,7 +1,8 @@
 """The text that a command reads: files, standard input, lines, and unknown characters in them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import click
 import numpy as np
@@ -13,6 +14,7 @@ from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import TextFiles
 from charlstm.text.standard_input import read_standard_input, require_given_once
 from charlstm.text.vocab import Vocab
+from charlstm.text.words import split_chunks
 
 LONGEST_LINE = 1 << 22  # length of the longest line that `charlstm score` accepts, in characters
 # Memory that a text in one string takes for each character, with its code points and ids.
@@ -67,6 +69,44 @@ def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
         return np.frombuffer(text.encode("latin-1"), np.uint8)
     warn_unknown(vocab, text, unknown)
     return vocab.encode(text, unknown=unknown)
+
+
+def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Ids:
+    """Encode a text of any size that comes in pieces, and warn of its unknown characters.
+
+    pieces: from read_text_for. unknown: as in encode_text.
+
+    Returns read-only ids, mapped from a temporary file without a name, which goes with them.
+    """
+    try:
+        with TemporaryFile() as file:
+            for ids in _encoded_pieces(vocab, pieces, unknown):
+                file.write(ids.data)
+            file.flush()
+            if not file.tell():
+                return np.empty(0, vocab.dtype)
+            # a plain array over the mapping: slices of np.memmap are slower to take
+            return np.memmap(file, vocab.dtype, "r").view(np.ndarray)
+    except OSError as error:
+        raise CharlstmError(
+            f"cannot keep the encoded text among the temporary files "
+            f"({error.strerror or error}): make room there, or set TMPDIR to another folder"
+        ) from error
+
+
+def _encoded_pieces(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Iterator[Ids]:
+    """Yield the ids of a text that comes in pieces; a piece may end within a word."""
+    if vocab.level == "word":
+        yield from map(vocab.encode_words, split_chunks(pieces))
+        return
+    warned, offset = set[str](), 0
+    for piece in pieces:
+        if vocab.level == "byte":
+            yield np.frombuffer(piece.encode("latin-1"), np.uint8)
+            continue
+        warned |= warn_unknown(vocab, piece, unknown, warned).keys()
+        yield vocab.encode(piece, unknown, offset)
+        offset += len(piece)
 
 
 def join_within_memory(pieces: Iterator[str]) -> str:

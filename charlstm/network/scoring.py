@@ -1,4 +1,4 @@
-"""The loss of a model on texts: on each of several short ones, or the mean loss on a long one."""
+"""The loss of a model: on each of several short texts, or on one long text."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -12,17 +12,17 @@ from charlstm.network.memory_needs import activation_bytes
 from charlstm.network.stack import RecurrentStack
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
-from charlstm.text.batches import line_spans
-from charlstm.text.vocab import Vocab, line_end, start_ids
+from charlstm.text.batches import line_blocks, line_spans
+from charlstm.text.vocab import line_end, start_ids
 from charlstm.untrusted import whole_number
 
 WINDOW_STEPS = 50  # time steps of one forward pass
-WARM_UP_SYMBOLS = 1_000  # read by each of several streams before its first prediction counts
+WARM_UP_SYMBOLS = 1_000  # symbols that a stream reads before the first prediction that counts
 DEFAULT_BATCH_SIZE = 32
-MAX_BATCH_SIZE = 64  # short texts
-MAX_LOG_PROBABILITIES = 1 << 24  # numbers: steps * streams * vocabulary of one forward pass
+MAX_BATCH_SIZE = 64  # number of short texts in a batch
+MAX_LOG_PROBABILITIES = 1 << 24  # numbers that a forward pass stores: steps * streams * symbols
 MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # short texts that are sorted by length together
-BLOCK_CHARACTERS = 1 << 20  # of text in memory at a time
+BLOCK_CHARACTERS = 1 << 20  # number of characters of a text that are processed at a time
 
 Advance = Callable[[int], None]  # called with the number of predictions just made
 
@@ -48,7 +48,10 @@ class Loss:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats per character): the size of an equally uncertain choice among equals."""
+        """exp(nats per character).
+
+        A choice among this number of equally likely characters is as uncertain as the text.
+        """
         try:
             return math.exp(self.nats_per_character)
         except OverflowError:
@@ -59,7 +62,7 @@ class Loss:
 class Score:
     """The loss of a short text, symbol by symbol.
 
-    nats (N,): the loss of each symbol. The first symbol has none if the vocabulary has no line
+    nats (N,): the loss of each symbol. The first symbol is left out if the vocabulary has no line
         end, from which it would be predicted.
     """
 
@@ -89,7 +92,7 @@ class Score:
 def score_texts(
     model: RecurrentStack, texts: Iterable[str], unknown: str = "error"
 ) -> Iterator[Score]:
-    """Score each text by itself, as if it followed a line end, in the order given.
+    """Yield the scores of texts, in the order given; each is scored as if it followed a line end.
 
     Texts of similar length share a batch. Shorter ones are padded, and the padding is not scored.
     """
@@ -97,7 +100,7 @@ def score_texts(
         sequences_by_text = [sequences_of(model, text, unknown) for text in group]
         sequences = [sequence for own in sequences_by_text for sequence in own]
         lengths = [len(sequence) for sequence in sequences]
-        nats: dict[int, Array] = {}  # by the index of the sequence
+        nats: dict[int, Array] = {}  # losses by the index of the sequence
         for batch in _batches_of_similar_length(lengths, _max_batch_size(model)):
             losses = _sequence_losses(model, [sequences[k] for k in batch])
             nats.update(zip(batch, losses, strict=True))
@@ -109,7 +112,7 @@ def score_texts(
 
 
 def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Split texts into groups that fit into memory, also where single texts are long."""
+    """Split texts into groups of limited total length, which fit into memory."""
     group: list[str] = []
     characters = 0
     for text in texts:
@@ -123,10 +126,10 @@ def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def sequences_of(model: RecurrentStack, text: str, unknown: str) -> list[Ids]:
-    """The sequences of ids that are read for a text, each from the state before a text.
+    """Return the sequences of ids that are read to score a text, each from a state of zeros.
 
-    There is one sequence; a model of lines reads one for each line. A sequence begins with a line
-    end, if the vocabulary has one, to predict its first symbol from.
+    A model of lines reads one sequence for each line, other models read one sequence. If the
+    vocabulary has a line end, each sequence begins with it, so that its first symbol is predicted.
     """
     start, ids = start_ids(model.vocab), model.vocab.encode(text, unknown=unknown)
     sequences = [ids]
@@ -136,13 +139,13 @@ def sequences_of(model: RecurrentStack, text: str, unknown: str) -> list[Ids]:
 
 
 def _max_batch_size(model: RecurrentStack) -> int:
-    """The number of streams whose log-probabilities fit into memory."""
+    """Return the number of streams whose log-probabilities are at most MAX_LOG_PROBABILITIES."""
     fitting = MAX_LOG_PROBABILITIES // (WINDOW_STEPS * len(model.vocab))
     return max(1, min(MAX_BATCH_SIZE, fitting))
 
 
 def _batches_of_similar_length(lengths: list[int], max_size: int) -> Iterator[list[int]]:
-    """Batches of indices; in each, the longest is at most about twice as long as the shortest."""
+    """Yield batches of indices of sequences; lengths in a batch differ by a factor of about two."""
     batch: list[int] = []
     for k in sorted(range(len(lengths)), key=lambda k: lengths[k]):
         full = len(batch) == max_size
@@ -154,7 +157,7 @@ def _batches_of_similar_length(lengths: list[int], max_size: int) -> Iterator[li
 
 
 def _sequence_losses(model: RecurrentStack, sequences: list[Ids]) -> list[Array]:
-    """The loss in nats of every id but the first, for each sequence of a batch."""
+    """Return the loss in nats of every id but the first, for each sequence of a batch."""
     counts = [max(0, len(sequence) - 1) for sequence in sequences]
     padded = np.zeros((max(counts) + 1, len(sequences)), np.intp)
     for stream, sequence in enumerate(sequences):
@@ -182,19 +185,22 @@ def evaluate(
     workers: Workers | None = None,
     advance: Advance | None = None,
 ) -> Loss:
-    """The loss of every id of a text but the first.
+    """Return the loss of a text, summed over all ids but the first.
 
-    window: None carries the state through the text. N evaluates cold windows, as nanoGPT does: N
-        predictions each, from no characters but those of the window. A window begins with the
-        last character that the one before predicted. A shorter last window counts too.
-    batch_size: the number of spans of the text that are read in parallel. With carried state, each
-        span is read after the 1,000 characters before it, so that the loss hardly depends on it.
+    window: None carries the state through the text. A number N evaluates cold windows, as nanoGPT
+        does: windows of N predictions, each of which starts from a state of zeros. A window begins
+        with the last character that the previous window predicted. The last window may be shorter.
+    batch_size: the number of spans of the text that are read in parallel. If the state is carried,
+        the 1,000 characters before a span are read first, so that the loss hardly depends on the
+        batch size.
     advance: called by each worker with the number of predictions just made.
     """
     workers = workers or Workers(1)
     if model.config.lines:
         if window is not None or batch_size is not None:
-            raise CharlstmError("a model of lines reads each line afresh: no window, no batch_size")
+            raise CharlstmError(
+                "a model of lines reads each line afresh: leave out window and batch_size"
+            )
         return _evaluate_lines(model, ids, workers, advance)
     predictions = len(ids) - 1
     if predictions < 1:
@@ -205,17 +211,23 @@ def evaluate(
         raise CharlstmError(f"batch_size must be 1 or more, not {batch_size}")
     batch_size = batch_size or min(DEFAULT_BATCH_SIZE, _max_batch_size(model))
     if window is None:
-        # few enough streams for each to have its full warm-up before it
-        batch_size = min(batch_size, max(1, predictions // WARM_UP_SYMBOLS))
+        # There are few enough streams that each but the first has a full warm-up before it.
+        spans = batch_size = min(batch_size, max(1, predictions // WARM_UP_SYMBOLS))
+        groups = min(batch_size, workers.count)
         span = -(-predictions // batch_size)
         warm_up = WARM_UP_SYMBOLS if batch_size > 1 else 0
-        groups = np.array_split(np.arange(batch_size) * span, min(batch_size, workers.count))
     else:
         span, warm_up = min(window, predictions), 0
-        starts = np.arange(0, predictions, span)
-        groups = np.array_split(starts, -(-len(starts) // batch_size))
+        spans = -(-predictions // span)
+        groups = -(-spans // batch_size)
 
-    streams = max(map(len, groups)) * min(workers.count, len(groups))
+    size, longer = divmod(spans, groups)  # `longer` groups have one span more
+
+    def starts_of_group(k: int) -> Ids:
+        first = k * size + min(k, longer)
+        return np.arange(first, first + size + (k < longer)) * span
+
+    streams = (size + bool(longer)) * min(workers.count, groups)
     steps = min(WINDOW_STEPS, max(span, warm_up))
     require_memory(
         steps * streams * activation_bytes(model.config, len(model.vocab)),
@@ -225,8 +237,8 @@ def evaluate(
 
     def nats_of_worker(k: int) -> float:
         return sum(
-            _nats_of_spans(model, ids, group, span, warm_up, advance)
-            for group in groups[k :: workers.count]
+            _nats_of_spans(model, ids, starts_of_group(n), span, warm_up, advance)
+            for n in range(k, groups, workers.count)
         )
 
     with one_blas_thread():
@@ -236,12 +248,29 @@ def evaluate(
 def _evaluate_lines(
     model: RecurrentStack, ids: Ids, workers: Workers, advance: Advance | None
 ) -> Loss:
-    """The loss of every symbol of every line that is not empty, each line read afresh."""
+    """Return the summed loss of all lines that are not empty, each read from a state of zeros."""
+    nats, predictions = 0.0, 0
+    with one_blas_thread():
+        for start, stop in line_blocks(ids, line_end(model.vocab), BLOCK_CHARACTERS):
+            if stop - start > BLOCK_CHARACTERS:
+                loss = Loss(_nats_of_long_line(model, ids[start:stop], advance), stop - start)
+            else:
+                loss = _evaluate_block_of_lines(model, ids[start:stop], workers, advance)
+            nats, predictions = nats + loss.nats, predictions + loss.characters
+    if not predictions:
+        raise CharlstmError("a text of empty lines has nothing to predict")
+    return Loss(nats, predictions)
+
+
+def _evaluate_block_of_lines(
+    model: RecurrentStack, ids: Ids, workers: Workers, advance: Advance | None
+) -> Loss:
+    """Return the summed loss of the lines of a block, which is small enough to list its lines."""
     end = line_end(model.vocab)
     starts, stops = line_spans(ids, end, len(ids))
-    if not len(starts):
-        raise CharlstmError("a text of empty lines has nothing to predict")
     lengths = (stops - starts).tolist()
+    if not lengths:
+        return Loss(0.0, 0)
     batches = list(_batches_of_similar_length(lengths, _max_batch_size(model)))
 
     def nats_of_worker(k: int) -> float:
@@ -254,8 +283,17 @@ def _evaluate_lines(
                 advance(sum(map(len, losses)))
         return total
 
-    with one_blas_thread():
-        return Loss(sum(workers.run(nats_of_worker)), sum(lengths))
+    return Loss(sum(workers.run(nats_of_worker)), sum(lengths))
+
+
+def _nats_of_long_line(model: RecurrentStack, line: Ids, advance: Advance | None) -> float:
+    """Return the nats of a line of any length, which is read in windows."""
+    before = np.full((1, 1), line_end(model.vocab))
+    nats, state = model.losses(before, line[:1, None].astype(np.intp), model.initial_state(1))
+    if advance is not None:
+        advance(1)
+    rest = _nats_of_spans(model, line, np.zeros(1, np.intp), len(line) - 1, 0, advance, state)
+    return float(nats[0, 0]) + rest
 
 
 def _nats_of_spans(
@@ -265,20 +303,23 @@ def _nats_of_spans(
     span: int,
     warm_up: int,
     advance: Advance | None,
+    state: Array | None = None,
 ) -> float:
-    """The nats of ids[s + 1] .. ids[s + span], as far as the text goes, summed over the starts s.
+    """Return the nats of ids[s + 1] .. ids[s + span], summed over all starts s.
 
-    The spans are read in parallel, each from a state of zeros and after the `warm_up` ids before
-    it, whose loss does not count.
+    A span ends with the text at the latest. The spans are read in parallel. Each stream starts from
+    a state of zeros, or from the one given, and first reads the `warm_up` ids before its span,
+    whose loss does not count.
     """
     last = len(ids) - 1
-    state = model.initial_state(len(starts))
+    state = model.initial_state(len(starts)) if state is None else state
     total = 0.0
     activations = None
     for step in [*range(-warm_up, 0, WINDOW_STEPS), *range(0, span, WINDOW_STEPS)]:
         check_cancelled()
         if step == 0:
-            state[:, :, starts < warm_up] = 0  # their warm-up began before the text does
+            # Streams whose warm-up would begin before the text start their span from zeros.
+            state[:, :, starts < warm_up] = 0
         stop = min(step + WINDOW_STEPS, 0 if step < 0 else span)
         positions = starts + np.arange(step, stop)[:, None]
         inputs, targets = (ids[np.clip(positions + k, 0, last)].astype(np.intp) for k in (0, 1))
@@ -291,25 +332,3 @@ def _nats_of_spans(
             if advance is not None:
                 advance(int(counted.sum()))
     return total
-
-
-def predicted_ids(model: RecurrentStack, ids: Ids) -> Ids:
-    """The ids whose loss evaluate counts: all but the first; of lines, all but empty lines."""
-    if not model.config.lines:
-        return ids[1:]
-    starts, stops = line_spans(ids, line_end(model.vocab), len(ids))
-    lines = [ids[start:stop] for start, stop in zip(starts, stops, strict=True)]
-    return np.concatenate([ids[:0], *lines])
-
-
-def utf8_size(vocab: Vocab, ids: Ids) -> int | None:
-    """The bytes of a text in UTF-8; None at level word, where spaces and rare words are lost."""
-    if vocab.level == "word":
-        return None
-    if vocab.level == "byte":
-        return len(ids)
-    sizes = np.array([len(symbol.encode("utf-8", "surrogatepass")) for symbol in vocab.symbols])
-    return sum(
-        int(np.bincount(ids[k : k + BLOCK_CHARACTERS], minlength=len(vocab)) @ sizes)
-        for k in range(0, len(ids), BLOCK_CHARACTERS)
-    )

@@ -5,6 +5,7 @@ equal to PADDING do not count in the loss. The position of the next window can b
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -160,6 +161,26 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
     stops = np.minimum(starts + longest, np.repeat(stops, spans_per_line))
     not_empty = ids[starts] != line_end
     return starts[not_empty], stops[not_empty]
+
+
+def line_blocks(ids: Ids, line_end: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the starts and stops of consecutive blocks of complete lines of a text.
+
+    A block has at most `size` symbols, unless a line is longer: that line is a block of its own.
+    So a text of any size can be worked on in little memory.
+    """
+    start = 0
+    while start < len(ids):
+        stop = min(start + size, len(ids))
+        if stop < len(ids):
+            ends = np.flatnonzero(ids[start:stop] == line_end)
+            if len(ends):
+                stop = start + int(ends[-1]) + 1
+            while not len(ends) and stop < len(ids):
+                ends = np.flatnonzero(ids[stop : stop + size] == line_end)
+                stop = stop + int(ends[0]) + 1 if len(ends) else min(stop + size, len(ids))
+        yield start, stop
+        start = stop
 
 
 def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, batch_size: int) -> Ids:

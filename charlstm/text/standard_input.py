@@ -7,6 +7,7 @@ input to a file.
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,11 +26,12 @@ def read_standard_input(level: str, encoding: str, chunk_bytes: int = READ_BYTES
     """
     encoding = encoding_for(level, encoding)
     path = Path("standard input")
-    stream, damage_errors = decompressed_input(path, _standard_input())
-    pieces = decoded_chunks(
-        path, lambda: stream.read1(chunk_bytes), damage_errors, level, encoding, "keep"
-    )
-    yield from filter(None, pieces)
+    try:
+        stream, damage_errors = decompressed_input(path, _standard_input())
+        read = partial(stream.read1, chunk_bytes)
+        yield from filter(None, decoded_chunks(path, read, damage_errors, level, encoding, "keep"))
+    except OSError as error:
+        raise CharlstmError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _standard_input() -> Any:

@@ -206,11 +206,13 @@ class Vocab:
         # Clipping turns a code point beyond the table into the last index, where the table has -1.
         return self._id_of_code.take(codes, mode="clip")
 
-    def encode(self, text: str, unknown: str = "error") -> Ids:
+    def encode(self, text: str, unknown: str = "error", offset: int = 0) -> Ids:
         """Return the ids of `text`, 1-D, of type `dtype`.
 
         unknown: "error" raises CharlstmError at the first character that is not in the
         vocabulary, "skip" leaves such characters out, "replace" applies `replacements(text)`.
+
+        offset: position of `text` in a longer text, for the error message.
 
         At level "byte" the ids are the bytes of the text in UTF-8. Characters "\\udc80" to
         "\\udcff" stand for bytes that are not valid UTF-8, as in Python's file names (PEP 383).
@@ -228,7 +230,7 @@ class Vocab:
                 character = text[position]
                 raise CharlstmError(
                     f"the vocabulary has no {character!r} (U+{ord(character):04X}), found at "
-                    f"position {position}: --unknown skip leaves such characters out, "
+                    f"position {offset + position}: --unknown skip leaves such characters out, "
                     "--unknown replace takes the nearest known ones"
                 )
             if unknown == "skip":

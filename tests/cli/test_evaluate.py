@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from corpus_files import make_text
 from stepwise_losses import losses_in_nats
 
 import charlstm
+from charlstm.cli import evaluate
+from charlstm.cli.text_input import read_text_for
 from charlstm.network import scoring
-from charlstm.network.scoring import utf8_size
+from charlstm.text import sizes
 
 KEYS = {
     "characters",
@@ -54,6 +58,29 @@ def test_files_and_standard_input_are_joined(cli, trained, tmp_path):
     assert both == expected
 
 
+@pytest.mark.parametrize(
+    ("run_name", "options"),
+    [("trained", []), ("trained", ["--window", 20]), ("word_run", []), ("line_run", [])],
+)
+def test_memory_does_not_grow_with_the_text(cli, request, tmp_path, monkeypatch, run_name, options):
+    run = request.getfixturevalue(run_name)
+    # small pieces and blocks, so that a short text has many
+    monkeypatch.setattr(evaluate, "read_text_for", partial(read_text_for, chunk_bytes=1 << 10))
+    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 1 << 10)
+    monkeypatch.setattr(sizes, "BLOCK_IDS", 1 << 10)
+    monkeypatch.setattr(scoring, "DEFAULT_BATCH_SIZE", 2)
+    monkeypatch.setattr(evaluate, "available_cores", lambda: 1)  # else the peak depends on chance
+    text = "anna\n" * 800 if run_name == "line_run" else "the cat sees a dog.\n" * 200
+    peaks = []
+    for repeats in (1, 1, 8):  # the first run takes memory once, for modules and caches
+        (tmp_path / "t.txt").write_text(text * repeats)
+        tracemalloc.start()
+        cli("eval", tmp_path / "t.txt", "-r", run, *options)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.3 * peaks[1]
+
+
 def test_cold_windows(cli, trained, tmp_path):
     text = make_text(8, seed=5)
     (tmp_path / "t.txt").write_text(text)
@@ -93,13 +120,6 @@ def test_figures_of_a_model_of_words_are_per_word(cli, word_run, tmp_path):
     assert f"words                {figures['characters']}" in shown and "character" not in shown
     scored = json.loads(cli("score", "-", "-r", word_run, input="the cat\n").stdout)
     assert (scored["unit"], scored["characters"]) == ("word", 2)
-
-
-def test_the_bytes_of_a_text_are_counted_in_blocks(monkeypatch):
-    text = "grüße, \ud800日本語\U0001f600" * 5
-    vocab = charlstm.Vocab.from_text(text)
-    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 7)
-    assert utf8_size(vocab, vocab.encode(text)) == len(text.encode("utf-8", "surrogatepass"))
 
 
 def test_a_model_of_lines_counts_the_symbols_of_all_lines_but_empty_ones(cli, line_run):

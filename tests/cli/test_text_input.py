@@ -1,11 +1,13 @@
 """The text that commands read: its lines, and characters that a model does not know."""
 
 import time
+from pathlib import Path
 
 import pytest
 
-from charlstm import CharlstmError
-from charlstm.cli.text_input import LONGEST_LINE, split_lines
+from charlstm import CharlstmError, Vocab
+from charlstm.cli import text_input
+from charlstm.cli.text_input import LONGEST_LINE, encode_on_disk, split_lines
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
@@ -37,6 +39,46 @@ def test_a_very_long_line_is_refused_before_all_of_it_is_read():
     with pytest.raises(CharlstmError, match="a line of more than 4,194,304 characters: charlstm"):
         next(lines)
     assert len(read) == LONGEST_LINE // (1 << 18) + 1 and time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1_000])
+@pytest.mark.parametrize(
+    ("vocab", "unknown"),
+    [
+        (Vocab.from_text("abcdé \n"), "skip"),
+        (Vocab.from_text("abcdeé \n"), "replace"),
+        (Vocab.from_characters(map(chr, range(300))), "error"),
+        (Vocab.bytes(), "error"),
+        (Vocab.from_words(["ab", "abc"]), "error"),
+    ],
+)
+def test_ids_on_disk_equal_those_of_the_text_in_memory(vocab, unknown, size, capsys):
+    text = "ab abc é\nabcab è\n\nd" * 3
+    pieces = [text[k : k + size] for k in range(0, len(text), size)]
+    ids = encode_on_disk(vocab, iter(pieces), unknown)
+    if vocab.level == "byte":
+        assert ids.tobytes() == text.encode("latin-1")
+    else:
+        assert ids.tolist() == vocab.encode(text, unknown).tolist()
+    assert ids.dtype == vocab.dtype and not ids.flags.writeable
+    assert capsys.readouterr().err.count("'è' is unknown") == (unknown != "error")
+    assert encode_on_disk(vocab, iter(()), unknown).tolist() == []
+
+
+def test_an_unknown_character_is_named_with_its_place_in_all_of_the_text():
+    pieces = iter(["abab", "ab", "aéb"])
+    with pytest.raises(CharlstmError, match=r"no 'é' \(U\+00E9\), found at position 7"):
+        encode_on_disk(Vocab.from_text("ab"), pieces, "error")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_named(monkeypatch):
+    full = Path("/dev/full").open("wb+")  # noqa: SIM115 (the function closes it)
+    monkeypatch.setattr(text_input, "TemporaryFile", lambda: full)
+    with pytest.raises(
+        CharlstmError, match=r"\(No space left on device\): make room there, or set"
+    ):
+        encode_on_disk(Vocab.bytes(), iter(["text"]), "error")
 
 
 def test_each_character_left_out_is_reported_once(cli, trained, tmp_path):

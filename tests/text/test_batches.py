@@ -1,13 +1,21 @@
 """Batches: the characters that each stream or line reads, window after window, pass after pass."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from charlstm import CharlstmError
 from charlstm.seeds import generator
-from charlstm.text.batches import PADDING, LineBatches, StreamBatches, fit_batch, line_spans
+from charlstm.text.batches import (
+    PADDING,
+    LineBatches,
+    StreamBatches,
+    fit_batch,
+    line_blocks,
+    line_spans,
+)
 
 
 def streams_of(length, batch_size, seq_length, seed=0, recut=True):
@@ -143,6 +151,19 @@ def test_line_spans_are_the_lines_and_long_lines_are_cut():
     starts, stops = line_spans(ids, ord("\n"), 8)
     pieces = [TEXT[a:b] for a, b in zip(starts, stops, strict=True)]
     assert pieces == [*LINES[:3], "abcabcab", "cabcabca", "bcab\n", "ac"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8, 19, 20, 21, 100])
+def test_blocks_are_of_complete_lines_and_a_long_line_is_one_by_itself(size):
+    for text in (TEXT, TEXT + "\n", "\n\n", "abc", ""):
+        ids = np.frombuffer(text.encode(), np.uint8)
+        blocks = [text[a:b] for a, b in line_blocks(ids, ord("\n"), size)]
+        assert "".join(blocks) == text
+        lines = text.splitlines(keepends=True)
+        assert [line for block in blocks for line in block.splitlines(keepends=True)] == lines
+        assert all(len(block) <= size or block in lines for block in blocks)
+        for block, following in pairwise(blocks):  # no line would have fitted as well
+            assert len(block) + len(following.splitlines(keepends=True)[0]) > size
 
 
 def test_an_empty_text_has_no_lines():

@@ -1,5 +1,6 @@
 """Standard input, read in pieces as it comes."""
 
+import errno
 import gzip
 import io
 import lzma
@@ -69,12 +70,20 @@ def test_a_piece_is_read_as_soon_as_it_has_come(feed):
         assert next(pieces) == piece and pipe.given == number
 
 
-def test_bad_input_is_refused_with_its_place(feed):
+def test_bad_input_is_refused_with_its_place(feed, monkeypatch):
     feed([b"abc", b"d\xff"])
     with pytest.raises(CharlstmError, match="standard input: invalid UTF-8 at byte 4"):
         list(read_standard_input("char", "utf-8"))
     feed([gzip.compress(b"abc")[:-5]])
     with pytest.raises(CharlstmError, match="standard input: the compressed data is damaged"):
+        list(read_standard_input("char", "utf-8"))
+
+    class Broken(Pipe):
+        def readinto(self, buffer):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BufferedReader(Broken([]))))
+    with pytest.raises(CharlstmError, match="cannot read standard input: Input/output error"):
         list(read_standard_input("char", "utf-8"))
     feed([b"abc"])
     with pytest.raises(CharlstmError, match="bytes as they are: leave out --encoding"):

@@ -7,7 +7,10 @@ import pytest
 from oracles import relative_error
 
 from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Trainer, Vocab
+from charlstm.analysis import segment_gradients
+from charlstm.network import scoring
 from charlstm.network.scoring import evaluate, score_texts
+from charlstm.system.threads import Workers
 
 TEXT = "ab\n\ncabc\nb\nabcabcabcabcabcabcab\nac"
 LINES = ["ab\n", "cabc\n", "b\n", "abcabcabcabcabcabcab\n", "ac"]
@@ -94,6 +97,36 @@ def test_evaluation_has_no_context_across_lines():
     assert math.isclose(loss.nats, one_by_one, rel_tol=1e-12)
     with pytest.raises(CharlstmError, match="each line afresh"):
         evaluate(model, model.vocab.encode(TEXT), window=5)
+
+
+@pytest.mark.parametrize("size", [3, 5, 8, 30])
+def test_lines_are_evaluated_in_blocks_with_the_same_loss(size, monkeypatch):
+    """A block of 3 or 8 symbols is shorter than some lines, which are read in windows then."""
+    model, _ = make()
+    ids, advanced = model.vocab.encode(TEXT), []
+    whole = evaluate(model, ids)
+    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", size)
+    monkeypatch.setattr(scoring, "WINDOW_STEPS", 6)
+    workers = Workers(2)
+    loss = evaluate(model, ids, workers=workers, advance=advanced.append)
+    workers.close()
+    assert loss.characters == whole.characters == sum(advanced)
+    assert math.isclose(loss.nats, whole.nats, rel_tol=1e-12)
+    with pytest.raises(CharlstmError, match="empty lines has nothing to predict"):
+        evaluate(model, model.vocab.encode("\n" * 50))
+
+
+@pytest.mark.parametrize("size", [3, 5, 8, 30])
+def test_segments_of_lines_do_not_depend_on_the_blocks(size, monkeypatch):
+    model, _ = make()
+    ids = model.vocab.encode(TEXT)
+    whole = list(segment_gradients.segments(model, ids, 7))
+    expected = [line[k : k + 7] for line in LINES for k in range(0, len(line), 7)]
+    assert [model.vocab.decode(segment[1:]) for segment, _ in whole] == expected
+    monkeypatch.setattr(segment_gradients, "BLOCK_CHARACTERS", size)
+    in_blocks = list(segment_gradients.segments(model, ids, 7))
+    for (segment, begins), (other, other_begins) in zip(whole, in_blocks, strict=True):
+        assert np.array_equal(segment, other) and begins == other_begins
 
 
 def test_a_line_end_resets_the_state():

@@ -1,0 +1,31 @@
+"""Sizes of a text that is given as ids: its bytes in UTF-8, and its empty lines."""
+
+import numpy as np
+
+from charlstm.arrays import Ids
+from charlstm.text.vocab import Vocab
+
+BLOCK_IDS = 1 << 20  # counted at a time, so that a text of any size takes little memory
+
+
+def utf8_size(vocab: Vocab, ids: Ids) -> int | None:
+    """Return the bytes of a text in UTF-8; None at level word, where spaces and words are lost."""
+    if vocab.level == "word":
+        return None
+    if vocab.level == "byte":
+        return len(ids)
+    sizes = np.array([len(symbol.encode("utf-8", "surrogatepass")) for symbol in vocab.symbols])
+    return sum(
+        int(np.bincount(ids[k : k + BLOCK_IDS], minlength=len(vocab)) @ sizes)
+        for k in range(0, len(ids), BLOCK_IDS)
+    )
+
+
+def count_empty_lines(ids: Ids, line_end: int) -> int:
+    """Return the number of line ends that begin the text or follow another line end."""
+    count, after_line_end = 0, True
+    for k in range(0, len(ids), BLOCK_IDS):
+        is_end = ids[k : k + BLOCK_IDS] == line_end
+        count += int(is_end[0] and after_line_end) + int((is_end[1:] & is_end[:-1]).sum())
+        after_line_end = bool(is_end[-1])
+    return count
