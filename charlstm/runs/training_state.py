@@ -53,7 +53,7 @@ class TrainingState:
         is_planned = saved["eval_every"] is not None
         return cls(
             config=TrainConfig.from_dict(saved["config"]),
-            corpus=CorpusConfig.from_dict(saved["corpus"]),
+            corpus=_corpus(saved["corpus"]),
             digest=_of_type(str, saved, "digest"),
             file_bytes=integer(saved, "file_bytes"),
             kernels=_of_type(str, saved, "kernels"),
@@ -65,6 +65,15 @@ class TrainingState:
             losses=LossHistory.from_dict(saved["losses"]),
             seconds=real(saved, "seconds", least=0, most=LARGEST_INTEGER),
         )
+
+
+def _corpus(saved: Mapping[str, Any]) -> CorpusConfig:
+    """Rebuild the config of a text; CharlstmError if a path is no string."""
+    config = CorpusConfig.from_dict(saved)
+    for path in (*config.paths, *config.val_file):
+        if not isinstance(path, str):
+            raise CharlstmError(f"corpus: a path must be a string, not {path!r:.60}")
+    return config
 
 
 def _of_type(kind: type, saved: Mapping[str, Any], name: str) -> Any:

@@ -100,3 +100,13 @@ def test_a_strangers_run_reads_no_other_file(text, tmp_path, monkeypatch, theirs
     with pytest.raises(CharlstmError, match=rf"{message}.* --corpus PATH"):
         resume(run, 3)
     assert len(hashed) == (theirs == "same size")
+
+
+@pytest.mark.parametrize("name", ["paths", "val_file"])
+def test_a_path_that_is_no_string_is_refused(text, tmp_path, name):
+    run = charlstm.train(text, tmp_path / "run", **SHORT).path
+    saved = load_checkpoint(run / LAST)
+    saved.training["corpus"][name] = [7]
+    save_checkpoint(run / LAST, saved)
+    with pytest.raises(CharlstmError, match=r"last\.safetensors: .*a path must be a string, not 7"):
+        resume(run, 3)
