@@ -28,6 +28,7 @@ from charlstm.cli.shared_options import (
 )
 from charlstm.cli.text_input import encode_on_disk, read_text_for
 from charlstm.network.model import CharModel
+from charlstm.network.scoring import Loss
 from charlstm.network.scoring import evaluate as evaluate_ids
 from charlstm.system.threads import Workers, available_cores
 from charlstm.text.sizes import count_empty_lines, utf8_size
@@ -39,7 +40,8 @@ _dynamic_flag = click.option(
     "--dynamic",
     is_flag=True,
     help="Measure by dynamic evaluation (Krause et al. 2018): the model goes on learning from the "
-    "text that it reads. The loss of each part is measured before the model learns from that part.",
+    "text that it reads. The loss of each part is measured before the model learns from that part. "
+    "For a model of lines, it helps only where neighbouring lines are alike.",
 )
 
 
@@ -118,6 +120,8 @@ def evaluate(
         measure = dynamic_evaluation_of(model, dynamic, workers).evaluate
     with tqdm(total=predictions, unit=model.vocab.unit, delay=1) as bar:
         loss = measure(ids, workers=workers, advance=bar.update)
+    if dynamic and model.config.lines:
+        note_useless_dynamic(loss, evaluate_ids(model, ids, workers=workers))
     figures: dict[str, Any] = {
         **unit_of(model),
         "characters": loss.characters,
@@ -152,11 +156,25 @@ def evaluate(
         click.echo(report.text([ids]))
 
 
-def predicted_size(model: CharModel, ids: Ids) -> tuple[int, int | None]:
-    """Return the number of ids whose loss is counted, and their bytes in UTF-8.
+def note_useless_dynamic(dynamic: Loss, usual: Loss) -> None:
+    """Print a note if dynamic evaluation made the loss of a model of lines higher.
 
-    They are all but the first, or for a model of lines all but those of empty lines. The bytes are
-    not known of words.
+    It helps where neighbouring lines are alike. From lines in random order, the weights learn
+    nothing about the next ones, and each of their steps is noise.
+    """
+    if dynamic.nats > usual.nats:
+        click.echo(
+            f"note: without --dynamic the loss is lower, {usual.nats_per_character:.4f} nats: "
+            "these lines do not help to predict one another",
+            err=True,
+        )
+
+
+def predicted_size(model: CharModel, ids: Ids) -> tuple[int, int | None]:
+    """Return the number of ids whose loss is counted, and their size in UTF-8, in bytes.
+
+    These ids are all ids but the first; for a model of lines, all ids but those of empty lines. The
+    size is None for a model of words.
     """
     vocab = model.vocab
     if not model.config.lines:

@@ -72,11 +72,13 @@ def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
 
 
 def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Ids:
-    """Encode a text of any size that comes in pieces, and warn of its unknown characters.
+    """Return the ids of a text of any size, given in pieces, and warn of its unknown characters.
 
-    pieces: from read_text_for. unknown: as in encode_text.
+    The ids are read-only, mapped from a temporary file. The file has no name: the system removes it
+    when the ids are no longer used.
 
-    Returns read-only ids, mapped from a temporary file without a name, which goes with them.
+    pieces: the result of read_text_for.
+    unknown: "error", "skip" or "replace", the treatment of unknown characters.
     """
     try:
         with TemporaryFile() as file:
@@ -85,17 +87,17 @@ def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Ids:
             file.flush()
             if not file.tell():
                 return np.empty(0, vocab.dtype)
-            # a plain array over the mapping: slices of np.memmap are slower to take
+            # The np.memmap is viewed as a plain array, of which taking slices is faster.
             return np.memmap(file, vocab.dtype, "r").view(np.ndarray)
     except OSError as error:
         raise CharlstmError(
-            f"cannot keep the encoded text among the temporary files "
+            "cannot keep the encoded text in the folder for temporary files "
             f"({error.strerror or error}): make room there, or set TMPDIR to another folder"
         ) from error
 
 
 def _encoded_pieces(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Iterator[Ids]:
-    """Yield the ids of a text that comes in pieces; a piece may end within a word."""
+    """Yield the ids of a text that is given in pieces; a piece may end within a word."""
     if vocab.level == "word":
         yield from map(vocab.encode_words, split_chunks(pieces))
         return

@@ -39,14 +39,14 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
     multiple=True,
     type=PathArgument(str),
     metavar="PATH",
-    help="With --resume: the new place of the run's text, which must not have changed. May be "
-    "given several times, in the order of the original texts.",
+    help="With --resume: the new path of the run's text, if it was moved. The content of the text "
+    "must not have changed. May be given several times, in the order of the original paths.",
 )
 @click.option(
     "--overwrite",
     is_flag=True,
     help="Replace the run that the folder holds by a new run. Files that charlstm did not write "
-    "stay.",
+    "are kept.",
 )
 @click.option(
     "--init-from",

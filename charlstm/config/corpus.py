@@ -14,7 +14,8 @@ ValSplit = Literal["end", "random"]
 class CorpusConfig(Record):
     """Where the text of a run comes from and how it is read.
 
-    The paths of a saved run are relative to its folder for texts in it, and absolute for others.
+    In a saved run, the path of a text inside the run's folder is relative to that folder. The paths
+    of other texts are absolute.
     """
 
     paths: tuple[str, ...] = knob((), "Files and folders of text.")
@@ -36,17 +37,18 @@ class CorpusConfig(Record):
     )
     val_frac: float = knob(
         0.1,
-        "Fraction of the text that is held out for validation, by --val-split; 0: no validation.",
+        "Fraction of the text that is held out for validation; 0: no validation. --val-split says "
+        "which part of the text.",
         within="[0, 1)",
     )
     val_split: ValSplit = knob(
         "end",
-        "Which text is held out for validation. end: the end of all files joined. random: lines of "
-        "all files, drawn by --seed, with equal lines on one side; for --lines only, and with the "
-        "text in memory.",
+        "Which part of the text is held out for validation. end: the end of all files joined. "
+        "random: lines of all files, drawn by --seed; equal lines are all held out or all trained "
+        "on. random is for --lines only, and needs memory for all of the text.",
         rule="random with --lines, else end",
     )
     val_file: tuple[str, ...] = knob(
         (),
-        "File to validate on, in place of a part of the text; may be given several times.",
+        "File to validate on, instead of a part of the text; may be given several times.",
     )

@@ -42,7 +42,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _require_regular(path)  # something may have come there meanwhile
+        _require_regular(path)  # Something else may be at `path` by now.
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # An error of unlink must not hide the first error.

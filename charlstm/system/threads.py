@@ -32,7 +32,7 @@ def available_cores() -> int:
     quota of 1.5 cores counts as 2: two threads at three quarters of their speed are faster than one
     thread.
     """
-    count = getattr(os, "process_cpu_count", None)  # It exists from Python 3.13 on.
+    count = getattr(os, "process_cpu_count", None)  # exists from Python 3.13 on
     if count is not None:
         cores = count() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -157,7 +157,7 @@ class Workers:
             outer = getattr(_current, "is_cancelled", None)
             _current.is_cancelled = is_cancelled
             try:
-                with np.errstate(over="ignore", invalid="ignore"):  # per thread
+                with np.errstate(over="ignore", invalid="ignore"):  # a setting of one thread
                     return function(k)
             except BaseException:
                 is_cancelled.set()

@@ -164,10 +164,10 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
 
 
 def line_blocks(ids: Ids, line_end: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield the starts and stops of consecutive blocks of complete lines of a text.
+    """Yield the positions where blocks of complete lines of a text start and stop, in order.
 
-    A block has at most `size` symbols, unless a line is longer: that line is a block of its own.
-    So a text of any size can be worked on in little memory.
+    A block has at most `size` symbols; only a longer line is a block of its own. Working on one
+    block at a time needs little memory for a text of any size.
     """
     start = 0
     while start < len(ids):

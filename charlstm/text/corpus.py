@@ -61,7 +61,7 @@ class Corpus:
 
 
 class ChangedTextError(CharlstmError):
-    """Raised when files are not those that are expected."""
+    """Raised for files whose size or digest is not the expected size or digest."""
 
 
 def open_corpus(
@@ -96,9 +96,8 @@ def open_corpus(
         files. done and total are bytes; the stage is "hashing", "scanning" or "encoding".
     chunk_bytes: the number of bytes to read at a time.
     run: the folder of a run. Its files are not read as text, even if one of `paths` contains it.
-    expected: the file_bytes and the digest that the corpus must have. Others are refused with
-        ChangedTextError: for another size before a file is opened, and for another digest before
-        anything is encoded.
+    expected: the file_bytes and the digest that the corpus must have. Another size is refused with
+        ChangedTextError before a file is opened, another digest before the text is encoded.
 
     Raises CharlstmError for files that cannot be read or decoded, for a text that is too small, and
     if the ids cannot be stored.
@@ -122,7 +121,7 @@ def open_corpus(
             f"{level}: use --level {base_vocab.level}"
         )
     cache_limit()  # A bad CHARLSTM_CACHE_GB is refused now, before the text is read.
-    changed = ChangedTextError("the text is not the one that is expected")
+    changed = ChangedTextError("the text has changed: its size or digest is not as expected")
     if expected is not None and texts.total_bytes != expected[0]:
         raise changed
     digest = texts.digest(progress)
@@ -198,8 +197,8 @@ def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) 
     """Return the ids to train on and the ids to validate on.
 
     The validation ids are those of the validation files. If there are no such files, they are a
-    fraction `val_frac` of all: the last ids of the text, or lines drawn by the seed, as `val_split`
-    says. Both results are contiguous.
+    fraction `val_frac` of all ids: with `val_split` "end" the last ids, with "random" the ids of
+    lines drawn by the seed. Both results are contiguous.
     """
     if config.val_file:
         border = corpus.train_characters

@@ -1,7 +1,8 @@
 """A random split of a text of lines into lines to train on and lines to validate on.
 
-The last lines of a sorted list, such as names, differ from the others: they say little of how well
-a model predicts a new line. Equal lines stand on one side, as a model knows the lines it learnt.
+If a list is sorted, its last lines differ from the others: the loss on them says little of how well
+a model predicts a new line. Equal lines are either all for training or all for validation, as a
+model knows the lines that it was trained on.
 """
 
 import numpy as np
@@ -11,18 +12,19 @@ from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 
 BLOCK_SYMBOLS = 1 << 20  # symbols that are hashed at a time
-_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # of SplitMix64 (Steele et al. 2014)
+_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # factors of SplitMix64 (Steele et al. 2014)
 
 
 def split_by_lines(ids: Ids, line_end: int, fraction: float, seed: int) -> tuple[Ids, Ids]:
-    """Return the ids of the lines to train on and of the lines to validate on, in their order.
+    """Return the ids of the lines to train on and of the lines to validate on, in text order.
 
-    Distinct lines are drawn for validation until the next one would make them more than `fraction`
-    of the text; one line at least, if there are two that differ. Empty lines are not drawn.
+    Distinct lines are drawn for validation until the next line would make them more than `fraction`
+    of the text. If the text has two different lines, at least one line is drawn. Empty lines are
+    not drawn.
     """
     if not fraction or not len(ids):
         return ids, ids[:0]
-    require_memory(ids.nbytes, "a text of lines", "give a shorter one, or --val-split end")
+    require_memory(ids.nbytes, "a text of lines", "give a shorter text, or --val-split end")
     starts = np.concatenate(([0], np.flatnonzero(ids == line_end) + 1))
     starts = starts[starts < len(ids)]
     lengths = np.diff(starts, append=len(ids))
@@ -43,7 +45,7 @@ def split_by_lines(ids: Ids, line_end: int, fraction: float, seed: int) -> tuple
 
 
 def _hashes(ids: Ids, line_end: int, starts: Ids, lengths: Ids, seed: int) -> Array:
-    """Return a hash of each line without its line end, which depends on the seed."""
+    """Return a hash of each line without its line end. The hashes depend on the seed."""
     salt = generator(seed, "split").integers(1 << 64, dtype=np.uint64)
     hashes = np.empty(len(starts), np.uint64)
     first = 0

@@ -5,11 +5,14 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.text.vocab import Vocab
 
-BLOCK_IDS = 1 << 20  # counted at a time, so that a text of any size takes little memory
+BLOCK_IDS = 1 << 20  # ids that are counted at a time, to need little memory for any text
 
 
 def utf8_size(vocab: Vocab, ids: Ids) -> int | None:
-    """Return the bytes of a text in UTF-8; None at level word, where spaces and words are lost."""
+    """Return the size of a text in UTF-8, in bytes.
+
+    Returns None at level "word", as the ids do not tell the spaces and the unknown words.
+    """
     if vocab.level == "word":
         return None
     if vocab.level == "byte":

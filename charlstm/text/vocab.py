@@ -138,7 +138,10 @@ class Vocab:
         return cls("word", tuple(sorted({*words, LINE_END, UNKNOWN_WORD})))
 
     def union(self, other: "Vocab") -> "Vocab":
-        """Return the vocabulary of all symbols of both; CharlstmError if their levels differ."""
+        """Return the vocabulary of all symbols of both vocabularies.
+
+        Raises CharlstmError if their levels differ.
+        """
         if self.level != other.level:
             raise CharlstmError(
                 f"a vocabulary of level {self.level} cannot be extended by one of level "
@@ -212,7 +215,7 @@ class Vocab:
         unknown: "error" raises CharlstmError at the first character that is not in the
         vocabulary, "skip" leaves such characters out, "replace" applies `replacements(text)`.
 
-        offset: position of `text` in a longer text, for the error message.
+        offset: position of `text` in a longer text, which the error message adds to its own.
 
         At level "byte" the ids are the bytes of the text in UTF-8. Characters "\\udc80" to
         "\\udcff" stand for bytes that are not valid UTF-8, as in Python's file names (PEP 383).
