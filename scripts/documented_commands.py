@@ -44,6 +44,12 @@ LONG = {
     "charlstm eval validation.txt -r runs/hour --window 256": "needs the run of an hour",
     "charlstm eval validation.txt -r runs/hour --dynamic": "1 minute",
     f"{PYTHON}/benchmarks/dynamic_evaluation.py runs/first": "minutes: a measurement",
+    "head -n 41400 corpora/reber.txt > lines.txt": "goes before the next",
+    "tail -n 4600 corpora/reber.txt > held-out-lines.txt": "goes before the next",
+    "charlstm train lines.txt --val-file held-out-lines.txt --lines --steps 1000 -r runs/lines": (
+        "half a minute"
+    ),
+    "charlstm eval held-out-lines.txt -r runs/lines --dynamic": "13 seconds",
     f"{PYTHON}/benchmarks/against_pytorch.py --bf16": "minutes: a measurement",
     f"{PYTHON}/benchmarks/against_pytorch.py --only train --rounds 9": "minutes: a measurement",
     f"{PYTHON}/benchmarks/bfloat16.py": "hours: a measurement",

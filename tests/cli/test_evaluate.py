@@ -138,6 +138,19 @@ def test_a_model_of_lines_counts_the_symbols_of_all_lines_but_empty_ones(cli, li
     assert result.stderr.startswith("charlstm: ") and "nothing to predict" in result.stderr
 
 
+def test_a_note_says_when_lines_do_not_help_to_predict_one_another(cli, line_run, names):
+    """Names in random order are independent; in the other text, each name is repeated."""
+    drawn = np.random.default_rng(0).choice(names, 200)
+    for lines, helps in ((drawn, False), (sorted(drawn), True)):
+        arguments = ("eval", "-", "-r", line_run, "--json")
+        usual = cli(*arguments, input="\n".join(lines))
+        dynamic = cli(*arguments, "--dynamic", input="\n".join(lines))
+        before, after = (json.loads(r.stdout)["nats_per_character"] for r in (usual, dynamic))
+        assert (after < before) == helps
+        note = f"note: without --dynamic the loss is lower, {before:.4f} nats: these lines do not"
+        assert (note in dynamic.stderr) == (not helps) and "note" not in usual.stderr
+
+
 def test_texts_that_cannot_be_measured_are_refused(cli, trained, byte_run, tmp_path):
     (tmp_path / "t.txt").write_text("the cät")
     (tmp_path / "empty.txt").write_text("")
