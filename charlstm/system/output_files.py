@@ -12,7 +12,7 @@ from charlstm.errors import CharlstmError
 # the second bytes of the pair among its first MARK_BYTES bytes.
 MARKS = (
     (b"<!doctype html>", b'<meta name="generator" content="charlstm">'),
-    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # metadata Creator in .svg
+    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # the Creator in the metadata of an .svg file
     (b"\x89PNG", b"tEXtCreator\x00charlstm"),
 )
 MARK_BYTES = 4096

@@ -157,7 +157,9 @@ class Workers:
             outer = getattr(_current, "is_cancelled", None)
             _current.is_cancelled = is_cancelled
             try:
-                with np.errstate(over="ignore", invalid="ignore"):  # a setting of one thread
+                with np.errstate(
+                    over="ignore", invalid="ignore"
+                ):  # np.errstate holds for one thread
                     return function(k)
             except BaseException:
                 is_cancelled.set()
