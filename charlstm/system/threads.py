@@ -157,9 +157,8 @@ class Workers:
             outer = getattr(_current, "is_cancelled", None)
             _current.is_cancelled = is_cancelled
             try:
-                with np.errstate(
-                    over="ignore", invalid="ignore"
-                ):  # np.errstate holds for one thread
+                # np.errstate holds for the current thread only.
+                with np.errstate(over="ignore", invalid="ignore"):
                     return function(k)
             except BaseException:
                 is_cancelled.set()
