@@ -1,11 +1,12 @@
 """Checkpoint files: a model and, in `last`, everything needed to continue its training.
 
 The format is safetensors (https://huggingface.co/docs/safetensors): named arrays, no code. The
-metadata has one entry, `charlstm`: a JSON object with checksum, format, model, vocab, summary and
-training. The names of arrays of the training state begin with `training.`.
+metadata has one entry, `charlstm`: a JSON object with the members checksum, format, model, vocab,
+summary and training. The arrays that only training needs have names that begin with `training.`.
 
-A file may come from a stranger. No array is made from it before all names, types and shapes have
-been compared with those that its config implies, and the sizes with that of the file.
+A file may come from an untrusted source. The reader allocates no array before it has compared the
+names, types and shapes of all arrays with those that the model's config implies, and their sizes
+with the size of the file.
 """
 
 import json
@@ -33,12 +34,15 @@ from charlstm.system.atomic_files import atomic_write
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
-FORMAT = 2  # raised whenever files are written in another way
+FORMAT = 2  # The number of the file format is raised whenever the format changes.
 
-MAX_REASON = 300  # characters of an error's reason; a file may have names of megabytes
-MAX_SUMMARY_ENTRY = 100  # characters of a name and its value together
+# An error message quotes at most this many characters of its reason, because a malicious file may
+# contain names of megabytes.
+MAX_REASON = 300
+MAX_SUMMARY_ENTRY = 100  # This limits the characters of a summary's name and value together.
 
-# The errors of reading a file in which anything may stand; RecursionError: deeply nested JSON.
+# Reading a file of arbitrary content can raise these errors. Deeply nested JSON raises
+# RecursionError.
 _UNREADABLE_ERRORS = (OSError, KeyError, TypeError, ValueError, RecursionError)
 _TRAINING = "training."
 _DTYPES = {"float32": "F32", "float64": "F64"}
@@ -49,9 +53,12 @@ _ENTRIES = {"checksum", "format", "model", "vocab", "summary", "training"}
 class Checkpoint:
     """The content of a checkpoint file.
 
-    summary: facts for `charlstm info`, such as which weights these are, step, epoch and losses.
-    training, arrays: a TrainingState as a dictionary, and the arrays beside the weights that
-        training changes; both empty in every file but `last` and `good`.
+    summary: facts for `charlstm info`, such as the step, the epoch, the losses, and whether the
+        weights are the last ones or an average.
+    training: a TrainingState as a dictionary.
+    arrays: the arrays that training changes beside the weights, such as the optimiser's moments.
+
+    Only the files `last` and `good` have training and arrays. Both are empty in other files.
     """
 
     model: CharModel
@@ -61,7 +68,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint; if that fails, the file stays as it was.
+    """Write a checkpoint to a file; if writing fails, an existing file stays unchanged.
 
     Raises CharlstmError for weights that are NaN or infinite, UnwritableError if the file cannot be
     written.
@@ -70,7 +77,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays: dict[str, Array] = dict(model.parameters)
     arrays |= {_TRAINING + name: array for name, array in checkpoint.arrays.items()}
     if not all(map(all_finite, arrays.values())):
-        raise CharlstmError(f"{path}: not written, as some weights are not finite numbers")
+        raise CharlstmError(
+            f"{path}: the checkpoint is not written, as some weights are not finite numbers"
+        )
     about = {
         "checksum": NO_CHECKSUM,
         "format": FORMAT,
@@ -80,17 +89,19 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
     }
     try:
-        # A single entry, as safetensors writes several in no fixed order.
+        # The metadata has a single entry: safetensors writes several entries in no fixed order, and
+        # the same state must give the same bytes.
         text = json.dumps(about, sort_keys=True, allow_nan=False)
         require_few_values(text)
         header, rest = insert_checksum(save(arrays, {"charlstm": text}))
     except ValueError as error:
-        raise CharlstmError(f"{path}: not written: {error}") from None
+        raise CharlstmError(f"{path}: the checkpoint is not written: {error}") from None
     except BaseException as error:
-        # safetensors panics if it gets no memory. The class of that error cannot be imported.
+        # The safetensors library raises PanicException if it cannot allocate memory. The class of
+        # that error cannot be imported.
         if type(error).__name__ != "PanicException":
             raise
-        raise MemoryError(f"{path}: not written: not enough memory") from error
+        raise MemoryError(f"{path}: the checkpoint is not written: not enough memory") from error
     try:
         with atomic_write(path) as file:
             file.write(header)
@@ -102,12 +113,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; CharlstmError if the file holds none, or is damaged."""
+    """Read a checkpoint file; CharlstmError if the file is damaged or not a checkpoint."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise CharlstmError("not a file")  # to open a pipe would wait for its writer
+            # Opening a named pipe would wait until another process writes to the pipe.
+            raise CharlstmError("not a regular file")
         with path.open("rb") as file:
-            return _read(SafetensorsReader(file))
+            return _read_checked(SafetensorsReader(file))
     except FileNotFoundError:
         raise CharlstmError(f"{path}: no such file") from None
     except _UNREADABLE_ERRORS as error:
@@ -115,10 +127,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None
 
 
-def _read(file: SafetensorsReader) -> Checkpoint:
-    """Return the content of an open file."""
+def _read_checked(file: SafetensorsReader) -> Checkpoint:
+    """Return the content of an open checkpoint file; an error if any part of it is malformed.
+
+    The errors are those of _UNREADABLE_ERRORS.
+    """
     if "charlstm" not in file.metadata:
-        raise CharlstmError("safetensors of another program")
+        raise CharlstmError("a safetensors file that another program wrote")
     metadata = strict_json(file.metadata.pop("charlstm"))
     found = metadata.get("format", "none") if isinstance(metadata, dict) else "none"
     if found != FORMAT:
@@ -139,7 +154,8 @@ def _read(file: SafetensorsReader) -> Checkpoint:
         training_shapes = Trainer.array_shapes(config, shapes, train_config)
         shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
     _require_arrays(file, shapes, _DTYPES[config.dtype])
-    # The arrays made from here on are together no larger than the file.
+    # The shapes have been compared with the file: the arrays that are allocated below are together
+    # no larger than the file.
     model = CharModel(config, vocab, seed=None)
     arrays = {
         name: np.empty(shape, config.dtype)
@@ -158,26 +174,36 @@ def _read(file: SafetensorsReader) -> Checkpoint:
 
 
 def _require_arrays(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None:
-    """Raise CharlstmError unless the file has exactly the arrays of these names and shapes."""
+    """Raise CharlstmError unless the file has exactly the arrays of these names and shapes.
+
+    dtype: the type that every array must have, as safetensors names types: "F32" or "F64".
+    """
     for name, shape in shapes.items():
         if name not in file.places:
-            raise CharlstmError(f"{name} is missing")
+            raise CharlstmError(f"the array {name} is missing")
         found = file.places[name]
         if (found.dtype, found.shape) != (dtype, shape):
-            raise CharlstmError(f"{name} is {found.dtype} {found.shape}, expected {shape}")
+            raise CharlstmError(
+                f"the array {name} is {found.dtype} of shape {found.shape}, expected {dtype} of "
+                f"shape {shape}"
+            )
     if unknown := sorted(file.places.keys() - shapes.keys()):
         raise CharlstmError(f"unknown array {unknown[0]!r}")
 
 
 def _object(value: object) -> dict[str, Any]:
+    """Return a value of the metadata; CharlstmError unless the value is a JSON object."""
     if not isinstance(value, dict):
-        raise CharlstmError("summary and training must be JSON objects")
+        raise CharlstmError("the metadata entries summary and training must be JSON objects")
     return value
 
 
 def _summary(value: object) -> dict[str, Any]:
-    """Return a summary; CharlstmError unless its values are numbers and short texts."""
+    """Return the summary of a checkpoint; CharlstmError if a value is a list, an object or long."""
     for name, item in _object(value).items():
         if isinstance(item, dict | list) or len(name) + len(str(item)) > MAX_SUMMARY_ENTRY:
-            raise CharlstmError(f"summary: {name[:MAX_SUMMARY_ENTRY]!r} is no number or short text")
+            raise CharlstmError(
+                f"the value of {name[:MAX_SUMMARY_ENTRY]!r} in the summary is no number or short "
+                "text"
+            )
     return _object(value)

@@ -71,7 +71,9 @@ def test_weights_that_are_not_finite_are_never_saved(good, value):
     before = good.read_bytes()
     model = make()
     model.parameters["layers.1.Wh"][2, 3] = value
-    with pytest.raises(CharlstmError, match=r"good\.safetensors: not written, as some weights"):
+    with pytest.raises(
+        CharlstmError, match=r"good\.safetensors: the checkpoint is not written, as some weights"
+    ):
         save_checkpoint(good, Checkpoint(model, {}))
     assert good.read_bytes() == before
     assert list(good.parent.iterdir()) == [good]
@@ -97,7 +99,7 @@ def test_save_writes_a_model_that_load_reads(tmp_path):
 def test_metadata_that_could_not_be_read_again_are_not_written(tmp_path, monkeypatch):
     checkpoint = Checkpoint(make(), {"step": 1}, {}, {})
     monkeypatch.setattr("charlstm.runs.safetensors_reader.MAX_VALUES", 10)
-    with pytest.raises(CharlstmError, match=r"not written: JSON of too many values"):
+    with pytest.raises(CharlstmError, match=r"not written: the JSON text has too many values"):
         save_checkpoint(tmp_path / "a.safetensors", checkpoint)
     assert list(tmp_path.iterdir()) == []
 
@@ -121,16 +123,24 @@ CHANGES = {
     "older format": ("format", 1, "(format 1, this program reads format 2)"),
     "newer format": ("format", 3, "(format 3, this program reads format 2)"),
     "format of another type": ("format", "2", "(format '2', this program reads format 2)"),
-    "hidden": ("model", {"hidden": 6, "layers": 2}, "layers.0.Wx is F32 (5, 20), expected (5, 24)"),
+    "hidden": (
+        "model",
+        {"hidden": 6, "layers": 2},
+        "layers.0.Wx is F32 of shape (5, 20), expected F32 of shape (5, 24)",
+    ),
     "layers": ("model", {"hidden": 5, "layers": 3}, "layers.2.Wx is missing"),
     "fewer layers": ("model", {"hidden": 5, "layers": 1}, "unknown array 'layers.1.Wh'"),
     "dtype": ("model", {"hidden": 5, "layers": 2, "dtype": "float64"}, "layers.0.Wx is F32"),
-    "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected (5, 65536)"),
+    "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected F32 of shape (5, 65536)"),
     "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16,384"),
     "no object": ("model", 7, "must be a JSON object"),
     "type": ("model", {"hidden": "5"}, "hidden must be int"),
     "field": ("model", {"hidden": 5, "heads": 3}, "unknown field 'heads'"),
-    "vocab size": ("vocab", {"level": "char", "symbols": ["a", "b"]}, "expected (2, 20)"),
+    "vocab size": (
+        "vocab",
+        {"level": "char", "symbols": ["a", "b"]},
+        "expected F32 of shape (2, 20)",
+    ),
     "vocab order": ("vocab", {"level": "char", "symbols": ["b", "a"]}, "vocabulary"),
     "vocab twice": ("vocab", {"level": "char", "symbols": ["a", "a"]}, "vocabulary"),
     "vocab long": ("vocab", {"level": "char", "symbols": ["ab", "c"]}, "vocabulary"),
@@ -168,9 +178,13 @@ def test_missing_metadata_are_refused(good, key):
     ("name", "array", "message"),
     [
         ("head.W", None, "head.W is missing"),
-        ("head.W", np.zeros((5, 4), np.float32), "head.W is F32 (5, 4), expected (5, 5)"),
-        ("head.b", np.zeros(5), "head.b is F64 (5,)"),
-        ("head.b", np.zeros(5, np.int32), "head.b is 'I32', not F32 or F64"),
+        (
+            "head.W",
+            np.zeros((5, 4), np.float32),
+            "head.W is F32 of shape (5, 4), expected F32 of shape (5, 5)",
+        ),
+        ("head.b", np.zeros(5), "head.b is F64 of shape (5,)"),
+        ("head.b", np.zeros(5, np.int32), "head.b has type 'I32', not F32 or F64"),
         ("head.b", np.full(5, np.nan, np.float32), "some weights are not finite"),
         ("head.c", np.zeros(5, np.float32), "unknown array 'head.c'"),
     ],
@@ -211,10 +225,10 @@ def test_a_changed_weight_or_letter_is_found_by_the_checksum(good):
     content = bytearray(good.read_bytes())
     content[-2] ^= 1  # a weight
     good.write_bytes(content)
-    assert_refused(good, "damaged: its checksum differs")
+    assert_refused(good, "the file is damaged: its checksum differs")
     content[-2] ^= 1
     good.write_bytes(bytes(content).replace(b"step", b"stop"))
-    assert_refused(good, "damaged: its checksum differs")
+    assert_refused(good, "the file is damaged: its checksum differs")
 
 
 def test_the_checksum_must_be_there_and_no_unknown_entry_beside_it(good):
@@ -232,7 +246,7 @@ def test_no_memory_is_taken_for_arrays_that_the_file_does_not_hold(good):
     arrays["layers.0.Wx"] = arrays["layers.0.Wx"][:, :0]
     write_file(good, {**metadata, "model": {"hidden": 16_384, "layers": 64}}, arrays)
     tracemalloc.start()
-    assert_refused(good, "layers.0.Wx is F32 (5, 0), expected (5, 65536)")
+    assert_refused(good, "layers.0.Wx is F32 of shape (5, 0), expected F32 of shape (5, 65536)")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -242,10 +256,18 @@ def test_no_memory_is_taken_for_arrays_that_the_file_does_not_hold(good):
     ("name", "value", "message"),
     [
         ("moments.mean", None, "training.moments.mean is missing"),
-        ("moments.mean", (3,), "training.moments.mean is F32 (3,), expected (470,)"),
+        (
+            "moments.mean",
+            (3,),
+            "training.moments.mean is F32 of shape (3,), expected F32 of shape (470,)",
+        ),
         ("moments.extra", (3,), "unknown array 'training.moments.extra'"),
         ("average", (470,), "unknown array 'training.average'"),
-        ("state", (2, 2, 4, 5), "training.state is F32 (2, 2, 4, 5), expected (2, 2, 3, 5)"),
+        (
+            "state",
+            (2, 2, 4, 5),
+            "training.state is F32 of shape (2, 2, 4, 5), expected F32 of shape (2, 2, 3, 5)",
+        ),
         ("state", np.inf, "not finite"),
     ],
 )
@@ -276,7 +298,7 @@ def test_a_summary_holds_numbers_and_short_texts_only(good, value):
 
 def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert_refused(tmp_path / "pipe", "not a file")
+    assert_refused(tmp_path / "pipe", "not a regular file")
 
 
 def test_a_panic_of_safetensors_is_a_lack_of_memory(trained, tmp_path, monkeypatch):
@@ -288,6 +310,8 @@ def test_a_panic_of_safetensors_is_a_lack_of_memory(trained, tmp_path, monkeypat
 
     model = load(trained)
     monkeypatch.setattr("charlstm.runs.checkpoint.save", panic)
-    with pytest.raises(MemoryError, match=r"x\.safetensors: not written: not enough memory"):
+    with pytest.raises(
+        MemoryError, match=r"x\.safetensors: the checkpoint is not written: not enough memory"
+    ):
         save(model, tmp_path / "x.safetensors")
     assert list(tmp_path.iterdir()) == []
