@@ -1,4 +1,4 @@
-"""EventLog: what happens in a run, for metrics.jsonl and for an observer."""
+"""EventLog: writes the events of a run to metrics.jsonl, and passes them to an observer."""
 
 import time
 from collections.abc import Callable
@@ -16,10 +16,11 @@ def ignore_event(event: Event) -> None:
 
 
 class EventLog:
-    """Stamps events with step, epoch and seconds, writes them and passes them to an observer.
+    """Adds step, epoch and seconds to events, writes them to a file, and calls an observer.
 
-    observer: called with each event that is written, and with a few more that are only shown.
-    started: the time.monotonic() from which `seconds` counts.
+    observer: a function that is called with each event that is written, and with events that are
+        not written but may be shown to the user, such as "step".
+    started: the time.monotonic() from which the seconds of events count.
     """
 
     def __init__(self, path: Path, trainer: Trainer, started: float) -> None:
@@ -29,7 +30,7 @@ class EventLog:
 
     @property
     def is_observed(self) -> bool:
-        """Whether an observer sees the events that are only shown."""
+        """Whether the run has an observer, for which events are made that are not written."""
         return self.observer is not ignore_event
 
     @property
@@ -38,7 +39,7 @@ class EventLog:
         return time.monotonic() - self._started
 
     def stamped(self, kind: str, **facts: Any) -> Event:
-        """Return an event of that kind with the present step, epoch and time."""
+        """Return an event with the present step, epoch and seconds. kind: such as "eval"."""
         return {
             "event": kind,
             "step": self._trainer.steps_done,
@@ -48,16 +49,19 @@ class EventLog:
         }
 
     def write(self, kind: str, **facts: Any) -> None:
-        """Write an event and pass it on; a notice says when writing fails and works again."""
+        """Write an event and pass it to the observer.
+
+        If writing begins to fail, or works again, a notice says that.
+        """
         event = self.stamped(kind, **facts)
         had_failed = bool(self.metrics.problem)
         self.metrics.append(event)
         self.observer(event)
         if self.metrics.problem and not had_failed:
-            self.notice(f"{self.metrics.problem}; training goes on, these lines are written later")
+            self.notice(f"{self.metrics.problem}; training goes on, the events are written later")
         elif had_failed and not self.metrics.problem:
-            self.notice(f"{self.metrics.path}: the lines that waited are written")
+            self.notice(f"{self.metrics.path}: all events are written now")
 
     def notice(self, text: str) -> None:
-        """Write a notice: a sentence for the user."""
+        """Write an event "notice" with a sentence for the user."""
         self.write("notice", text=text)

@@ -12,17 +12,20 @@ from charlstm.errors import CharlstmError, UnwritableError
 
 Event = dict[str, Any]
 
-FORMAT = 1  # in each event `start`; raised whenever events are written in another way
+# Each event `start` holds the number of the file format. The number is raised whenever the format
+# changes.
+FORMAT = 1
 
-MAX_LINE_BYTES = 1 << 20  # no event has a longer line
+MAX_LINE_BYTES = 1 << 20  # The line of an event is never longer than this.
 
 
 class Metrics:
-    """Appends events to a file; those that cannot be written wait for the next attempt.
+    """Appends events to metrics.jsonl; events that cannot be written wait for the next attempt.
 
-    The file is opened for each event, so that it may be moved or read at any time.
+    The file is opened and closed for each event. The user may thus move or read it at any time.
 
-    waiting: the events that are not written yet. problem: why they wait; "" if none does.
+    waiting: the events that are not written yet.
+    problem: a message that says why events could not be written; "" if all are written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +34,7 @@ class Metrics:
         self.problem = ""
 
     def append(self, event: Event) -> None:
-        """Write an event, after those that wait."""
+        """Write the events that wait, and then this event."""
         self.waiting.append(event)
         self._write(to_disk=False)
 
@@ -41,6 +44,7 @@ class Metrics:
             self._write(to_disk=True)
 
     def _write(self, to_disk: bool) -> None:
+        """Write the events that wait, and set `problem`. to_disk: whether to flush the file."""
         lines = b"".join(json.dumps(event).encode() + b"\n" for event in self.waiting)
         try:
             with self.path.open("ab+", buffering=0) as file:
@@ -54,19 +58,20 @@ class Metrics:
             self.waiting, self.problem = [], ""
 
     def remove_after(self, step: int, keep_evaluation: bool = True) -> None:
-        """Remove the events of later steps, both of the file and of those that wait.
+        """Remove the events of later steps, from the file and from the events that wait.
 
-        keep_evaluation: see remove_events_after.
+        keep_evaluation: False also removes an evaluation of the step itself from the file, and all
+            events after that evaluation.
         """
         self.waiting = [event for event in self.waiting if event["step"] <= step]
         remove_events_after(self.path, step, keep_evaluation)
 
 
 def _append_all_or_nothing(file: FileIO, lines: bytes) -> None:
-    """Append lines to a file; on OSError the file stays as it was."""
+    """Append lines to a file; if that raises OSError, the file keeps its old content."""
     size = file.seek(0, os.SEEK_END)
     if lines and not _ends_with_line_end(file, size):
-        lines = b"\n" + lines  # the last line was torn by a crash
+        lines = b"\n" + lines  # A crash has cut the last line of the file short.
     try:
         while lines:
             lines = lines[file.write(lines) :]
@@ -77,7 +82,7 @@ def _append_all_or_nothing(file: FileIO, lines: bytes) -> None:
 
 
 def _ends_with_line_end(file: FileIO, size: int) -> bool:
-    """Whether a file of that size is empty or ends with a line end."""
+    """Whether a file is empty or ends with a line end. size: the bytes of the file."""
     if size == 0:
         return True
     file.seek(size - 1)
@@ -85,7 +90,10 @@ def _ends_with_line_end(file: FileIO, size: int) -> bool:
 
 
 def read_events(path: Path) -> Iterator[tuple[Event, int]]:
-    """Yield each event and the offset of its line's end; lines that hold no event are skipped."""
+    """Yield each event of metrics.jsonl, and the offset in bytes at which its line ends.
+
+    Lines that do not hold an event are skipped. A missing file has no events.
+    """
     end = 0
     if not path.exists():
         return
@@ -96,16 +104,17 @@ def read_events(path: Path) -> Iterator[tuple[Event, int]]:
                 if event := _parse(line):
                     yield event, end
     except OSError as error:
-        raise CharlstmError(f"{path}: cannot be read: {error.strerror}") from error
+        raise CharlstmError(f"{path}: the events cannot be read: {error.strerror}") from error
 
 
 def remove_events_after(path: Path, step: int, keep_evaluation: bool = True) -> None:
-    """Remove the events of later steps, and a torn line at the end, by shortening the file.
+    """Remove the events of steps after `step`, and an incomplete line at the end of the file.
 
-    Nothing is written anew: that needs no room on the disk, and cannot be interrupted half-way.
+    The file is only truncated, not rewritten. That needs no free disk space, and a crash cannot
+    leave the file half written.
 
-    keep_evaluation: False also removes an evaluation of the step itself and the events after it,
-        because it will be made again.
+    keep_evaluation: False also removes an evaluation of `step` itself, and the events after that
+        evaluation, because the resumed run will repeat the evaluation.
     """
     kept = 0
     for event, end in read_events(path):
@@ -118,11 +127,14 @@ def remove_events_after(path: Path, step: int, keep_evaluation: bool = True) -> 
         if path.exists() and kept < path.stat().st_size:
             os.truncate(path, kept)
     except OSError as error:
-        raise UnwritableError(f"{path}: cannot be shortened: {error.strerror}") from error
+        raise UnwritableError(
+            f"{path}: cannot remove the events after step {step:,}, from which the run goes on: "
+            f"{error.strerror}"
+        ) from error
 
 
 def require_format(path: Path) -> None:
-    """Raise CharlstmError for a file of another format, or of none; it may be missing."""
+    """Raise CharlstmError unless the first event names FORMAT; a missing file is accepted."""
     for event, _ in read_events(path):
         if event.get("format") != FORMAT:
             found = event.get("format", "none")
@@ -131,7 +143,7 @@ def require_format(path: Path) -> None:
 
 
 def last_event(path: Path) -> Event:
-    """Return the newest event, or an empty one if there is none."""
+    """Return the newest event of metrics.jsonl; an empty dictionary if the file has no event."""
     newest: Event = {}
     for event, _ in read_events(path):
         newest = event
@@ -139,7 +151,7 @@ def last_event(path: Path) -> Event:
 
 
 def _parse(line: bytes) -> Event:
-    """Return the event of a line, or an empty one if the line holds none."""
+    """Return the event in a line; an empty dictionary if the line does not hold an event."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

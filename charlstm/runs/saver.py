@@ -1,4 +1,4 @@
-"""Saver: writes the files of a run, and keeps in memory those that the disk does not take now."""
+"""Saver: writes the checkpoints of a run, and keeps in memory those that cannot be written yet."""
 
 import os
 import shutil
@@ -13,20 +13,21 @@ from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, GOOD, LAST
 from charlstm.system.atomic_files import atomic_write
 
-# Checkpoints of keep_every that wait in memory for room on the disk. With more, the oldest of them
-# are given up.
+# At most this many checkpoints of the setting keep_every wait in memory for space on the disk. If
+# more would have to wait, the oldest are dropped and never written.
 MAX_WAITING = 8
 
 
 class Saver:
     """Writes the checkpoints of a run into its folder.
 
-    `last` is written after the files and the metrics of its step, so that it is never ahead of
-    `best`, nor of metrics that can be written.
+    last.safetensors, from which a run resumes, is written after the other checkpoints and the
+    events of the same step. It is therefore never newer than best.safetensors. It is newer than
+    metrics.jsonl only while events cannot be written.
 
-    problem: why the checkpoints are behind the training, with the file and its size; else empty.
-    saved_step: the step of the newest `last`.
-    given_up: names of checkpoints that will never be written.
+    problem: a message that says which file could not be written, and why; "" if all are written.
+    saved_step: the step of the newest last.safetensors that was written.
+    given_up: names of checkpoints that waited too long and will never be written.
     """
 
     def __init__(self, folder: Path, events: EventLog) -> None:
@@ -37,40 +38,45 @@ class Saver:
         self._waiting: dict[str, Checkpoint] = {}
 
     def save(self, name: str, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint after those that wait; if it cannot be written now, it waits too.
+        """Write the checkpoints that wait, and then a new one; the new one waits if that fails.
 
-        A notice says when writing fails, and when it works again.
+        If writing begins to fail, or works again, a notice says that. name: the name of the file.
         """
         had_failed = bool(self.problem)
         for file in self._write_waiting(name, checkpoint):
             self._events.write("save", file=file)
         if self.problem and not had_failed:
             self._events.notice(
-                f"{self.problem}; training goes on, and tries again when it saves next"
+                f"{self.problem}; training goes on, and the file is tried again at the next save"
             )
         elif had_failed and not self.problem:
             self._events.notice(
-                f"{self.folder}: saving works again; all is saved up to step {self.saved_step:,}"
+                f"{self.folder}: saving works again; the run is saved up to step "
+                f"{self.saved_step:,}"
             )
 
     def save_first(self, checkpoint: Checkpoint) -> None:
-        """Write `last` before the first step; UnwritableError if that fails."""
+        """Write last.safetensors before the first step; UnwritableError if that fails."""
         self._write(LAST, checkpoint)
 
     @property
     def good_checkpoint(self) -> Path:
-        """The file with the state of the last evaluation, whenever the run was interrupted."""
+        """The path of the checkpoint with the state at the last evaluation.
+
+        That is good.safetensors if it exists. If not, last.safetensors holds that state.
+        """
         good = self.folder / GOOD
         return good if good.exists() else self.folder / LAST
 
     def discard_after(self, step: int) -> None:
-        """Discard the events after a step, and all checkpoints that wait."""
+        """Discard the events after a step, and all checkpoints that wait to be written."""
         self._waiting.clear()
-        with suppress(CharlstmError):  # the metrics then keep the events of abandoned steps
+        # If the events cannot be removed, metrics.jsonl keeps those of the abandoned steps.
+        with suppress(CharlstmError):
             self._events.metrics.remove_after(step)
 
     def require_all_written(self) -> None:
-        """Raise UnwritableError, with what is lost, unless every file is written."""
+        """Raise UnwritableError, which says what is lost, if a checkpoint or event is unwritten."""
         if self.problem:
             raise UnwritableError(
                 f"{self.problem}; the run is saved up to step {self.saved_step:,}: make room, then "
@@ -78,7 +84,8 @@ class Saver:
             )
         if self.given_up:
             raise UnwritableError(
-                f"{self.folder}: {', '.join(self.given_up)} could not be written; all else is saved"
+                f"{self.folder}: the checkpoints {', '.join(self.given_up)} could not be written; "
+                "all other files are saved"
             )
         metrics = self._events.metrics
         if metrics.waiting:
@@ -88,10 +95,12 @@ class Saver:
             )
 
     def _write_waiting(self, newest: str, checkpoint: Checkpoint) -> list[str]:
-        """Write the checkpoints that wait, then the newest; return the names of those written.
+        """Write the checkpoints that wait, then a new one; return the names of the files written.
 
-        A checkpoint that waits is a copy, as training goes on. `last` does not wait: only the
-        newest one is of use.
+        A checkpoint that waits has a copy of the weights, as training changes the weights. A state
+        for last.safetensors does not wait: the next save writes a newer one.
+
+        newest, checkpoint: the name of the file and the content of the new checkpoint.
         """
         self._waiting.pop(newest, None)
         self._waiting[newest] = checkpoint
@@ -110,6 +119,11 @@ class Saver:
         return written
 
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; for last.safetensors, also flush the events and update `good`.
+
+        good.safetensors is made when `last` would replace the state at the last evaluation, and
+        removed when `last` holds the state at a new evaluation.
+        """
         if name != LAST:
             save_checkpoint(self.folder / name, checkpoint)
             return
@@ -124,23 +138,29 @@ class Saver:
         self.problem, self.saved_step = "", int(checkpoint.summary["step"])
 
     def _keep_good(self) -> None:
-        """Keep the present `last` as `good`, unless there is one: it is the state to return to."""
+        """Keep the present last.safetensors as good.safetensors, unless the latter exists.
+
+        After a divergence, the run returns to the state in good.safetensors.
+        """
         last, good = self.folder / LAST, self.folder / GOOD
         if good.exists():
             return
         try:
             try:
-                os.link(last, good)  # takes no room
-            except OSError:  # not on every file system
+                os.link(last, good)  # A hard link needs no space on the disk.
+            except OSError:  # Some file systems have no hard links.
                 with atomic_write(good) as file, last.open("rb") as source:
                     shutil.copyfileobj(source, file)
         except OSError as error:
             raise UnwritableError(
-                f"{good}: cannot be written: {error.strerror or error}"
+                f"{good}: the checkpoint cannot be written: {error.strerror or error}"
             ) from error
 
     def _give_up_oldest(self) -> None:
-        """Keep the checkpoints that wait from filling the memory."""
+        """Drop the oldest checkpoints that wait, except `best`, if more than MAX_WAITING wait.
+
+        The checkpoints that wait thus need a limited amount of memory.
+        """
         names = [name for name in self._waiting if name != BEST]
         for name in names[:-MAX_WAITING]:
             del self._waiting[name]
@@ -148,6 +168,7 @@ class Saver:
 
 
 def _copied(model: CharModel) -> CharModel:
+    """Return a model with the same config and vocabulary, and a copy of the parameters."""
     copy = CharModel(model.config, model.vocab, seed=None)
     copy.parameters.copy_from(model.parameters)
     return copy

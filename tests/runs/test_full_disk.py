@@ -76,11 +76,11 @@ def test_files_that_cannot_be_written_are_written_later(
     failed, done = [text for text in notices_of(events) if "metrics.jsonl" not in text]
     assert re.fullmatch(
         r".*(best|last)\.safetensors: cannot write \d+,\d+ bytes: File too large; training goes "
-        r"on, and tries again when it saves next",
+        r"on, and the file is tried again at the next save",
         failed,
     )
     step = -(-last // 10) * 10
-    assert done == f"{folder}: saving works again; all is saved up to step {step}"
+    assert done == f"{folder}: saving works again; the run is saved up to step {step}"
 
 
 def test_the_files_written_before_stay_as_they_were(uninterrupted, overfitting_text, tmp_path):
@@ -191,9 +191,9 @@ def test_metrics_that_cannot_be_written_for_a_while_cause_two_notices(
     charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
     failed, done = notices_of(events)
     assert "metrics.jsonl: cannot write" in failed and failed.endswith(
-        " bytes: Is a directory; training goes on, these lines are written later"
+        " bytes: Is a directory; training goes on, the events are written later"
     )
-    assert done == f"{folder}/metrics.jsonl: the lines that waited are written"
+    assert done == f"{folder}/metrics.jsonl: all events are written now"
     assert_equal_runs(folder, uninterrupted.folder)
 
 
@@ -209,7 +209,9 @@ def test_checkpoints_of_keep_every_wait_too_until_they_are_too_many(
     for name in names:
         assert weights_of(folder / name) == weights_of(expected / name)
     monkeypatch.setattr(saver, "MAX_WAITING", 2)
-    with pytest.raises(UnwritableError, match=r"step-000006.* could not be written; all else is s"):
+    with pytest.raises(
+        UnwritableError, match=r"step-000006.* could not be written; all other files are s"
+    ):
         charlstm.train(
             overfitting_text, tmp_path / "few", observer=full_between(4, 15, events), **options
         )
@@ -247,7 +249,7 @@ def test_a_run_continues_on_a_full_disk_and_is_equal_at_its_end(
     charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
     notices = notices_of(events)
     assert any("No space left on device; training goes on" in text for text in notices)
-    assert notices[-1] == f"{folder}: saving works again; all is saved up to step 40"
+    assert notices[-1] == f"{folder}: saving works again; the run is saved up to step 40"
     assert_equal_runs(folder, uninterrupted.folder)
 
 
