@@ -1,7 +1,7 @@
-"""Divergence: what a run does when a number is NaN or infinite, or when its loss explodes.
+"""Divergence: checks for NaN, infinity and exploding losses, and the recovery of a run from them.
 
-The checks raise Diverged before anything is saved. The run then returns to the state of its last
-evaluation and continues with half the learning rate: see Run.train.
+The checks raise Diverged before a diverged state is saved. The run then returns to the state of its
+last evaluation and continues with half the learning rate: see Run.train in run.py.
 """
 
 import math
@@ -15,17 +15,23 @@ from charlstm.training.loss_history import LossHistory
 from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Validation
 
-MAX_RECOVERIES = 3  # of a run, each of which halves the learning rate; then the run ends
+# A run recovers at most this many times. Each recovery halves the learning rate. The run ends if
+# it diverges once more.
+MAX_RECOVERIES = 3
 
-# A loss has exploded when its mean over the last steps is this many times ln(symbols), which is the
-# loss of a model that predicts all symbols alike. Rates at which a run still learns gave means of
-# up to 6 times that in their first steps, and of 1 or less later on; runs that did not recover by
-# themselves gave 50 to 600 times.
+# The loss has exploded when its mean over the last steps exceeds this many times ln(symbols), the
+# loss of a model that predicts all symbols with equal probability. In experiments, runs that went
+# on learning had means of up to 6 times ln(symbols) in their first steps, and of 1 time or less
+# later. Runs that did not recover by themselves had means of 50 to 600 times ln(symbols).
 EXPLODED = 10.0
 
 
-class Diverged(Exception):  # noqa: N818  # the run goes on
-    """Raised when training has diverged; the message is a clause that names the number and step."""
+class Diverged(Exception):  # noqa: N818  # This is no error: the run recovers and goes on.
+    """Raised when training has diverged; the message names the quantity and the step.
+
+    The message is a clause without a full stop, such as "the loss of step 7 is not a finite
+    number", and becomes part of longer messages.
+    """
 
 
 def check_step(step: int, loss: float, gradient_norm: float) -> None:
@@ -36,20 +42,22 @@ def check_step(step: int, loss: float, gradient_norm: float) -> None:
 
 
 def check_losses(step: int, recent: Collection[float], symbols: int) -> None:
-    """Raise Diverged if the loss has exploded.
+    """Raise Diverged if the mean of recent losses exceeds EXPLODED times ln(symbols).
 
-    recent: the losses of the last steps up to `step`. symbols: the size of the vocabulary.
+    recent: the losses of the last steps up to `step`, in nats per character.
+    symbols: the size of the vocabulary.
     """
     mean = sum(recent) / len(recent)
     if mean > EXPLODED * math.log(symbols):
         raise Diverged(
             f"the loss of step {step:,} has exploded: its mean over {len(recent)} steps is "
-            f"{mean:.4g} nats, where a model that knows nothing has {math.log(symbols):.3g}"
+            f"{mean:.4g} nats, while equal probabilities of all symbols give "
+            f"{math.log(symbols):.3g} nats"
         )
 
 
 def check_state(trainer: Trainer) -> None:
-    """Raise Diverged if a weight, or another array that would be saved, is NaN or infinite."""
+    """Raise Diverged if an array that a checkpoint holds, such as a weight, is not finite."""
     if not trainer.is_finite():
         raise Diverged(f"a weight after step {trainer.steps_done:,} is not a finite number")
 
@@ -57,9 +65,12 @@ def check_state(trainer: Trainer) -> None:
 def return_to_good_state(
     trainer: Trainer, validation: Validation, saver: Saver, cause: Diverged
 ) -> LossHistory:
-    """Load the state of the last evaluation, and halve the learning rate.
+    """Load the state of the last evaluation into the trainer, and halve the learning rate.
 
-    Returns the losses of that state. Raises CharlstmError after MAX_RECOVERIES.
+    Returns the losses of the steps since that evaluation, as the state records them. Raises
+    CharlstmError if the run has recovered MAX_RECOVERIES times already.
+
+    cause: the exception that says how the training diverged.
     """
     if trainer.halvings >= MAX_RECOVERIES:
         raise CharlstmError(
@@ -68,9 +79,10 @@ def return_to_good_state(
             f"{trainer.config.lr:g}"
         )
     good = load_checkpoint(saver.good_checkpoint)
-    # The file has the values of these two from before: a recovery and a new end may have followed.
+    # The values of halvings and total_steps in the file may be outdated: after it was written, the
+    # run may have recovered already, or got a new end.
     halvings, total_steps = trainer.halvings + 1, trainer.total_steps
-    with malformed_refused(f"{saver.good_checkpoint}: cannot be restored"):
+    with malformed_refused(f"{saver.good_checkpoint}: the training state cannot be restored"):
         state = TrainingState.from_dict(good.training)
         trainer.model.parameters.copy_from(good.model.parameters)
         trainer.load_arrays(good.arrays)

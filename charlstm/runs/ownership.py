@@ -1,9 +1,12 @@
-"""Which files in a folder charlstm wrote: a run removes and replaces no others.
+"""Tells the files in a run's folder that charlstm wrote from files of the user.
 
-A checkpoint is known by the first bytes of its header, metrics.jsonl by the format in its first
-event, and `lock` by the beginning of its content. A copy of standard input, stdin-N.txt, looks like
-any text: it is charlstm's if `last` names it, or if a marker lies beside it, an empty file
-stdin-N.txt.0.tmp. The marker says that the copy belongs to no saved run (yet).
+A run removes and replaces only files that charlstm wrote. A checkpoint is recognised by the first
+bytes of its header, metrics.jsonl by the format in its first event, and the file `lock` by the
+beginning of its content.
+
+The text in stdin-N.txt, a copy of standard input, has no such sign. The run saved in
+last.safetensors owns the copies that it names. Any other copy is recognised by its marker, an empty
+file stdin-N.txt.0.tmp beside the copy. A copy with a marker belongs to no saved run.
 """
 
 import re
@@ -20,31 +23,40 @@ from charlstm.untrusted import MALFORMED_ERRORS
 
 LOCK_BEGINNING = b'{"pid": '
 METRICS_BEGINNING = b'{"event": "start", '
-CHECKPOINT_BEGINNING = b'{"__metadata__":{"charlstm":'  # after 8 bytes with the header's length
+# In a checkpoint, this beginning of the header follows 8 bytes with the header's length.
+CHECKPOINT_BEGINNING = b'{"__metadata__":{"charlstm":'
 COPY = re.compile(r"stdin-[0-9]+\.txt")
-TEMPORARY = re.compile(  # see atomic_write
+# The pattern matches the temporary files of atomic_write, the markers, and those of lock.py.
+TEMPORARY = re.compile(
     r"((best|last|good|step-[0-9]+)\.safetensors|stdin-[0-9]+\.txt)\.[0-9]+\.tmp"
-    r"|lock\.[0-9a-f]{16}\.tmp"  # see lock.py
+    r"|lock\.[0-9a-f]{16}\.tmp"
 )
 
 
 def marker_of(copy: Path) -> Path:
-    """Return the marker of a copy of standard input. No process has the number 0."""
+    """Return the path of the marker of stdin-N.txt, a copy of standard input.
+
+    The marker cannot be mistaken for a file that a process is writing, stdin-N.txt.PID.tmp, as no
+    process has the number 0.
+    """
     return copy.with_name(f"{copy.name}.0.tmp")
 
 
 def is_lock(beginning: bytes) -> bool:
-    """Whether a file with these first bytes is a lock of charlstm, perhaps cut short."""
+    """Whether the first bytes of a file are those of a lock that charlstm wrote.
+
+    A lock may be incomplete, or even empty, while a process writes it.
+    """
     return _is_prefix(beginning, LOCK_BEGINNING)
 
 
 def _is_prefix(beginning: bytes, expected: bytes) -> bool:
-    """Whether a file with these first bytes begins as expected, or is a shorter beginning."""
+    """Whether the shorter of two byte strings is the beginning of the longer one."""
     return beginning[: len(expected)] == expected[: len(beginning)]
 
 
 def is_ours(path: Path) -> bool:
-    """Whether charlstm wrote a file in the folder of a run; False for all but regular files."""
+    """Whether charlstm wrote a file in the folder of a run; False for folders, links and pipes."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return False
@@ -66,7 +78,10 @@ def is_ours(path: Path) -> bool:
 
 
 def foreign_files(folder: Path) -> list[Path]:
-    """Return the files and folders in a folder that charlstm did not write, but no hidden ones."""
+    """Return the files and subfolders of a folder that charlstm did not write, except hidden ones.
+
+    A missing folder has none.
+    """
     with suppress(FileNotFoundError):
         found = [path for path in folder.iterdir() if not path.name.startswith(".")]
         return sorted(path for path in found if not is_ours(path))
@@ -74,7 +89,7 @@ def foreign_files(folder: Path) -> list[Path]:
 
 
 def require_ours(folder: Path) -> None:
-    """Raise CharlstmError for a foreign file that has the name of a file of runs."""
+    """Raise CharlstmError if charlstm did not write a file that has the name of a run's file."""
     for name in (*CHECKPOINTS, METRICS):
         for path in sorted(folder.glob(name)):
             if not is_ours(path):
@@ -84,7 +99,10 @@ def require_ours(folder: Path) -> None:
 
 
 def mark_copies_of_last(folder: Path) -> None:
-    """Mark the copies of standard input that `last` names, before another `last` replaces it."""
+    """Make markers for the copies of standard input that last.safetensors names.
+
+    A new run calls this before it replaces last.safetensors: after that, no file names the copies.
+    """
     try:
         with (folder / LAST).open("rb") as file:
             saved = strict_json(SafetensorsReader(file).metadata["charlstm"])
@@ -95,11 +113,14 @@ def mark_copies_of_last(folder: Path) -> None:
             if is_same and COPY.fullmatch(copy.name) and copy.exists():
                 marker_of(copy).touch()
     except (OSError, CharlstmError, *MALFORMED_ERRORS):
-        return  # the copies then stay
+        return  # Without markers, the copies are not removed.
 
 
 def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
-    """Remove the files of a run except those in `keep`; files that charlstm did not write stay."""
+    """Remove the files of a run from its folder, except the files in `keep`.
+
+    Files that charlstm did not write are not removed.
+    """
     kept = {Path(path).resolve() for path in keep}
     found = [path for name in (*CHECKPOINTS, METRICS) for path in folder.glob(name)]
     _remove(path for path in found if path.resolve() not in kept and is_ours(path))
@@ -107,9 +128,9 @@ def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
 
 
 def remove_unfinished(folder: Path, keep: Sequence[str | Path]) -> None:
-    """Remove the files that a process was writing when it was killed, and marked copies.
+    """Remove half-written files of a killed process, and copies of standard input with a marker.
 
-    keep: files that stay; the markers of copies go.
+    keep: files that are not removed, even if they have a marker. All markers are removed.
     """
     kept = {Path(path).resolve() for path in keep}
     names = [path for path in folder.glob("*.tmp") if TEMPORARY.fullmatch(path.name)]
@@ -118,8 +139,11 @@ def remove_unfinished(folder: Path, keep: Sequence[str | Path]) -> None:
 
 
 def _remove(paths: Iterable[Path]) -> None:
+    """Remove files; CharlstmError if that fails."""
     for path in paths:
         try:
             path.unlink()
         except OSError as error:
-            raise CharlstmError(f"{path}: cannot be removed: {error.strerror}") from error
+            raise CharlstmError(
+                f"cannot remove the file {path} of an earlier run: {error.strerror}"
+            ) from error

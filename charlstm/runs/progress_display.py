@@ -7,12 +7,14 @@ from tqdm import tqdm
 from charlstm.runs.metrics import Event
 from charlstm.system.terminal import messages_stream, visible
 
-SECONDS_IN_A_LOG = 10.0  # between states of a bar, if standard error is a file that keeps them
-SMOOTHING = 0.05  # weight of the newest value in a running mean
+# If standard error is a file, each state of a progress bar adds a line to it. The states are then
+# at least this many seconds apart.
+SECONDS_IN_A_LOG = 10.0
+SMOOTHING = 0.05  # This is the weight of the newest value in an exponential moving average.
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: "50 s", "about 3 min", "about 2.5 h"."""
+    """Format a duration for people: "50 s", "about 3 min", "about 2.5 h"."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 90 * 60:
@@ -21,12 +23,15 @@ def duration(seconds: float) -> str:
 
 
 def in_nats_and_bits(loss: float) -> str:
-    """A loss in nats, in words: "1.2345 nats (1.781 bits)"."""
+    """Format a loss, given in nats, in both units: "1.2345 nats (1.781 bits)"."""
     return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits)"
 
 
 class CorpusDisplay:
-    """A bar for each pass over files or texts that takes longer than a second."""
+    """Shows a progress bar for each pass over files or texts that takes longer than a second.
+
+    unit: the unit in which progress is counted; "B" is bytes.
+    """
 
     def __init__(self, unit: str = "B") -> None:
         self._unit = unit
@@ -34,7 +39,7 @@ class CorpusDisplay:
         self._bar: tqdm | None = None
 
     def __call__(self, done: int, total: int, activity: str) -> None:
-        """Show how much of the total is done. activity: a word such as "scanning"."""
+        """Show that `done` of `total` units are done. activity: a word such as "scanning"."""
         if self._bar is None or self._bar.desc != f"{activity}: ":
             self.close()
             self._bar = tqdm(
@@ -51,14 +56,14 @@ class CorpusDisplay:
             self.close()
 
     def close(self) -> None:
-        """End the bar, which stays on the screen."""
+        """Stop updating the progress bar; its last state stays on the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 class RunDisplay:
-    """Shows the events of a run: a bar with loss, speed and time left, and lines in between."""
+    """Shows the events of a run: a bar with loss, speed and time left, and lines of text above."""
 
     def __init__(self) -> None:
         self._stream = messages_stream()
@@ -67,13 +72,13 @@ class RunDisplay:
         self._unit = "character"
 
     def __call__(self, event: Event) -> None:
-        """Show an event by the method of its name, such as _on_start."""
+        """Show an event. The event "start" is shown by the method _on_start, and so on."""
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
 
     def close(self) -> None:
-        """End the bar, which stays on the screen."""
+        """Stop updating the progress bar; its last state stays on the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -116,12 +121,12 @@ class RunDisplay:
             self._print(f"note: {visible(notice)}")
         if event["finished"]:
             self._print(
-                f"finished already, after {event['step']:,} steps: it goes on with a new end, "
-                "--steps, --epochs or --minutes, counted from its beginning"
+                f"the run has finished already, after {event['step']:,} steps: to continue it, "
+                "give a new end (--steps, --epochs or --minutes), counted from its first step"
             )
             return
         if event["resumed"]:
-            self._print(f"going on from step {event['step']:,}")
+            self._print(f"resuming the run from step {event['step']:,}")
         self._bar = tqdm(
             total=event["total_steps"],
             initial=event["step"],

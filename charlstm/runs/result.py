@@ -9,13 +9,13 @@ from charlstm.runs.folder import load
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """The result of a training.
+    """The result of a training, which `charlstm.train` returns.
 
     path: the folder of the run.
-    best_val_loss: the lowest validation loss in nats a character; None without validation text.
-    steps: the steps done, from the beginning of the run.
-    reason: "finished", "stopped early" (config.stop_after), or the name of the signal that
-        interrupted the run.
+    best_val_loss: the lowest validation loss in nats per character; None without validation text.
+    steps: the number of training steps since the run began, including those before a resumption.
+    reason: why the training ended: "finished", "stopped early" (see the setting stop_after), or the
+        name of the signal that interrupted the run.
     warnings: sentences that say whether the model overfits or underfits, and what to change.
     """
 
@@ -27,5 +27,5 @@ class TrainedRun:
 
     @property
     def model(self) -> CharModel:
-        """The model of the lowest validation loss."""
+        """The model with the lowest validation loss, loaded from the run's folder."""
         return load(self.path)

@@ -46,7 +46,7 @@ def test_a_run_stops_early_after_evaluations_without_a_new_best(stopped_early, c
     assert stop["step"] == evaluations[-1]["step"] == max(copies) == best["step"] + 20
     assert load_checkpoint(folder / BEST).summary["step"] == best["step"]
     result = cli("train", "-r", folder, "--resume", "--json")
-    assert "finished already" in result.stderr
+    assert "has finished already" in result.stderr
     assert json.loads(result.stdout)["reason"] == "stopped early"
 
 

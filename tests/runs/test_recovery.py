@@ -157,7 +157,9 @@ def test_a_malformed_state_to_return_to_is_an_error(
                 kept.training, kept.arrays = {}, {}
             save_checkpoint(folder / GOOD, kept)
 
-    with pytest.raises(CharlstmError, match=r"good\.safetensors: cannot be restored \("):
+    with pytest.raises(
+        CharlstmError, match=r"good\.safetensors: the training state cannot be restored \("
+    ):
         charlstm.train(overfitting_text, folder, observer=damage, **SMALL)
 
 

@@ -223,7 +223,7 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(uninterrupted, tmp_
     folder = copy_of(uninterrupted.folder, tmp_path / "run")
     before = contents(folder)
     result = cli("train", "-r", folder, "--resume")
-    assert "finished already, after 60 steps" in result.stderr
+    assert "has finished already, after 60 steps" in result.stderr
     assert f"{folder}: 60 steps, best validation loss" in result.stdout
     assert contents(folder) == before
 
