@@ -126,7 +126,7 @@ class Run:
         if self.trainer.steps_done == 0:
             mark_copies_of_last(self.folder)
         began = time.monotonic()
-        self.saver.save_first(self._last_checkpoint())
+        self.saver.save_first(self._checkpoint_of_state())
         self.plan.time_budget.seconds_per_save = time.monotonic() - began
         if self.trainer.steps_done == 0:
             clear_folder(self.folder, keep=(self.folder / LAST, *self._texts))
@@ -142,7 +142,7 @@ class Run:
         with suppress(Interrupted):
             while not self.stop_signals.signal_name:
                 if self.losses.count and (self.plan.finished or self.plan.evaluation_is_due):
-                    self._evaluate()
+                    self._evaluate_and_save()
                 elif self.plan.finished:
                     break
                 else:
@@ -179,7 +179,7 @@ class Run:
             weights, model = next(iter(self._models().items()))
             self._save(f"step-{step:06d}.safetensors", weights, model)
 
-    def _evaluate(self) -> None:
+    def _evaluate_and_save(self) -> None:
         """Measure the validation loss, show a sample, and save `best` and `last`."""
         began = time.monotonic()
         trainer = self.trainer
@@ -199,7 +199,9 @@ class Run:
             weights = min(val_losses, key=val_losses.__getitem__)
             val_loss = val_losses[weights]
             trainer.schedule.observe(val_loss)
-            is_best = self.validation.add(Evaluation(trainer.steps_done, train_loss, val_loss))
+            is_best = self.validation.record_and_compare(
+                Evaluation(trainer.steps_done, train_loss, val_loss)
+            )
         self.losses = LossHistory()
         self.events.write("eval", train_loss=train_loss, val_loss=val_losses.get(weights),
                           val_losses=val_losses, weights=weights, is_best=is_best)  # fmt: skip
@@ -260,9 +262,9 @@ class Run:
 
     def _save_last(self) -> None:
         divergence.check_state(self.trainer)
-        self.saver.save(LAST, self._last_checkpoint())
+        self.saver.save(LAST, self._checkpoint_of_state())
 
-    def _last_checkpoint(self) -> Checkpoint:
+    def _checkpoint_of_state(self) -> Checkpoint:
         """The last weights with everything that the run needs to continue from them."""
         state = TrainingState(
             config=self.trainer.config,

@@ -1,4 +1,8 @@
-"""TrainingState: the record in last.safetensors from which a run is resumed."""
+"""TrainingState: the record in last.safetensors from which a run is resumed.
+
+Run gathers the state from its parts (run.py). resume_run (start.py) restores it, and so does
+return_to_good_state (divergence.py) after a divergence.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,17 +17,21 @@ from charlstm.untrusted import LARGEST_INTEGER, MALFORMED_ERRORS, integer, real
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Everything beside the arrays that a run needs to continue as if it had not been interrupted.
+    """Everything except arrays that a run needs to continue as if it had not been interrupted.
 
-    config: the settings of the training, completed. corpus: where its text is.
-    digest, file_bytes: the digest and the size of that text (see Corpus), by which a change is
-        noticed.
-    kernels: description of the kernels that computed the last step.
-    extended: whether the vocabulary also holds the symbols of another run.
-    trainer, validation, time_budget: the values of their to_dict; their load_dict checks them.
+    config: the settings of the training, without "auto" where a value has been chosen.
+    corpus: the paths of the training text, and the options with which the run reads the text.
+    digest, file_bytes: the digest and the size of the text's files (see Corpus). A resumed run
+        compares them with those of the files that it finds.
+    kernels: the description of the kernels that computed the last step.
+    extended: whether the vocabulary also holds the symbols of the run whose weights this run
+        started from.
+    trainer, validation, time_budget: the results of to_dict of Trainer, Validation and TimeBudget.
+        The load_dict of each class checks the values.
     eval_every: steps between evaluations; None until the speed of the machine is known.
     losses: the losses of the steps since the last evaluation.
-    seconds: the time that the run has taken so far.
+    seconds: the seconds that the run has taken, without the time between interruption and
+        resumption.
     """
 
     config: TrainConfig
@@ -40,15 +48,15 @@ class TrainingState:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """The state, for JSON."""
+        """Return the state as a dictionary that can be written as JSON."""
         configs = {"config": self.config.to_dict(), "corpus": self.corpus.to_dict()}
         return {**vars(self), **configs, "losses": self.losses.to_dict()}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "TrainingState":
-        """Rebuild a state that to_dict wrote.
+        """Rebuild a state from a dictionary of to_dict.
 
-        Raises CharlstmError, or one of MALFORMED_ERRORS, for anything else.
+        Raises CharlstmError, or one of MALFORMED_ERRORS, if the dictionary is malformed.
         """
         is_planned = saved["eval_every"] is not None
         return cls(
@@ -77,7 +85,7 @@ def _corpus(saved: Mapping[str, Any]) -> CorpusConfig:
 
 
 def _of_type(kind: type, saved: Mapping[str, Any], name: str) -> Any:
-    """The value of that name; CharlstmError if it has another type."""
+    """Return the value of a name in a saved state; CharlstmError unless its type is `kind`."""
     value = saved[name]
     if type(value) is not kind:
         raise CharlstmError(f"{name} must be of type {kind.__name__}, not {value!r:.60}")
@@ -86,7 +94,10 @@ def _of_type(kind: type, saved: Mapping[str, Any], name: str) -> Any:
 
 @contextmanager
 def malformed_refused(message: str) -> Iterator[None]:
-    """Turn every error that a malformed state can cause into a CharlstmError with that message."""
+    """Turn each error that a malformed training state can raise into a CharlstmError.
+
+    message: the beginning of the new error's message; the old error follows in parentheses.
+    """
     try:
         yield
     except CharlstmError as error:

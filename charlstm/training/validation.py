@@ -85,8 +85,8 @@ class Validation:
             for name, model in models.items()
         }
 
-    def add(self, evaluation: Evaluation) -> bool:
-        """Add the newest evaluation; return whether it is the best."""
+    def record_and_compare(self, evaluation: Evaluation) -> bool:
+        """Record a new evaluation; return whether its validation loss is lower than all before."""
         best = self.best
         is_best = best is None or evaluation.val_loss < best.val_loss
         self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1

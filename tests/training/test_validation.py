@@ -11,7 +11,8 @@ from charlstm.training.validation import Evaluation, Validation
 def filled(*losses):
     validation = Validation(np.zeros(10, np.uint8))
     return validation, [
-        validation.add(Evaluation(10 * k, 2.0, loss)) for k, loss in enumerate(losses, 1)
+        validation.record_and_compare(Evaluation(10 * k, 2.0, loss))
+        for k, loss in enumerate(losses, 1)
     ]
 
 
