@@ -1,4 +1,4 @@
-"""Plan: when a run ends, and when it is evaluated."""
+"""Plan: decides when a run ends, and when the model is evaluated."""
 
 from charlstm.config import AUTO
 from charlstm.runs.events import EventLog
@@ -8,19 +8,20 @@ from charlstm.training.trainer import Trainer
 from charlstm.training.validation import MIN_SYMBOLS, Validation
 
 LOGS_PER_EVALUATION = 20
-# Length of the validation text of a run that has time for a few steps only.
+# The validation text of a run that has time for only a few steps is shortened to this length.
 FEWEST_SYMBOLS = 100
-LOG_EVERY = 50  # steps, until the number of all steps is known
+LOG_EVERY = 50  # Steps are logged at this interval until the interval of evaluations is known.
 
 
 class Plan:
-    """When a run ends and when it is evaluated: known from the start, or fitted to `minutes`.
+    """Decides when a run ends, and when the model is evaluated.
 
-    With `steps` or `epochs` no evaluation depends on the speed of the machine. With `minutes` the
-    end follows the speed: trainer.total_steps is set anew again and again.
+    With the setting `steps` or `epochs`, the end and the evaluations are known from the start, and
+    do not depend on the speed of the machine. With `minutes`, both depend on the speed:
+    trainer.total_steps, the number of the last step, is computed again after each step.
 
-    eval_every: steps between evaluations; None until the speed is known.
-    is_reported: whether the observer has seen the event `plan`.
+    eval_every: steps between evaluations; None until the speed of the machine is known.
+    is_reported: whether the observer has been called with the event `plan`.
     """
 
     def __init__(self, trainer: Trainer, validation: Validation, events: EventLog) -> None:
@@ -40,20 +41,20 @@ class Plan:
 
     @property
     def at_end(self) -> bool:
-        """Whether the last step is done."""
+        """Whether the number of steps done has reached trainer.total_steps."""
         total = self._trainer.total_steps
         return total is not None and self._trainer.steps_done >= total
 
     @property
     def finished(self) -> bool:
-        """Whether the last step is done, or the run stops early, as config.stop_after asks."""
+        """Whether the run has reached its last step, or stops early (see setting stop_after)."""
         return (
             self.at_end
             or 0 < self._trainer.config.stop_after <= self._validation.evaluations_since_best
         )
 
     def stops_early_after(self, val_loss: float | None) -> bool:
-        """Return whether the run stops early if its next evaluation has this loss."""
+        """Return whether the run stops early if its next evaluation has this validation loss."""
         validation, limit = self._validation, self._trainer.config.stop_after
         best = validation.best_val_loss
         return (
@@ -65,27 +66,33 @@ class Plan:
 
     @property
     def evaluation_is_due(self) -> bool:
-        """Whether an evaluation follows the last step, now or after an interruption."""
+        """Whether the model must be evaluated after the step that was done last.
+
+        This does not depend on interruptions: an evaluation that an interruption prevented is due
+        when the run is resumed.
+        """
         config, steps_done = self._trainer.config, self._trainer.steps_done
         total = self._trainer.total_steps
         if not self.eval_every or steps_done % self.eval_every:
             return False
         if config.minutes is None or config.eval_every != AUTO or total is None:
             return True
-        return total - steps_done >= self.eval_every // 2  # else the one at the end is near
+        # No evaluation is due shortly before the evaluation at the end of the run.
+        return total - steps_done >= self.eval_every // 2
 
     @property
     def log_is_due(self) -> bool:
-        """Whether an event `train` follows the last step."""
+        """Whether an event `train` must be written after the step that was done last."""
         every = LOG_EVERY
         if self.eval_every is not None:
             every = max(1, self.eval_every // LOGS_PER_EVALUATION)
         return self._trainer.steps_done % every == 0 or self.finished
 
     def update(self) -> None:
-        """Once the speed is known, fit the end to the time left, if `minutes` limits it.
+        """Compute the end of a run with `minutes` from the time left; report the plan once.
 
-        Until then, end the run if the time left is too short for another step.
+        The speed is known after the first few steps. Until then, end the run if the time left is
+        too short for another step.
         """
         trainer, minutes = self._trainer, self._trainer.config.minutes
         if not self.time_budget.speed_is_known:
@@ -107,7 +114,10 @@ class Plan:
             )
 
     def _set_end_by_time_left(self, seconds: float) -> None:
-        """Set the end, and the distance of evaluations if it is not known, by the time left."""
+        """Set the last step, and if need be the steps between evaluations, from the time left.
+
+        seconds: the time left.
+        """
         budget = self.time_budget
         if not budget.seconds_per_evaluation:
             self._shorten_validation(budget.affordable_characters(seconds))
@@ -134,12 +144,16 @@ class Plan:
         self._shorten_validation(characters, FEWEST_SYMBOLS)
 
     def _shorten_validation(self, characters: int, least: int = MIN_SYMBOLS) -> None:
-        """Keep the last evaluation from taking much of the time, or more than there is."""
+        """Shorten the validation text to `characters`, but not below `least`; notify the user.
+
+        An evaluation of a longer text would take too much of the time left.
+        """
         before = len(self._validation.ids)
         self._validation.shorten(characters, least)
         after = len(self._validation.ids)
         if after < before:
             self._events.notice(
-                f"validation losses are of the first {after:,} of {before:,} "
-                f"{self._trainer.model.vocab.unit}s: for more there is no time"
+                f"validation losses are measured on only the first {after:,} of {before:,} "
+                f"{self._trainer.model.vocab.unit}s of the validation text: --minutes leaves no "
+                "time for more"
             )

@@ -34,11 +34,12 @@ SAMPLE_CHARACTERS = 150
 
 
 class Run:
-    """The training of one model, from where it stands to its end.
+    """Trains one model from its present state to the end of the run, and writes the run's files.
 
-    started: the time.monotonic() at which the run would have begun without interruptions.
-    extended: whether the vocabulary also holds the symbols of another run.
-    notices: sentences for the user, in the event `start`.
+    started: the present time.monotonic() minus the seconds that a resumed run has taken already.
+    extended: whether the vocabulary also holds the symbols of the run whose weights this run
+        started from.
+    notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
     """
 
@@ -74,7 +75,7 @@ class Run:
         return [self.folder / name for name in names]
 
     def load_state(self, state: TrainingState) -> None:
-        """Continue from a state that was saved, whose arrays the trainer has loaded already."""
+        """Load a saved state; the caller has already loaded the trainer's part of the state."""
         self.validation.load_dict(state.validation)
         self.losses = state.losses
         if state.eval_every is not None:
@@ -82,15 +83,16 @@ class Run:
         self.plan.time_budget.load_dict(state.time_budget)
 
     def remove_traces_of_crash(self) -> None:
-        """Remove half-written files, and the events of steps after the state that was loaded."""
+        """Remove half-written files, and the events of steps after the loaded checkpoint."""
         remove_unfinished(self.folder, keep=self._texts)
         is_evaluated = not self.losses.count
         self.events.metrics.remove_after(self.trainer.steps_done, keep_evaluation=is_evaluated)
 
     def train(self) -> TrainedRun:
-        """Train to the end; a signal ends the current step, saves and returns early.
+        """Train to the end of the run, or until a signal such as SIGINT arrives, and save.
 
-        Whenever the training diverges, it returns to the last evaluation: see divergence.py.
+        If the training diverges, the run returns to the state of the last evaluation: see
+        divergence.py.
         """
         if self.plan.finished and not self.losses.count:
             return self._return_finished()
@@ -109,19 +111,21 @@ class Run:
         return result
 
     def _return_finished(self) -> TrainedRun:
-        """Return the result of a run that has finished before; its files stay as they are."""
+        """Return the result of a run that had finished before; its checkpoints are not changed."""
         self.events.observer(self.events.stamped("start", **self._start_facts()))
         result = self._result()
-        if last_event(self.folder / METRICS).get("event") != "stop":  # it was killed before that
+        # A run that was killed after its last save lacks the event `stop`.
+        if last_event(self.folder / METRICS).get("event") != "stop":
             self._report_stop(result)
             self.saver.require_all_written()
         return result
 
     def _begin(self) -> None:
-        """Save before the first step, which also shows that the folder can be written to.
+        """Save last.safetensors before the first step; UnwritableError if that fails.
 
-        The files of an earlier run in the folder are removed after that, so that there is always a
-        `last` to resume from. A run that is killed meanwhile removes the others when it is resumed.
+        The files of an earlier run in the folder are removed only after this save. The folder thus
+        always has a last.safetensors to resume from. If the new run is killed in between, its
+        resumption removes the files of the earlier run.
         """
         if self.trainer.steps_done == 0:
             mark_copies_of_last(self.folder)
@@ -135,10 +139,11 @@ class Run:
         if self.events.metrics.problem:
             raise UnwritableError(self.events.metrics.problem)
         if self.trainer.total_steps is None:
-            self.plan.update()  # the speed is known from before, if the run has got a new end
+            # A resumed run with a new end knows the speed of the machine already.
+            self.plan.update()
 
     def _train_to_end_or_signal(self) -> None:
-        """Step and evaluate until the run is finished or a signal comes; then save."""
+        """Train and evaluate until the run is finished or a signal arrives; then save."""
         with suppress(Interrupted):
             while not self.stop_signals.signal_name:
                 if self.losses.count and (self.plan.finished or self.plan.evaluation_is_due):
@@ -147,11 +152,12 @@ class Run:
                     break
                 else:
                     self._step()
-        if self.losses.count or self.saver.problem:  # else `last` is of the last step
+        # Directly after an evaluation, last.safetensors holds the newest state already.
+        if self.losses.count or self.saver.problem:
             self._save_last()
 
     def _step(self) -> None:
-        """Train for one step; log it, and keep a checkpoint, where that is due."""
+        """Train for one step; if due, write an event `train` or a checkpoint of keep_every."""
         trainer = self.trainer
         rate = trainer.learning_rate
         began = time.monotonic()
@@ -165,7 +171,7 @@ class Run:
         self.events.observer({"event": "step", "step": step, "train_loss": loss,
                               "total_steps": trainer.total_steps,
                               "characters": trainer.characters_per_step})  # fmt: skip
-        # A time budget is looked at after every step: the next one may take any time.
+        # With a time budget, the plan is updated after every step, as the duration of steps varies.
         if trainer.config.minutes is not None or not self.plan.is_reported:
             self.plan.update()
         if self.plan.log_is_due:
@@ -180,7 +186,10 @@ class Run:
             self._save(f"step-{step:06d}.safetensors", weights, model)
 
     def _evaluate_and_save(self) -> None:
-        """Measure the validation loss, show a sample, and save `best` and `last`."""
+        """Measure the validation loss, show a sample, and save last.safetensors.
+
+        If the loss is the lowest so far, also save best.safetensors.
+        """
         began = time.monotonic()
         trainer = self.trainer
         train_loss = self.losses.mean
@@ -188,13 +197,15 @@ class Run:
         models = self._models()
         val_losses = self.validation.evaluate(models, trainer.workers, self.stop_signals.check)
         if "last" not in models and self.plan.stops_early_after(val_losses.get("average")):
-            models["last"] = trainer.model  # the run goes on if these weights are a new best
+            # The run does not stop early if the last weights have a lower loss than all before.
+            models["last"] = trainer.model
             val_losses |= self.validation.evaluate(
                 {"last": trainer.model}, trainer.workers, self.stop_signals.check
             )
         for val_loss in val_losses.values():
             divergence.check_step(trainer.steps_done, val_loss, 0.0)
-        weights, is_best = next(iter(models)), True  # without validation text: the latest
+        # Without validation text, the newest weights count as the best.
+        weights, is_best = next(iter(models)), True
         if val_losses:
             weights = min(val_losses, key=val_losses.__getitem__)
             val_loss = val_losses[weights]
@@ -215,11 +226,11 @@ class Run:
         self.plan.time_budget.count_evaluation((time.monotonic() - began) / len(models))
 
     def _models(self) -> dict[str, CharModel]:
-        """The models to evaluate, by the name of their weights: "average" or "last".
+        """Return the models to evaluate, by the name of their weights: "average" or "last".
 
-        With an average, the last weights are evaluated only at the end, and where a run would stop
-        early. Before that the rate is high and the average better, and to evaluate both takes time
-        from the training.
+        If the run averages weights, the last weights are evaluated only at the end, and where the
+        run would stop early. Before the end, the learning rate is high, and the average almost
+        always has the lower loss. Evaluating both would leave less time for training.
         """
         last, average = {"last": self.trainer.model}, self.trainer.averaged
         if average is None:
@@ -227,7 +238,7 @@ class Run:
         return {"average": average, **(last if self.plan.finished else {})}
 
     def _recover(self, cause: Diverged) -> None:
-        """Return to the last evaluation and continue from there with half the learning rate."""
+        """Load the state of the last evaluation, halve the learning rate, and report that."""
         trainer, failed_step = self.trainer, self.trainer.steps_done
         self.losses = return_to_good_state(trainer, self.validation, self.saver, cause)
         self.events.write("recovery", cause=str(cause), failed_step=failed_step,
@@ -236,11 +247,12 @@ class Run:
         self._save_last()
 
     def _check_losses(self) -> None:
+        """Raise Diverged if the mean of the recent losses has exploded."""
         symbols = len(self.trainer.model.vocab)
         divergence.check_losses(self.trainer.steps_done, self.losses.recent, symbols)
 
     def _check_all(self) -> None:
-        """Raise Diverged unless the present state is one to return to."""
+        """Raise Diverged if a weight is not finite, or if the loss has exploded."""
         divergence.check_state(self.trainer)
         self._check_losses()
 
@@ -265,7 +277,7 @@ class Run:
         self.saver.save(LAST, self._checkpoint_of_state())
 
     def _checkpoint_of_state(self) -> Checkpoint:
-        """The last weights with everything that the run needs to continue from them."""
+        """Return a checkpoint of the whole present state: weights and training state."""
         state = TrainingState(
             config=self.trainer.config,
             corpus=self.corpus_config,
@@ -284,7 +296,10 @@ class Run:
         return Checkpoint(self.trainer.model, summary, state.to_dict(), self.trainer.arrays())
 
     def _summary(self, weights: str) -> dict[str, Any]:
-        """The progress of the run, for a checkpoint of these weights ("last" or "average")."""
+        """Return the progress of the run, to be saved in a checkpoint.
+
+        weights: which weights the checkpoint holds: "last" or "average".
+        """
         return {
             "weights": weights,
             "step": self.trainer.steps_done,
@@ -297,7 +312,7 @@ class Run:
         }
 
     def _start_facts(self) -> dict[str, Any]:
-        """The facts of the event `start`."""
+        """Return the entries of the event `start`: sizes of text and model, and all settings."""
         model, trainer = self.trainer.model, self.trainer
         return {
             "format": METRICS_FORMAT,

@@ -225,7 +225,8 @@ def assert_validation_is_shortened(folder, validation_characters, events):
     characters = load_checkpoint(folder / LAST).training["validation"]["characters"]
     assert 1_000 <= characters < validation_characters / 2
     assert notice.startswith(
-        f"validation losses are of the first {characters:,} of {validation_characters:,} characters"
+        f"validation losses are measured on only the first {characters:,} of "
+        f"{validation_characters:,} characters"
     )
     again = resume_run(folder, RunConfig.asked({}), time.monotonic(), None)
     assert len(again.validation.ids) == characters
