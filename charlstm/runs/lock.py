@@ -1,8 +1,9 @@
-"""One training process at a time in the folder of a run.
+"""Locks: only one process at a time trains in the folder of a run.
 
-The file `lock` names that process. Where the system has flock, the open file is locked with it: the
-lock ends with its process, however that ends, and the content of the file is only for people.
-Elsewhere a lock counts for as long as the process that the file names is running.
+The file `lock` in the folder names the process. If the system has flock, the process locks the open
+file with flock. Such a lock ends with the process, even if the process is killed, and the content
+of the file is only read for error messages. On other systems, a lock is valid as long as the
+process that the file names is running.
 """
 
 import hashlib
@@ -30,22 +31,26 @@ if sys.platform != "win32":
 
     flock, EXCLUSIVE_NO_WAIT = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
 
-MAX_ATTEMPTS = 100  # to lock a file that other processes remove at that moment
-SECONDS_BETWEEN_ATTEMPTS = 0.01  # while another process removes a stale lock
-SECONDS_TO_NAME_HOLDER = 10  # between the creation of a lock file and the name of its process in it
+# Locking fails after this many attempts, each of which found that another process had just removed
+# the lock file.
+MAX_ATTEMPTS = 100
+SECONDS_BETWEEN_ATTEMPTS = 0.01  # A process waits this long while another removes a stale lock.
+# A process that creates a lock file is given this long to write its name into the file.
+SECONDS_TO_NAME_HOLDER = 10
 
 
 class LockedError(CharlstmError):
-    """Raised when another process trains in the folder."""
+    """Raised when another process is training in the folder of a run."""
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock the folder of a run, which is made if need be; LockedError if another process has it.
+    """Lock the folder of a run in a with block; LockedError if another process has the lock.
 
-    At the end the lock is removed, and so are folders that were made for it and stayed empty.
+    The folder and its parents are made if they are missing. At the end of the block, the lock file
+    is removed, and so are the folders that were made and are still empty.
     """
-    absolute(folder)  # raises CharlstmError if the working directory has been deleted
+    absolute(folder)  # This raises CharlstmError if the working directory has been deleted.
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / LOCK
     try:
@@ -56,7 +61,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is locked: a process that has opened it meanwhile sees that it is gone.
+        # The file is removed while it is locked. A process that has just opened the file then finds
+        # that the file has been removed, and does not take it for a valid lock.
         with suppress(OSError):
             path.unlink()
         if descriptor is not None:
@@ -68,9 +74,11 @@ def locked(folder: Path) -> Iterator[None]:
 def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> Iterator[Path]:
     """Lock the folder of a new run: `run`, or a free folder named after its first text.
 
-    The free folder is runs/NAME, or runs/NAME-2 and so on if the others before hold a run or other
-    files or are locked. overwrite: accept a `run` that holds a run already, or files of the user's,
-    which stay; CharlstmError if one of them has the name of a file of runs.
+    The free folder is the first of runs/NAME, runs/NAME-2, runs/NAME-3 and so on that holds no run
+    and no other files, and is not locked.
+
+    overwrite: accept a folder `run` that holds a run or files of the user. The files of the user
+        are not removed; CharlstmError if such a file has the name of a run's file.
     """
     if run is not None:
         folder = Path(run)
@@ -97,13 +105,17 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
                 lock.enter_context(locked(folder))
             except LockedError:
                 continue
-            if not holds_run(folder):  # else one has begun and ended since the look above
+            # Another run may have begun and ended in the folder since the check above.
+            if not holds_run(folder):
                 yield folder
                 return
 
 
 def _acquire(path: Path) -> int | None:
-    """Lock the file; return its descriptor, to be kept open, or None if there is no flock."""
+    """Lock the file `path`; return the descriptor that holds the lock; None without flock.
+
+    The lock of flock lasts as long as the descriptor is open.
+    """
     try:
         for _ in range(MAX_ATTEMPTS):
             descriptor, is_new = _open_lock(path)
@@ -114,7 +126,7 @@ def _acquire(path: Path) -> int | None:
                     if os.path.samestat(path.stat(), os.fstat(descriptor)):
                         _write_holder(path, descriptor)
                         return descriptor
-                os.close(descriptor)  # the file has been removed meanwhile: try again
+                os.close(descriptor)  # Another process has removed the file: try again.
             elif is_new:
                 _write_holder(path, descriptor)
                 os.close(descriptor)
@@ -127,13 +139,16 @@ def _acquire(path: Path) -> int | None:
                 _remove_stale(path, found)
     except OSError as error:
         reason = error.strerror or error
-        raise CharlstmError(f"{path.parent}: cannot be written: {reason}") from error
+        raise CharlstmError(f"{path.parent}: the folder cannot be written: {reason}") from error
     raise _locked_error(path)
 
 
 def _open_lock(path: Path) -> tuple[int | None, bool]:
-    """Return the descriptor of the open file, None if that fails; and whether the file is new."""
-    with suppress(FileNotFoundError):  # another process removes the folder with its lock
+    """Open the lock file; return its descriptor, or None, and whether the file is new.
+
+    The descriptor is None if another process removes the file or the folder at the same time.
+    """
+    with suppress(FileNotFoundError):
         _make_folder(path.parent)
         try:
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
@@ -144,7 +159,7 @@ def _open_lock(path: Path) -> tuple[int | None, bool]:
 
 
 def _require_lock(path: Path) -> None:
-    """Raise CharlstmError for a file of the user's that happens to have the name of the lock."""
+    """Raise CharlstmError if a file that charlstm did not write has the name of the lock file."""
     beginning = b""
     if is_file := stat.S_ISREG(path.lstat().st_mode):
         with path.open("rb") as file:
@@ -156,7 +171,10 @@ def _require_lock(path: Path) -> None:
 
 
 def _try_flock(path: Path, descriptor: int) -> bool:
-    """Lock an open file; return False if the system or the file system has no such locks."""
+    """Lock an open file with flock; LockedError if another process has locked the file.
+
+    Returns False if the system or the file system has no such locks.
+    """
     if flock is None:
         return False
     try:
@@ -164,13 +182,13 @@ def _try_flock(path: Path, descriptor: int) -> bool:
     except BlockingIOError:
         os.close(descriptor)
         raise _locked_error(path) from None
-    except OSError:  # a file system without locks
+    except OSError:  # Some file systems have no locks.
         return False
     return True
 
 
 def _fingerprint(path: Path) -> str:
-    """Return 16 hexadecimal digits that tell one lock file from others of the same name."""
+    """Return 16 hexadecimal digits that differ between lock files written at different times."""
     digest = hashlib.sha256()
     with suppress(FileNotFoundError):
         status = path.stat()
@@ -179,11 +197,14 @@ def _fingerprint(path: Path) -> str:
 
 
 def _remove_stale(path: Path, found: str) -> None:
-    """Without flock: remove the lock file with that fingerprint, unless another process does.
+    """Without flock: remove a stale lock file, unless another process is removing that file.
 
-    Of several processes that find a stale lock, only one can make the file lock.FINGERPRINT.tmp,
-    and only that one removes the lock. A process that is slower makes such a file too, but by then
-    the lock is another one, which it leaves alone.
+    If several processes find the same stale lock, only one of them can create the file
+    lock.FINGERPRINT.tmp, and only that process removes the lock. A slower process may create the
+    file again later. By then the lock file is gone or has another fingerprint, and the slower
+    process does not remove a lock file of another fingerprint.
+
+    found: the fingerprint of the stale lock file.
     """
     claim = path.with_name(f"{path.name}.{found}.tmp")
     try:
@@ -191,7 +212,7 @@ def _remove_stale(path: Path, found: str) -> None:
     except FileExistsError:
         with suppress(FileNotFoundError):
             if time.time() - claim.stat().st_mtime > SECONDS_TO_NAME_HOLDER:
-                claim.unlink()  # its process was killed
+                claim.unlink()  # The process that created this file has been killed.
         time.sleep(SECONDS_BETWEEN_ATTEMPTS)
         return
     try:
@@ -202,7 +223,11 @@ def _remove_stale(path: Path, found: str) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Without flock: whether the process that a lock names is running, or will yet be named."""
+    """Without flock: whether a lock file is valid.
+
+    A lock file is valid if the process that it names is running. A file that names no process is
+    valid for SECONDS_TO_NAME_HOLDER, in which its process may write its name.
+    """
     holder = _read_holder(path)
     if not holder:
         with suppress(FileNotFoundError):
@@ -211,7 +236,10 @@ def _is_locked(path: Path) -> bool:
 
 
 def _write_holder(path: Path, descriptor: int) -> None:
-    """Write the name of this process into the lock file; if that fails, remove the file."""
+    """Write the number, host and start of this process into the lock file.
+
+    If that fails, remove the file.
+    """
     holder = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -228,7 +256,10 @@ def _write_holder(path: Path, descriptor: int) -> None:
 
 
 def _read_holder(path: Path) -> dict[str, Any]:
-    """Return the process that the file names, as a dictionary; empty if it names none."""
+    """Return the number, host and start of the process that a lock file names, by name.
+
+    The dictionary is empty if the file names no process.
+    """
     try:
         holder = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -249,11 +280,14 @@ def _locked_error(path: Path) -> LockedError:
 
 
 def _is_running(holder: dict[str, Any]) -> bool:
-    """Whether the process that a lock names may be running; its number may be another's by now."""
+    """Whether the process that a lock file names is running, or may run on another machine.
+
+    Another process may have the same number by now: the times of their starts are compared too.
+    """
     if not holder:
         return False
     if holder["host"] != socket.gethostname():
-        return True  # processes of another machine cannot be seen from here
+        return True  # Processes on another machine cannot be checked, and count as running.
     pid = holder["pid"]
     if sys.platform == "win32":
         import ctypes
@@ -271,27 +305,35 @@ def _is_running(holder: dict[str, Any]) -> bool:
 
 
 def _process_start(pid: int) -> str | None:
-    """Return when a process started, in ticks since the system did; None if that is not known."""
+    """Return when a process started, in clock ticks since the system booted; None if not known."""
     try:
-        # the name of the program, in parentheses, may hold spaces and parentheses
+        # The file names the program in parentheses, and the name may hold spaces and parentheses:
+        # the other fields are counted from the last closing parenthesis.
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder; FileNotFoundError if another process interferes, CharlstmError otherwise."""
+    """Make a folder and its parents; CharlstmError if that is not possible.
+
+    Raises FileNotFoundError if another process removed one of the folders at the same time. The
+    caller then tries again.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         may_pass = isinstance(error, FileExistsError | FileNotFoundError)
         if may_pass and not any(map(_is_other_than_folder, (folder, *folder.parents))):
-            raise FileNotFoundError from error  # another process removed one: try again
-        raise CharlstmError(f"{folder}: cannot be made: {error.strerror}") from error
+            raise FileNotFoundError from error
+        raise CharlstmError(f"{folder}: the folder cannot be made: {error.strerror}") from error
 
 
 def _is_other_than_folder(path: Path) -> bool:
-    """Whether a path names something other than a folder, in one look, as folders come and go."""
+    """Whether a path exists and is not a folder.
+
+    Other processes make and remove folders meanwhile: the path is examined only once.
+    """
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -300,7 +342,7 @@ def _is_other_than_folder(path: Path) -> bool:
 
 
 def _remove_empty(folders: list[Path]) -> None:
-    """Remove the folders, innermost first, up to the first that is not empty."""
+    """Remove empty folders, in the order of the list, until a folder cannot be removed."""
     with suppress(OSError):
         for folder in folders:
             folder.rmdir()

@@ -93,7 +93,7 @@ def test_runs_are_named_after_the_corpus(text_file, tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_an_error(text_file, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(CharlstmError, match=r"file: cannot be made: "):
+    with pytest.raises(CharlstmError, match=r"file: the folder cannot be made: "):
         charlstm.train(text_file, tmp_path / "file", steps=1)
 
 

@@ -265,7 +265,7 @@ def test_commands_end_at_once_on_a_read_only_disk(overfitting_text, small_disk, 
     ):
         error = cli("train", *arguments, "--quiet", code=1).stderr
         assert re.fullmatch(
-            r"charlstm: .*: (cannot be made|cannot be written): Read-only.*\n", error
+            r"charlstm: .*: the folder (cannot be made|cannot be written): Read-only.*\n", error
         )
     assert contents(run) == before
 

@@ -255,7 +255,10 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, run):
     (tmp_path / "file").write_text("text")
     (tmp_path / "to a file").symlink_to(tmp_path / "file")
     (tmp_path / "to nothing").symlink_to(tmp_path / "missing")
-    with pytest.raises(CharlstmError, match=f"{run}: cannot be made: "), locked(tmp_path / run):
+    with (
+        pytest.raises(CharlstmError, match=f"{run}: the folder cannot be made: "),
+        locked(tmp_path / run),
+    ):
         pass
     assert (tmp_path / "file").read_text() == "text" and len(list(tmp_path.iterdir())) == 3
 
@@ -318,7 +321,7 @@ def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, text_file, monkeyp
         return real(path, *more, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(CharlstmError, match="run: cannot be written: Permission denied"):
+    with pytest.raises(CharlstmError, match="run: the folder cannot be written: Permission denied"):
         charlstm.train(text_file, tmp_path / "run", **SMALL)
     monkeypatch.setattr(os, "open", real)
     full = OSError(28, "No space left on device")
@@ -327,7 +330,9 @@ def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, text_file, monkeyp
         raise full
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.raises(CharlstmError, match="run: cannot be written: No space left on device"):
+    with pytest.raises(
+        CharlstmError, match="run: the folder cannot be written: No space left on device"
+    ):
         charlstm.train(text_file, tmp_path / "run", **SMALL)
     assert list(tmp_path.iterdir()) == []
 
