@@ -1,16 +1,17 @@
 """The folder of a run: its files, and what can be read from them.
 
-best.safetensors   the weights of the lowest validation loss; without validation, the latest
-last.safetensors   the latest weights and everything needed to continue the run from them
+best.safetensors   the weights with the lowest validation loss; without validation, the newest
+last.safetensors   the newest weights and everything needed to resume the run from them
 good.safetensors   the state at the last evaluation, kept while `last` is newer. A run that
                    diverges resumes from it.
-step-N.safetensors with keep_every: the weights of step N, or their average where there is one
-metrics.jsonl      the events of the run, one a line
+step-N.safetensors with keep_every: the weights of step N, or their average if the run averages
+metrics.jsonl      the events of the run, one JSON object per line
 stdin-N.txt        the corpus, if it came from standard input
-lock               the process that trains here, while one does (see lock.py)
+lock               names the process that trains in the folder; missing at other times (lock.py)
 
-A file that is being written lies beside its place as NAME.PID.tmp. Files of other names, and files
-that charlstm did not write, stay as they are: see ownership.py.
+While the file NAME is being written, it is called NAME.PID.tmp, where PID is the number of the
+process. Files of other names, and files that charlstm did not write, are never changed or removed:
+see ownership.py.
 """
 
 from pathlib import Path
@@ -38,34 +39,38 @@ def load(path: str | Path) -> CharModel:
 
 
 def save(model: CharModel, path: str | Path) -> None:
-    """Write a model to a file that `load` and the commands read.
+    """Write a model to a checkpoint file, which `load` and the commands can read.
 
-    If that fails, the file stays as it was.
+    If writing fails, an existing file stays unchanged.
     """
     require_path("path", path)
     save_checkpoint(Path(path), Checkpoint(model, {}))
 
 
 def checkpoint_path(path: Path) -> Path:
-    """Return the checkpoint to read: a file itself; of a run's folder `best`, or else `last`."""
+    """Return the path of the checkpoint to read: best.safetensors of a run's folder, or a file.
+
+    If the folder has no best.safetensors, that is last.safetensors. A path that is no folder is
+    returned unchanged. Raises CharlstmError for a folder with neither file.
+    """
     try:
         if not path.is_dir():
             return path
         for name in (BEST, LAST):
             if (path / name).exists():
                 return path / name
-    except OSError as error:  # such as a name that is too long
-        raise CharlstmError(f"{path}: {error.strerror}") from error
+    except OSError as error:  # The path may be too long, for example.
+        raise CharlstmError(f"{path}: the path cannot be read: {error.strerror}") from error
     raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
 
 
 def holds_run(folder: Path) -> bool:
-    """Whether a run has been saved in a folder."""
+    """Whether a folder has a checkpoint of a run."""
     return any(any(folder.glob(name)) for name in CHECKPOINTS)
 
 
 def last_saved(folder: Path) -> int | None:
-    """Return the time at which `last` was saved, in nanoseconds; None if there is none."""
+    """Return the time at which last.safetensors was written, in nanoseconds; None if missing."""
     try:
         return (folder / LAST).stat().st_mtime_ns
     except FileNotFoundError:
@@ -73,7 +78,10 @@ def last_saved(folder: Path) -> int | None:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return the facts of a run's folder or of a checkpoint file, for JSON."""
+    """Return the facts that `charlstm info` shows for a run's folder or a checkpoint file.
+
+    The dictionary can be written as JSON.
+    """
     file = path / LAST if (path / LAST).exists() else checkpoint_path(path)
     checkpoint = load_checkpoint(file)
     vocab = checkpoint.model.vocab
@@ -96,16 +104,17 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _symbols(vocab: Vocab) -> str:
-    """The symbols of a vocabulary, in short."""
+    """Return the symbols of a vocabulary as a string for people: the characters, or a summary."""
     if vocab.level == "char":
         return "".join(vocab.symbols)
     return "all bytes" if vocab.level == "byte" else f"{len(vocab)} words"
 
 
 def describe_machine(model: ModelConfig | None = None, precision: str = AUTO) -> dict[str, Any]:
-    """Return which kernels and which precision train a model on this machine.
+    """Return which kernels and which precision are used to train a model on this machine.
 
-    model: its config; by default an LSTM of float32.
+    model: the config of the model; by default an LSTM of float32.
+    precision: the setting `precision`.
     """
     return {
         "kernels": kernels.DESCRIPTION,
@@ -114,8 +123,10 @@ def describe_machine(model: ModelConfig | None = None, precision: str = AUTO) ->
 
 
 def newest_run(root: Path = Path("runs")) -> Path:
-    """Return the folder under `root` whose checkpoint was written last."""
+    """Return the folder under `root` whose best or last checkpoint was written most recently."""
     checkpoints = [*root.glob(f"*/{LAST}"), *root.glob(f"*/{BEST}")]
     if not checkpoints:
-        raise CharlstmError(f"no run under {root}/: name one with -r, or begin with charlstm train")
+        raise CharlstmError(
+            f"no run under {root}/: name a run's folder with -r, or begin a run with charlstm train"
+        )
     return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent

@@ -1,4 +1,4 @@
-"""train: begin a run from settings, or resume one from its folder, and train it."""
+"""train: begins a run from settings, or resumes a run from its folder, and trains the model."""
 
 import sys
 import time
@@ -30,8 +30,9 @@ from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_
 from charlstm.training.trainer import Trainer
 from charlstm.training.training_memory import require_memory_to_train
 
-TRAINING_SHARE = 0.9  # of a time budget; the rest goes to evaluations and saves
-LARGE_VOCABULARY = 5_000  # distinct characters; with more, level byte is advised
+# Training steps get this share of a time budget. Evaluations and saves get the rest.
+TRAINING_SHARE = 0.9
+LARGE_VOCABULARY = 5_000  # If a text has more distinct characters, a notice advises level byte.
 
 
 def train(
@@ -46,7 +47,7 @@ def train(
     started: float | None = None,
     **options: Any,
 ) -> TrainedRun:
-    """Train a model on text and keep it in a folder.
+    """Train a model on text and save the model in a folder.
 
     corpus: files and folders, or "-" for standard input. With `resume`: nothing, or the new place
         of the run's text, which must not have changed.
@@ -124,8 +125,12 @@ def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ..
 
 
 def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
-    """Refuse settings that contradict each other, before the text is read, which may take long."""
-    choose_settings(1_000_000, asked.model, asked.train)  # for a text of any length
+    """Raise CharlstmError for settings that contradict each other.
+
+    This is checked before the text is read, as reading may take long.
+    """
+    # The call raises the same errors for each length of the text, such as 1,000,000 characters.
+    choose_settings(1_000_000, asked.model, asked.train)
     if base is not None:
         for name, value in asked.model.given.items():
             if value != getattr(base.config, name):
@@ -145,10 +150,10 @@ def begin_run(
     started: float,
     progress: ReadingProgress | None,
 ) -> Run:
-    """Return a new run in `folder`, which exists.
+    """Return a new run in an existing folder, ready to train.
 
-    asked: settings whose paths are files and folders, not standard input.
-    base: a model whose weights to start from, if any.
+    asked: the settings that the user gave. The paths are files and folders, not standard input.
+    base: a model from whose weights the run starts; None for random weights.
     """
     lines = (asked.model if base is None else base.config).lines is True
     chosen = {} if base is None else {"level": base.vocab.level}
@@ -177,7 +182,10 @@ def begin_run(
 def resume_run(
     folder: Path, asked: RunConfig, started: float, progress: ReadingProgress | None
 ) -> Run:
-    """Return the run of a folder, as it was when `last` was saved; `asked` may move its end."""
+    """Return the run of a folder in the state that last.safetensors holds.
+
+    asked: the settings that the user gave anew: an end of the run, or new places of its text.
+    """
     new_end = asked.train.given
     if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file"}):
         raise CharlstmError(
@@ -186,7 +194,7 @@ def resume_run(
         )
     require_format(folder / METRICS)
     saved = load_checkpoint(folder / LAST)
-    refused = f"{folder / LAST}: cannot be resumed from"
+    refused = f"{folder / LAST}: the run cannot be resumed from this file"
     with malformed_refused(refused):
         state = TrainingState.from_dict(saved.training)
     config = state.config
@@ -215,17 +223,18 @@ def resume_run(
         run.load_state(state)
     run.remove_traces_of_crash()
     if new_end:
-        run.validation.evaluations_since_best = 0  # else a run that stopped early stays so
+        # Without this, a run that stopped early would stop again at once.
+        run.validation.evaluations_since_best = 0
     if state.kernels != kernels.DESCRIPTION and not run.plan.finished:
         run.notices.append(
-            f"begun with {state.kernels}, goes on with {kernels.DESCRIPTION}: "
-            "the last places of the numbers may differ"
+            f"the run was begun with {state.kernels} and goes on with {kernels.DESCRIPTION}: "
+            "the last digits of losses may differ"
         )
     return run
 
 
 def _text_at(folder: Path, saved: CorpusConfig, asked: CorpusConfig) -> CorpusConfig:
-    """Return the config of a saved run's text, with the new places that were asked for."""
+    """Return the settings of a saved run's text, with the new paths that the user gave."""
     paths, val_file = asked.given.get("paths"), asked.given.get("val_file")
     if val_file and not saved.val_file:
         raise CharlstmError("the run that is resumed has no val_file: leave it out")
@@ -239,9 +248,10 @@ def _text_at(folder: Path, saved: CorpusConfig, asked: CorpusConfig) -> CorpusCo
 def _choose_settings_for_time(
     characters: int, symbols: int, model: ModelConfig, train: TrainConfig, started: float
 ) -> tuple[ModelConfig, TrainConfig]:
-    """Replace each AUTO in the settings asked for; with `minutes`, by the speed of the machine.
+    """Replace each setting AUTO by a chosen value; with `minutes`, choose by the machine's speed.
 
-    characters: length of the training text. symbols: number of distinct ones.
+    characters: the length of the training text. symbols: the size of the vocabulary.
+    started: the time.monotonic() from which `minutes` counts.
     """
     if train.minutes in (None, AUTO):
         return choose_settings(characters, model, train, symbols=symbols)
@@ -257,20 +267,21 @@ def _choose_settings_for_time(
     chosen, settings = choose_for(speed, model)
     if chosen.hidden >= MAX_MEASURED_HIDDEN:
         return chosen, settings
-    # A small model makes fewer operations a second than the one measured. The number of passes
-    # over the text, on which dropout and rate depend, follows from its own speed.
+    # A small model performs fewer operations per second than the model that was measured. Dropout
+    # and learning rate depend on the number of passes over the text, and this number on the speed
+    # of the small model itself. Therefore the small model is measured too.
     sized = replace(model, hidden=chosen.hidden, layers=chosen.layers, skip=chosen.skip)
     return choose_for(operations_per_second(chosen, settings), sized)
 
 
 def _recorded(folder: Path, text: CorpusConfig) -> CorpusConfig:
-    """Return the text's config with its paths as the run in `folder` records them."""
+    """Return the settings of a text, with its paths in the form that a run in `folder` records."""
     paths, val_file = recorded(folder, text.paths), recorded(folder, text.val_file)
     return replace(text, paths=paths, val_file=val_file)
 
 
 def _notices(asked: TrainConfig, run: Run) -> list[str]:
-    """Return sentences for the user on settings that the text did not allow, or makes unwise."""
+    """Return sentences for the user on settings that are impossible or unwise for the text."""
     notices = []
     config, text, vocab = run.trainer.config, run.corpus_config, run.corpus.vocab
     if (config.batch_size, config.seq_length) != (asked.batch_size, asked.seq_length):

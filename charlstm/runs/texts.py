@@ -1,4 +1,4 @@
-"""The text of a run: opened when the run begins, and found again when it is resumed or measured."""
+"""The text of a run: opens it when the run begins, and again to resume or evaluate the run."""
 
 import os
 import stat
@@ -24,35 +24,37 @@ from charlstm.text.vocab import Vocab
 def training_and_validation_ids(
     path: Path, progress: ReadingProgress | None = None
 ) -> tuple[Ids, Ids]:
-    """Return the ids that a run was trained on and those held out, in its model's vocabulary.
+    """Return the ids of a run's training text and of its validation text.
 
-    The text of a run that this one started from is not among them.
+    If the run started from the weights of another run, the text of that run is not included.
 
-    path: the run's folder, or a checkpoint in it. Raises CharlstmError if the text is missing.
+    path: the run's folder, or a checkpoint in the folder. Raises CharlstmError if the text is
+        missing or has changed.
     """
     folder = path if path.is_dir() else path.parent
     if not (folder / LAST).exists():
         raise CharlstmError(
-            f"{path}: the training text is not known, as there is no {LAST} beside it"
+            f"{path}: the training text is not known, as the run's folder has no {LAST}"
         )
     saved = load_checkpoint(folder / LAST)
-    with malformed_refused(f"{folder / LAST}: does not say what it was trained on"):
+    with malformed_refused(f"{folder / LAST}: does not say what text the run was trained on"):
         state = TrainingState.from_dict(saved.training)
     corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
     return split_train_validation(corpus, state.corpus, state.config.seed)
 
 
 def corpus_settings(path: Path) -> CorpusConfig | None:
-    """Return the settings with which a run read its text; None if its folder does not hold them.
+    """Return the settings with which a run read its text.
 
-    path: the run's folder, or a checkpoint in it. Raises CharlstmError if `last` is damaged.
+    path: the run's folder, or a checkpoint in the folder. Returns None for other files, and if the
+        folder has no last.safetensors. Raises CharlstmError if last.safetensors is damaged.
     """
     last = (path if path.is_dir() else path.parent) / LAST
     is_of_run = path.is_dir() or any(path.match(pattern) for pattern in CHECKPOINTS)
     if not (is_of_run and last.exists()):
         return None
     saved = load_checkpoint(last)
-    with malformed_refused(f"{last}: does not say how its text was read"):
+    with malformed_refused(f"{last}: does not say how the run's text was read"):
         return TrainingState.from_dict(saved.training).corpus
 
 
@@ -61,17 +63,18 @@ def reopen_corpus(
 ) -> Corpus:
     """Open the text of a saved run; CharlstmError if it has changed since the run began.
 
-    The run may come from a stranger, who may have named any path: a text is opened only if it has
-    the size that the run recorded, and is encoded only if it has the digest.
+    A run from an untrusted source may name any file as its text. Therefore a text is opened only if
+    the size of its files is the size that the run recorded, and encoded into ids only if the
+    digest is also the same.
 
     vocab: the vocabulary of the run's model.
     """
-    advice = f"charlstm train -r {folder} --resume --corpus PATH takes it from another place"
+    advice = f"charlstm train -r {folder} --resume --corpus PATH takes the text from another place"
     texts = resolved(folder, (*state.corpus.paths, *state.corpus.val_file))
     for text in texts:
         try:
             mode = Path(text).stat().st_mode
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        except (OSError, ValueError) as error:  # A path with a NUL character raises ValueError.
             reason = getattr(error, "strerror", None) or error
             raise CharlstmError(
                 f"cannot read {text}: {reason} (the text of {folder}; {advice})"
@@ -90,9 +93,10 @@ def reopen_corpus(
 
 
 def recorded(folder: Path, paths: Sequence[str | Path]) -> tuple[str, ...]:
-    """Return paths as a run records them: relative to its folder for files in it, else absolute.
+    """Return the paths of texts as a run records them.
 
-    A folder can thus be moved or copied together with the texts in it.
+    Paths inside the run's folder become relative to the folder. A folder can thus be moved or
+    copied together with the texts in it. Other paths become absolute.
     """
     names = []
     root = Path(os.path.realpath(folder))
@@ -104,7 +108,7 @@ def recorded(folder: Path, paths: Sequence[str | Path]) -> tuple[str, ...]:
 
 
 def resolved(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """Return paths that a run recorded, as they can be opened."""
+    """Return paths that can be opened, from the paths of texts that a run recorded."""
     return tuple(str(folder / path) for path in paths)
 
 
@@ -117,9 +121,9 @@ def open_run_corpus(
 ) -> Corpus:
     """Open the text of the run in `folder`.
 
-    config: its paths are those that `recorded` returns.
+    config: the settings of the text, with paths in the form that the function `recorded` returns.
     base_vocab: a vocabulary whose symbols the vocabulary of the text must have too.
-    expected: the size and the digest that the text must have (see open_corpus).
+    expected: the size in bytes and the digest that the text must have (see open_corpus).
     """
     return open_corpus(
         resolved(folder, config.paths),
@@ -139,9 +143,10 @@ def open_run_corpus(
 def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Copy standard input to stdin-N.txt in the run's folder, if "-" is among the paths.
 
-    Yields the paths with that file in place of "-". The file is removed if an exception comes
-    before the run is saved. It has a marker until then (see ownership.py): if this process is
-    killed, the next run in the folder removes it.
+    Yields the paths with the path of the copy in place of "-". If the with block raises an
+    exception before the run is saved, the copy is removed. Until the run is saved, the copy has a
+    marker (see ownership.py). If the process is killed, the next run in the folder therefore
+    removes the copy.
     """
     if "-" not in paths:
         yield tuple(paths)
@@ -149,7 +154,8 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
     copy = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
     before = last_saved(folder)
     try:
-        with suppress(OSError):  # such as a full disk: the copy itself fails with a better error
+        # On a full disk, for example, the copying below fails with a better error message.
+        with suppress(OSError):
             marker_of(copy).touch()
         yield copy_standard_input(paths, copy)
     except BaseException:

@@ -43,8 +43,14 @@ REFUSED = [
     (["train", "good.txt", "--init-from", "good.txt"], "good.txt: not a checkpoint of charlstm"),
     (["train", "--resume"], "no run under runs/"),
     (["train", "--resume", "-r", "none"], "none: nothing to resume"),
-    (["train", "good.txt", "-r", "good.txt/run", "--steps", "1"], "good.txt/run: cannot be made"),
-    (["sample"], "no run under runs/: name one with -r, or begin with charlstm train"),
+    (
+        ["train", "good.txt", "-r", "good.txt/run", "--steps", "1"],
+        "good.txt/run: the folder cannot be made",
+    ),
+    (
+        ["sample"],
+        "no run under runs/: name a run's folder with -r, or begin a run with charlstm train",
+    ),
     (["sample", "-r", "none"], "none: no such file"),
     (["sample", "-r", "."], "no run in this folder"),
     (["sample", "-r", "good.txt"], "not a checkpoint of charlstm"),

@@ -153,7 +153,7 @@ def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tm
     shutil.copy(run / "best.safetensors", tmp_path / "alone.safetensors")
     refused = {
         tmp_path
-        / "alone.safetensors": f"the training text is not known, as there is no {LAST} beside it"
+        / "alone.safetensors": f"the training text is not known, as the run's folder has no {LAST}"
     }
     text.write_text(text.read_text() + "more")
     refused[run] = "the corpus of this run has changed since it began: "
@@ -165,7 +165,7 @@ def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tm
     text.unlink()
     result = cli("sample", "-r", run, "--novelty", code=1)
     assert f"cannot read {text}: No such file or directory (the text of {run}; " in result.stderr
-    assert result.stderr.endswith(f" --corpus PATH takes it from another place){advice}")
+    assert result.stderr.endswith(f" --corpus PATH takes the text from another place){advice}")
     assert cli("sample", "-r", run, "--length", 5).stderr.startswith("seed ")
 
 

@@ -213,8 +213,8 @@ def test_run_resumed_with_other_kernels_notes_it(runs, cli, tmp_path, monkeypatc
     monkeypatch.setattr(kernels, "DESCRIPTION", "native kernels (of 2040)")
     result = cli("train", "-r", folder, "--resume")
     notice = (
-        f"note: begun with {here}, goes on with native kernels (of 2040): "
-        "the last places of the numbers may differ"
+        f"note: the run was begun with {here} and goes on with native kernels (of 2040): "
+        "the last digits of losses may differ"
     )
     assert result.stderr.splitlines().count(notice) == 1
     assert "40 steps" in result.stdout
@@ -269,7 +269,7 @@ def test_train_and_info_explain_the_precision(cli, text_file, tmp_path, with_amx
 
 def test_info_without_a_run_shows_kernels_and_precision(cli, tmp_path, monkeypatch, without_amx):
     monkeypatch.chdir(tmp_path)
-    hint = "no run under runs/: name one with -r, or begin with charlstm train\n"
+    hint = "no run under runs/: name a run's folder with -r, or begin a run with charlstm train\n"
     result = cli("info")
     assert result.stderr == hint
     assert result.stdout == (

@@ -46,7 +46,8 @@ def test_the_new_place_of_a_text_is_named_and_recorded(cli, text, tmp_path):
     error = cli(*options, code=1).stderr
     assert (
         error
-        == f"{line}charlstm train -r {run} --resume --corpus PATH takes it from another place)\n"
+        == f"{line}charlstm train -r {run} --resume --corpus PATH takes the text from another "
+        "place)\n"
     )
     assert "3 steps" in cli(*options, "--steps", 3, "--corpus", moved).stdout
     assert resume(run, 4) == 4  # from the place that it knows by now

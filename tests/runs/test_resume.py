@@ -306,5 +306,5 @@ def test_an_empty_folder_and_a_model_without_training_state_are_refused(uninterr
     with pytest.raises(CharlstmError, match="nothing to resume"):
         charlstm.train(run=tmp_path, resume=True)
     shutil.copy(uninterrupted.folder / BEST, tmp_path / LAST)
-    with pytest.raises(CharlstmError, match=r"last\.safetensors: cannot be resumed from"):
+    with pytest.raises(CharlstmError, match=r"last\.safetensors: the run cannot be resumed from"):
         charlstm.train(run=tmp_path, resume=True)
