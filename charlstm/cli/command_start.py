@@ -1,7 +1,7 @@
 """The moment from which a command's time budget, --minutes, counts.
 
-For the first command of a process, this is the import of this module, soon after the process began.
-A later command in the same process, as in a test, begins when it is called.
+The first command of a process counts from the import of this module, which comes soon after the
+start of the process. A later command in the same process, as in a test, counts from its call.
 """
 
 import time

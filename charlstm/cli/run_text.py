@@ -1,4 +1,4 @@
-"""The text of a run: the options with which the run read it, and its held-out part."""
+"""The text of a run, for commands that read texts as the run did, or its validation text."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator
@@ -66,7 +66,7 @@ def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
         yield from pieces
         return
     decoder = io.IncrementalNewlineDecoder(None, translate=True)
-    # With None for a decoder of bytes, `decode` takes strings.
+    # The decoder is made without a decoder of bytes: `decode` therefore takes strings.
     decode: Callable[..., Any] = decoder.decode
     for piece in pieces:
         if text := decode(piece):
@@ -76,8 +76,8 @@ def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
 
 
 def own_validation_ids(run: Path) -> Ids:
-    """Return the ids of a run's validation text; CharlstmError if there is none to be found."""
-    # imported here, as tqdm is slow to import
+    """Return the ids of a run's validation text; CharlstmError if the text cannot be found."""
+    # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import CorpusDisplay
 
     with closing(CorpusDisplay()) as display:

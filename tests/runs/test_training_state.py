@@ -72,5 +72,7 @@ def test_the_text_of_a_malformed_state_is_not_known(uninterrupted, tmp_path):
     ):
         training_and_validation_ids(folder)
     (folder / LAST).unlink()
-    with pytest.raises(CharlstmError, match="the training text is not known, as the run's folder has no last"):
+    with pytest.raises(
+        CharlstmError, match="the training text is not known, as the run's folder has no last"
+    ):
         training_and_validation_ids(folder)
