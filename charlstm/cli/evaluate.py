@@ -159,8 +159,8 @@ def evaluate(
 def note_useless_dynamic(dynamic: Loss, usual: Loss) -> None:
     """Print a note if dynamic evaluation made the loss of a model of lines higher.
 
-    It helps where neighbouring lines are alike. From lines in random order, the weights learn
-    nothing about the next ones, and each of their steps is noise.
+    Dynamic evaluation helps where neighbouring lines are alike. If the lines are in random order,
+    learning from one line does not help to predict the next, and only adds noise to the weights.
     """
     if dynamic.nats > usual.nats:
         click.echo(
@@ -173,8 +173,8 @@ def note_useless_dynamic(dynamic: Loss, usual: Loss) -> None:
 def predicted_size(model: CharModel, ids: Ids) -> tuple[int, int | None]:
     """Return the number of ids whose loss is counted, and their size in UTF-8, in bytes.
 
-    These ids are all ids but the first; for a model of lines, all ids but those of empty lines. The
-    size is None for a model of words.
+    The loss of the first id is not counted. For a model of lines, the losses of all ids are
+    counted, except those of empty lines. The size is None for a model of words.
     """
     vocab = model.vocab
     if not model.config.lines:
@@ -186,7 +186,7 @@ def predicted_size(model: CharModel, ids: Ids) -> tuple[int, int | None]:
 def unit_of(model: CharModel) -> dict[str, str]:
     """Return the JSON entry "unit" of a model of words; {} for models of characters or bytes.
 
-    The names of the figures in the JSON speak of characters for all models.
+    The entry is needed because the names of the figures contain "character" for all models.
     """
     return {"unit": model.vocab.unit} if model.vocab.level == "word" else {}
 
@@ -201,7 +201,8 @@ def dynamic_evaluation_of(
 ) -> DynamicEvaluation:
     """Return the dynamic evaluation of a model.
 
-    To prepare it, the usual size of the model's gradients is measured on text sampled from it.
+    Dynamic evaluation needs the usual size of the model's gradients. This function measures that
+    size on text sampled from the model.
     """
     from tqdm import tqdm  # imported here, as it is slow to import
 

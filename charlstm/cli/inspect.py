@@ -31,7 +31,7 @@ from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
 from charlstm.text.vocab import Vocab
 
-# The gradients command reads this number of symbols, and --lags more, from the beginning of a text.
+# Symbols that `inspect gradients` reads from the beginning of a text, in addition to --lags.
 SYMBOLS_TO_READ = 100_000
 SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 NORMS = {
@@ -214,7 +214,7 @@ def gradients(
 
 
 def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
-    """Return a gradient flow for JSON. Its lists have one entry for each lag, beginning with 1."""
+    """Return a gradient flow for JSON; the first entry of each list is for the lag of 1 step."""
     return {
         "label": flow.label,
         "cell": flow.cell,
@@ -256,9 +256,9 @@ def _beginning(
     encoding: str,
     unknown: str,
 ) -> tuple[Ids, bool]:
-    """Return the ids of the first `length` characters of files, or of the text given.
+    """Return the ids of the first `length` characters of a text, and whether the text ends there.
 
-    Returns also whether the text ends there.
+    given: the text itself; None to read the files `texts`.
     """
     if given is None:
         pieces = read_text_for(vocab, texts, encoding)
@@ -282,10 +282,11 @@ def models_to_measure(
     forget_bias: float | None = None,
     recurrent_scale: float | None = None,
 ) -> dict[str, CharModel]:
-    """Return by label the models to measure: that of a run, an untrained model, or several models.
+    """Return the models to measure, by label.
 
-    Untrained models have the size and the vocabulary of the run's model. Without a run, they read
-    bytes.
+    These are the model of a run, an untrained model, or, with `compare`, several untrained models
+    and the model of the run. With a run, untrained models have the size and the vocabulary of its
+    model. Without a run, they read bytes.
     """
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()

@@ -19,7 +19,7 @@ def load_model(run: Path) -> CharModel:
 
 
 def note_missing_best(run: Path) -> None:
-    """Print a note on standard error if a run's folder has no best model, but the latest model."""
+    """Print a note on standard error if a run's folder has `last` but no `best` checkpoint."""
     if checkpoint_path(run) == run / LAST:
         click.echo(
             f"note: {visible(str(run))} has no {BEST}: the model is read from {LAST}, which has "

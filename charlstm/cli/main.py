@@ -35,7 +35,7 @@ class CommandGroup(click.Group):
         except CharlstmError as error:
             message = " ".join(str(error).split())
         except click.UsageError as error:
-            message = error.format_message()  # It may quote text with control characters.
+            message = error.format_message()  # may quote text with control characters
             if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
                 raise
             raise click.UsageError(visible(message), error.ctx) from None

@@ -15,8 +15,9 @@ from charlstm.system.memory import require_memory
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import line_end
 
-BYTES_PER_SYMBOL = 64  # memory that the comparison of a text takes
-SHOWN_CHARACTERS = 160  # of a longer stretch only the beginning and the end are shown
+BYTES_PER_SYMBOL = 64  # bytes of memory for each symbol of a text to compare
+# A stretch of more characters than this is shown shortened to its beginning and its end.
+SHOWN_CHARACTERS = 160
 
 
 class NoveltyReport:

@@ -17,7 +17,7 @@ from charlstm.runs.folder import newest_run
 from charlstm.runs.texts import corpus_settings, training_and_validation_ids
 from charlstm.text.reading import NEWLINES
 
-_AS_THE_RUN = "[default: as the run read its text, if its folder says so, else {}]"
+_AS_THE_RUN = "[default: the value used in training, if the run's folder records it; else {}]"
 _encoding_option = click.option(
     "--encoding",
     help="Encoding of the files, by its name in Python, such as latin-1.  "
@@ -32,7 +32,7 @@ _newlines_option = click.option(
 
 
 def reading_options(command: Command) -> Command:
-    """Add the options --encoding and --newlines; their defaults are the values used for training.
+    """Add the options --encoding and --newlines; their defaults are the values used in training.
 
     The command gets the path `run` (by default the newest run), and the strings `encoding` and
     `newlines`. A text is always read at the level of the model's vocabulary.

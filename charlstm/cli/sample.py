@@ -152,11 +152,11 @@ def sample(
 def _print_samples(
     vocab: Vocab, steps: Iterator[list[str]], count: int, prime: str, separator: str, keep: bool
 ) -> list[str]:
-    """Print the first sample as it grows, and the others after it is complete; return their texts.
+    """Print the first sample while it grows, then the other samples; return the texts of all.
 
-    steps: yields, at each step, the text by which each sample grows.
-    keep: whether to return the text of the first sample too. If False, "" is returned in its place,
-        as an endless sample would fill the memory.
+    steps: yields, at each step, the new text of each sample.
+    keep: whether to return the text of the first sample too. If False, "" is returned instead,
+        because keeping an endless sample would fill the memory.
     """
     kept: list[list[str]] = [[] for _ in range(count)]
     _print_now(vocab, prime)
@@ -172,8 +172,9 @@ def _print_samples(
 
 
 def _print_now(vocab: Vocab, text: str) -> None:
-    """Write to standard output at once, without waiting for a line end; bytes at level "byte"."""
-    buffer = getattr(sys.stdout, "buffer", None)  # VisibleControls, for a terminal, has no buffer.
+    """Write a text to standard output and flush it; at level "byte", write the text's bytes."""
+    # On a terminal, sys.stdout is a VisibleControls, which has no buffer.
+    buffer = getattr(sys.stdout, "buffer", None)
     if vocab.level == "byte" and buffer is not None:
         buffer.write(vocab.encode(text).tobytes())
     else:

@@ -58,7 +58,7 @@ def score(
     pieces = read_text_for(model.vocab, files or ("-",), encoding, BLOCK_CHARACTERS)
     pieces = with_newlines(pieces, newlines)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
-    # Each group of lines is measured by itself, as the next lines may arrive much later.
+    # Each group of lines is measured as soon as it arrives: the next may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):
         warned |= warn_unknown(model.vocab, result.text, unknown, warned).keys()
         record: dict[str, Any] = {

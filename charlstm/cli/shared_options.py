@@ -1,4 +1,8 @@
-"""Options that commands share, and options made from the knobs of a record."""
+"""Command-line options that several commands share, and options made from settings classes.
+
+A settings class is a Record, such as TrainConfig. Each of its fields (knobs, see config/knobs.py)
+becomes an option.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,10 +17,11 @@ Decorator = Callable[[Command], Command]
 
 
 class PathArgument(click.Path):
-    """A path on the command line: "" is an error, as Path would take it for the current folder."""
+    """A path on the command line. "" is an error: pathlib would take it for the current folder."""
 
     def __init__(self, path_type: type[str] | type[Path] = Path) -> None:
-        # click does not check that the path is readable, as charlstm's own error says more.
+        # readable=False: click must not check that the path can be read, because the error message
+        # of charlstm says more.
         super().__init__(readable=False, path_type=path_type)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -61,17 +66,17 @@ novelty_option = click.option(
 
 
 def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = "") -> Decorator:
-    """Return a decorator that adds options to a command: one for each knob of a record.
+    """Return a decorator that adds options to a command, one for each knob of a settings class.
 
-    An option that is not given has the value None.
+    The command gets None for an option that the user does not give.
 
-    names: the knobs to add options for; by default all.
+    names: the names of the knobs to add options for; by default all knobs of the class.
     prefix: the text to put before the name of each option.
     """
     knobs = knobs_of(record)
 
     def decorate(command: Command) -> Command:
-        for name in reversed(list(names or knobs)):  # --help lists the last-added first
+        for name in reversed(list(names or knobs)):  # --help shows the option added last first.
             command = _option_of(knobs[name], prefix)(command)
         return command
 
@@ -103,5 +108,5 @@ def _type_of(knob: Knob) -> "click.ParamType[Any]":
 
 
 def knob_values(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given, by name."""
+    """Return the options that the user gave, by name: those with a value other than None."""
     return {name: value for name, value in options.items() if value is not None}

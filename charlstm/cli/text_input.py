@@ -17,7 +17,7 @@ from charlstm.text.vocab import Vocab
 from charlstm.text.words import split_chunks
 
 LONGEST_LINE = 1 << 22  # length of the longest line that `charlstm score` accepts, in characters
-# Memory that a text in one string takes for each character, with its code points and ids.
+# Bytes of memory for each character of a text that is one string, with its code points and ids.
 BYTES_PER_CHARACTER = 16
 
 
@@ -31,7 +31,7 @@ def read_text(
     """
     names = list(map(str, paths))
     require_given_once(names)
-    texts = {  # All files are looked for before any text is read: a missing file is found at once.
+    texts = {  # All paths are checked before any text is read: a missing file is reported at once.
         name: TextFiles.find([name], level=level, encoding=encoding, chunk_bytes=chunk_bytes)
         for name in names
         if name != "-"
@@ -87,7 +87,7 @@ def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Ids:
             file.flush()
             if not file.tell():
                 return np.empty(0, vocab.dtype)
-            # The np.memmap is viewed as a plain array, of which taking slices is faster.
+            # The view is a plain array: taking a slice of it is faster than of an np.memmap.
             return np.memmap(file, vocab.dtype, "r").view(np.ndarray)
     except OSError as error:
         raise CharlstmError(
@@ -132,8 +132,8 @@ def split_lines(pieces: Iterator[str]) -> Iterator[list[str]]:
 
     Raises CharlstmError for a line of more than LONGEST_LINE characters.
     """
-    # The pieces of an incomplete line are joined only once: appending each piece to a string would
-    # take quadratic time.
+    # The pieces of an incomplete line are kept in a list, and joined when the line is complete.
+    # Appending each piece to a string would take time proportional to the square of the length.
     begun: list[str] = []
     size = 0
     for piece in pieces:
@@ -157,7 +157,8 @@ def warn_unknown(
 ) -> dict[str, str]:
     """Warn on standard error of each unknown character of a text, with its treatment.
 
-    unknown: "skip" or "replace". With "error" nothing is printed, as encoding the text raises.
+    unknown: the treatment, "skip" or "replace". With "error" nothing is printed, because encoding
+        the text will raise an error.
     known_to_user: characters of which the user was warned already.
 
     Returns the unknown characters with their replacements.

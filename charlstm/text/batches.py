@@ -17,8 +17,8 @@ from charlstm.untrusted import integer
 
 PADDING = -1
 
-# T of a window of lines is rounded up to a multiple of this number. With fewer different T, more
-# windows can use the same arrays of activations.
+# T of a window of lines is rounded up to a multiple of this number. Windows of equal T can use the
+# same arrays of activations, and rounding makes equal T more frequent.
 STEPS_MULTIPLE = 16
 
 
@@ -50,7 +50,7 @@ class Batches(ABC):
     @property
     @abstractmethod
     def starts_afresh(self) -> bool:
-        """Whether the next window needs an initial state: it does not continue the last window."""
+        """Whether the next window is read from the initial state, not from the last state."""
 
     @abstractmethod
     def _current_window(self) -> Ids:
@@ -88,9 +88,9 @@ class StreamBatches(Batches):
     """B parallel streams of the text, in windows of T steps, for truncated back-propagation.
 
     The text is read as a ring: after its end comes its beginning. The ring is cut into `batch_size`
-    streams of equal length, in each pass from a new random offset. Otherwise the same characters
-    would begin streams and end windows in every pass, and the symbols after the last complete
-    window of each stream would never be read.
+    streams of equal length, in each pass from a new random offset. With a fixed offset, the same
+    characters would begin streams and end windows in every pass. The symbols after the last
+    complete window of each stream would never be read.
 
     recut: whether each pass draws a random offset; if False, the offset is always 0.
     """
@@ -166,8 +166,8 @@ def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
 def line_blocks(ids: Ids, line_end: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the positions where blocks of complete lines of a text start and stop, in order.
 
-    A block has at most `size` symbols; only a longer line is a block of its own. Working on one
-    block at a time needs little memory for a text of any size.
+    A block has at most `size` symbols, except that a longer line is a block of its own. Code that
+    processes one block at a time needs little memory for a text of any size.
     """
     start = 0
     while start < len(ids):
@@ -200,7 +200,7 @@ def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, batch_size: i
 
 
 class LineBatches(Batches):
-    """Windows of `batch_size` lines, each of which is a text of its own.
+    """Windows of `batch_size` lines. The model reads each line as a separate text.
 
     Each pass takes the lines in a new random order.
 
@@ -240,7 +240,7 @@ class LineBatches(Batches):
     def to_dict(self) -> dict[str, Any]:
         """Return the position of the next window as a dictionary for JSON.
 
-        Its generator has the state from which the order of the lines in this pass is drawn.
+        The entry "generator" is the state from which the order of the lines in this pass was drawn.
         """
         return {
             "passes": self.passes,

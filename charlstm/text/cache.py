@@ -37,7 +37,7 @@ def cache_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):  # Path.home raises RuntimeError if there is none
+    except (OSError, RuntimeError):  # Path.home raises RuntimeError without a home.
         pass
     return _temporary_folder()
 
@@ -55,7 +55,7 @@ def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"charlstm-{owner}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        # A folder of this name may belong to another user, who could have put other texts into it.
+        # A folder of this name may have been made by another user, to supply false texts.
         if folder.lstat().st_uid == owner and not folder.is_symlink():
             return folder
     return Path(tempfile.mkdtemp(prefix="charlstm-"))

@@ -26,8 +26,8 @@ IDS, FACTS = "ids.bin", "facts.json"
 # Ids of at most this size are compared with their checksum whenever the entry is opened, which
 # takes up to 0.1 s.
 CHECKED_BYTES = 1 << 26
-# Version of the format of entries. It is a part of each key, so entries of other versions are not
-# found.
+# Version of the format of entries. The key of an entry depends on the version, so that entries of
+# other versions are not found.
 CACHE_FORMAT = 2
 
 
@@ -68,8 +68,8 @@ def cache_key(digest: str, vocab_size: int | None, base_vocab: Vocab | None) -> 
 def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryview]) -> None:
     """Write the files of an entry into a folder. ids: the bytes of the ids, in chunks."""
     digest = hashlib.sha256()
-    # The ids are written to an ordinary file, which raises OSError on a full disk. Writing to a
-    # memory-mapped file would kill the process there.
+    # On a full disk, writing to an ordinary file raises OSError. Writing to a memory-mapped file
+    # would kill the process.
     with (folder / IDS).open("wb") as file:
         for data in ids:
             file.write(data)
@@ -106,7 +106,7 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
             bytes=integer(record, "bytes"),
         )
         path = entry / IDS
-        if record["ids_type"] != facts.vocab.dtype.str:  # from a machine with other byte order
+        if record["ids_type"] != facts.vocab.dtype.str:  # The byte order differs.
             raise DamagedEntryError(f"{path}: the ids are of type {record['ids_type']}")
         if path.stat().st_size != facts.ids_bytes:
             raise DamagedEntryError(
@@ -118,14 +118,14 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
         mapped = np.memmap(path, facts.vocab.dtype, "r", shape=(facts.characters,))
     except OSError as error:
         raise DamagedEntryError(f"{entry}: {error.strerror or error}") from error
-    # The np.memmap is viewed as a plain array, of which taking slices is faster.
+    # The view is a plain array: taking a slice of it is faster than of an np.memmap.
     return facts, mapped.view(np.ndarray)
 
 
 def remove_damaged_entries(progress: ReadingProgress | None = None) -> tuple[int, int]:
     """Compare all entries of the cache with their checksums, and remove the damaged entries.
 
-    progress: called as progress(done, total, "checking"), where both are numbers of entries.
+    progress: called as progress(done, total, "checking"), where done and total count entries.
 
     Returns the number of undamaged entries and the number of removed entries.
     """

@@ -42,7 +42,7 @@ class Corpus:
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
         their roles (training or validation), the level, the encoding and the newlines. The digest
         does not depend on the names of the files or on a base vocabulary.
-    file_bytes: the size of all files on disk together.
+    file_bytes: the total size of the files on disk.
     paths: the files that were read, in order.
     """
 
@@ -90,14 +90,14 @@ def open_corpus(
     vocab_size: the number of symbols of the vocabulary at level "word": the line end, the unknown
         word, and the most frequent words; None for all words.
     newlines: "keep", or "lf" to turn each \\r\\n and \\r into \\n.
-    base_vocab: a vocabulary whose symbols the vocabulary of the corpus must have too.
+    base_vocab: a vocabulary whose symbols are added to those of the text.
     cache: the folder to keep the ids in, instead of `cache_folder()`.
     progress: called as progress(done, total, stage) during each of up to three passes over the
         files. done and total are bytes; the stage is "hashing", "scanning" or "encoding".
     chunk_bytes: the number of bytes to read at a time.
     run: the folder of a run. Its files are not read as text, even if one of `paths` contains it.
-    expected: the file_bytes and the digest that the corpus must have. Another size is refused with
-        ChangedTextError before a file is opened, another digest before the text is encoded.
+    expected: the file_bytes and the digest that the corpus must have. ChangedTextError is raised
+        for another size before any file is opened, for another digest before the text is encoded.
 
     Raises CharlstmError for files that cannot be read or decoded, for a text that is too small, and
     if the ids cannot be stored.
@@ -133,7 +133,8 @@ def open_corpus(
     try:
         facts, ids = open_entry(root / key)
     except DamagedEntryError:
-        if was_there:  # An entry that was missing may have been made by another process since.
+        # If the entry was missing above, another process may have made it since: it is kept.
+        if was_there:
             discard(root / key)
         _make_entry(root, key, texts, vocab_size, base_vocab, progress)
         try:
@@ -198,7 +199,7 @@ def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) 
 
     The validation ids are those of the validation files. If there are no such files, they are a
     fraction `val_frac` of all ids: with `val_split` "end" the last ids, with "random" the ids of
-    lines drawn by the seed. Both results are contiguous.
+    lines drawn by the seed. Both arrays are contiguous in memory.
     """
     if config.val_file:
         border = corpus.train_characters

@@ -24,7 +24,7 @@ class Decoder:
         self._previous_word = ""
 
     def feed(self, id: int) -> str:
-        """Return the text that `id` completes: "" for a byte within a multi-byte character."""
+        """Return the text that `id` completes; "" for a byte that does not end a character."""
         if self._level == "byte":
             return self._utf8.decode(bytes([id]))
         symbol = self._symbols[id]

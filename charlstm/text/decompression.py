@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 
 from charlstm.errors import CharlstmError
 
-READ_BYTES = 1 << 18  # bytes to read at a time; with larger chunks, encoding was measured slower
-# Limit of the memory for decompressing an xz file. A file from `xz -9` needs a quarter of it.
+READ_BYTES = 1 << 18  # bytes to read at a time; larger chunks made encoding slower in measurements
+# Limit of the memory for decompressing an xz file. A file from `xz -9` needs a quarter of this.
 XZ_MEMORY_BYTES = 1 << 28
 
 GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"  # the first bytes of gzip and xz files
@@ -19,10 +19,11 @@ DamageErrors = tuple[type[Exception], ...]
 
 
 def decompressed(path: Path, file: BinaryIO) -> tuple[ByteStream, DamageErrors]:
-    """Return a stream of a file's decompressed bytes, and the errors it raises for damaged data.
+    """Return a stream of a file's decompressed bytes, and the exceptions for damaged data.
 
-    The first bytes of the file show whether it is compressed. A file that is not compressed is
-    returned itself, without any errors.
+    The exceptions are those that the stream raises if the compressed data is damaged. The first
+    bytes of the file show whether it is compressed. For a file that is not compressed, the stream
+    is the file itself, and there are no such exceptions.
     """
     start = file.read(len(XZ_MAGIC))
     file.seek(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from charlstm.errors import CharlstmError
 
 # The byte-order marks that are dropped at the start of a text. For "utf-16" and "utf-32", Python's
-# decoder reads the order of the bytes from the mark and drops it.
+# decoder reads the order of the bytes from the mark and drops the mark.
 BYTE_ORDER_MARKS = {
     "utf-8": codecs.BOM_UTF8,
     "utf-16-le": codecs.BOM_UTF16_LE,
@@ -21,7 +21,7 @@ BYTE_ORDER_MARKS = {
 def encoding_for(level: str, name: str) -> str:
     """Return Python's normalised name of an encoding.
 
-    Raises CharlstmError for an unknown encoding, and at level "byte" for any other than "utf-8".
+    Raises CharlstmError for an unknown encoding. At level "byte" only "utf-8" is accepted.
     """
     encoding = _text_encoding(name)
     if level == "byte" and encoding != "utf-8":
@@ -53,18 +53,19 @@ def decoded_chunks(
     encoding: str,
     newlines: str,
 ) -> Iterator[str]:
-    """Yield the text of each chunk of bytes; "" for a chunk that completes no character.
+    """Yield the text of each chunk of bytes; "" for a chunk without the end of any character.
 
     At level "byte", each character stands for one byte, whose value is its code point. A byte-order
     mark at the start is dropped.
 
     path: the name of the text in error messages.
-    read: returns the next chunk of bytes, or no bytes at the end of the text.
+    read: a function that returns the next chunk of bytes, and b"" at the end of the text.
     damage_errors: the exceptions that `read` raises for damaged compressed data.
     encoding: a name that `encoding_for` returned.
     newlines: "keep" or "lf".
 
-    Raises CharlstmError for damaged compressed data, and for bytes that are not of the encoding.
+    Raises CharlstmError for damaged compressed data, and for bytes that are invalid in the
+        encoding.
     """
     decode = _decoder(level, encoding, newlines)
     mark = BYTE_ORDER_MARKS.get(encoding, b"")
@@ -87,7 +88,8 @@ def decoded_chunks(
             f"{path}: the compressed data is damaged or incomplete ({error}): copy the file again"
         ) from error
     except UnicodeDecodeError as error:
-        # error.object is the last chunk, after any bytes kept from the chunk before it.
+        # error.object is the last chunk, preceded by bytes that the decoder kept from the chunk
+        # before.
         offset = fed - len(error.object) + error.start
         name = "UTF-8" if encoding == "utf-8" else encoding
         raise CharlstmError(
@@ -95,7 +97,7 @@ def decoded_chunks(
             f"{error.reason}): name the text's encoding with --encoding, or take the bytes as they "
             "are with --level byte"
         ) from error
-    except UnicodeError as error:  # e.g. utf-16 without a mark; it has no position
+    except UnicodeError as error:  # e.g. utf-16 without a mark; it names no byte
         raise CharlstmError(f"{path}: {error}: name the text's encoding with --encoding") from error
 
 

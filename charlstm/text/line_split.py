@@ -1,8 +1,8 @@
 """A random split of a text of lines into lines to train on and lines to validate on.
 
 If a list is sorted, its last lines differ from the others: the loss on them says little of how well
-a model predicts a new line. Equal lines are either all for training or all for validation, as a
-model knows the lines that it was trained on.
+a model predicts a new line. Equal lines are either all for training or all for validation:
+otherwise the validation text would have lines that the model was trained on.
 """
 
 import numpy as np

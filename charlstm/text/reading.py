@@ -25,7 +25,7 @@ ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total,
 class TextFiles:
     """Text files and the options with which they are read. The training files come first.
 
-    stamps: size and time of the last change of each file when it was found.
+    stamps: the size and the modification time that each file had when it was found.
     train_files: the number of training files; the others are for validation.
     encoding: Python's normalised name of the encoding; not used at level "byte".
     chunk_bytes: the number of bytes to read at a time.
@@ -75,10 +75,10 @@ class TextFiles:
         return sum(size for size, _ in self.stamps)
 
     def digest(self, progress: ReadingProgress | None = None) -> str:
-        """Return a SHA-256, in hexadecimal, of the bytes of the files and how they are read.
+        """Return a SHA-256, in hexadecimal, that identifies the encoded text.
 
-        The roles of the files (training or validation), the level, the encoding and the newlines
-        count too.
+        The digest depends on the bytes of each file, the order of the files, their roles (training
+        or validation), the level, the encoding and the newlines.
         """
         options = [self.level, self.encoding, self.newlines]
         digest = hashlib.sha256(json.dumps(options).encode())
@@ -102,7 +102,7 @@ class TextFiles:
     def chunks(
         self, stage: str, progress: ReadingProgress | None = None
     ) -> Iterator[tuple[bool, str]]:
-        """Yield pairs in the order of the files: whether a text is for validation, and the text.
+        """Yield the text of the files in order, as pairs (is_validation, text).
 
         No text is empty. At level "byte", each character stands for one byte, whose value is its
         code point.
@@ -118,7 +118,7 @@ class TextFiles:
             done += size
 
     def _chunks_of_file(self, number: int) -> Iterator[tuple[int, str]]:
-        """Yield pairs: the number of bytes of the file that have been read, and a text."""
+        """Yield the text of a file, as pairs (bytes of the file read so far, text)."""
         path = self.files[number]
         with _opened(path) as file:
             stream, damage_errors = decompressed(path, file)
@@ -155,7 +155,7 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
         path = Path(given)
         try:
             mode = path.stat().st_mode
-        except (OSError, ValueError) as error:  # ValueError: the name has a NUL
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise _unreadable(path, error) from error
         if stat.S_ISDIR(mode):
             inside = _files_below(path, run)

@@ -45,7 +45,7 @@ def scan(
     """Read the files once and return their vocabulary and sizes.
 
     vocab_size: the number of symbols of a vocabulary of words; None for all words.
-    base_vocab: a vocabulary whose symbols the result must have too.
+    base_vocab: a vocabulary whose symbols are added to those of the files.
 
     Raises CharlstmError for a text that is too small, and for too many distinct words.
     """
@@ -118,8 +118,8 @@ def _scan_words(
     chosen = found.most_frequent(None if vocab_size is None else vocab_size - 2)
     if (characters := sum(map(len, chosen))) > MAX_CHARACTERS_OF_WORDS:
         raise CharlstmError(
-            f"{texts.files[0]}: distinct words of {characters:,} characters together, at most "
-            f"{MAX_CHARACTERS_OF_WORDS:,} can be kept with a model: take fewer words with "
+            f"{texts.files[0]}: the distinct words have {characters:,} characters in total, but a "
+            f"vocabulary may have at most {MAX_CHARACTERS_OF_WORDS:,}: take fewer words with "
             "--vocab-size"
         )
     vocab = Vocab.from_words(chosen)
@@ -131,9 +131,9 @@ def _scan_words(
 def words_of(
     texts: TextFiles, stage: str, progress: ReadingProgress | None
 ) -> Iterator[tuple[bool, list[str]]]:
-    """Yield pairs in the order of the files: whether words are for validation, and the words.
+    """Yield the words of the files in order, as pairs (is_validation, words).
 
-    A word never begins in a training file and ends in a validation file.
+    A word at the end of the last training file does not continue in the first validation file.
     """
     chunks = texts.chunks(stage, progress)
     for is_validation, group in groupby(chunks, key=lambda chunk: chunk[0]):

@@ -5,13 +5,13 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.text.vocab import Vocab
 
-BLOCK_IDS = 1 << 20  # ids that are counted at a time, to need little memory for any text
+BLOCK_IDS = 1 << 20  # ids that are processed at a time, to limit the memory
 
 
 def utf8_size(vocab: Vocab, ids: Ids) -> int | None:
     """Return the size of a text in UTF-8, in bytes.
 
-    Returns None at level "word", as the ids do not tell the spaces and the unknown words.
+    Returns None at level "word": the ids contain neither the spaces nor the unknown words.
     """
     if vocab.level == "word":
         return None

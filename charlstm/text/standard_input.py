@@ -42,7 +42,7 @@ def _standard_input() -> Any:
 
 
 def require_given_once(names: Sequence[str]) -> None:
-    """Raise CharlstmError if standard input, "-", is more than once among the names of texts."""
+    """Raise CharlstmError if the names of texts contain "-", standard input, more than once."""
     if names.count("-") > 1:
         raise CharlstmError("standard input (-) can be given only once")
 
@@ -51,7 +51,7 @@ def copy_standard_input(paths: Sequence[str | Path], copy: Path) -> tuple[str, .
     """Copy standard input to the file `copy` if "-" is among the paths.
 
     Returns the paths with that file in place of "-". Raises CharlstmError if "-" is given twice, if
-    this process has no standard input, and if the file cannot be written.
+    this process has no standard input, or if the file cannot be written.
     """
     names = tuple(map(str, paths))
     require_given_once(names)

@@ -44,7 +44,7 @@ def code_points(text: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint32]:
 def _utf8(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # for lone surrogates that do not stand for bytes
+    except UnicodeEncodeError:  # The text has lone surrogates that do not stand for bytes.
         return text.encode("utf-8", "surrogatepass")
 
 
@@ -54,8 +54,8 @@ class Vocab:
 
     Level "char": the symbols are two or more characters, in code-point order.
     Level "byte": the symbols are names of the 256 byte values. Every text can be encoded.
-    Level "word": the symbols are words, punctuation marks, the line end, and U+FFFD for all other
-    words, in ascending order.
+    Level "word": the symbols are words, punctuation marks, the line end, and U+FFFD, which stands
+    for all other words. The symbols are in ascending order.
     """
 
     level: str
@@ -81,7 +81,8 @@ class Vocab:
                 f"the text is too small to learn from: {len(self.symbols)} distinct characters, "
                 "at least 2 are needed"
             )
-        # In this order there are at most 0x110000 characters, the number of code points.
+        # In strictly ascending order no character occurs twice. The number of characters is thus at
+        # most 0x110000, the number of code points.
         if not all(map(lt, self.symbols, self.symbols[1:])):
             raise CharlstmError(
                 "vocabulary: characters must be in strictly ascending code-point order"
@@ -104,7 +105,7 @@ class Vocab:
 
     def _symbol_lengths(self) -> set[int]:
         """Return the distinct lengths of the symbols; CharlstmError if one is not a string."""
-        # A file may have a million symbols: `map` is faster than a loop in Python.
+        # A vocabulary may have a million symbols, and `map` is faster than a loop in Python.
         if set(map(type, self.symbols)) - {str}:
             raise CharlstmError("vocabulary: each symbol must be a string")
         return set(map(len, self.symbols))
@@ -121,10 +122,11 @@ class Vocab:
     def from_characters(cls, characters: Iterable[str]) -> "Vocab":
         """Return the vocabulary of these characters, which may repeat and be in any order.
 
-        Raises CharlstmError for fewer than 2 distinct characters, and for a string of another
-        length than 1.
+        Raises CharlstmError for fewer than 2 distinct characters, and for a string that is not a
+        single character.
         """
-        # A dict keeps the order of its keys. Characters that are in order are sorted much faster.
+        # dict.fromkeys drops repeated characters and keeps the order of the others. Sorting is much
+        # faster if the characters are in order already.
         return cls("char", tuple(sorted(dict.fromkeys(characters))))
 
     @classmethod
@@ -194,19 +196,22 @@ class Vocab:
 
     @cached_property
     def _codes(self) -> npt.NDArray[np.int32]:
-        """(V,): the code point of each id."""
+        """Array (V,): the code point of each id."""
         return code_points("".join(self.symbols)).astype(np.int32)
 
     @cached_property
     def _id_of_code(self) -> npt.NDArray[np.int32]:
-        """(last code point + 2,): the id of each code point, or -1; the last element is -1."""
+        """Array with the id of code point c at index c; -1 if the vocabulary lacks c.
+
+        Its length is the largest code point of the vocabulary + 2. The last element is always -1.
+        """
         table = np.full(self._codes[-1] + 2, -1, np.int32)
         table[self._codes] = np.arange(len(self))
         return table
 
     def _lookup(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
         """Return the id of each code point; -1 for code points that the vocabulary lacks."""
-        # Clipping turns a code point beyond the table into the last index, where the table has -1.
+        # mode="clip": a code point beyond the end of the table selects the last element, -1.
         return self._id_of_code.take(codes, mode="clip")
 
     def encode(self, text: str, unknown: str = "error", offset: int = 0) -> Ids:
@@ -215,7 +220,8 @@ class Vocab:
         unknown: "error" raises CharlstmError at the first character that is not in the
         vocabulary, "skip" leaves such characters out, "replace" applies `replacements(text)`.
 
-        offset: position of `text` in a longer text, which the error message adds to its own.
+        offset: position of `text` in a longer text. An error message adds the offset to the
+            position of the unknown character in `text`.
 
         At level "byte" the ids are the bytes of the text in UTF-8. Characters "\\udc80" to
         "\\udcff" stand for bytes that are not valid UTF-8, as in Python's file names (PEP 383).
@@ -246,8 +252,7 @@ class Vocab:
     def encode_codes(self, codes: npt.NDArray[Any]) -> Ids:
         """Return the ids of code points, of type `dtype`.
 
-        For level "char" only, and for text of which the vocabulary has all characters. Raises
-        RuntimeError for an unknown code point.
+        For level "char" only. Raises RuntimeError for a code point that is not in the vocabulary.
         """
         ids = self._lookup(codes)
         if ids.size and ids.min() < 0:
@@ -269,9 +274,9 @@ class Vocab:
     def decode(self, ids: npt.ArrayLike, errors: str = "replace") -> str:
         """Return the text of 1-D `ids`; IndexError if one is outside of the vocabulary.
 
-        errors: at level "byte", the treatment of bytes that are not valid UTF-8: "replace" makes
-            U+FFFD of them, "surrogateescape" makes "\\udc80" to "\\udcff", which `encode` turns
-            into the same bytes again.
+        errors: at level "byte", the treatment of bytes that are not valid UTF-8. "replace" turns
+            them into U+FFFD. "surrogateescape" turns them into "\\udc80" to "\\udcff", from which
+            `encode` returns the original bytes.
         """
         require_decoding_errors(errors)
         if self.level == "word":
@@ -296,8 +301,8 @@ class Vocab:
         """Return {"level": ..., "symbols": [...]} or {"level": "byte"}, for JSON."""
         if self.level == "byte":
             return {"level": "byte"}
-        # The symbols are a list: within one string, JSON would join two lone surrogates into one
-        # character.
+        # The symbols are a list of strings. In a single string, two adjacent lone surrogates would
+        # be read back from JSON as one character.
         return {"level": self.level, "symbols": list(self.symbols)}
 
     @classmethod

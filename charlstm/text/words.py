@@ -12,7 +12,7 @@ LINE_END = "\n"
 
 # A word may have apostrophes and hyphens inside, and one apostrophe before it ('tis).
 _TOKEN = re.compile(r"\n|['’]?[^\W_]+(?:['’-][^\W_]+)*|[^\w\s]|_")
-_LONGEST_WORD = 1 << 20  # characters; longer text without white space is cut
+_LONGEST_WORD = 1 << 20  # characters; a longer text without white space is cut
 _NO_SPACE_BEFORE = set(",.;:!?)]}%…”’'") | {LINE_END}
 _NO_SPACE_AFTER = set("([{“‘") | {LINE_END}
 
@@ -51,7 +51,7 @@ class WordCounts:
     max_words: the largest number of distinct words to keep.
     max_characters: the largest total length of the distinct words, in characters.
     bytes: size of all counted words in UTF-8; correct only after `finish` was called.
-    forgotten: the count up to which words were last forgotten; 0 before words are forgotten.
+    forgotten: words with at most this count have been forgotten; 0 if none have been.
     """
 
     def __init__(self, max_words: int = 2_000_000, max_characters: int = 1 << 26) -> None:

@@ -106,7 +106,10 @@ def test_more_words_than_a_vocabulary_may_have_need_vocab_size(write, monkeypatc
     with pytest.raises(CharlstmError, match="--vocab-size takes a number from 3 to 50"):
         open_corpus([path], level="word", vocab_size=51)
     monkeypatch.setattr(scanning, "MAX_CHARACTERS_OF_WORDS", 6)
-    with pytest.raises(CharlstmError, match="distinct words of 9 characters together, at most 6"):
+    with pytest.raises(
+        CharlstmError,
+        match="the distinct words have 9 characters in total, but a vocabulary may have at most 6",
+    ):
         open_corpus([path], level="word", vocab_size=5)
     vocab = open_corpus([path], level="word", vocab_size=3).vocab
     assert set(vocab.symbols) == {"often", LINE_END, UNKNOWN_WORD}
@@ -138,5 +141,5 @@ def test_a_long_line_of_letters_takes_little_memory(tmp_path, level, vocab_size,
     done = subprocess.run(
         [sys.executable, "-c", MEMORY, path, level, str(vocab_size)], capture_output=True, text=True
     )
-    assert ("distinct words of" in done.stderr) == (level == "word")
+    assert ("the distinct words have" in done.stderr) == (level == "word")
     assert float(done.stdout) < megabytes
