@@ -1,19 +1,22 @@
 """Dynamic evaluation: the loss of a text while the weights adapt to it (Krause et al. 2018).
 
-The text is read in short segments. The loss of a segment is counted first; then the weights take a
-step against its gradient, which is not propagated back beyond the segment. With g the gradient, R
-its root mean square for each weight, and w0 the trained weights, the step is
+The text is read in short segments. First the loss of a segment is counted. Then the weights take a
+step against the gradient of this loss, which is propagated back to the start of the segment only.
+With g the gradient, R its root mean square for each weight, and w0 the trained weights, the step is
 
     w += min(decay * R / mean(R), 1) * (w0 - w) - rate * g / (R + epsilon * mean(R))
 
-It differs from the paper's in three points. epsilon is a fraction of mean(R), so that it means the
-same for every model. R is measured on text that the model generates: the gradients on its training
-text are too small if the model knows much of that text by heart. And the norm of g is clipped to
-MAX_NORM times the norm of R, because one surprising segment can move the weights so far that the
-next segments surprise the model as well.
+This step differs from that of the paper in three points:
+
+1. epsilon is a fraction of mean(R), so that one value of epsilon suits every model.
+2. R is measured on text that the model generates. On its training text, the gradients are too small
+   if the model knows much of that text by heart.
+3. The norm of g is clipped to MAX_NORM times the norm of R. Otherwise one surprising segment can
+   move the weights so far that the next segments surprise the model as well.
 
 The table of n-grams, of which a segment changes few rows, adapts by AdaGrad as in training. The sum
-of squares of each row starts at NGRAM_SQUARES, and nothing pulls a row back to its trained values.
+of squares that AdaGrad keeps for each row starts at NGRAM_SQUARES. No row is pulled back to its
+trained values.
 """
 
 import math
@@ -33,11 +36,12 @@ from charlstm.network.scoring import Advance, Loss, Score, groups_of_texts, sequ
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread, share
 from charlstm.training.optimizers import RowAdaGrad, blocks
 
-MAX_NORM = 2.0
-# The weights have diverged if a segment's loss is this many times the loss of uniform predictions.
+MAX_NORM = 2.0  # maximum norm of a gradient, as a multiple of the norm of R
+# The weights have diverged if the loss of a segment is more than this number times the loss of
+# uniform predictions.
 MAX_SURPRISE = 100
-# The initial sum of squares of each row of the n-gram table. A prediction adds at most 2 to a row's
-# sum: it adds 2 if it was sure of another symbol.
+# The initial sum of squares of each row of the n-gram table. A prediction adds at most 2 to the sum
+# of a row, and adds 2 only if the model was certain of a wrong symbol.
 NGRAM_SQUARES = 4.0
 
 
@@ -50,16 +54,16 @@ class DynamicConfig(Record):
     """
 
     segment: int = knob(
-        DEFAULT_SEGMENT, "Predictions between two steps of the weights.", within="[1, inf)"
+        DEFAULT_SEGMENT, "Number of predictions per step of the weights.", within="[1, inf)"
     )
     rate: float = knob(
         1.5e-3,
-        "Change of a weight in one step if its gradient has its usual size.",
+        "Change of a weight in one step if the gradient of the weight has its usual size.",
         within="[0, 1]",
     )
     decay: float = knob(
         1e-3,
-        "Fraction of the difference to the trained weights that each step removes.",
+        "Fraction of a weight's difference from its trained value that each step removes.",
         within="[0, 1]",
     )
     epsilon: float = knob(
@@ -81,9 +85,9 @@ class DynamicEvaluation:
     rms: (P,) the root mean square of each weight's gradient, as gradient_rms measures it on
         segments of the same length.
 
-    Every text starts from the trained weights. As these never change, several threads may share the
-    model and this object. All methods raise CharlstmError if the loss diverges, because the weights
-    change too fast.
+    The copy starts each text with the trained weights. As the model itself never changes, several
+    threads may share the model and this object. All methods raise CharlstmError if the weights
+    change so fast that the loss diverges.
     """
 
     def __init__(self, model: CharModel, rms: Array, config: DynamicConfig | None = None) -> None:
@@ -100,7 +104,7 @@ class DynamicEvaluation:
     def evaluate(
         self, ids: Ids, *, workers: Workers | None = None, advance: Advance | None = None
     ) -> Loss:
-        """Return the loss of all ids of a text but the first, read in one stream.
+        """Return the loss of a text, read in one stream. Its first id is not predicted.
 
         A model of lines reads each line from a state of zeros, but keeps the adapted weights.
 
@@ -156,24 +160,24 @@ class _Follower:
             self._table_optimizer = RowAdaGrad(self._table, NGRAM_SQUARES)
 
     def score(self, sequences: Sequence[Ids]) -> Array:
-        """Return the losses (N,) of all ids of a text but the first of each of its sequences."""
+        """Return the losses (N,) of a text cut into sequences; first ids are not predicted."""
         length = self._dynamic.config.segment
         nats = list(self.read(one for sequence in sequences for one in cut(sequence, length)))
         return np.concatenate(nats) if nats else np.empty(0)
 
     def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
-        """Restore the trained weights; yield the losses (n,) of each segment of a text, in nats."""
+        """Restore the trained weights, then yield the losses (n,) in nats of each segment."""
         self._restore_weights()
         max_norm = self._dynamic.max_norm
         max_nats = MAX_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
             check_cancelled()
-            if number:  # the weights take a step before each segment but the first
+            if number:  # The weights take a step before each segment except the first.
                 self._reader.find_gradient()
                 norm = float(np.linalg.norm(self._reader.gradient))
                 self._workers.run(partial(self._move_weights, max_norm / max(norm, max_norm)))
             nats = self._reader.read(segment, begins)
-            if not nats.mean() <= max_nats:  # the condition is also true if the mean is NaN
+            if not nats.mean() <= max_nats:  # "not <=" is true for NaN as well
                 raise CharlstmError(
                     "the loss grows beyond all bounds, as the weights change too fast: "
                     f"try a rate below {self._dynamic.config.rate:g}"
@@ -190,9 +194,9 @@ class _Follower:
             squares[changed] = NGRAM_SQUARES
 
     def _move_weights(self, clipping: float, k: int) -> None:
-        """Move the weights of worker k's span along the gradient, which is overwritten there.
+        """Move the weights of worker k's span by one step, and overwrite the gradient in that span.
 
-        clipping: the factor that reduces the norm of the gradient to its maximum, or 1.
+        clipping: the factor that reduces the gradient to the maximum norm; 1 for a smaller norm.
         """
         rates, decays = self._dynamic.rates, self._dynamic.decays
         for block in blocks(self._spans[k]):

@@ -37,15 +37,16 @@ class CorpusConfig(Record):
     )
     val_frac: float = knob(
         0.1,
-        "Fraction of the text that is held out for validation; 0: no validation. --val-split says "
-        "which part of the text.",
+        "Fraction of the text that is held out for validation; 0: no validation. --val-split "
+        "chooses which part of the text is held out.",
         within="[0, 1)",
     )
     val_split: ValSplit = knob(
         "end",
-        "Which part of the text is held out for validation. end: the end of all files joined. "
-        "random: lines of all files, drawn by --seed; equal lines are all held out or all trained "
-        "on. random is for --lines only, and needs memory for all of the text.",
+        "Which part of the text is held out for validation. end: the end of the text that all "
+        "files form together. random: lines drawn at random from all files, as --seed determines; "
+        "copies of one line are all held out or all trained on. random is for --lines only, and "
+        "needs memory for all of the text.",
         rule="random with --lines, else end",
     )
     val_file: tuple[str, ...] = knob(

@@ -1,10 +1,12 @@
-"""Records of settings. Their fields are knobs: all facts of a knob stand in its declaration.
+"""Record, the base class of settings classes, and `knob`, which declares a field of such a class.
+
+The fields are called knobs. An example of a declaration:
 
     hidden: int = knob(128, "Units of each layer.", within="[1, 16384]", rule="by the text's size")
 
 The name and the type of a knob are those of the field. The default, the help text and the range are
 arguments of `knob`. The checks of the library, the options of the command line and the table of all
-options are made from this declaration, and cannot disagree.
+options are made from this one declaration, so they always agree.
 """
 
 import math
@@ -19,7 +21,7 @@ import numpy as np
 from charlstm.errors import CharlstmError
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
-# The value of a knob for which `charlstm train` chooses a value. Knobs of all types may have it.
+# `charlstm train` replaces this value by one that it chooses. Knobs of every type may have it.
 AUTO: Any = "auto"
 
 _UNSET: Any = object()
@@ -58,7 +60,7 @@ class Interval:
 
 
 def _bound(text: str) -> float:
-    """Return a bound as a number: an int if it is whole, as a float has only 53 bits."""
+    """Convert a bound to an int if it has only digits, as floats round integers above 2^53."""
     text = text.strip()
     return int(text) if text.isdigit() else float(text)
 
@@ -105,7 +107,7 @@ class Knob:
     """A field of a record: its name, types or choices, default, and the facts given to `knob`."""
 
     name: str
-    types: tuple[type, ...]  # the types of its values; empty if there are choices
+    types: tuple[type, ...]  # the types that a value may have; empty if there are choices
     choices: tuple[str, ...]  # the only values allowed; empty if there are types
     default: Any
     facts: KnobFacts
@@ -119,7 +121,7 @@ class Knob:
 
     @property
     def default_in_words(self) -> str:
-        """The default of `charlstm train` or the rule that chooses it; "" if there is neither."""
+        """The default of `charlstm train`, or the rule that chooses it, as text; "" for neither."""
         value = self.train_default
         if self.facts.rule or value in (None, ()):
             return self.facts.rule
@@ -129,13 +131,13 @@ class Knob:
 
     @property
     def range_in_words(self) -> str:
-        """The range of the values, such as "0, or 2 to 16"; "" if there is none."""
+        """The range of the values as text, such as "0, or 2 to 16"; "" without a range."""
         if self.facts.within is None:
             return ""
         return "".join(f"{other}, or " for other in self.facts.also) + str(self.facts.within)
 
     def check(self, value: Any) -> None:
-        """Raise CharlstmError for a value of a wrong type or out of range; AUTO always passes."""
+        """Raise CharlstmError for a value of a wrong type or out of range, but never for AUTO."""
         if value == AUTO:
             return
         if self.choices:
@@ -181,14 +183,14 @@ def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
     return found
 
 
-_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # earlier results of knobs_of
+_KNOBS: dict[type["Record"], dict[str, Knob]] = {}  # cache of knobs_of
 
 Self = TypeVar("Self", bound="Record")
 
 
 @dataclass(frozen=True)
 class Record:
-    """The base class of records of knobs, whose values are checked when a record is made.
+    """The base class of settings classes. Making a record checks the value of each of its knobs.
 
     Values of NumPy's types are converted to Python's types.
     """
@@ -217,12 +219,12 @@ class Record:
         return {name: value for name, value in values.items() if value != AUTO}
 
     def completed(self: Self, chosen: Mapping[str, Any]) -> Self:
-        """Return the record with the chosen value, or else the default, in place of each AUTO."""
+        """Return a copy with each AUTO replaced by its value in `chosen`, or else its default."""
         defaults = {name: one.default for name, one in knobs_of(type(self)).items()}
         return replace(self, **{**defaults, **chosen, **self.given})
 
     def require_chosen(self, *may_be_open: str) -> None:
-        """Raise CharlstmError if a knob other than those named `may_be_open` has the value AUTO."""
+        """Raise CharlstmError if a knob is AUTO, unless its name is in `may_be_open`."""
         for name in knobs_of(type(self)):
             if getattr(self, name) == AUTO and name not in may_be_open:
                 raise CharlstmError(
@@ -237,7 +239,8 @@ class Record:
     def from_dict(cls: type[Self], data: object) -> Self:
         """Return the record that was saved with to_dict; CharlstmError for any other data.
 
-        A missing knob gets its default: a file remains readable when new knobs are added.
+        A knob that is missing from the data gets its default. So a file of an older version, which
+        lacks newer knobs, can still be read.
         """
         if not isinstance(data, Mapping):
             raise CharlstmError(
@@ -251,9 +254,9 @@ class Record:
 
 
 def split_by_record(given: Mapping[str, Any], *records: type[Record]) -> list[dict[str, Any]]:
-    """Return a dictionary for each record, with those of the given values that its knobs name.
+    """Return a dictionary for each record class: the given values that belong to its knobs.
 
-    Raises CharlstmError for a name that no record has.
+    Raises CharlstmError for a name that is a knob of no class.
     """
     parts = [{n: v for n, v in given.items() if n in knobs_of(record)} for record in records]
     if unknown := sorted(set(given).difference(*parts)):

@@ -9,8 +9,8 @@ from charlstm.errors import CharlstmError
 Cell = Literal["lstm", "gru", "rnn"]
 Dtype = Literal["float32", "float64"]
 
-# Upper bounds, far above all sizes that can be trained on a CPU. They keep a hostile file from
-# using up the memory.
+# Upper bounds, far above all sizes that can be trained on a CPU. Without these bounds, a malicious
+# file could make charlstm allocate all memory of the machine.
 MAX_HIDDEN = 16_384
 MAX_LAYERS = 64
 MAX_NGRAMS = 16
@@ -77,5 +77,5 @@ class ModelConfig(Record):
 
     @property
     def layers_seen(self) -> int:
-        """The number of layers, counted from the last, from whose outputs predictions are made."""
+        """The number of layers whose outputs the head reads: all of them with skip, else 1."""
         return self.layers if self.skip else 1

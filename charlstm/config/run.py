@@ -25,8 +25,8 @@ class RunConfig:
 
         A value of None counts as not given.
 
-        Raises CharlstmError for a name that no record has, for a value out of its range, and for an
-        option that has no effect beside the others.
+        Raises CharlstmError for an unknown name, for a value out of its range, and for an option
+        that has no effect because of another option.
         """
         known = {name: value for name, value in given.items() if value is not None}
         corpus, model, train = split_by_record(known, CorpusConfig, ModelConfig, TrainConfig)

@@ -23,7 +23,7 @@ class TrainConfig(Record):
 
     batch_size: int = knob(
         50,
-        "Number of parallel streams of text (with --lines: of lines) that a step learns from.",
+        "Number of streams of text (with --lines: of lines) that each step reads in parallel.",
         within="[1, inf)",
         train=24,
     )
@@ -66,8 +66,8 @@ class TrainConfig(Record):
         "Probability that a stream forgets its state before a step, so that the model also learns "
         "to begin a text (Melis et al. 2020).",
         within="[0, 1)",
-        # With a probability of 0.01, the loss at the beginning of a text is 0.01 nats higher, as
-        # capped cells need many steps to fill.
+        # With a reset probability of 0.01 instead of 0.04, the loss at the beginning of a text is
+        # 0.01 nats higher, because capped cells need many steps to fill.
         train=0.04,
     )
     optimizer: Optimizer = knob("adam", "Rule by which gradients change the weights.")
@@ -142,8 +142,8 @@ class TrainConfig(Record):
     )
     clip: float = knob(
         5.0,
-        "Norm of the gradient of all weights together, above which it is scaled down to this norm; "
-        "0: no limit.",
+        "Maximum norm of the gradient of all weights: a gradient with a larger norm is scaled down "
+        "to this norm. 0: no limit.",
         within="[0, inf)",
         train=1.0,
     )

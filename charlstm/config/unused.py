@@ -1,7 +1,8 @@
-"""Refusal of options that another option makes useless, such as a warm-up without its schedule.
+"""Errors for options that have no effect because of another option.
 
-Options that only the size of a model makes useless are accepted, such as the dropout between layers
-of a model of one layer: one list of settings can then serve models of several sizes.
+An example is --warmup with --schedule constant. An option that has no effect only because of the
+model's size is accepted, such as dropout between layers in a model of one layer. The same options
+can then be given for models of several sizes.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 
-# Knobs that have an effect only for some values of another knob: its name and those values.
+# Each key is a knob that has an effect only for some values of another knob. The entry of the key
+# is the name of that other knob, with these values.
 USED_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "warmup": ("schedule", ("cosine",)),
     "final_lr": ("schedule", ("cosine",)),
@@ -27,8 +29,9 @@ def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     """Raise CharlstmError for an option that has no effect together with the other options.
 
     given: the options that the user gave, by name.
-    defaults: the values that `charlstm train` uses for options that were not given. Without such a
-        value, an option that depends on it is not checked.
+    defaults: the values that `charlstm train` uses for options that were not given.
+
+    An option that depends on another one is checked only if `given` or `defaults` has the other.
     """
     values = {**defaults, **given}
     for name, (other, users) in USED_WITH.items():
