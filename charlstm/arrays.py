@@ -33,6 +33,6 @@ def require_float(name: str, array: Array) -> None:
 
 
 def all_finite(array: Array) -> bool:
-    """Whether an array has no infinite number and no NaN, found without another array."""
+    """Return whether an array has no infinity and no NaN, without allocating another array."""
     # If any number is NaN, both the minimum and the maximum are NaN.
     return bool(np.isfinite(array.min()) and np.isfinite(array.max()))

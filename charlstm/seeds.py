@@ -1,4 +1,4 @@
-"""Random generators: one for each purpose, all from one seed, with states that can be saved."""
+"""Random generators, one for each purpose, from one seed; their states can be saved."""
 
 from typing import Any, Literal
 
@@ -19,8 +19,8 @@ _SPAWN_KEYS: dict[Purpose, int] = {
 def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
     """Return a random generator for one purpose, independent of those for other purposes.
 
-    Equal seeds give equal numbers. A seed of None gives other numbers each time. Raises
-    CharlstmError for a bad seed.
+    Equal seeds give equal numbers. With a seed of None, each generator gives different numbers.
+    Raises CharlstmError for a bad seed.
     """
     try:
         sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))

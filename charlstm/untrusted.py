@@ -1,4 +1,4 @@
-"""Checks of numbers that may be wrong: those in JSON of a saved run, and arguments of functions."""
+"""Checks of numbers from outside: those in the JSON of a saved run, and arguments of functions."""
 
 from collections.abc import Mapping
 from operator import index
@@ -6,12 +6,12 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 
-# Bounds for numbers for which the caller gives no bounds. Floats represent all whole numbers up to
-# 2^53 exactly. Sums and products of real numbers up to 1e300 with small numbers do not overflow.
+# Default bounds of integers and of real numbers. Floats represent all integers up to 2^53 exactly.
+# Numbers up to 1e300 can be added, or multiplied by small numbers, without overflow.
 LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 
-# The errors that reading a malformed record may raise: for a missing name, a wrong type, or a value
-# out of range.
+# The exceptions that code may raise when it reads malformed data: because of a missing name, a
+# wrong type, or a value out of range.
 MALFORMED_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -30,7 +30,7 @@ def integer(
 def real(
     record: Mapping[str, Any], name: str, least: float = -LARGEST_REAL, most: float = LARGEST_REAL
 ) -> float:
-    """Return record[name] as a float; CharlstmError if it is no number from `least` to `most`."""
+    """Return record[name] as a float; CharlstmError if not a number from `least` to `most`."""
     return real_value(name, record[name], least, most)
 
 
@@ -39,7 +39,7 @@ def real_value(
 ) -> float:
     """Return a value as a float; CharlstmError if it is not a number from `least` to `most`.
 
-    NaN is refused too. name: what the message calls the value.
+    NaN is refused too. name: the name of the value, for the message.
     """
     if type(value) not in (int, float) or not least <= value <= most:
         raise CharlstmError(
@@ -51,7 +51,7 @@ def real_value(
 def whole_number(name: str, value: Any) -> int:
     """Return an argument as an int; CharlstmError if it is not a whole number.
 
-    Integers of NumPy's types are accepted too. name: what the message calls the argument.
+    Integers of NumPy's types are accepted too. name: the name of the argument, for the message.
     """
     try:
         return index(value)

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-# Error numbers of systems that cannot flush a folder, although they can write files in it.
+# Error numbers of an attempt to flush a folder on a system that cannot flush folders. Such a system
+# can still write files in the folder, so these errors are ignored.
 UNFLUSHABLE = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
 
 
@@ -42,7 +43,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _require_regular(path)  # Something else may be at `path` by now.
+        _require_regular(path)  # Another process may have replaced it since.
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # An error of unlink must not hide the first error.

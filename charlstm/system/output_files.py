@@ -1,4 +1,4 @@
-"""Checks of the file that a command is to write: no other file of the user is replaced."""
+"""A check before a command writes a file: it must not replace another file of the user."""
 
 import os
 import stat
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from charlstm.errors import CharlstmError
 
-# The marks of files that charlstm wrote. Such a file begins with the first bytes of a pair, and has
-# the second bytes of the pair among its first MARK_BYTES bytes.
+# How to recognise files that charlstm wrote. Each pair stands for one kind of file: the bytes that
+# the file begins with, and other bytes that are found among its first MARK_BYTES bytes.
 MARKS = (
     (b"<!doctype html>", b'<meta name="generator" content="charlstm">'),
-    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # the Creator in the metadata of an .svg file
+    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # .svg: its Creator is stored as dc:title
     (b"\x89PNG", b"tEXtCreator\x00charlstm"),
 )
 MARK_BYTES = 4096
@@ -21,8 +21,9 @@ MARK_BYTES = 4096
 def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) -> None:
     """Raise CharlstmError unless a command may write the file `path`.
 
-    It may write a new file, and replace a regular file that charlstm wrote. It may replace another
-    regular file if `overwrite` is true, but never a link, a device, or a file that it reads.
+    A command may always write a new file. It may replace a regular file if charlstm wrote that file
+    or if `overwrite` is true. It may never replace a link, a device, a folder, or a file that it
+    reads.
 
     inputs: the files and folders that the command reads; "-" is standard input.
     """
@@ -30,7 +31,7 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
         status = os.lstat(path)
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:  # ValueError: the name has a NUL
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL
         reason = getattr(error, "strerror", None) or error
         raise CharlstmError(f"{path}: cannot be written: {reason}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -52,7 +53,7 @@ def _reads(name: str | Path, path: Path, status: os.stat_result) -> bool:
         if Path(name).is_dir():
             return path.resolve().is_relative_to(Path(name).resolve())
         return os.path.samestat(Path(name).stat(), status)
-    except (OSError, ValueError):  # The reader of the input reports the error.
+    except (OSError, ValueError):  # Not reported here: the code that reads the input does that.
         return False
 
 

@@ -18,7 +18,7 @@ def absolute(path: str | Path) -> Path:
 def require_path(name: str, path: str | Path) -> None:
     """Raise CharlstmError for an empty path, which Path would take for the current folder.
 
-    name: what the message calls the argument.
+    name: the name of the argument, for the message.
     """
     if not str(path):
         raise CharlstmError(f"{name} is empty: name a file or a folder")

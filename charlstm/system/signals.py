@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 
-class Interrupted(Exception):  # noqa: N818  # it is not an error
+class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
     """Raised by StopSignals.check after a signal, to abandon the current work."""
 
 
@@ -26,7 +26,10 @@ class StopSignals:
         self._previous_handlers: dict[signal.Signals, object] = {}
 
     def check(self) -> None:
-        """Raise Interrupted after a signal. Long work calls this if it can be repeated later."""
+        """Raise Interrupted after a signal.
+
+        Work that takes long, and that can be repeated later, calls this method from time to time.
+        """
         if self.signal_name:
             raise Interrupted
 
@@ -50,7 +53,7 @@ class StopSignals:
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # from signal.signal
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal returned it
         self._previous_handlers = {}
 
 

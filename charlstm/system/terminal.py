@@ -1,4 +1,7 @@
-"""Standard output and error: control characters are escaped, unwritable messages dropped."""
+"""Wrappers of standard output and error, which escape control characters or drop lost messages.
+
+A message is lost if it cannot be written, such as to a pipe whose reader is gone.
+"""
 
 import io
 import os
@@ -9,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-# Characters that could change the state of the terminal: C0 and C1 controls (escape sequences begin
-# with one), line and paragraph separators, characters that turn the direction of text, lone
-# surrogates.
+# Characters that could change the state of the terminal: C0 and C1 controls, which begin escape
+# sequences, line and paragraph separators, and characters that change the direction of text. Lone
+# surrogates are escaped as well.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -42,8 +45,8 @@ class _Wrapper:
 class VisibleControls(_Wrapper):
     """A stream to the terminal that escapes control characters, other than line ends and tabs.
 
-    progress_bars: whether a carriage return is not escaped at the beginning of a text, where a
-        progress bar uses it to redraw its line.
+    progress_bars: whether to keep a carriage return at the beginning of a text. Progress bars write
+        it there to redraw their line.
     """
 
     def __init__(self, terminal: TextIO, progress_bars: bool) -> None:
@@ -58,11 +61,11 @@ class VisibleControls(_Wrapper):
 
 
 class DropsUnwritable(_Wrapper):
-    """A stream that drops text that cannot be written: its reader is gone, or the disk is full.
+    """A stream that drops text that it cannot write: its reader is gone, or the disk is full.
 
-    Messages and progress bars are written to this stream, as work must not fail when they cannot be
-    shown. Also, a progress bar that raised an error while it holds its lock would block the
-    progress bars of other threads for ever.
+    A command must not fail only because a message or a progress bar cannot be shown. Also, a
+    progress bar that raised an error while it held its lock would block the progress bars of other
+    threads for ever.
     """
 
     def write(self, text: str) -> int:

@@ -45,7 +45,7 @@ def available_cores() -> int:
 def _cpu_quotas() -> Iterator[float]:
     """Yield the CPU quotas, in cores, of the control groups (version 1 or 2) of this process.
 
-    These are the groups that the process is in, and all groups above them, whose quotas hold too.
+    The groups are those that the process is in and all their parents, whose quotas apply as well.
     """
     lines: list[str] = []
     with suppress(OSError):  # Only Linux has this file.
@@ -59,7 +59,7 @@ def _cpu_quotas() -> Iterator[float]:
         group = CGROUPS / controllers
         for name in ("", *Path(path).parts[1:]):
             group /= name
-            with suppress(OSError, ValueError):  # int() raises ValueError for "max", no limit
+            with suppress(OSError, ValueError):  # ValueError: the file says "max" for no limit
                 quota, period = (group / "cpu.max").read_text().split()
                 yield int(quota) / int(period)
             with suppress(OSError, ValueError):
@@ -71,7 +71,7 @@ def _cpu_quotas() -> Iterator[float]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # Made once, as this call inspects every loaded library.
+    return ThreadpoolController()  # Cached, as this call inspects every loaded library.
 
 
 _lock = threading.Lock()
@@ -116,16 +116,17 @@ def one_blas_thread() -> Iterator[None]:
                 _let_any_thread_control_blas()  # Another thread may open the next context.
 
 
-class Cancelled(Exception):  # noqa: N818  # it is not an error
+class Cancelled(Exception):  # noqa: N818  # a cancellation is not an error
     """Raised by check_cancelled in a worker whose result is not needed any more."""
 
 
-# For each thread: `is_cancelled`, the event of the Workers.run for which the thread works.
+# Each thread has its own attribute `is_cancelled`: the event that cancels the call of Workers.run
+# for which the thread works.
 _current = threading.local()
 
 
 def check_cancelled() -> None:
-    """Raise Cancelled if another worker of this Workers.run has failed, or Ctrl-C was pressed.
+    """Raise Cancelled if another worker of this call of Workers.run failed, or after Ctrl-C.
 
     Long work calls this function from time to time. Outside of Workers.run it does nothing.
     """
@@ -157,7 +158,7 @@ class Workers:
             outer = getattr(_current, "is_cancelled", None)
             _current.is_cancelled = is_cancelled
             try:
-                # np.errstate holds for the current thread only.
+                # np.errstate applies to the current thread only, so each worker sets it.
                 with np.errstate(over="ignore", invalid="ignore"):
                     return function(k)
             except BaseException:
@@ -178,7 +179,8 @@ class Workers:
         except BaseException as error:
             is_cancelled.set()
             errors.append(error)
-        # Even after an error, all workers are waited for: none may write to shared arrays later.
+        # Even after an error, this method waits for all workers: none of them may write to shared
+        # arrays after it returns.
         errors += [future.exception() for future in futures]
         raised = [error for error in errors if error is not None]
         if raised:
@@ -192,7 +194,7 @@ class Workers:
 
 
 class Tasks:
-    """A queue of tasks that any worker may do: a worker that is idle takes over tasks of others."""
+    """A queue of tasks that workers share: an idle worker does tasks that other workers added."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()  # append and popleft are thread-safe
@@ -211,5 +213,5 @@ class Tasks:
 
 
 def share(items: int, count: int, k: int) -> slice:
-    """Return slice k, from 0, of `count` contiguous and nearly equal slices of range(items)."""
+    """Return slice k, from 0, of range(items) cut into `count` slices of nearly equal length."""
     return slice(items * k // count, items * (k + 1) // count)

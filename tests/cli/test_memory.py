@@ -16,7 +16,7 @@ from charlstm.system import memory
 )
 def test_a_run_that_cannot_fit_leaves_nothing(tmp_path, text_file, monkeypatch, options):
     monkeypatch.setattr(memory, "machine_memory", lambda: 4 * 10**9)
-    with pytest.raises(CharlstmError, match=r"takes at least [\d,]+ GB, this machine has 4 GB"):
+    with pytest.raises(CharlstmError, match=r"takes at least [\d,]+ GB, but this machine has 4 GB"):
         charlstm.train(text_file, tmp_path / "run", steps=1, **options)
     assert list(tmp_path.iterdir()) == []
 

@@ -17,7 +17,7 @@ def test_needs_beyond_the_memory_are_refused_in_gigabytes(monkeypatch):
     require_memory(4 * 10**9, "this", "do that")
     with pytest.raises(CharlstmError) as caught:
         require_memory(12_600_000_000, "this", "do that")
-    assert str(caught.value) == "this takes at least 13 GB, this machine has 4 GB: do that"
+    assert str(caught.value) == "this takes at least 13 GB, but this machine has 4 GB: do that"
     with pytest.raises(CharlstmError):
         require_memory(10**400, "this", "do that")
     monkeypatch.setattr(memory, "machine_memory", lambda: None)
