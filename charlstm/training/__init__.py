@@ -1,4 +1,5 @@
-"""Training: one step shared by all worker threads, the schedules, the evaluations, the defaults.
+"""Training: the training step and its worker threads, schedules, validation, default settings.
 
-May import network and everything below it; reads and writes no files. Start reading at trainer.py.
+This package may import `network` and the packages below it in the list of charlstm/README.md. It
+reads and writes no files. Start reading at trainer.py.
 """

@@ -1,7 +1,7 @@
 """Advice at the end of a run: warnings that it overfitted, or that it would learn more.
 
-The thresholds are fractions of the loss, because losses of different texts differ by a factor of
-several. They are generous: a run with the default settings and enough time gets no warning.
+The thresholds are fractions of the loss, because the losses of two texts can differ several times.
+The thresholds are high: a run with the default settings and enough time gets no warning.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from charlstm.training.validation import Evaluation
 OVERFITTING = 0.02
 # A run underfits if both losses fell by more than this fraction over the second half of its steps.
 UNDERFITTING = 0.05
-# The dropout advised is the dropout of the run plus MORE_DROPOUT, at most MAX_ADVISED_DROPOUT.
+# A run that overfits is advised a dropout of its own dropout plus MORE_DROPOUT, at most
+# MAX_ADVISED_DROPOUT.
 MORE_DROPOUT, MAX_ADVISED_DROPOUT = 0.2, 0.6
 
 

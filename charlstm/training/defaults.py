@@ -2,9 +2,9 @@
 
 The settings follow from two numbers: the length of the training text, and the number of floating-
 point operations that the time of the run allows. A larger model learns more from each character,
-but reads fewer characters in the same time: so the best size depends on the time. A model overfits
-when it learns the text by heart, which takes many passes over the text and many weights per
-character: so the product of passes and weights per character determines the dropout.
+but reads fewer characters in the same time. The best size therefore depends on the time. A model
+overfits when it learns the text by heart, which takes many passes over the text and many weights
+per character. The dropout is therefore chosen by the product (passes * weights per character).
 
 The constants were fitted on runs of one seed each, most of which
 `scripts/benchmarks/defaults.py sweep --print` shows. The comments below quote the validation losses
@@ -25,8 +25,9 @@ from charlstm.text.batches import fit_batch
 # cores do in three minutes, at 115 GFLOP/s. A fixed number of operations, unlike a time, gives the
 # same number of steps on every machine.
 DEFAULT_OPERATIONS = 20e12
-# On a short text, such a run ends after MAX_PASSES passes over the text, as more improve the model
-# little, or after MIN_STEPS steps if those are more, as even a tiny text needs them.
+# On a short text, a run without these options ends after MAX_PASSES passes over the text, because
+# further passes improve the model little. This limit is never below MIN_STEPS steps, because fewer
+# steps are too few even for a tiny text.
 MAX_PASSES, MIN_STEPS = 40, 1_000
 # A run stops early after this number of evaluations in a row without a new best validation loss,
 # unless the user sets the steps or the epochs.
@@ -35,8 +36,8 @@ EVALUATIONS_PER_RUN = 10
 MAX_STEPS_BETWEEN_EVALUATIONS = 1_000
 
 SEQ_LENGTH = 64  # time steps; with 64 the validation loss is 1.482, with 128 it is 1.504
-# For a model of lines, in symbols: the default sequence length, and the length of line that
-# estimates assume.
+# Lengths in symbols for a model of lines: MAX_LINE is the default sequence length; estimates assume
+# that a line has TYPICAL_LINE symbols.
 MAX_LINE, TYPICAL_LINE = 256, 32
 
 # -- the size of the model -----------------------------------------------------------------------
@@ -46,15 +47,16 @@ MAX_LINE, TYPICAL_LINE = 256, 32
 SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 
-# The model chosen is the largest one with time to read CHARACTERS_TO_READ characters times the cube
-# root of the run's tera-operations (1e12 operations each). So the model and the text that it reads
-# both grow with the time: with 1.5 tera-operations, 128 to 160 units have the lowest loss; with 14,
-# 256 units have it (1.392; 192 and 320 units have 1.406).
+# The model chosen is the largest one with time to read enough characters: CHARACTERS_TO_READ times
+# the cube root of the run's tera-operations (1e12 operations each). So both the model and the text
+# that it reads grow with the time. With 1.5 tera-operations, models of 128 to 160 units have the
+# lowest loss. With 14 tera-operations, the loss is 1.392 with 256 units, and 1.406 with 192 or 320.
 CHARACTERS_TO_READ = 3_000_000
-# On a text longer than SHORT_TEXT, the model has to read more characters, and so is smaller: new
-# text teaches more than text read again. The factor is (length / SHORT_TEXT) ** TEXT_POWER. On 10
-# MB of source code in three minutes, 160 units reach 1.138 and 96 units 1.159. Beyond LONG_TEXT
-# characters the factor stays the same, as longer texts were not measured.
+# On a text longer than SHORT_TEXT characters, the model has to read more characters, because new
+# text teaches more than text read again. CHARACTERS_TO_READ is then multiplied by the factor
+# (length / SHORT_TEXT) ** TEXT_POWER, which makes the model smaller. Beyond LONG_TEXT characters,
+# the factor stays the same, as longer texts were not measured. On 10 MB of source code, three
+# minutes of training give a loss of 1.138 with 160 units and 1.159 with 96 units.
 SHORT_TEXT, LONG_TEXT, TEXT_POWER = 1_000_000, 10_000_000, 0.4
 # The maximum number of weights in matrix products per character of training text. A model with more
 # weights overfits.
@@ -63,23 +65,24 @@ MAX_WEIGHTS_PER_CHARACTER = 4
 # -- the table of n-grams ------------------------------------------------------------------------
 
 LONGEST_NGRAM_CONTEXT = 6  # characters; 6 give a loss of 1.428, 4 give 1.449 and 8 give 1.448
-# Characters of training text per row of the table. On 100 kB of text, 2 give a loss of 1.472 and 15
-# give 1.499.
+# The table has one row for each CHARACTERS_PER_SLOT characters of training text. On 100 kB of text,
+# a row for each 2 characters gives a loss of 1.472, and a row for each 15 gives 1.499.
 CHARACTERS_PER_SLOT = 2
-MAX_NGRAM_WEIGHTS = 2**23  # numbers in the table: 34 MB
+MAX_NGRAM_WEIGHTS = 2**23  # maximum of numbers in the table: 34 MB in float32
 # A model whose table would have fewer rows than this gets no table: too many contexts would share a
 # row by chance.
 MIN_NGRAM_SLOTS = 1024
 
-# The table overfits if it reads a text many times at a high learning rate. So its rate is NGRAM_LR
-# * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. In 46 passes over 100 kB, a rate of 0.25 gives a
-# loss of 1.464 and 0.05 gives 1.397; in one pass, 0.25 and 0.5 give the same loss.
+# The table overfits if it reads a text many times at a high learning rate. So the learning rate of
+# the table is NGRAM_LR * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. After 46 passes over 100
+# kB of text, a rate of 0.25 gives a loss of 1.464, and a rate of 0.05 gives 1.397. After one pass,
+# the rates 0.25 and 0.5 give the same loss.
 NGRAM_LR, NGRAM_LR_POWER, MAX_NGRAM_LR = 0.67, -0.75, 0.25
 
 # -- the learning rate ---------------------------------------------------------------------------
 
-# The peak learning rate of Adam by cell. With higher rates, GRUs and RNNs diverge, and LSTMs reach
-# no lower loss.
+# The peak learning rate of Adam for each kind of cell. With higher rates, GRUs and RNNs diverge,
+# and LSTMs reach no lower loss.
 LR = {"lstm": 2e-2, "gru": 1e-2, "rnn": 2e-3}
 # A run of more than SHORT_RUN steps has a lower rate: LR * (SHORT_RUN / steps) ** LR_POWER. After
 # 10,664 steps, a rate of 0.02 gives a loss of 1.181 and 0.012 gives 1.159.
@@ -89,11 +92,12 @@ ADAM_BETA2 = 0.99
 
 # -- dropout -------------------------------------------------------------------------------------
 
-# A run has no dropout if its passes over the text times its weights per character are at most this.
+# A run has no dropout if (passes over the text * weights per character) is at most this number.
 MEMORY_WITHOUT_DROPOUT = 0.25
-# Each doubling of that product above MEMORY_WITHOUT_DROPOUT adds this dropout, up to the maximum. A
-# model with a table of n-grams has less dropout, as the table leaves the network less to learn by
-# heart: on 1 MB with 256 units, halving the dropout lowered the loss from 1.386 to 1.378.
+# Each doubling of (passes * weights per character) above MEMORY_WITHOUT_DROPOUT adds
+# DROPOUT_PER_DOUBLING to the dropout, up to MAX_DROPOUT. The two lower values are for a model
+# with a table of n-grams, which leaves the network less to learn by heart: on 1 MB of text with 256
+# units, halving the dropout lowered the loss from 1.386 to 1.378.
 DROPOUT_PER_DOUBLING, MAX_DROPOUT = 0.06, 0.5
 DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE = 0.04, 0.3
 
@@ -140,7 +144,7 @@ def choose_settings(
         **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
     }
     train = train.completed({**constants, **rules})
-    resolve_precision(train.precision, model)  # refuses a precision in which no such model trains
+    resolve_precision(train.precision, model)  # raises CharlstmError if unsuitable
     return model, train
 
 
@@ -154,9 +158,10 @@ def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
 def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
     """Return the floating-point operations in matrix products that training takes per symbol read.
 
-    Each weight takes one multiply-add (two operations) in the forward pass and two in the backward
-    pass. The first layer's input takes none: it selects rows of a matrix. symbols: the number of
-    distinct symbols.
+    Each weight takes one multiply-add (two operations) in the forward pass, and two multiply-adds
+    in the backward pass. The input of the first layer takes none: it only selects rows of a matrix.
+
+    symbols: the number of distinct symbols.
     """
     return 6 * _weights(model, symbols)
 
@@ -188,7 +193,7 @@ def _choose_model(
         larger = asked.completed({"layers": layers, "hidden": hidden, "skip": skip, **rules})
         weights = _weights(larger, symbols)
         if weights <= _weights(model, symbols):
-            continue  # SIZES is not in order of weights if the user sets the number of layers
+            continue  # If the user sets --layers, a later entry of SIZES may have fewer weights.
         can_read = operations / operations_per_symbol(larger, symbols)
         if can_read >= to_read and weights <= MAX_WEIGHTS_PER_CHARACTER * characters:
             model = larger

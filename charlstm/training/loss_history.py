@@ -1,4 +1,4 @@
-"""LossHistory: the sum and the newest of the training losses since the last evaluation."""
+"""LossHistory: the training losses since the last evaluation, their mean and the newest of them."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ RECENT_STEPS = 20
 class LossHistory:
     """The training losses since the last evaluation, in nats per character.
 
-    count: the number of steps. recent: the losses of the last RECENT_STEPS steps, or of all steps
-    if there are fewer.
+    count: the number of steps since the last evaluation. recent: the losses of the last
+    RECENT_STEPS of these steps, or of all of them if there are fewer.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class LossHistory:
 
     @property
     def mean(self) -> float:
-        """The mean loss of all steps."""
+        """The mean loss of the steps since the last evaluation."""
         return self._sum / self.count
 
     def mean_since_log(self) -> float:
@@ -63,6 +63,6 @@ class LossHistory:
         losses.recent.extend(real_value("recent", loss) for loss in saved["recent"])
         if not len(losses.recent) == len(saved["recent"]) == min(losses.count, RECENT_STEPS):
             raise CharlstmError(
-                f"recent must hold the last {RECENT_STEPS} losses of {losses.count:,} steps"
+                f"recent must hold the losses of the last {min(losses.count, RECENT_STEPS)} steps"
             )
         return losses

@@ -13,8 +13,8 @@ from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import MAX_NGRAM_WEIGHTS, SEQ_LENGTH, operations_per_symbol
 from charlstm.training.trainer import Trainer
 
-# The largest hidden size that is measured. Larger models do up to a third more operations per
-# second than the measurement says.
+# The largest hidden size that is measured. A model with more hidden units does up to a third more
+# operations per second than the measurement says.
 MAX_MEASURED_HIDDEN = 256
 SYMBOLS = 64
 CHARACTERS = 64_000
@@ -32,8 +32,8 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
         model,
         hidden=min(model.hidden, MAX_MEASURED_HIDDEN),
         layers=1,
-        # A table for fewer than SYMBOLS symbols may have more rows than MAX_NGRAM_WEIGHTS allows
-        # for SYMBOLS.
+        # The user's model may have fewer than SYMBOLS symbols, and so more rows in its table than
+        # MAX_NGRAM_WEIGHTS allows for SYMBOLS symbols.
         ngram_slots=min(model.ngram_slots, MAX_NGRAM_WEIGHTS // SYMBOLS),
         lines=False,
     )

@@ -1,9 +1,9 @@
 """Optimizers over the flat parameter vector.
 
-Several workers update different spans of the vector at once. Each updates its span block by block:
-the weights of a block and their moments stay in the processor's cache through all element-wise
-operations. Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019): each step
-subtracts rate * weight_decay times the weight.
+Workers update different spans of the vector at the same time. A worker updates its span block by
+block: the weights of a block and their moments then stay in the processor's cache through all
+element-wise operations. Weight decay is decoupled from the gradient (Loshchilov and Hutter 2019):
+each step subtracts (rate * weight_decay * weight) from each weight.
 """
 
 from abc import ABC, abstractmethod
@@ -16,14 +16,15 @@ from charlstm import kernels
 from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 
-# Weights in a block. With smaller blocks, workers mostly wait for the global interpreter lock.
+# Number of weights in a block. With smaller blocks, workers mostly wait for the global interpreter
+# lock.
 BLOCK = 262_144
 
 
 class Optimizer(ABC):
     """Changes weights by their gradient.
 
-    moments: a vector of the length of the weights for each name in MOMENTS, initially zero; saved
+    moments: for each name in MOMENTS, a vector as long as the weights, initially zero. It is saved
         with the weights.
     """
 
@@ -40,13 +41,13 @@ class Optimizer(ABC):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): steps by mean gradient / root of the mean squared gradient."""
+    """Adam (Kingma and Ba 2015): a step is rate * mean gradient / root of mean squared gradient."""
 
     MOMENTS = ("mean", "square")
     EPSILON = 1e-8
 
     def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
-        # The moments start at zero; dividing them by 1 - beta^step corrects that bias.
+        # The moments start at zero. Dividing them by 1 - beta^step corrects the bias towards zero.
         step_size = rate / (1 - self.beta1**step)
         root_correction = (1 - self.beta2**step) ** -0.5
         kernels.adam_update(
@@ -64,7 +65,7 @@ class Adam(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Hinton 2012): steps by gradient / root of the mean squared gradient."""
+    """RMSprop (Hinton 2012): a step is rate * gradient / root of mean squared gradient."""
 
     MOMENTS = ("square",)
     EPSILON = 1e-8
@@ -109,10 +110,10 @@ def make_optimizer(config: TrainConfig, weights: Array) -> Optimizer:
 class RowAdaGrad:
     """AdaGrad (Duchi et al. 2011) for the table of n-grams, of which a step changes few rows.
 
-    Each row has one sum: that of its squared gradient norms. The n-th update of a row moves it by
-    about rate / sqrt(n), and by less if the sums start above 0.
+    For each row, it keeps the sum of the squared norms of the row's gradients. The n-th update of a
+    row moves the row by about rate / sqrt(n), and by less if its sum starts above 0.
 
-    squares: (rows,) the sums, which begin at `start`; saved with the weights.
+    squares: (rows,) the sum of each row, which begins at `start`. It is saved with the weights.
     """
 
     EPSILON = 1e-12
@@ -121,7 +122,11 @@ class RowAdaGrad:
         self.squares: Array = np.full(len(table), start, table.dtype)
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:
-        """Update the rows of table[span] with indices in rows (N, n), by their dlogits (N, V)."""
+        """Update the rows of table[span] that predictions used.
+
+        rows: (N, n) the indices of the n table rows that each of N predictions used.
+        dlogits: (N, V) the gradient of each prediction's logits, which is also that of its rows.
+        """
         kernels.update_ngram_rows(
             table, self.squares, rows, dlogits, span, rate=rate, epsilon=self.EPSILON
         )
@@ -131,8 +136,8 @@ def average_weights(average: Array, weights: Array, span: slice, decay: float, s
     """Move average[span] towards weights[span] after step `step`, which counts from 1.
 
     This is an exponential moving average (Polyak and Juditsky 1992 take the plain mean). Early in a
-    run its decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage with
-    num_updates: the average then covers about the last ninth of the steps, without the initial
+    run, the decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage with
+    num_updates. The average then covers about the last ninth of the steps, and not the initial
     weights.
     """
     decay = min(decay, (1 + step) / (10 + step))

@@ -1,4 +1,4 @@
-"""Schedules: the learning rate as a function of the step, and for some schedules of the losses."""
+"""Schedules: the learning rate as a function of the step and, for some schedules, of the losses."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ class Schedule:
     cosine         from 0 to lr over `warmup` steps, then down to final_lr * lr along half a cosine
                    (Loshchilov and Hutter 2017, without restarts)
     step           lr * decay^(epoch // decay_every)
-    plateau        lr, times decay after each `patience` evaluations in a row without a new best
+    plateau        lr, multiplied by decay after every `patience` evaluations without a new best
     halve-on-rise  lr, halved after each pass over the text with a higher training loss than the
                    pass before it
     """
@@ -23,11 +23,14 @@ class Schedule:
         self.config = config
         self.scale = 1.0  # product of all decays so far, for plateau and halve-on-rise
         self.best = math.inf  # lowest validation loss so far
-        self.evaluations_without_best = 0  # evaluations since the last best loss or the last decay
+        self.evaluations_without_best = 0  # since the last new best or decay of the rate
         self.last_pass_loss = math.inf
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:
-        """Return the learning rate of a step, counted from 0; total_steps: None while unknown."""
+        """Return the learning rate of a step.
+
+        step: counted from 0. total_steps: the number of steps of the run; None while unknown.
+        """
         c = self.config
         if c.schedule == "cosine":
             if step < c.warmup:

@@ -5,23 +5,23 @@ from typing import Any
 
 from charlstm.untrusted import integer, real
 
-UNTIMED_STEPS = 2  # the first steps are not timed: they are slower, as their memory is new
-# The speed of training counts as known after MIN_TIMED_STEPS steps that took MIN_TIMED_SECONDS
-# together, or after MAX_TIMED_STEPS steps.
+UNTIMED_STEPS = 2  # the first steps, which are not timed: they are slower, as they allocate memory
+# The speed of training counts as known after MIN_TIMED_STEPS steps that took MIN_TIMED_SECONDS in
+# total, or after MAX_TIMED_STEPS steps.
 MIN_TIMED_STEPS, MIN_TIMED_SECONDS = 5, 1.0
 MAX_TIMED_STEPS = 100
 NEWEST_STEP_WEIGHT = 0.1  # weight of the newest step in the running mean of the seconds per step
 EXIT_SECONDS = 0.3  # time reserved for ending the process after the last save
 
 # A run with a time budget makes at most MAX_EVALUATIONS evaluations, and spends at most
-# EVALUATIONS_FRACTION of the time on them. But it makes at least one evaluation, at the end, for
-# which the validation text is shortened until it takes LAST_EVALUATION_FRACTION of the time.
+# EVALUATIONS_FRACTION of the time on them. But it makes at least one evaluation, at the end. The
+# validation text is shortened until that evaluation takes LAST_EVALUATION_FRACTION of the time.
 MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
 LAST_EVALUATION_FRACTION = 0.1
 # Evaluation reads three times as many characters per second as training: it has no backward pass.
 EVALUATION_SPEEDUP = 3
-# A text of fewer symbols than this is evaluated as one stream. A longer text takes at least this
-# number of time steps: each of its streams reads 1,000 symbols, after 1,000 to warm up.
+# A text of fewer symbols than this is evaluated as one stream. Evaluating a longer text takes at
+# least this number of time steps: each stream reads 1,000 symbols to warm up and 1,000 that count.
 ONE_STREAM = 2_000
 
 
@@ -51,7 +51,7 @@ class TimeBudget:
         self.seconds_per_save = 0.0
 
     def count_step(self, seconds: float) -> None:
-        """Update the seconds per step: the plain mean while it is unknown, then a running mean."""
+        """Update the seconds per step: a mean until the speed is known, then a running mean."""
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
             self.seconds_per_step = seconds
@@ -91,14 +91,15 @@ class TimeBudget:
     def has_time_for_step(self, seconds: float, characters: int) -> bool:
         """Return whether a step, the last evaluation and its saves fit into these seconds.
 
-        One step must have been made before. characters: those that the last evaluation reads.
+        One step must have been made before. characters: the number of characters that the last
+        evaluation reads.
         """
         evaluation = (1 + self._more_at_end) * self._evaluation_seconds(characters)
         saves = 2 * self.seconds_per_save  # the run saves the files `best` and `last`
         return self.seconds_per_step + evaluation + saves + EXIT_SECONDS <= seconds
 
     def affordable_characters(self, seconds: float) -> int:
-        """Return the length of text to evaluate at the end, if `seconds` of the time are left."""
+        """Return the number of characters to evaluate at the end if `seconds` are left by then."""
         seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # seconds for one model
         affordable = EVALUATION_SPEEDUP * self.characters_per_second * seconds
         time_steps = self._steps_per_second * seconds
@@ -126,7 +127,8 @@ class TimeBudget:
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
         """Return the number of training steps that fit with their evaluations into these seconds.
 
-        eval_every: steps between evaluations; None for the number that evaluations_within returns.
+        eval_every: the steps between evaluations; None to make as many evaluations as
+            evaluations_within returns.
         """
         seconds -= EXIT_SECONDS
         seconds_per_step = max(self.seconds_per_step, 1e-9)

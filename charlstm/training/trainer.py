@@ -34,15 +34,15 @@ from charlstm.untrusted import integer, real
 class Trainer:
     """Trains a model on a text: a 1-D array of ids, in memory or memory-mapped.
 
-    Each worker thread takes some of the batch's streams; each step sums the gradients of all
-    workers. AdaGrad trains the table of n-grams, of which a step changes few rows, at a learning
-    rate of its own, without clipping, schedule or average.
+    Each worker thread takes some of the batch's streams, and each step sums the gradients of all
+    workers. The table of n-grams, of which a step changes few rows, is trained by AdaGrad at a
+    learning rate of its own, without clipping, schedule or average.
 
-    config: the settings given, with the batch size, sequence length, number of workers and
+    config: the settings given, but with the batch size, sequence length, number of workers and
         precision in use. The number of workers sets the order of sums, and so the rounding errors.
     averaged: a model with the moving average of the weights; None without config.average.
-    total_steps: the length of the run, on which the schedule depends: from config.steps or
-        config.epochs, or set by the caller for a time budget; None while it is not known.
+    total_steps: the number of steps of the run, on which the schedule depends. It follows from
+        config.steps or config.epochs; for a time budget, the caller sets it. None while unknown.
     halvings: the number of times that the learning rate was halved because the run diverged.
     state: the state (L, S, B, H) of the model before the next window.
     gradient_norm: the norm of the last step's gradient, before clipping.
@@ -77,7 +77,7 @@ class Trainer:
         self.gradient_norm = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
-        # Each worker has some streams of the batch, a span of the weights, and its own arrays.
+        # Each worker has its own streams, span of the weights, gradients and activations.
         self.workers = Workers(config.workers)
         numbers = range(config.workers)
         self._streams = [share(batch_size, config.workers, k) for k in numbers]
@@ -126,7 +126,7 @@ class Trainer:
         return nats / count
 
     def _reset_states(self) -> None:
-        """Set the state to zero if the next window starts the text; else that of random streams."""
+        """Set to zero the state of all streams at the start of a pass, else of random streams."""
         if self.batches.starts_afresh:
             self.state[...] = 0
         elif self.config.reset:  # resets teach the model to start from a zero state, as samples do
@@ -138,7 +138,7 @@ class Trainer:
         window = self.batches.next_window()
         lowest = PADDING if self.model.config.lines else 0
         if window.min() < lowest or window.max() >= len(self.model.vocab):
-            raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1}, as the vocabulary")
+            raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1} for this vocabulary")
         return window
 
     def _forward_backward(
@@ -146,13 +146,15 @@ class Trainer:
     ) -> tuple[float, Activations]:
         """Compute the gradients of worker k's streams.
 
-        scales (T, B): the factor of each target's loss, 0 for padding. tasks: a queue of all
-        workers' products for weight gradients; a worker that has done its own helps the others.
+        scales (T, B): the factor of each target's loss, 0 for padding. tasks: the queue of matrix
+        products for the weight gradients of all workers. A worker that has done its own products
+        takes over those of others.
 
         Returns the sum of the losses and the activations.
         """
         streams, gradients = self._streams[k], self._gradients[k]
-        # Padding comes after the last target that counts, so a valid id, 0, may replace it.
+        # Padding comes after the last target that counts, so replacing it by 0, a valid id, has no
+        # effect on the loss.
         inputs, targets = window[:-1, streams].clip(0), window[1:, streams].clip(0)
         own_scales, own_masks = scales[:, streams].reshape(-1), masks.of_streams(streams)
         activations = self._activations_for(k, *inputs.shape)
@@ -176,7 +178,7 @@ class Trainer:
         return longest if len(longest.dout) == T else first_steps(longest, T)
 
     def _sum_gradients(self, k: int) -> float:
-        """Sum the gradients of all workers over span k into the first; return the squared norm."""
+        """Add all workers' gradients within span k to worker 0's; return their squared norm."""
         total, *others = (gradients.vector for gradients in self._gradients)
         squares = 0.0
         for block in blocks(self._spans[k]):
@@ -188,7 +190,7 @@ class Trainer:
     def _clip_and_update(self, k: int, rate: float, activations: list[Activations]) -> None:
         """Clip the gradient, and update the weights and their average, all within span k.
 
-        activations: of all workers; the gradient of the table of n-grams follows from them.
+        activations: those of all workers, from which the gradient of the n-gram table follows.
         """
         config, span, step = self.config, self._spans[k], self.steps_done + 1
         weights, gradient = self.model.parameters.vector, self._gradients[0].vector
@@ -211,7 +213,7 @@ class Trainer:
             )
 
     def _count_losses(self, nats: float, count: int) -> None:
-        """Add a step's losses to those of the pass; at its end, give their mean to the schedule."""
+        """Add a step's losses to those of its pass. At the end of the pass, report their mean."""
         self._pass_nats += nats
         self._pass_count += count
         if self.batches.windows_done == 0:  # the window was the last one of its pass
@@ -228,9 +230,9 @@ class Trainer:
     def array_shapes(
         model: ModelConfig, parameters: Shapes, config: TrainConfig
     ) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of arrays() of a trainer with this config, by name.
+        """Return, by name, the shapes of the arrays that arrays() of such a trainer returns.
 
-        parameters: the shapes of the model's parameters. config: as Trainer.config holds it.
+        parameters: the shapes of the model's parameters. config: the `config` of the trainer.
         """
         weights = (dense_size(parameters),)
         moments = OPTIMIZERS[config.optimizer].MOMENTS
@@ -253,7 +255,7 @@ class Trainer:
         return arrays
 
     def load_arrays(self, arrays: dict[str, Array]) -> None:
-        """Restore the arrays() of a trainer of the same model and config."""
+        """Restore the arrays that arrays() of a trainer of the same model and config returned."""
         for name, array in self.arrays().items():
             if name not in arrays or arrays[name].shape != array.shape:
                 raise CharlstmError(f"the saved array {name} does not fit this run")
@@ -273,7 +275,7 @@ class Trainer:
         }
 
     def load_dict(self, saved: dict[str, Any]) -> None:
-        """Restore the to_dict() of a trainer of the same model, text and config."""
+        """Restore the state that to_dict() of a trainer of the same model and text returned."""
         self.steps_done = integer(saved, "steps_done")
         self.halvings = integer(saved, "halvings", most=1_000)
         end_is_known = saved["total_steps"] is not None
@@ -290,7 +292,7 @@ class Trainer:
 
 
 def worker_count(config: TrainConfig, batch_size: int) -> int:
-    """Return the number of workers: as configured, or one per core; at most one per stream."""
+    """Return config.workers, or one worker per core if it is AUTO; at most one per stream."""
     workers = available_cores() if config.workers == AUTO else config.workers
     return min(workers, batch_size)
 
@@ -307,7 +309,7 @@ def _make_batches(ids: Ids, model: CharModel, config: TrainConfig) -> Batches:
 
 
 def _copy_sharing_table(model: CharModel) -> CharModel:
-    """Return a copy of the model that uses the same table of n-grams, without a copy of that."""
+    """Return a copy of the model that shares the model's table of n-grams instead of copying it."""
     copy = CharModel(model.config, model.vocab, seed=None)
     copy.parameters.vector[:] = model.parameters.vector
     copy.parameters.share_table(model.parameters)

@@ -1,4 +1,4 @@
-"""The memory that a training run needs; it is checked before the run allocates anything."""
+"""A check that the machine has the memory for a training run, before the run allocates any."""
 
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.network.memory_needs import activation_bytes, parameter_bytes
@@ -12,16 +12,17 @@ from charlstm.training.trainer import worker_count
 def require_memory_to_train(
     characters: int, symbols: int, model: ModelConfig, config: TrainConfig
 ) -> None:
-    """Raise CharlstmError if a lower bound of the memory that training needs is not available.
+    """Raise CharlstmError if the machine has less memory than training needs at the least.
 
     characters: the length of the training text, in symbols.
     symbols: the number of distinct symbols.
     """
     batch_size, seq_length = fit_batch(characters, config.batch_size, config.seq_length)
-    if model.lines:  # all lines may be short: only the shortest window is certain to be needed
+    if model.lines:  # All lines may be short, so only the shortest window is sure to be needed.
         batch_size = min(config.batch_size, characters)
         seq_length = min(config.seq_length, STEPS_MULTIPLE)
-    # The vectors as long as the weights: weights, each worker's gradients, moments, average.
+    # These vectors are all as long as the weights: the weights themselves, the gradients of each
+    # worker, the moments of the optimizer, and the average of the weights.
     moments = OPTIMIZERS[config.optimizer].MOMENTS
     vectors = 1 + worker_count(config, batch_size) + len(moments) + bool(config.average)
     require_memory(

@@ -10,8 +10,9 @@ from charlstm.network.scoring import evaluate
 from charlstm.system.threads import Workers
 from charlstm.untrusted import integer, real_value
 
-# The maximum and minimum length of the validation text, in symbols from its beginning. A time
-# budget may shorten the text down to the minimum, or further if the run ends after a few steps.
+# The maximum and minimum length of the validation text, in symbols from its beginning. In a run
+# with a time budget, the text may be shortened to MIN_SYMBOLS, or to fewer if the run has only a
+# few steps.
 MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 
 
@@ -19,7 +20,7 @@ MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 class Evaluation:
     """The losses after `step` steps, in nats per character.
 
-    train_loss: the mean over the steps since the last evaluation, under dropout.
+    train_loss: the mean training loss of the steps since the last evaluation, with dropout.
     val_loss: the validation loss of the current or of the averaged weights, whichever is lower.
     """
 
@@ -31,7 +32,7 @@ class Evaluation:
 class Validation:
     """The validation text of a run with all evaluations on it.
 
-    line_end: the id of the line end, for a model of lines.
+    line_end: the id of the line end for a model of lines, else None.
     evaluations_since_best: the number of evaluations since the one with the lowest loss.
     """
 
@@ -72,7 +73,7 @@ class Validation:
         workers: Workers,
         check: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
-        """Return the loss of each model by its name; an empty dict if there is nothing to predict.
+        """Return the loss of each model by its name; an empty dict if no symbol can be predicted.
 
         check: called repeatedly; it may raise an exception to end the evaluation.
         """
@@ -86,7 +87,7 @@ class Validation:
         }
 
     def record_and_compare(self, evaluation: Evaluation) -> bool:
-        """Record a new evaluation; return whether its validation loss is lower than all before."""
+        """Record an evaluation; return whether its validation loss is the lowest so far."""
         best = self.best
         is_best = best is None or evaluation.val_loss < best.val_loss
         self.evaluations_since_best = 0 if is_best else self.evaluations_since_best + 1
@@ -102,7 +103,7 @@ class Validation:
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
-        """Restore the evaluations and the length of the text from a dict of to_dict."""
+        """Restore the evaluations and the text's length from the dict that to_dict returned."""
         self.evaluations = [
             Evaluation(
                 integer({"step": step}, "step"),

@@ -180,7 +180,9 @@ def test_ids_of_another_type_or_shape_are_refused(ids):
 def test_ids_outside_the_vocabulary_are_refused_before_any_change(bad):
     trainer = make_trainer(ids=np.full(500, bad, np.int16))
     before = trainer.model.parameters.vector.copy()
-    with pytest.raises(CharlstmError, match=f"ids must be 0 to {len(VOCAB) - 1}"):
+    with pytest.raises(
+        CharlstmError, match=f"ids must be 0 to {len(VOCAB) - 1} for this vocabulary"
+    ):
         trainer.step()
     assert (trainer.model.parameters.vector == before).all()
 
