@@ -1,4 +1,4 @@
-"""Gates: the values of a model's cells, and how far its gates are open, while it reads a text."""
+"""Gate activity: a model's cell values, and how far its gates are open, while it reads a text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Activity:
     """The activity of a model of L layers, H units and G gates on a text of N symbols.
 
     ids: (N,) the symbols of the text.
-    bits: (N,) the surprisal of each symbol in bits; NaN for a first symbol that is not predicted.
+    bits: (N,) the surprisal of each symbol in bits; NaN for the first symbol if not predicted.
     expected: (N, K) the K likeliest symbols at each position, before the symbol there is read.
     probabilities: (N, K) the probabilities of the expected symbols.
     cells: (L, N, H) the value of each cell after each symbol: tanh(c) of an LSTM, else h; -1 to 1.
@@ -66,7 +66,7 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
             )
             log_probs.append(activations.log_probs)
     before = np.concatenate(log_probs)[:-1].astype(np.float64)  # row k predicts sequence[k + 1]
-    if len(start) == 0:  # the vocabulary has no line end: nothing predicts the first symbol
+    if len(start) == 0:  # The vocabulary has no line end, from which to predict the first symbol.
         before = np.concatenate((np.full((1, before.shape[1]), np.nan), before))
     ids = sequence[len(start) :]
     expected = np.argsort(-before, axis=1, kind="stable")[:, :EXPECTED]
@@ -81,7 +81,7 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
 
 
 def _windows(model: CharModel, sequence: Ids) -> Iterator[tuple[bool, Ids]]:
-    """Cut a sequence into windows; yield (does the window start from a zero state, ids (T, 1))."""
+    """Cut a sequence into windows; yield (whether it starts from a zero state, its ids (T, 1))."""
     starts = np.zeros(1, np.intp)
     if model.config.lines:
         starts = np.union1d(starts, np.flatnonzero(sequence == line_end(model.vocab)))

@@ -1,7 +1,7 @@
-"""The page of gates: one HTML file that needs no internet access, made from plain data.
+"""The page of gates: one HTML file that shows the activity of a model and needs no internet access.
 
-This module needs the data of a model's activity only, not the model. The script in page.html draws
-the data.
+This module puts the data of the page into the template page.html, whose script draws them. The
+module gates_page_data makes the data from a model.
 """
 
 import base64
@@ -17,8 +17,8 @@ from charlstm.system.atomic_files import atomic_write
 # The page stores numbers as integers: bits in units of 1/1000, values of cells in units of 1/127,
 # and probabilities and the openness of gates in units of 1/10,000.
 BITS_UNITS, CELL_UNITS, FRACTION_UNITS = 1_000, 127, 10_000
-# Escapes of the ASCII characters that could end a <script> element. The json module escapes all
-# other characters.
+# Escapes of the ASCII characters that could end a <script> element. The json module already escapes
+# all characters outside of ASCII.
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
@@ -42,13 +42,13 @@ class GatesPage(TypedDict):
     symbols: how each distinct symbol is shown: (within the text, on its own).
     text: (N,) the index of each symbol in `symbols`.
     spaced: (N,) 1 if a space precedes the word; empty for characters and bytes.
-    bits: (N,) the surprisal of each symbol in 1/1000 bits; None for a first symbol that is not
+    bits: (N,) the surprisal of each symbol in 1/1000 bits; None for the first symbol if it is not
         predicted.
     expected: (N, K) the indices of the K symbols that the model holds most likely at each position.
     probabilities: (N, K) the probabilities of the expected symbols, in 1/10,000.
     gate_names: the name of each gate by its letter.
     gates: for each layer, the openness (N,) of each gate in 1/10,000, by the gate's letter.
-    cells: (L, H) the values of each cell, N numbers of type int8 in 1/127, in base64.
+    cells: (L, H) a base64 string for each cell: its N values as int8 in units of 1/127.
     reactions: the cells that correlate with each feature of the text.
     """
 
@@ -69,12 +69,12 @@ class GatesPage(TypedDict):
 
 
 def write_page(path: Path, data: GatesPage) -> int:
-    """Write the page to a file, replaced atomically; return its size in bytes."""
+    """Write the page to a file atomically; return the size of the page in bytes."""
     page = render(data).encode()
     try:
         with atomic_write(path) as file:
             file.write(page)
-    except (OSError, ValueError) as error:  # a path without a file name, such as ".": ValueError
+    except (OSError, ValueError) as error:  # ValueError: the path has no file name, as "."
         reason = getattr(error, "strerror", None) or error
         raise CharlstmError(f"{path}: cannot be written: {reason}") from error
     return len(page)

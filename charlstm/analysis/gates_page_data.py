@@ -20,7 +20,7 @@ from charlstm.network.model import CharModel
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import Vocab
 
-MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # the signs that show white space
+MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # visible signs for white space in the text
 NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 
@@ -74,7 +74,7 @@ def _shown(symbol: str) -> tuple[str, str]:
 
 
 def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
-    """Return 1 for each word after a space, 0 for others; an empty list unless level is word."""
+    """Return 1 for each word after a space, else 0; an empty list for characters and bytes."""
     if vocab.level != "word":
         return []
     decoder = vocab.decoder()

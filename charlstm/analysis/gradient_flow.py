@@ -31,11 +31,11 @@ from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
-DEFAULT_LAGS = 500  # how many time steps back gradients are measured
+DEFAULT_LAGS = 500  # number of time steps over which gradients are followed back
 STREAMS = 8  # streams of text that are read in parallel; norms are means over the streams
-WARM_UP_STEPS = 100  # time steps read before the measured ones, as states begin near zero
+WARM_UP_STEPS = 100  # time steps read before those measured, because the state begins at zero
 CLIPPED_STEPS = 200  # time steps in the window of the training step that shows clipping
-GONE_FRACTION = 1e-3  # a gradient is gone if its norm is below this fraction of that at lag 1
+GONE_FRACTION = 1e-3  # a gradient has vanished if norm < GONE_FRACTION * (norm at lag 1)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class GradientFlow:
     """The measurements of one layer of a model.
 
     label: the name of the model. layer: the number of the layer, from 1.
-    norms: arrays (lags,) under the names that gradient_norms defines.
+    norms: arrays (lags,) by name; the docstring of gradient_norms explains the names.
     step: the gradient norm of the complete model in a training step.
     """
 
@@ -71,12 +71,15 @@ class GradientFlow:
 def gradient_norms(
     model: CharModel, ids: Ids, lags: int = DEFAULT_LAGS, streams: int = STREAMS
 ) -> dict[str, Array]:
-    """Measure the norms of gradients by lag, on streams from places all over a text of ids (N,).
+    """Measure the norms of gradients by lag, on streams that start at places all over a text.
+
+    ids: (N,) the text.
 
     Returns arrays (lags, L), with row k - 1 for lag k and a column for each of L layers:
 
     dh, dc: |dL_t/dh_{t-k}| and |dL_t/dc_{t-k}|, the mean over the streams. L_t is the loss of the
-        last symbol only; h and c are the state after step t - k. Only an LSTM has dc.
+        last symbol only; h_{t-k} and c_{t-k} are the hidden state and the cell state after time
+        step t - k. Only an LSTM has dc.
     forget: the product of the forget gates of the last k steps, the mean over units and streams;
         only for an LSTM.
 
@@ -128,8 +131,10 @@ def gradient_norms(
 def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
     """Measure the gradient of one training step on a copy of the model.
 
-    The step is plain gradient descent at a learning rate of 1, so that the weights change by the
-    clipped gradient. clip: the norm above which the gradient is clipped; 0 for no clipping.
+    The step is plain gradient descent at a learning rate of 1: the change of the weights then
+    equals the clipped gradient.
+
+    clip: the norm above which the gradient is clipped; 0 for no clipping.
     """
     model = _in_float64(model)
     before = model.parameters.vector.copy()
@@ -198,8 +203,9 @@ def fresh_model(
     """Return an untrained model.
 
     forget_bias: the bias of the gate that keeps the state, f of an LSTM or z of a GRU; None for 1.
-    recurrent_scale: a factor on all recurrent weights. These are drawn from N(0, 1/H), so it is
-        about their spectral radius. PyTorch's initialisation has a factor of 1/sqrt(3) = 0.58.
+    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H). The factor
+        is about the spectral radius of their matrix. PyTorch's initial weights correspond to a
+        factor of 1/sqrt(3) = 0.58.
     """
     if forget_bias is not None and config.cell == "rnn":
         raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
@@ -221,7 +227,7 @@ def fresh_model(
 def models_to_compare(
     hidden: int, layers: int, vocab: Vocab, seed: int = 0
 ) -> dict[str, CharModel]:
-    """Return untrained models of one size by label: each cell, with different initial weights."""
+    """Return untrained models of one size by label; they differ in cells and initial weights."""
 
     def fresh(cell: Any, **options: float) -> CharModel:
         return fresh_model(ModelConfig(cell, hidden, layers), vocab, seed, **options)
@@ -246,9 +252,10 @@ def random_ids(vocab: Vocab, lags: int = DEFAULT_LAGS, seed: int = 0) -> Ids:
 
 
 def _in_float64(model: CharModel) -> CharModel:
-    """Return a copy of a model in float64. A copy of a model of lines keeps its state at line ends.
+    """Return a copy of a model in float64.
 
-    So lags may reach across line ends.
+    The copy keeps its state at line ends even if the model is one of lines, so that gradients can
+    be followed back across line ends.
     """
     copy = CharModel(replace(model.config, dtype="float64", lines=False), model.vocab, seed=None)
     copy.parameters.copy_from(model.parameters)

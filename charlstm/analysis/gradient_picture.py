@@ -17,7 +17,8 @@ COLOURS = {
     "lstm": ("#6fb7e0", "#2b7bba", "#0b3a70"),
 }
 DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm": "-"}
-# Limits of the vertical axis. Norms outside are cut off, as a wider range would flatten the curves.
+# Limits of the vertical axis. Norms outside these limits are not shown, because a wider range would
+# flatten the curves.
 LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6
 
 

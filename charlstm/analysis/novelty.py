@@ -1,7 +1,8 @@
 """Novelty: how much of a text is new, compared with the text that a model was trained on.
 
-Held-out text of the same source also shares stretches with the training text, so it serves as the
-yardstick: texts of a model that copies share more with the training text than held-out text does.
+Held-out text of the same source also has stretches in common with the training text. It therefore
+serves for comparison: a model copies its training text if its texts have more in common with the
+training text than held-out text has.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,21 +14,21 @@ import numpy as np
 from charlstm.analysis.stretches import Matches, Stretch, find_matches
 from charlstm.arrays import Ids
 
-# For each of these lengths, the symbols in stretches of at least that length are counted. The keys
-# are the units of vocabularies.
+# By the unit of the vocabulary: for each of these lengths, the symbols in stretches of at least
+# that length are counted.
 COUNTED_LENGTHS = {"character": (20, 50, 100), "byte": (20, 50, 100), "word": (5, 10, 20)}
 STRETCHES_SHOWN = 3
 MAX_HELD_OUT_PIECES = 5
-HELD_OUT_SYMBOLS = 10_000  # approximate number of symbols in all held-out pieces together
+HELD_OUT_SYMBOLS = 10_000  # approximate total number of symbols in the held-out pieces
 
 
 @dataclass(frozen=True)
 class Figures:
     """How much a set of texts has in common with the training text.
 
-    symbols: the length of all texts together. longest: the length of the longest stretch that a
-        text shares with the training text.
-    shares: for each of COUNTED_LENGTHS, the fraction of symbols in stretches at least as long.
+    symbols: the total length of the texts. longest: the length of the longest stretch that a text
+        has in common with the training text.
+    shares: for each of COUNTED_LENGTHS, the fraction of symbols in stretches of at least this size.
     lines, known_lines: for a model of lines, the number of lines, and the number of lines that also
         stand in the training text.
     """
@@ -54,8 +55,8 @@ class Figures:
 class Novelty:
     """The figures of `count` texts, the same figures of held-out text, and the longest stretches.
 
-    held_out: the figures of pieces of held-out text, each as long as all texts together. Their
-        `longest` is the median over the pieces. None without held-out text.
+    held_out: the figures of pieces of held-out text; None without held-out text. Each piece is as
+        long as the total of the texts. In these figures, `longest` is the median over the pieces.
     longest_of_pieces: the length of the longest stretch of each piece, in ascending order.
     stretches: the longest stretches of the texts, in descending order; they do not overlap.
     """
@@ -168,13 +169,13 @@ def _complete_lines(piece: Ids, line_end: int) -> Ids:
 def _known_lines(text: Ids, matches: Matches, training: Ids, line_end: int) -> Ids:
     """Return for each line of a text, except empty lines, whether the training text has this line.
 
-    text: begins and ends with a line end.
+    text: ids that begin and end with the id of a line end.
     """
     ends = np.flatnonzero(text == line_end)
     starts, ends = ends[:-1], ends[1:]  # positions of the line ends before and after each line
     lengths = ends - starts
-    # A line is known if it matches together with the line end before it. The first line of the
-    # training text has no line end before it, so it is compared separately.
+    # A line is known if the training text contains it with the line ends before and after it. The
+    # first line of the training text has no line end before it, so it is compared separately.
     known = matches.lengths[ends] > lengths
     first_end = np.flatnonzero(training[: int(lengths.max()) + 1] == line_end)
     if len(first_end):

@@ -37,7 +37,8 @@ def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, boo
     end = line_end(model.vocab)
     for begin, finish in line_blocks(ids, end, BLOCK_CHARACTERS):
         block = ids[begin:finish]
-        # A long line is a block of its own. For it, line_spans would make a large array.
+        # A long line is a block of its own. This case avoids the large array that line_spans would
+        # make for such a line.
         is_long = len(block) > BLOCK_CHARACTERS
         spans = ([0], [len(block)]) if is_long else line_spans(block, end, len(block))
         for start, stop in zip(*spans, strict=True):
@@ -80,16 +81,18 @@ class SegmentReader:
         return cross_entropy(activations.log_probs, segment[1:])
 
     def find_gradient(self) -> None:
-        """Set `gradient` to the gradient of the last segment's mean loss; once after each read."""
+        """Set `gradient` to that of the last segment's mean loss; call it once after each read."""
         scale = 1 / len(self._targets)
         activations = self._activations_for_targets()
         self.model.backward(self._targets, activations, self._gradients, scale)
 
     def table_gradient(self) -> tuple[Ids, Array]:
-        """Return the gradient of the summed losses for the table of n-grams, after find_gradient.
+        """Return the gradient of the sum of the losses for the table of n-grams.
 
-        Returns the table rows that each prediction used, (n, contexts), and the gradient that all
-        rows of a prediction have in common, (n, V).
+        find_gradient must have been called before, because it computes this gradient too.
+
+        Returns the table rows (n, contexts) that each prediction used, and the gradients (n, V):
+        all rows that a prediction used have the same gradient.
         """
         activations = self._activations_for_targets()
         return activations.ngram_rows, activations.log_probs * len(self._targets)

@@ -8,12 +8,13 @@ import numpy as np
 from charlstm.analysis.suffix_automaton import Reader, SuffixAutomaton
 from charlstm.arrays import Ids
 
-# Each pass over the training text compares some of the texts' symbols with it: as many as give the
-# transition table of their automaton MAX_TABLE_ENTRIES entries, but at least MIN_PASS_LENGTH.
+# Each pass over the training text compares one section of the texts with it, by an automaton of the
+# section. The section has at least MIN_PASS_LENGTH symbols, and at most the number of symbols for
+# which the automaton's transition table has MAX_TABLE_ENTRIES entries.
 MAX_TABLE_ENTRIES = 1 << 23
 MIN_PASS_LENGTH = 2_000
-# A pass compares up to this number of symbols of the previous pass again, to find a stretch across
-# the start of the pass. A longer stretch is found as two.
+# A pass also compares the last symbols of the previous section, up to this number, to find a
+# stretch that begins there and goes on in the new section. A longer stretch may be found as two.
 MAX_OVERLAP = 10_000
 
 
@@ -98,14 +99,15 @@ def find_matches(
     """
     if not texts:
         return []
-    # -1, which the training text does not have, ends each text: no stretch continues past it.
+    # An id of -1, which the training text does not have, ends each text, so that no stretch goes on
+    # into the next text.
     joined = np.concatenate([np.append(np.asarray(text).astype(np.int64), -1) for text in texts])
     lengths, places = np.empty((2, len(joined)), np.int64)
     alphabet = len(np.unique(joined))
     step = max(MIN_PASS_LENGTH, MAX_TABLE_ENTRIES // (2 * (alphabet + 1)))
     passes = -(-len(joined) // step)
     for number, start in enumerate(range(0, len(joined), step)):
-        # The pass begins `overlap` symbols earlier, to find the rest of a stretch across its start.
+        # The pass begins `overlap` symbols earlier, to find a stretch that began before its start.
         overlap = min(int(lengths[start - 1]), MAX_OVERLAP) if start else 0
 
         def advance_to(symbols: int, number: int = number) -> None:
@@ -120,10 +122,10 @@ def find_matches(
 
 
 def _match(text: Ids, training: Ids, advance_to: Callable[[int], None]) -> tuple[Ids, Ids]:
-    """Return, for each symbol, the longest match that ends with it: its length and its place.
+    """Return the length and the place of the longest match that ends with each symbol, both (N,).
 
-    text: ids with -1 between texts. The automaton's symbols are the indices of the distinct ids.
-    The place of a match is the position of its first symbol in the training text.
+    text: (N,) ids with -1 between texts. The place of a match is the position of its first symbol
+    in the training text. The automaton of the text reads indices into its sorted distinct ids.
     """
     alphabet, symbols = np.unique(text, return_inverse=True)
     unknown = len(alphabet)

@@ -2,8 +2,8 @@
 
 A suffix automaton recognises every substring of its own text (Blumer et al. 1985). While it reads
 another text, its state and the length of the match give the longest of these substrings that ends
-at the symbol just read: the matching statistics of Chang and Lawler (1994). Reading a symbol costs
-one look-up in a table, whatever the two texts are.
+at the symbol just read: the matching statistics of Chang and Lawler (1994). For any two texts,
+reading a symbol takes one look-up in a table.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,15 +16,16 @@ from charlstm.arrays import Ids
 Integers = npt.NDArray[np.int64]
 
 SYMBOLS_AT_ONCE = 1 << 23  # symbols of the text that are cut into streams and read in parallel
-# Bounds of the length of a stream, in symbols. A match at the end of a stream is read on into the
-# next stream. In a repetitive text all these matches are long, so shorter streams would read most
-# symbols several times. The length is about that of the longest possible match.
+# Bounds of the length of a stream, in symbols; between them, a stream is about as long as the
+# longest possible match. A match at the end of a stream is followed into the next stream. In a
+# repetitive text these matches are long: with shorter streams, most symbols would be read several
+# times.
 MIN_STREAM_LENGTH, MAX_STREAM_LENGTH = 1024, 4096
-CONVERTED_AT_ONCE = 1 << 16  # ids that are converted to symbols at once, in 8 bytes each
-TRANSPOSED_AT_ONCE = 64  # symbols of each stream that are transposed at once
+CONVERTED_AT_ONCE = 1 << 16  # number of ids converted to symbols at once, which take 8 bytes each
+TRANSPOSED_AT_ONCE = 64  # number of symbols of each stream that are transposed at once
 
-# An entry of the transition table is (next state << STATE_SHIFT) | (the maximum length of the match
-# after the transition). The maximum UNLIMITED means that the whole match continues.
+# An entry of the transition table is (next state << STATE_SHIFT) | (maximum length of the match
+# after the transition). A maximum of UNLIMITED means that the match continues without being cut.
 STATE_SHIFT = 32
 UNLIMITED = (1 << 31) - 1
 
@@ -35,10 +36,10 @@ class SuffixAutomaton:
     A state stands for all substrings that end at the same places in the text. State 0 stands for
     the empty substring, which ends everywhere.
 
-    transitions: for each state, the next state by symbol.
+    transitions: for each state, a dictionary from symbols to next states.
     lengths: for each state, the length of its longest substring.
-    links: for each state, its suffix link: the state of the longest suffix of its substrings that
-        ends at more places; -1 for state 0.
+    links: for each state, its suffix link. It leads to the state of the longest suffix of the
+        state's substrings that ends at more places than they do. State 0 has the link -1.
     prefixes: the states of the text's prefixes of length 1, 2, and so on.
     by_length: the states in ascending order of lengths; a state comes after its suffix link.
     """
@@ -102,8 +103,8 @@ class SuffixAutomaton:
 class Reader:
     """Reads texts with an automaton and keeps the longest match for each of its states.
 
-    automaton: its symbols are below width - 1; symbol width - 1 stands for all symbols that it
-        does not have.
+    automaton: an automaton whose symbols are below width - 1. Symbol width - 1 stands for all
+        symbols that the automaton does not have.
     longest: (states,) the length of the longest match that reached each state; 0 for no match.
     ends: (states,) the position in the text of the last symbol of one such match.
     """
@@ -166,7 +167,7 @@ class Reader:
     def _follow_matches(
         self, text: Ids, symbols: Ids, positions: Integers, states: Integers, lengths: Integers
     ) -> None:
-        """Read on after the end of each stream, as long as its match began inside the stream."""
+        """Read on past the end of each stream while the current match began inside that stream."""
         past = 0  # number of symbols read after the end of the streams
         while True:
             alive = (lengths > past) & (positions < len(text))
@@ -192,8 +193,8 @@ class Reader:
     def matches(self) -> tuple[Integers, Integers]:
         """Return the longest match that ends with each symbol of the automaton's own text.
 
-        Returns the length of each match, 0 for no match, and the position in the text read where
-        one occurrence of the match ends.
+        Returns the length of each match, 0 for no match, and the position of the last symbol of one
+        occurrence of the match in the text that was read.
         """
         automaton, longest, ends = self.automaton, self.longest.copy(), self.ends.copy()
         for state in reversed(automaton.by_length):  # a match contains matches of its suffixes

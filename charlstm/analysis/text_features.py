@@ -11,8 +11,8 @@ from charlstm.text.vocab import Vocab
 
 QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # not single quotes: they may be apostrophes
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
-# Cells are compared with a feature only if it differs from its most frequent value at this number
-# of positions or more.
+# Cells are compared with a feature only if the feature differs from its own most frequent value at
+# this number of positions or more.
 MIN_POSITIONS = 5
 
 
@@ -20,7 +20,8 @@ MIN_POSITIONS = 5
 class Reaction:
     """A cell whose value correlates with a feature of the text.
 
-    correlation: Pearson's. For a feature with the values 0 and 1, this is the point-biserial one.
+    correlation: Pearson's coefficient; for a feature with the values 0 and 1, this is the
+        point-biserial coefficient.
     """
 
     layer: int
@@ -30,7 +31,7 @@ class Reaction:
 
 def text_features(vocab: Vocab, ids: Ids) -> dict[str, Array]:
     """Return the features of a text by name, each (N,): the values after each symbol is read."""
-    if vocab.level == "byte":  # a byte that is not valid UTF-8 counts as one character
+    if vocab.level == "byte":  # A byte that is not valid UTF-8 counts as one character.
         text = np.asarray(ids, np.uint8).tobytes().decode("utf-8", "surrogateescape")
         sizes = [len(c.encode("utf-8", "surrogateescape")) for c in text]
         return {name: np.repeat(values, sizes) for name, values in features(text).items()}
@@ -81,10 +82,10 @@ def _inside(text: str, pairs: Mapping[str, str]) -> Array:
 def _line_features(text: str) -> Array:
     """Return five features of lines, (5, N).
 
-    The features are the position in the line, the number of characters to the line's end, whether
-    all letters of the line so far are capitals, whether the last line before it that is not blank
-    ends with a colon, and the indentation of the line so far. A line end belongs to the line that
-    it ends, but has position 0.
+    The features are the position in the line; the number of characters to the line end; whether all
+    letters of the line so far are capitals; whether the last non-blank line before this line ends
+    with a colon; and the indentation of the line so far. A line end belongs to the line that it
+    ends, but has position 0.
     """
     found = []
     colon = False
@@ -123,7 +124,10 @@ def reactions(cells: Array, feature: Array, count: int = 3) -> list[Reaction]:
 
 
 def correlate(cells: Array, feature: Array) -> Array:
-    """Return Pearson's correlation (L, H) of cells (L, N, H) with a feature (N,); 0 if constant."""
+    """Return Pearson's correlation (L, H) of cells (L, N, H) with a feature (N,).
+
+    The correlation is 0 if the cell or the feature is constant.
+    """
     centred = cells - cells.mean(axis=1, keepdims=True, dtype=np.float64)
     deviation = feature - feature.mean()
     spread = np.sqrt((centred**2).sum(axis=1) * (deviation**2).sum())
