@@ -1,5 +1,6 @@
 """The network: layers and their backward passes, parameters, sampling and scoring.
 
-May import kernels, text and everything below them. Start reading at textbook_cells.py, where each
-cell is written as the textbooks have it; then layers/lstm.py and stack.py.
+This package may import `kernels`, `text` and the packages below them in the list of
+charlstm/README.md. Start reading at textbook_cells.py, which has each cell as textbooks write it;
+then read layers/lstm.py and stack.py.
 """

@@ -16,9 +16,9 @@ class Activations:
     """The activations of a model over a window of T steps of B streams."""
 
     layers: list[LayerActivations]
-    inputs: list[Array | Ids]  # per layer: ids (T, B), or the masked outputs of the layer below
-    head_input: Array  # (T, B, layers_seen, H): the masked outputs of the layers that the head sees
-    ngram_rows: Ids  # (T * B, contexts): indices of rows in the n-gram table; 0 columns without it
+    inputs: list[Array | Ids]  # per layer: ids (T, B), or outputs of the layer below after dropout
+    head_input: Array  # (T, B, layers_seen, H): outputs after dropout, as the head reads them
+    ngram_rows: Ids  # (T * B, contexts): indices of n-gram table rows; no columns without a table
     log_probs: Array  # (T * B, V): overwritten with the gradient of the logits in the backward pass
     dhead_input: Array  # (T, B, layers_seen, H): the gradient of head_input
     dout: Array  # (T, B, H): the gradient of a layer's output, overwritten from layer to layer
@@ -26,7 +26,7 @@ class Activations:
 
     @property
     def steps(self) -> int:
-        """T."""
+        """The number T of time steps."""
         return len(self.dout)
 
 
@@ -35,8 +35,8 @@ def allocate_activations(
 ) -> Activations:
     """Allocate the activations of a model of V symbols: see RecurrentStack.new_activations.
 
-    Arrays that would hold the same numbers share memory: without dropout, the input of a layer is
-    the output of the layer below.
+    Arrays that always hold the same numbers share memory. For example, without dropout the input of
+    a layer is the output of the layer below.
     """
     L, H, dtype = config.layers, config.hidden, config.dtype
     precision = resolve_precision(precision, config)
@@ -65,7 +65,7 @@ def first_steps(activations: Activations, T: int) -> Activations:
     surplus = activations.steps - T
     B = activations.dout.shape[1]
 
-    def cut(array: Array) -> Array:  # the array has a row for each step, or one row more
+    def cut(array: Array) -> Array:  # `array` has one row per time step, or one row more
         return array[: len(array) - surplus]
 
     def cut_layer(layer: Any) -> LayerActivations:

@@ -15,10 +15,10 @@ BYTE_VALUES = 256
 
 @dataclass
 class DroppedWeights:
-    """A weight matrix some of whose weights are dropped (DropConnect, Wan et al. 2013).
+    """A weight matrix in which random weights are set to 0 (DropConnect, Wan et al. 2013).
 
-    factors: for each weight, 0 with probability p, else 1 / (1 - p); p is the weight dropout of the
-        run. The gradient of the matrix is multiplied by the factors, too.
+    factors: for each weight, 0 with probability p, else 1 / (1 - p); p is the --weight-dropout of
+        the run. The gradient of the matrix is also multiplied by the factors.
     weights: the matrix times the factors, element by element.
     """
 
@@ -30,14 +30,15 @@ class DroppedWeights:
 class Masks:
     """The factors by which dropout multiplies outputs and weights in one window of B streams.
 
-    between (L - 1, B, H): factors of the output of each layer but the last, as the next layer reads
-        it.
-    head_input (layers_seen, B, H): factors of the output of each layer that the head sees.
-    recurrent: Wh of each layer with some weights dropped, the same for all streams (Merity et al.
-        2018); empty if no weights are dropped.
+    between (L - 1, B, H): for each layer but the last, the factors by which its output is
+        multiplied before the next layer reads it.
+    head_input (layers_seen, B, H): for each layer that the head reads, the factors by which its
+        output is multiplied before the head reads it.
+    recurrent: the matrix Wh of each layer with some weights dropped, the same for all streams
+        (Merity et al. 2018); empty if no weights are dropped.
 
-    Outputs have the same mask at every time step (Gal and Ghahramani 2016). `between` and
-    `head_input` are None if no outputs are dropped.
+    The factors of an output are the same at every time step (Gal and Ghahramani 2016). `between`
+    and `head_input` are None if no outputs are dropped.
     """
 
     between: Array | None = None
@@ -45,7 +46,7 @@ class Masks:
     recurrent: tuple[DroppedWeights, ...] = ()
 
     def of_streams(self, streams: slice) -> "Masks":
-        """Return the masks of some of the streams."""
+        """Return the masks of the streams in a slice of the batch."""
         if self.between is None or self.head_input is None:
             return self
         between, head_input = self.between[:, streams], self.head_input[:, streams]
@@ -59,7 +60,7 @@ class Dropout:
     """Draws the masks of training steps.
 
     recurrent: the matrix Wh of each layer. Each draw uses its current values.
-    rng: the random generator of all draws. Its state is all that a saved run needs of this object.
+    rng: the random generator of all draws. A checkpoint saves its state, but not the masks.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class Dropout:
         self._shape = (len(probabilities), batch_size, model.hidden)
         self._dropped = np.array(probabilities, np.float32)[:, None, None]
         self._kept = np.array([1 - p for p in probabilities], model.dtype)[:, None, None]
-        # Of BYTE_VALUES values of a random byte, these drop a weight. At least one value keeps it,
-        # so that the factor of the weights that are kept is finite.
+        # A random byte below this number drops its weight. The largest byte always keeps its
+        # weight: otherwise the factor of the kept weights would be infinite.
         self._dropped_values = min(round(BYTE_VALUES * config.weight_dropout), BYTE_VALUES - 1)
         self._sources = recurrent if self._dropped_values else ()
         self._recurrent = tuple(
@@ -104,7 +105,7 @@ class Dropout:
 
     def _drop(self, weights: Array, dropped: DroppedWeights) -> None:
         """Draw the weights to drop; fill `dropped` with the factors and the remaining weights."""
-        # Each weight takes a random byte: random floats would take five times as long.
+        # One random byte per weight decides: drawing random floats would take five times as long.
         words = self._rng.bit_generator.random_raw(-(-weights.size // 8))
         numbers = words.view(np.uint8)[: weights.size].reshape(weights.shape)
         kept = np.greater_equal(numbers, self._dropped_values, out=numbers.view(np.bool_))

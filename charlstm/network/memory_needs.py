@@ -18,13 +18,13 @@ def require_memory_for_model(shapes: Shapes, model: ModelConfig, copies: int = 1
 
 
 def parameter_bytes(shapes: Shapes, model: ModelConfig, copies: int) -> int:
-    """Return the bytes of copies of the parameter vector and of the n-gram table they share."""
+    """Return the bytes of `copies` parameter vectors and of the one n-gram table they share."""
     numbers = copies * dense_size(shapes) + math.prod(shapes.get(NGRAM_TABLE, (0,)))
     return numbers * _bytes_per_number(model)
 
 
 def activation_bytes(model: ModelConfig, V: int) -> int:
-    """Return the bytes that a forward pass stores per stream and time step, log-probs included."""
+    """Return the bytes of activations and log-probabilities per stream and time step."""
     stored = model.layers * layer_of(model).STORED_PER_UNIT * model.hidden
     return (V + stored) * _bytes_per_number(model)
 

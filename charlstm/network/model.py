@@ -14,7 +14,7 @@ from charlstm.untrusted import whole_number
 class CharModel(RecurrentStack):
     """A character-level language model.
 
-    It holds nothing but its parameters, so several threads may use one model at once.
+    Its methods change nothing in it, so several threads may use one model at once.
     """
 
     def stream(
@@ -31,10 +31,11 @@ class CharModel(RecurrentStack):
         seed: int | None = None,
         errors: str = "replace",
     ) -> Iterator[str]:
-        """Yield text as it is sampled: `length` symbols after the prime, or no end if length is 0.
+        """Yield text as it is sampled: `length` symbols, or endless text if length is 0.
 
+        prime: the text that the sample continues; it is not yielded.
         temperature, top_k, top_p, min_p: how a symbol is drawn: see sampling.Sampling.
-        stop: a string, or several; the text ends before the first of them.
+        stop: a stop string, or several; the text ends before the first one that occurs.
         unknown: what to do with characters of the prime that the model does not know: "error",
             "skip" or "replace".
         errors: what to do with sampled bytes that are not valid UTF-8: "replace" turns them into

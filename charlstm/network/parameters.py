@@ -18,7 +18,7 @@ NGRAM_TABLE = "ngrams.W"  # the name of the n-gram table
 def parameter_shapes(config: ModelConfig, V: int) -> dict[str, tuple[int, ...]]:
     """Return the name and the shape of each parameter of a model of V symbols.
 
-    Their order is the order in Parameters.vector.
+    The parameters are listed in the order in which Parameters.vector holds them.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for k in range(config.layers):
@@ -36,7 +36,8 @@ def parameter_shapes(config: ModelConfig, V: int) -> dict[str, tuple[int, ...]]:
 class Parameters(dict[str, Array]):
     """Named arrays, which lie one after the other in `vector` (1-D, contiguous).
 
-    The n-gram table alone lies outside the vector: a training step changes only a few of its rows.
+    Only the n-gram table lies outside the vector, because a training step changes only a few rows
+    of the table.
 
     The names are fixed. `parameters[name][...] = x` and `parameters[name] = x` both write into
     the vector, so that clipping, the optimizer and averaging work on one array.
@@ -85,12 +86,12 @@ class Parameters(dict[str, Array]):
             self[name][...] = array
 
     def share_table(self, other: "Parameters") -> None:
-        """Use the n-gram table of `other`, if `other` has one, instead of an own table."""
+        """Replace the n-gram table by that of `other`, if any, which both then share."""
         if NGRAM_TABLE in other:
             super().__setitem__(NGRAM_TABLE, other[NGRAM_TABLE])
 
     def part(self, prefix: str) -> dict[str, Array]:
-        """Return the parameters whose names begin with `prefix`, by the rest of the name: views."""
+        """Return views of the parameters that begin with `prefix`, by the rest of their names."""
         return {name[len(prefix) :]: a for name, a in self.items() if name.startswith(prefix)}
 
 

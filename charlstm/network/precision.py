@@ -1,4 +1,4 @@
-"""The precision of training: what "auto" stands for, and which models can train in bfloat16."""
+"""The precision of training: the meaning of "auto", and the models that can train in bfloat16."""
 
 from typing import Literal, get_args
 
@@ -11,13 +11,13 @@ def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfl
     """Return the precision of the operands of matrix products; "float32" leaves them unchanged.
 
     "auto" takes bfloat16 where it is much faster: for an LSTM of float32, on a processor with AMX.
-    Raises CharlstmError for bfloat16 with a model of float64, whose digits it would discard.
+    Raises CharlstmError for bfloat16 with a model of float64: most digits would be lost.
     """
     if asked not in (AUTO, *get_args(Precision)):
         names = ", ".join((AUTO, *get_args(Precision)))
         raise CharlstmError(f"precision must be one of {names}, not {asked!r}")
     if asked == "bfloat16" and model.dtype != "float32":
-        raise CharlstmError(f"precision bfloat16 is for models of float32, not of {model.dtype}")
+        raise CharlstmError(f"--precision bfloat16 is for models of float32, not of {model.dtype}")
     pays = kernels.fast_bfloat16() and model.cell == "lstm" and model.dtype == "float32"
     if asked == "bfloat16" or (asked == AUTO and pays):
         return "bfloat16"
@@ -34,7 +34,7 @@ def explain_precision(asked: str, model: ModelConfig) -> str:
     if taken == "bfloat16":
         return "bfloat16 (fast with AMX)"
     if kernels.fast_bfloat16():
-        return "float32 (bfloat16 pays for LSTMs only)"
+        return "float32 (bfloat16 is much faster for LSTMs only)"
     if model.cell == "lstm" and kernels.multiplies_bfloat16():
         return "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
-    return "float32 (bfloat16 pays with AMX only)"
+    return "float32 (bfloat16 is much faster with AMX only)"

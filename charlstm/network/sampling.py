@@ -18,8 +18,8 @@ from charlstm.system.threads import Workers, available_cores, share
 from charlstm.text.vocab import Vocab, line_end, start_ids
 from charlstm.untrusted import whole_number
 
-# Maximum number of symbols per sample that one native call draws. Those drawn after the end of a
-# sample are wasted.
+# Maximum number of symbols per sample that one native call draws. Symbols that are drawn after the
+# end of a sample are wasted.
 MAX_STEPS_PER_CALL = 32
 # Minimum number of samples per thread. Threads for fewer samples would not make sampling faster.
 MIN_SAMPLES_PER_WORKER = 6
@@ -61,8 +61,8 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
 
     log_probs (B, V): the model's log-probabilities. The result is float64.
     """
-    # The log-probabilities are shifted so that the likeliest symbol has 0: a tiny temperature then
-    # leaves it a positive probability, instead of NaN.
+    # The log-probabilities are shifted so that the likeliest symbol has 0. Even at a tiny
+    # temperature, its probability is then positive. Without the shift, it could be NaN.
     below = log_probs.astype(np.float64) - log_probs.max(axis=1, keepdims=True)
     with np.errstate(over="ignore"):
         p: Array = np.exp(below / sampling.temperature)
@@ -71,7 +71,7 @@ def probabilities(log_probs: Array, sampling: Sampling) -> Array:
     if 0 < sampling.top_k < p.shape[1] or sampling.top_p < 1:
         order = np.argsort(-p, axis=1, kind="stable")
         falling = np.take_along_axis(p, order, axis=1)
-        # A symbol is in the nucleus if all likelier symbols together have less than top_p.
+        # A symbol is in the nucleus if the total probability of all likelier ones is below top_p.
         in_nucleus = falling.cumsum(axis=1) - falling < sampling.top_p
         if sampling.top_k:
             in_nucleus[:, sampling.top_k :] = False
@@ -101,7 +101,8 @@ def generate(
 ) -> Iterator[Ids]:
     """Yield the next ids (count,) of `count` samples at each step, without end.
 
-    prime (N,): the ids before each sample. If there are none, the first ids are drawn uniformly.
+    prime (N,): the ids that each sample continues. If it is empty, the first id of each sample is
+        drawn uniformly.
     """
     state = model.initial_state(1)
     if len(prime) > 1:  # the prime is read once, as the samples differ only after it
@@ -185,7 +186,7 @@ class _TextUntilStop:
         return text[: len(text) - held]
 
     def finish(self) -> str:
-        """Return the text that is still held back; no more symbols may be added."""
+        """Return the text that is still held back; call it once, after the last symbol."""
         return "" if self.ended else self._held + self._decoder.finish()
 
 
@@ -210,7 +211,7 @@ def stream_texts(
     """Generate `count` samples in parallel; each step yields the new text of each sample.
 
     length: the number of symbols of each sample, without the prime; 0 for no end.
-    stops: a sample ends before the first of these strings that it would contain.
+    stops: strings that end a sample. The sample ends before the first one that occurs in it.
     unknown: treatment of characters of the prime that the model does not know: "error", "skip" or
         "replace".
     seed: the same seed gives the same texts (with the same kernels and machine); None for a random
@@ -227,7 +228,9 @@ def stream_texts(
     if "" in stops:
         raise CharlstmError("a stop string must not be empty")
     state = model.initial_state(1).nbytes
-    require_memory(count * (2 * state + 8 * len(model.vocab)), f"--count {count}", "take fewer")
+    require_memory(
+        count * (2 * state + 8 * len(model.vocab)), f"--count {count}", "take a smaller --count"
+    )
     prime_ids = model.vocab.encode(prime, unknown=unknown)
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)

@@ -21,15 +21,15 @@ WARM_UP_SYMBOLS = 1_000  # symbols that a stream reads before the first predicti
 DEFAULT_BATCH_SIZE = 32
 MAX_BATCH_SIZE = 64  # number of short texts in a batch
 MAX_LOG_PROBABILITIES = 1 << 24  # numbers that a forward pass stores: steps * streams * symbols
-MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # short texts that are sorted by length together
+MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # short texts that are sorted by length at once
 BLOCK_CHARACTERS = 1 << 20  # number of characters of a text that are processed at a time
 
-Advance = Callable[[int], None]  # called with the number of predictions just made
+Advance = Callable[[int], None]  # a progress function: takes the number of predictions just made
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a text: `nats` in total over `characters` predictions."""
+    """The loss of a text: `nats` is the sum over all predictions, `characters` their number."""
 
     nats: float
     characters: int
@@ -50,7 +50,7 @@ class Loss:
     def perplexity(self) -> float:
         """exp(nats per character).
 
-        A choice among this number of equally likely characters is as uncertain as the text.
+        The model is as uncertain as in a choice among this number of equally likely characters.
         """
         try:
             return math.exp(self.nats_per_character)
@@ -62,8 +62,8 @@ class Loss:
 class Score:
     """The loss of a short text, symbol by symbol.
 
-    nats (N,): the loss of each symbol. The first symbol is left out if the vocabulary has no line
-        end, from which it would be predicted.
+    nats (N,): the loss of each symbol. The first symbol is predicted from a line end; it is left
+        out if the vocabulary has no line end.
     """
 
     text: str
@@ -92,7 +92,7 @@ class Score:
 def score_texts(
     model: RecurrentStack, texts: Iterable[str], unknown: str = "error"
 ) -> Iterator[Score]:
-    """Yield the scores of texts, in the order given; each is scored as if it followed a line end.
+    """Yield the score of each text, in the order given, as if the text followed a line end.
 
     Texts of similar length share a batch. Shorter ones are padded, and the padding is not scored.
     """
@@ -112,7 +112,7 @@ def score_texts(
 
 
 def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Split texts into groups of limited total length, which fit into memory."""
+    """Split texts into groups whose total length is limited, so that a group fits into memory."""
     group: list[str] = []
     characters = 0
     for text in texts:
@@ -128,8 +128,9 @@ def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
 def sequences_of(model: RecurrentStack, text: str, unknown: str) -> list[Ids]:
     """Return the sequences of ids that are read to score a text, each from a state of zeros.
 
-    A model of lines reads one sequence for each line, other models read one sequence. If the
-    vocabulary has a line end, each sequence begins with it, so that its first symbol is predicted.
+    A model of lines reads one sequence per line; another model reads the text as one sequence. If
+    the vocabulary has a line end, each sequence begins with one, from which the first symbol of the
+    text or line is predicted.
     """
     start, ids = start_ids(model.vocab), model.vocab.encode(text, unknown=unknown)
     sequences = [ids]
@@ -139,7 +140,7 @@ def sequences_of(model: RecurrentStack, text: str, unknown: str) -> list[Ids]:
 
 
 def _max_batch_size(model: RecurrentStack) -> int:
-    """Return the number of streams whose log-probabilities are at most MAX_LOG_PROBABILITIES."""
+    """Return the largest batch size within MAX_BATCH_SIZE and MAX_LOG_PROBABILITIES, at least 1."""
     fitting = MAX_LOG_PROBABILITIES // (WINDOW_STEPS * len(model.vocab))
     return max(1, min(MAX_BATCH_SIZE, fitting))
 
@@ -193,13 +194,14 @@ def evaluate(
     batch_size: the number of spans of the text that are read in parallel. If the state is carried,
         the 1,000 characters before a span are read first, so that the loss hardly depends on the
         batch size.
-    advance: called by each worker with the number of predictions just made.
+    advance: a function that each worker calls with the number of predictions just made.
     """
     workers = workers or Workers(1)
     if model.config.lines:
         if window is not None or batch_size is not None:
             raise CharlstmError(
-                "a model of lines reads each line afresh: leave out window and batch_size"
+                "a model of lines reads each line from a state of zeros: leave out --window and "
+                "--batch-size"
             )
         return _evaluate_lines(model, ids, workers, advance)
     predictions = len(ids) - 1
@@ -211,7 +213,7 @@ def evaluate(
         raise CharlstmError(f"batch_size must be 1 or more, not {batch_size}")
     batch_size = batch_size or min(DEFAULT_BATCH_SIZE, _max_batch_size(model))
     if window is None:
-        # There are few enough streams that each but the first has a full warm-up before it.
+        # The number of streams is limited so that every stream but the first has a full warm-up.
         spans = batch_size = min(batch_size, max(1, predictions // WARM_UP_SYMBOLS))
         groups = min(batch_size, workers.count)
         span = -(-predictions // batch_size)
@@ -221,7 +223,7 @@ def evaluate(
         spans = -(-predictions // span)
         groups = -(-spans // batch_size)
 
-    size, longer = divmod(spans, groups)  # `longer` groups have one span more
+    size, longer = divmod(spans, groups)  # the first `longer` groups have one span more than `size`
 
     def starts_of_group(k: int) -> Ids:
         first = k * size + min(k, longer)
@@ -265,7 +267,10 @@ def _evaluate_lines(
 def _evaluate_block_of_lines(
     model: RecurrentStack, ids: Ids, workers: Workers, advance: Advance | None
 ) -> Loss:
-    """Return the summed loss of the lines of a block, which is small enough to list its lines."""
+    """Return the summed loss of the lines of a block.
+
+    The block must be so small that a list of its lines fits into memory.
+    """
     end = line_end(model.vocab)
     starts, stops = line_spans(ids, end, len(ids))
     lengths = (stops - starts).tolist()
@@ -307,9 +312,9 @@ def _nats_of_spans(
 ) -> float:
     """Return the nats of ids[s + 1] .. ids[s + span], summed over all starts s.
 
-    A span ends with the text at the latest. The spans are read in parallel. Each stream starts from
-    a state of zeros, or from the one given, and first reads the `warm_up` ids before its span,
-    whose loss does not count.
+    A span that would reach beyond the text ends with the text. Each stream reads one span, and all
+    streams are read in parallel. They start from `state`, or from zeros if `state` is None. A
+    stream first reads the `warm_up` ids before its span; their loss does not count.
     """
     last = len(ids) - 1
     state = model.initial_state(len(starts)) if state is None else state
@@ -318,7 +323,7 @@ def _nats_of_spans(
     for step in [*range(-warm_up, 0, WINDOW_STEPS), *range(0, span, WINDOW_STEPS)]:
         check_cancelled()
         if step == 0:
-            # Streams whose warm-up would begin before the text start their span from zeros.
+            # Streams whose warm-up would begin before the text start their span from a zero state.
             state[:, :, starts < warm_up] = 0
         stop = min(step + WINDOW_STEPS, 0 if step < 0 else span)
         positions = starts + np.arange(step, stop)[:, None]

@@ -17,7 +17,7 @@ from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shape
 from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
 
-READ_STEPS = 256  # time steps of a window in `read`, which makes no predictions
+READ_STEPS = 256  # time steps of a window in `read`
 
 
 def state_shape(config: ModelConfig, B: int) -> tuple[int, ...]:
@@ -30,11 +30,11 @@ def state_shape(config: ModelConfig, B: int) -> tuple[int, ...]:
 class RecurrentStack:
     """A network with its vocabulary of V symbols.
 
-    It holds nothing but its parameters: state goes in and comes out of every call, so several
-    threads may use one network at once.
+    The state is an argument and a result of each call, and is not kept in the network. Several
+    threads may therefore use one network at once.
 
     The state is an array (L, S, B, H), for L layers, B streams and H units. S is 2 for the LSTM (h,
-    then c), else 1. With n-grams, L counts further layers, which hold the last symbols: see
+    then c), else 1. With n-grams, L includes extra layers, which hold the last symbols: see
     layers/ngrams.py.
     """
 
@@ -69,9 +69,9 @@ class RecurrentStack:
     def new_activations(
         self, T: int, B: int, dropout: bool = False, precision: str = "float32"
     ) -> Activations:
-        """Allocate the arrays of a window of T steps of B streams, for any number of passes.
+        """Allocate the activations of T steps of B streams, to use for any number of windows.
 
-        dropout: whether masks will drop outputs; the masked outputs then need arrays of their own.
+        dropout: whether masks will drop outputs; outputs after dropout need arrays of their own.
         precision: the precision of the operands of matrix products: see resolve_precision.
         """
         return allocate_activations(self.config, len(self.vocab), T, B, dropout, precision)
@@ -83,7 +83,7 @@ class RecurrentStack:
     ) -> Array:
         """Read a window; return the state after it.
 
-        inputs (T, B): ids. state (L, S, B, H): before the window.
+        inputs (T, B): ids. state (L, S, B, H): the state before the window.
         activations: overwritten; their log_probs (T * B, V) predict the symbol after each input.
         masks: may drop outputs only if the activations were allocated with dropout=True.
         """
@@ -108,7 +108,10 @@ class RecurrentStack:
     def _forward_layers(
         self, inputs: Ids, state: Array, activations: Activations, masks: Masks = NO_MASKS
     ) -> Array:
-        """Run the recurrent layers over a window; return the state, without history of n-grams."""
+        """Run the recurrent layers over a window; return the state after it.
+
+        The layers of that state that hold symbols are not set yet: see _keep_history.
+        """
         new_state = np.empty_like(state)
         activations.inputs[0] = inputs
         for k, layer in enumerate(activations.layers):
@@ -124,7 +127,7 @@ class RecurrentStack:
         return new_state
 
     def _layer_parameters(self, k: int, masks: Masks) -> Mapping[str, Array]:
-        """Return the parameters of layer k, with the Wh of the masks if these drop weights."""
+        """Return the parameters of layer k, with the Wh of `masks` if the masks drop weights."""
         layer = self._layers[k]
         return {**layer, "Wh": masks.recurrent[k].weights} if masks.recurrent else layer
 
@@ -133,7 +136,7 @@ class RecurrentStack:
         return inputs if self.config.skip and k else None
 
     def _fill_head_input(self, activations: Activations, masks: Masks) -> None:
-        """Copy the outputs that the head sees, unless head_input is a view of the only output."""
+        """Fill head_input with the outputs that the head reads, unless it is a view of them."""
         count = self.config.layers_seen
         for k, layer in enumerate(activations.layers[-count:]):
             if masks.head_input is not None:
@@ -143,9 +146,10 @@ class RecurrentStack:
                 activations.head_input[:, :, k] = layer.h[1:]
 
     def _keep_history(self, inputs: Ids, state: Array, new_state: Array) -> Ids:
-        """Write the last symbols of a window into the state after it.
+        """Write the last symbols of a window into the state after the window.
 
-        Returns the symbols before and in the window, (longest - 1 + T, B), as ids plus one.
+        Returns the last symbols before the window and those in it, (longest - 1 + T, B), as ids
+        plus one.
         """
         L, longest = self.config.layers, self.config.ngrams
         history = ngrams.read_history(state[L:], longest, len(self.vocab))
@@ -180,14 +184,14 @@ class RecurrentStack:
     ) -> Array:
         """Back-propagate the loss, from the head to the inputs; return the gradient of the state.
 
-        The loss is the sum of the cross-entropies of targets (T, B), each times scale: one factor
-        for all targets, or an array (T * B) of factors.
+        The loss is the sum over all targets (T, B) of scale * cross-entropy. `scale` is one factor
+        for all targets, or an array (T * B) with a factor for each.
 
         activations, masks: those of the forward pass. Gradients overwrite some of the activations;
-            weight_gradients needs the gradients and the other activations.
+            weight_gradients reads these gradients and the remaining activations.
         dstate (L, S, B, H): the gradient of the state after the window; None for zeros, as in
-            truncated back-propagation through time. The gradient returned is that of the state
-            before the window.
+            truncated back-propagation through time.
+        Returns the gradient of the state before the window.
         """
         scales = np.empty(targets.size, self.config.dtype)
         scales[...] = scale
@@ -202,7 +206,7 @@ class RecurrentStack:
         )
         if masks.head_input is not None:
             dhead_input *= masks.head_input.swapaxes(0, 1)
-        several_seen = self.config.layers_seen > 1  # if it sees one, dhead_input is a view of dout
+        several_seen = self.config.layers_seen > 1  # otherwise, dhead_input is a view of dout
         if several_seen:
             dout[...] = dhead_input[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
@@ -227,8 +231,8 @@ class RecurrentStack:
         """Return the tasks that overwrite `gradients` with the gradients of the weights.
 
         The tasks may run after backward_activations, on any threads and in any order. If
-        `gradients` has no n-gram table, the gradient of the table is left out: it follows from
-        ngram_rows and log_probs of the activations.
+        `gradients` has no n-gram table, no task computes the gradient of the table. The caller can
+        then compute it from ngram_rows and log_probs of the activations.
         """
         tasks: list[Callable[[], None]] = []
         for k, layer in enumerate(activations.layers):
@@ -250,7 +254,10 @@ class RecurrentStack:
     def _recurrent_gradients(
         self, gradients: Mapping[str, Array], layer: LayerActivations, factors: Array | None
     ) -> None:
-        """Overwrite the recurrent gradients of a layer; factors: see DroppedWeights, or None."""
+        """Overwrite the recurrent gradients of a layer: that of Wh and, in a GRU, that of bn.
+
+        factors: see DroppedWeights; None if no weights of the layer were dropped.
+        """
         self._cell.recurrent_gradients(gradients, layer)
         if factors is not None:
             gradients["Wh"][...] *= factors
@@ -262,8 +269,8 @@ class RecurrentStack:
     ) -> tuple[Array, Array]:
         """Return the loss (T, B) of each target in nats, and the state after the window.
 
-        inputs, targets: (T, B) ids. activations: new_activations(T, B), which may be used again and
-        again; None allocates new ones.
+        inputs, targets: ids (T, B). activations: the result of new_activations(T, B), which may be
+        used for many calls; None allocates new ones.
         """
         activations = activations or self.new_activations(*inputs.shape)
         state = self.forward(inputs, state, activations)
@@ -293,7 +300,7 @@ class RecurrentStack:
     def step(self, ids: Ids, state: Array) -> tuple[Array, Array]:
         """Read one symbol of each stream; return log-probabilities (B, V) and the next state.
 
-        ids (B,). For a model of lines, a line end starts a new text: the state before is dropped.
+        ids (B,). For a model of lines, a line end starts a new text: it is read from a zero state.
         """
         row = self._checked("ids", np.asarray(ids)[None])
         state = self._checked_state(state, row.shape[1])
@@ -316,7 +323,7 @@ class RecurrentStack:
             if len(line_ends):
                 inputs, before = inputs[line_ends[-1] :], self.initial_state(1)
         T = min(READ_STEPS, len(inputs))
-        # As no log-probabilities are computed, activations for a vocabulary of size 0 suffice.
+        # No log-probabilities are computed, so V = 0 avoids the memory for them.
         activations = allocate_activations(self.config, 0, T, 1, dropout=False, precision="float32")
         after = before
         for start in range(0, len(inputs), T):

@@ -99,8 +99,8 @@ def lstm_step_backward(
 
         dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum of da over N
 
-    Where the cap replaces i by 1 - f, next_c does not depend on i: di = 0, and as f appears twice,
-    df = dc * (prev_c - g).
+    Where the cap replaces i by 1 - f, next_c = f * prev_c + (1 - f) * g does not depend on i. So
+    di = 0 and df = dc * (prev_c - g).
 
     (Equations as in Greff et al. 2017, "LSTM: A Search Space Odyssey", without peepholes.)
     Returns dx, dprev_h, dprev_c, dWx, dWh, db, each in the shape of the array it belongs to.
@@ -144,7 +144,7 @@ def lstm_forward(
 def lstm_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Array, Array]:
     """Return the gradients of lstm_forward, for the gradient dh (N, T, H) of its result h.
 
-    The hidden state of step t also reaches the loss through step t+1, so dprev_h of that step is
+    The hidden state of step t also reaches the loss through step t+1, so dprev_h of step t+1 is
     added to dh[:, t]. The last cell state is not part of the result, so its gradient is zero.
     Returns dx (N, T, D), dh0, dWx, dWh, db.
     """
@@ -319,7 +319,10 @@ def rnn_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, Ar
 
 
 def _sizes(x: Array, h: Array, letters: tuple[str, ...]) -> tuple[int, ...]:
-    """Check the shapes of x and h; return the sizes of x, one for each of `letters`, and H."""
+    """Check the shapes of x and h; return the lengths of the axes of x, then H.
+
+    letters: the names of the axes of x, for error messages.
+    """
     require_float("x", x)
     require_float("h0" if len(letters) == 3 else "prev_h", h)
     require_shape("x", x, letters)

@@ -44,18 +44,18 @@ FASTER = "float32 (bfloat16 is faster here, but auto takes it with AMX only)"
 @pytest.mark.parametrize(
     ("has", "asked", "model", "precision", "explanation"),
     [
-        ("none", "auto", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
-        ("none", "float32", LSTM, "float32", "float32 (bfloat16 pays with AMX only)"),
+        ("none", "auto", LSTM, "float32", "float32 (bfloat16 is much faster with AMX only)"),
+        ("none", "float32", LSTM, "float32", "float32 (bfloat16 is much faster with AMX only)"),
         ("none", "bfloat16", LSTM, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
         ("none", "auto", WIDE, "float32", "float64"),
         ("pairs", "auto", LSTM, "float32", FASTER),
         ("pairs", "float32", LSTM, "float32", FASTER),
         ("pairs", "bfloat16", LSTM, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
-        ("pairs", "auto", GRU, "float32", "float32 (bfloat16 pays with AMX only)"),
+        ("pairs", "auto", GRU, "float32", "float32 (bfloat16 is much faster with AMX only)"),
         ("amx", "auto", LSTM, "bfloat16", "bfloat16 (fast with AMX)"),
         ("amx", "bfloat16", LSTM, "bfloat16", "bfloat16 (fast with AMX)"),
         ("amx", "float32", LSTM, "float32", "float32 (chosen; auto would take bfloat16 here)"),
-        ("amx", "auto", GRU, "float32", "float32 (bfloat16 pays for LSTMs only)"),
+        ("amx", "auto", GRU, "float32", "float32 (bfloat16 is much faster for LSTMs only)"),
         ("amx", "bfloat16", GRU, "bfloat16", "bfloat16 (chosen; auto would take float32 here)"),
         ("amx", "auto", WIDE, "float32", "float64"),
         ("amx", "float32", WIDE, "float32", "float64"),
@@ -77,7 +77,9 @@ def test_bfloat16_is_fast_only_with_amx():
 
 
 def test_bad_precisions_are_refused():
-    with pytest.raises(CharlstmError, match="bfloat16 is for models of float32, not of float64"):
+    with pytest.raises(
+        CharlstmError, match="--precision bfloat16 is for models of float32, not of float64"
+    ):
         resolve_precision("bfloat16", WIDE)
     for refused in ("half", "", None, ["float32"]):
         with pytest.raises(CharlstmError, match="precision must be one of auto, float32, bfloat16"):
@@ -85,9 +87,9 @@ def test_bad_precisions_are_refused():
     with pytest.raises(CharlstmError, match="precision must be one of auto, float32, bfloat16"):
         TrainConfig(precision="half")
     model = CharModel(WIDE, VOCAB)
-    with pytest.raises(CharlstmError, match="bfloat16 is for models of float32"):
+    with pytest.raises(CharlstmError, match="--precision bfloat16 is for models of float32"):
         Trainer(model, IDS, TrainConfig(precision="bfloat16"))
-    with pytest.raises(CharlstmError, match="bfloat16 is for models of float32"):
+    with pytest.raises(CharlstmError, match="--precision bfloat16 is for models of float32"):
         model.new_activations(3, 2, precision="bfloat16")
 
 
@@ -243,7 +245,7 @@ def test_bfloat16_with_float64_is_refused_before_any_write(cli, text_file, tmp_p
     arguments = ("train", text_file, "-r", folder, "--dtype", "float64", "--steps", 1)
     result = cli(*arguments, "--precision", "bfloat16", code=1)
     assert result.stderr == (
-        "charlstm: precision bfloat16 is for models of float32, not of float64\n"
+        "charlstm: --precision bfloat16 is for models of float32, not of float64\n"
     )
     assert not folder.exists()
     first = cli(*arguments, "--hidden", 3).stderr.splitlines()[0]
@@ -274,11 +276,11 @@ def test_info_without_a_run_shows_kernels_and_precision(cli, tmp_path, monkeypat
     assert result.stderr == hint
     assert result.stdout == (
         f"kernels        {kernels.DESCRIPTION}\n"
-        "precision      float32 (bfloat16 pays with AMX only)\n"
+        "precision      float32 (bfloat16 is much faster with AMX only)\n"
     )
     result = cli("info", "--json")
     assert result.stderr == hint
     assert json.loads(result.stdout) == {
         "kernels": kernels.DESCRIPTION,
-        "precision": "float32 (bfloat16 pays with AMX only)",
+        "precision": "float32 (bfloat16 is much faster with AMX only)",
     }

@@ -1,7 +1,8 @@
 """Layers: each module has the forward pass and the backward pass of one kind of layer.
 
-A layer keeps nothing between calls. Its forward pass stores the activations that its backward pass
-needs. Gradients overwrite the arrays that they are written to, instead of being added to them.
+The modules keep no data between calls. A forward pass fills arrays of activations, which the caller
+allocates and passes to the backward pass. A backward pass overwrites the arrays for gradients: it
+does not add to them.
 """
 
 from charlstm.config import ModelConfig

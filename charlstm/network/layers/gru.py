@@ -19,7 +19,7 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     db += sum of da_t over the streams       dbn += sum of dm
 
 Only the recurrence has to be computed step by step, by kernels.gru_forward and kernels.gru_backward
-(in NumPy: kernels/reference.py). All other products take the T steps at once.
+(in NumPy: kernels/reference.py). Each other product is computed for all T steps at once.
 """
 
 from collections.abc import Mapping
@@ -66,7 +66,10 @@ def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Draw weights from N(0, 1/H); set biases to 0, but to 1 for the update gate, which keeps h."""
+    """Draw weights from N(0, 1/H); set the biases of the update gate to 1 and all others to 0.
+
+    With a bias of 1, the update gate at first keeps most of the state h.
+    """
     initialise_weights(parameters, rng)
     H = len(parameters["Wh"])
     parameters["b"][H : 2 * H] = 1

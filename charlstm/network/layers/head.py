@@ -43,7 +43,7 @@ def forward(
 
 
 def cross_entropy(log_probs: Array, targets: Ids) -> Array:
-    """Return the loss (N) of each target (N) under log_probs (N, V), in nats."""
+    """Return the cross-entropy (N), in nats, of each target (N) under log_probs (N, V)."""
     return -np.take_along_axis(log_probs, targets[:, None], axis=1)[:, 0]
 
 

@@ -4,7 +4,7 @@ The layer has D inputs and H hidden units; its gates are one block of 4H columns
 g. With * for products element by element, for t = 1 .. T:
 
     a_t = x_t Wx + h_{t-1} Wh + b            x_t (B, D)   Wx (D, 4H)   Wh (H, 4H)   b (4H)
-    i, f, o = sigmoid(a_t[:3H])              capped: min(i, 1 - f) for i (Melis et al. 2020)
+    i, f, o = sigmoid(a_t[:3H])              if capped: i = min(i, 1 - f) (Melis et al. 2020)
     g = tanh(a_t[3H:])
     c_t = f * c_{t-1} + i * g                forget some, write some
     h_t = o * tanh(c_t)                      show some
@@ -18,7 +18,8 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
 Only the recurrence has to be computed step by step, by kernels.lstm_forward and
-kernels.lstm_backward (in NumPy: kernels/reference.py). All other products take the T steps at once.
+kernels.lstm_backward (in NumPy: kernels/reference.py). Each other product is computed for all T
+steps at once.
 """
 
 from collections.abc import Mapping
@@ -69,9 +70,10 @@ def shapes(D: int, H: int) -> dict[str, tuple[int, ...]]:
 
 
 def initialise(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Draw weights from N(0, 1/H); set biases to 0, but to 1 for the forget gate.
+    """Draw weights from N(0, 1/H); set the biases of the forget gate to 1 and all others to 0.
 
-    See Jozefowicz et al. 2015 for the bias of 1.
+    With a bias of 1, the forget gate at first keeps most of the cell state (Jozefowicz et al.
+    2015).
     """
     initialise_weights(parameters, rng)
     H = len(parameters["Wh"])

@@ -1,13 +1,13 @@
 """A table of n-grams: direct connections from the last symbols to the logits.
 
-The last 2, 3, ... `longest` symbols are contexts. A hash of each context names a row of a table
-(slots, V), and these rows are added to the logits of the head. So the model learns from a few
-examples which symbols follow a short context, and the recurrent layers learn the rest. (These are
-the maximum-entropy features of Mikolov et al. 2011, "Strategies for training large scale neural
-network language models".)
+The contexts of a prediction are the last 2 symbols, the last 3, and so on, up to the last `longest`
+symbols. A hash of each context is the index of a row in a table (slots, V). These rows are added to
+the logits of the head. So the model learns from a few examples which symbols follow a short
+context, and the recurrent layers learn the rest. (These are the maximum-entropy features of Mikolov
+et al. 2011, "Strategies for training large scale neural network language models".)
 
-Two different contexts may share a row by chance. But the longer or shorter contexts at the same two
-positions then still have different rows.
+Two different contexts may share a row by chance. The model can still tell the two places in the
+text apart, because their longer and shorter contexts have different rows.
 """
 
 import zlib
@@ -25,8 +25,8 @@ CODE_BEFORE_TEXT = 0  # the code of the positions before the start of a text, wh
 def symbol_codes(symbols: Sequence[str]) -> Ids:
     """Return the codes (1 + V,) that are hashed: CODE_BEFORE_TEXT, then a code for each symbol.
 
-    A code depends on the symbol alone, not on its id: so a model with another vocabulary can take
-    over the table.
+    A code depends on the symbol alone, not on its id. A model with another vocabulary can therefore
+    copy the table.
     """
     codes = [CODE_BEFORE_TEXT]
     codes += [1 + zlib.crc32(symbol.encode("utf-8", "surrogatepass")) for symbol in symbols]
@@ -34,10 +34,11 @@ def symbol_codes(symbols: Sequence[str]) -> Ids:
 
 
 def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
-    """Return the table rows (steps * B, longest - 1) of the contexts that end at the last steps.
+    """Return the indices (steps * B, longest - 1) of the table rows of contexts.
 
-    codes (longest - 1 + steps, B): the codes of the symbols, oldest first. slots: the number of
-    rows of the table.
+    The contexts are those that end with one of the last `steps` symbols of a stream.
+    codes (longest - 1 + steps, B): the codes of the symbols, oldest first.
+    slots: the number of rows of the table.
     """
     longest = len(codes) - steps + 1
     rows = np.empty((steps, codes.shape[1], longest - 1), np.intp)
@@ -55,28 +56,30 @@ def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
 def table_gradient(rows: Ids, dlogits: Array, gradient: Array) -> None:
     """Overwrite the gradient (slots, V) of the table.
 
-    rows (N, n): the rows of the n contexts of each prediction. dlogits (N, V): the gradient of the
-    logits.
+    rows (N, n): the indices of the table rows of the n contexts of each prediction.
+    dlogits (N, V): the gradient of the logits.
     """
     dlogits_of_contexts = np.repeat(dlogits, rows.shape[1], axis=0)
     kernels.sum_rows(rows.reshape(-1), dlogits_of_contexts, gradient)
 
 
 # -- the symbols before a window -------------------------------------------------------------------
-# The contexts of a window's first steps begin in the window before it. So the state (L, S, B, H) of
-# a model with n-grams has further layers, which hold the last symbols as numbers: the id plus one,
-# or 0 before the start of a text. A state of zeros is therefore the state before a text.
+# The contexts of the first steps of a window begin in the window before it. The state (L, S, B, H)
+# of a model with n-grams therefore has extra layers, which hold the last symbols as numbers.
+# A symbol is held as its id plus one; 0 stands for a position before the start of the text.
+# A state of zeros is therefore the state before a text.
 
 
 def history_layers(longest: int, S: int, H: int) -> int:
-    """Return the number of further layers (S, B, H) of a state; 0 without n-grams (longest 0)."""
+    """Return the number of layers (S, B, H) of a state that hold symbols; 0 without n-grams."""
     return -(-max(0, longest - 1) // (S * H))
 
 
 def read_history(state: Array, longest: int, V: int) -> Ids:
     """Return the last symbols as ids plus one, (longest - 1, B), oldest first.
 
-    state: the further layers of a state. Any numbers in them, even infinite ones, give valid ids.
+    state: the layers of a state that hold symbols. Any numbers in these layers, even infinite ones,
+        give valid ids.
     """
     B = state.shape[2]
     numbers = np.moveaxis(state, 2, 0).reshape(B, -1)[:, : longest - 1]
@@ -85,7 +88,7 @@ def read_history(state: Array, longest: int, V: int) -> Ids:
 
 
 def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
-    """Return the codes (B, longest - 1) of the last symbols, newest first, as read_history does."""
+    """Return the codes (B, longest - 1) of the symbols of read_history, but newest first."""
     if not longest:
         return np.empty((state.shape[2], 0), np.uint64)
     history: Ids = codes[read_history(state, longest, len(codes) - 1)][::-1].T
@@ -93,7 +96,10 @@ def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
 
 
 def write_history(history: Ids, state: Array) -> None:
-    """Overwrite the further layers of a state with the last ids plus one, (longest - 1, B)."""
+    """Write the last symbols into the layers of a state that hold symbols.
+
+    history (longest - 1, B): the ids of the symbols plus one, oldest first.
+    """
     layers, S, B, H = state.shape
     numbers = np.zeros((B, layers * S * H), state.dtype)
     numbers[:, : len(history)] = history.T

@@ -1,9 +1,10 @@
 """The input projection of a recurrent layer: x Wx + b for all time steps of a window at once.
 
-x is dense, (T, B, D), or ids (T, B) in place of one-hot vectors of length D. A product with a
-one-hot vector is a row of Wx, so ids gather rows and need no product. In a network with skip
-connections, a layer also reads the symbols (T, B) themselves: x Wx + Wi[symbols] + b, with Wi (V,
-N). Here N is the number of columns of Wx: H for each of the layer's gates.
+x is an array (T, B, D) of numbers, or an array (T, B) of ids, each of which stands for a one-hot
+vector of length D. The product of a one-hot vector and Wx is a row of Wx, so ids select rows and
+need no product. In a network with skip connections, each layer above the first also reads the
+symbols (T, B): the projection is then x Wx + Wi[symbols] + b, with Wi (V, N). N is the number of
+columns of Wx: H for each gate of the layer.
 """
 
 from collections.abc import Mapping
@@ -24,14 +25,14 @@ def forward(
 ) -> None:
     """Write x Wx + b into out (T, B, N), with Wx (D, N) and b (N).
 
-    precision: the precision of the operands of the product; rows chosen by ids are not rounded.
+    precision: the precision of the operands of the product; rows that ids select are not rounded.
     """
     Wx, b = parameters["Wx"], parameters["b"]
     if x.ndim == 2:
         if x.size < len(Wx):
             np.take(Wx, x, axis=0, out=out, mode="clip")
             out += b
-        else:  # b is added to all rows of Wx, as these are fewer than the rows chosen by ids
+        else:  # Wx has no more rows than `out`, so adding b to Wx is faster than adding b to `out`
             np.take(Wx + b, x, axis=0, out=out, mode="clip")
         return
     if symbols is None:
@@ -41,7 +42,7 @@ def forward(
     Wi = parameters["Wi"]
     few = symbols.size < len(Wi)
     by_symbol = Wi if few else Wi + b
-    # The loop goes over time steps, because the rows of one step fit into the processor's cache.
+    # Each pass of the loop handles one time step, whose rows fit into the processor's cache.
     for step, ids in zip(out, symbols, strict=True):
         step += by_symbol[ids] + b if few else by_symbol[ids]
 
@@ -71,7 +72,7 @@ def weight_gradients(
     dWx, db = gradients["Wx"], gradients["b"]
     if x.ndim == 2:
         kernels.sum_rows(x.reshape(-1), rows(dout), dWx)
-        # dWx and dout have equal sums, as each row of dout was added to exactly one row of dWx.
+        # The rows of dWx and of dout have the same sum: each row of dout was added to one of dWx.
         np.sum(dWx, axis=0, out=db)
         return
     kernels.weight_gradient(rows(x), rows(dout), dWx, precision)

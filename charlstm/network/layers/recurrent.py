@@ -24,13 +24,14 @@ class LayerActivations(Protocol):
 class RecurrentLayer(Protocol):
     """A layer of H units that reads a window of T time steps of B parallel streams.
 
-    x (T, B, D): inputs, or ids (T, B) in place of one-hot vectors of length D.
-    symbols (T, B): ids that a layer above the first reads in addition to x, if the network has skip
-        connections: row Wi[id] of its parameter Wi (V, N) is added to x Wx. None for other layers.
+    x (T, B, D): inputs, or ids (T, B), each of which stands for a one-hot vector of length D.
+    symbols (T, B): in a network with skip connections, the ids that a layer above the first reads
+        in addition to x. Row Wi[id] of its parameter Wi (V, N) is added to x Wx. None for other
+        layers.
     state (S, B, H): S = STATE_PARTS arrays, of which the first is the hidden state.
 
-    Separate methods, not `backward`, compute the gradients of the weights: no other gradient
-    depends on them, so any idle thread may compute them later.
+    Not `backward`, but recurrent_gradients and projection_gradients compute the gradients of the
+    weights. No other gradient depends on these, so any idle thread may compute them later.
     """
 
     GATES: Mapping[str, str]  # letter and name of each block of H columns in Wx, Wh and b
@@ -46,8 +47,9 @@ class RecurrentLayer(Protocol):
     def new_activations(
         self, config: ModelConfig, T: int, B: int, precision: str = "float32"
     ) -> LayerActivations:
-        """Allocate the activations of a window of T steps of B streams, for any number of passes.
+        """Allocate the activations of a window of T steps of B streams.
 
+        They may be used for any number of windows.
         precision: "bfloat16" rounds the operands of matrix products, "float32" does not.
         """
 
@@ -72,16 +74,16 @@ class RecurrentLayer(Protocol):
         """Back-propagate through the layer, from its output to its input.
 
         dout (T, B, H): the gradient of the output h.
-        dstate (S, B, H): the gradient of the state after the window; overwritten with that of the
-            state before it.
-        dx (T, B, D): overwritten with the gradient of x; may be dout itself. None if x has no
-            gradient.
-        activations: those that `forward` filled. Some of these arrays are overwritten with their
-            gradients, from which the gradients of the weights follow.
+        dstate (S, B, H): the gradient of the state after the window; overwritten with the gradient
+            of the state before the window.
+        dx (T, B, D): overwritten with the gradient of x; may be the same array as dout. None if x
+            consists of ids.
+        activations: the arrays that `forward` filled. Some are overwritten with their gradients,
+            which recurrent_gradients and projection_gradients read.
         """
 
     def recurrent_gradients(self, gradients: Mapping[str, Array], activations: Any) -> None:
-        """Overwrite the gradients of Wh and, in a GRU, of bn, after a backward pass."""
+        """Overwrite the gradient of Wh and, in a GRU, that of bn; call it after `backward`."""
 
     def projection_gradients(
         self,
@@ -90,11 +92,11 @@ class RecurrentLayer(Protocol):
         activations: Any,
         symbols: Ids | None = None,
     ) -> None:
-        """Overwrite the gradients of Wx, of b and, with symbols, of Wi, after a backward pass."""
+        """Overwrite the gradients of Wx, b and, with symbols, Wi; call it after `backward`."""
 
 
 def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
-    """Draw weights from N(0, 1/H), set biases to 0."""
+    """Draw weights from N(0, 1/H) and set biases to 0."""
     H = len(parameters["Wh"])
     for name, array in parameters.items():
         array[...] = rng.normal(0.0, H**-0.5, array.shape) if name.startswith("W") else 0

@@ -13,7 +13,7 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
 Only the recurrence has to be computed step by step, by kernels.rnn_forward and kernels.rnn_backward
-(in NumPy: kernels/reference.py). All other products take the T steps at once.
+(in NumPy: kernels/reference.py). Each other product is computed for all T steps at once.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from charlstm.config import ModelConfig
 from charlstm.network.layers import projection
 from charlstm.network.layers.recurrent import initialise_weights, rows
 
-# A plain RNN has no gates: the candidate for the next state is the next state.
+# A plain RNN has no gates, so its candidate for the next state becomes the next state.
 GATES: Mapping[str, str] = {"h": "candidate"}
 STORED_PER_UNIT = 2  # numbers that a unit stores per time step: a and h
 STATE_PARTS = 1
