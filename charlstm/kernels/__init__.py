@@ -1,7 +1,8 @@
 """The computations that take most of the time of training and sampling, in NumPy and in C.
 
-May import config, arrays and errors. Start reading at reference.py, which defines every function in
-NumPy; native.py calls the same functions in C, and native_kernels.h explains the C code.
+This package may import `config`, `arrays` and `errors`. Start reading at reference.py, which
+defines every function in NumPy. native.py has the same functions with C code, which
+native_kernels.h explains.
 
 The native kernels (in C) are used if they were built, else the NumPy kernels. The environment
 variable CHARLSTM_KERNELS=numpy or native forces the choice. CHARLSTM_ISA=amx, avx512bf16, avx512,
@@ -20,8 +21,8 @@ from charlstm.kernels.native_generation import NativeGeneration
 def _choose_kernels() -> tuple[ModuleType, str, str]:
     """Choose the kernels by CHARLSTM_KERNELS, or by whether the native kernels can run.
 
-    Returns the module, its description for users, and the reason why the environment variables
-    cannot be obeyed, or "".
+    Returns the module, its description for users, and an error message. The message is "" unless
+    the environment variables ask for kernels that cannot run here.
     """
     forced = os.environ.get("CHARLSTM_KERNELS", "")
     if forced == "numpy":
@@ -55,8 +56,8 @@ update_ngram_rows, adam_update = _implementation.update_ngram_rows, _implementat
 def require_requested_kernels() -> None:
     """Raise CharlstmError if environment variables ask for kernels that cannot run here.
 
-    The import of this package does not raise this error, because the command line could not print
-    it as one line then.
+    Importing this package does not raise the error, because the command line could not then print
+    it as one line.
     """
     if _problem:
         raise CharlstmError(_problem)
@@ -68,12 +69,12 @@ def generates(config: ModelConfig) -> bool:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether an LSTM trains faster in bfloat16: the processor has instructions for it."""
+    """Whether instructions for bfloat16 are in use, with which an LSTM trains faster."""
     return BACKEND == "native" and native_library.bfloat16_set() is not None
 
 
 def fast_bfloat16() -> bool:
-    """Whether products in bfloat16 are several times as fast as in float32: with AMX."""
+    """Whether AMX is in use, with which bfloat16 products are several times as fast as float32."""
     return BACKEND == "native" and native_library.bfloat16_set() == "amx"
 
 

@@ -1,19 +1,20 @@
 """The operands of matrix products in NumPy: rounding to bfloat16, and contiguous blocks.
 
-At precision "bfloat16", both operands of a product are rounded to bfloat16, a float32 with 8
-significant bits instead of 24, and then multiplied as float32 numbers, as the instructions of AMX
-and AVX512-BF16 do. At precision "float32" the operands are used as they are, float64 included.
+At precision "bfloat16", both operands of a product are rounded to bfloat16: a float32 with 8
+significant bits instead of 24. They are then multiplied as float32 numbers, as the instructions of
+AMX and AVX512-BF16 do. At precision "float32", operands of float32 or float64 are not rounded.
 """
 
 import numpy as np
 
 from charlstm.arrays import Array
 
-# The product of a time step has few rows (the streams of one worker). OpenBLAS computes it 1.5
-# times as fast on column blocks of this width that are contiguous in memory.
+# Number of columns of the blocks that weights are split into. The product of a time step has few
+# rows (the streams of one worker). OpenBLAS computes such a product 1.5 times as fast if each block
+# of the weights is contiguous in memory.
 BLOCK_COLUMNS = 64
-# The minimum of time steps in a window for which weights are rearranged. In shorter windows,
-# rearranging costs more time than it saves.
+# Minimum number of time steps in a window for which weights are rearranged into blocks or panels.
+# In a shorter window, rearranging the weights costs more time than it saves.
 MIN_STEPS_TO_PACK = 8
 
 
@@ -46,7 +47,8 @@ def operand(array: Array, precision: str) -> Array:
 def column_blocks(W: Array, T: int) -> Array:
     """Return W (K, N) as blocks of columns, (N / width, K, width).
 
-    For a window of T steps, MIN_STEPS_TO_PACK or more, the blocks are copied to be contiguous.
+    If the window has MIN_STEPS_TO_PACK time steps T or more, each block is copied to be contiguous.
+    In a shorter window, W itself is the only block.
     """
     K, N = W.shape
     if T < MIN_STEPS_TO_PACK:
@@ -56,9 +58,9 @@ def column_blocks(W: Array, T: int) -> Array:
 
 
 class RecurrentGradient:
-    """Computes dh = da Wh^T in each time step, for da (B, G H) and Wh (H, G H) of G gates.
+    """Computes dh = da Wh^T in each time step, for da (B, G * H) and Wh (H, G * H) of G gates.
 
-    The product is computed for each gate and summed over gates, as this is faster in OpenBLAS.
+    OpenBLAS computes one product per gate and their sum faster than one large product.
     """
 
     def __init__(self, Wh: Array, B: int, T: int, precision: str) -> None:

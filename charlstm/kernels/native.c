@@ -1,4 +1,4 @@
-/* An empty Python extension around the kernels, and the list of instruction sets that can run here.
+/* An empty Python extension around the kernels, and the list of usable instruction sets.
  *
  * The kernels are plain C functions that ctypes calls with addresses. The Python C API is used only
  * to make an extension module, which the usual build tools compile and install. With its stable ABI
@@ -23,8 +23,9 @@
 #include <unistd.h>
 #endif
 
-/* Whether the operating system lets this process use the tiles of AMX, for which the system has to
- * save 8 KiB more per thread. Linux grants them on request (Documentation/arch/x86/xstate.rst). */
+/* Whether the operating system lets this process use the tiles (matrix registers) of AMX. The
+ * system has to save 8 KiB more per thread for them. Linux grants them on request
+ * (Documentation/arch/x86/xstate.rst). */
 static int tiles_are_granted(void) {
   unsigned low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -54,7 +55,7 @@ static int has_avx512bf16(void) {
   return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
 }
 
-/* Whether the processor has AMX, whether or not the operating system grants its use. */
+/* Whether the processor has AMX, even if the operating system does not grant its use. */
 static int has_amx(void) {
   unsigned a, b, c, d;
   return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22)) &&

@@ -1,9 +1,9 @@
 """The native kernels: C functions, called through ctypes, which releases the interpreter lock.
 
 Each function has the arguments and the results of the function of the same name in reference.py. It
-calls that function where the C code does not serve: for float64, for windows too short to be worth
-packing the weights, for bfloat16 on a processor without instructions for it, and for a GRU or RNN
-in bfloat16.
+calls that NumPy function where no C code exists or where C would be slower. This is so for float64,
+for windows too short to be worth packing the weights, for bfloat16 on a processor without
+instructions for it, and for a GRU or RNN in bfloat16.
 """
 
 import numpy as np
@@ -21,13 +21,18 @@ from charlstm.kernels.native_library import (
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-# With AVX-512, float32 products in C were measured to be faster than OpenBLAS from this number of
-# columns on. With the fewer columns of a head, up to half of the panels would be empty.
+# Minimum number of columns of a float32 product for which C code was measured to be faster than
+# OpenBLAS, with AVX-512. The product of the head often has fewer columns: up to half of its panels
+# would then be padding.
 MIN_NATIVE_COLUMNS = 128
 
 
 def _instruction_set(array: Array, precision: str, T: int | None = None) -> str | None:
-    """Return the instruction set for products of this precision over T steps; None for NumPy."""
+    """Return the instruction set of the C code for a product, or None if NumPy computes it.
+
+    array: any array of the product, for its dtype. T: the number of time steps of a window; None
+    for a product outside the recurrence.
+    """
     if array.dtype != np.float32 or (T is not None and T < reference.MIN_STEPS_TO_PACK):
         return None
     return bfloat16_set() if precision == "bfloat16" else float32_set()
@@ -313,7 +318,7 @@ def update_ngram_rows(
         address(table, slots, V),
         address(squares, slots),
         constants.ctypes.data,
-        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # ints and floats of 4 bytes
+        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # 4 bytes per int or float
     )
 
 
@@ -353,7 +358,7 @@ def adam_update(
 def packed(W: Array, *, gates: bool) -> Array:
     """Return W (K, N) packed into panels, for NativeGeneration.
 
-    gates: whether W (K, 4H) has the weights of an LSTM's gates, which have their own packing.
+    gates: whether W (K, 4H) holds the weights of an LSTM's gates, which are packed in another way.
     """
     K, N = W.shape
     kind, columns = ("gate_panels", N // 4) if gates else ("panels", N)

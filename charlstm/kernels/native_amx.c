@@ -13,7 +13,7 @@
 #if HAS_BF16_DOT
 #define SUFFIX amx
 #define WIDTH 16
-#define DOT_ROWS 32 /* the most rows of a product: those of two tiles */
+#define DOT_ROWS 32 /* maximum number of rows of a product: those of two tiles */
 #define BEGIN_PRODUCTS TILE_CONFIGURE(&configuration)
 #define END_PRODUCTS TILE_RELEASE() /* a switch between threads need not save released tiles */
 
@@ -34,8 +34,8 @@ static const struct {
 
 /* See native_bfloat16.h. Up to 16 rows of A are one tile, which is multiplied by four tiles of the
  * panel, 16 columns each. 17 to 32 rows are two tiles, which are multiplied by two tiles of the
- * panel at a time: four products for four loads. Tiles always have 16 rows, so A and sums have
- * space for all rows of the last tile. */
+ * panel at a time: four products for four loads. Tiles always have 16 rows, so the arrays A and
+ * sums must have space for all rows of the last tile. */
 static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, const unsigned *panel,
                              float *sums) {
   const ptrdiff_t row_of_A = K * 2, row_of_panel = COLUMNS * 4, row_of_sums = COLUMNS * 4;

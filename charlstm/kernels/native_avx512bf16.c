@@ -20,8 +20,8 @@
 
 #include "native_bfloat16.h"
 
-/* product_of_pairs for a number of rows that is a constant at compile time: so the compiler keeps
- * the sums in registers. */
+/* Like product_of_pairs, but `rows` is a constant at compile time, so that the compiler keeps the
+ * sums in registers. */
 INLINE void product_of_pair_rows(const int rows, const unsigned short *A, ptrdiff_t K,
                                  const unsigned *panel, float *sums) {
   vec acc[DOT_ROWS][4];

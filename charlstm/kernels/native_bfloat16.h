@@ -5,10 +5,10 @@
  * The order of the loops is that of native_kernels.h. The operands have the layout that the
  * instructions require:
  *
- *   A (rows, K)    rows of bfloat16. K is padded with zeros to a multiple of PADDING, the number of
- *                  rows to a multiple of DOT_ROWS.
+ *   A (rows, K)    rows of bfloat16. Zeros pad K to a multiple of PADDING, and the number of rows
+ *                  to a multiple of DOT_ROWS.
  *   panel          COLUMNS columns of the weights W (K, N), as pairs: the numbers of rows k and
- *                  k + 1 lie side by side in 32 bits, k in the lower half.
+ *                  k + 1 lie side by side in 32 bits, that of row k in the lower half.
  *
  *          column 0     column 1         column 63     (K / 2, COLUMNS, 2). In panels of the gates,
  *        W[0]  W[1]   W[0]  W[1]   ...  W[0]  W[1]     the columns are i, f, o and g of 16 units,
@@ -19,7 +19,7 @@
  * these defines the function product_of_pairs and
  *
  *   SUFFIX                        ends the names of the exported functions
- *   DOT_ROWS                      the most rows that product_of_pairs takes; up to MAX_GATE_ROWS
+ *   DOT_ROWS                      maximum of `rows` in product_of_pairs; up to MAX_GATE_ROWS
  *   BEGIN_PRODUCTS, END_PRODUCTS  set up and release the thread's tiles of AMX; empty for AVX-512
  */
 #define COLUMNS 64
@@ -36,15 +36,16 @@ static void product_of_pairs(int rows, const unsigned short *A, ptrdiff_t K, con
                              float *sums);
 
 /* The bfloat16 nearest to each element, in the upper half of its bits; the lower half is
- * arbitrary. Ties go to an even last bit. NaN stays NaN: a bit of its upper half is set, since the
- * lower half, which may hold all the bits that make it a NaN, is dropped. */
+ * arbitrary. Ties go to an even last bit. NaN stays NaN: a bit of the upper half is set, because
+ * the lower half is dropped and may hold the only bits that tell NaN from infinity. */
 INLINE uvec rounded(vec x) {
   uvec bits = (uvec)x, nan = (uvec)(x != x);
   uvec up = bits + 0x7fff + ((bits >> 16) & 1);
   return (up & ~nan) | ((bits | 0x400000) & nan);
 }
 
-/* 16 pairs of bfloat16 from two vectors of floats: those of `first` are the lower halves. */
+/* 16 pairs of bfloat16 from two vectors of floats. The numbers of `first` are the lower halves of
+ * the pairs. */
 INLINE uvec paired(vec first, vec second) {
   return (rounded(first) >> 16) | (rounded(second) & 0xffff0000);
 }
@@ -56,8 +57,8 @@ INLINE void round_row(ptrdiff_t n, const float *from, unsigned short *to) {
         __builtin_convertvector(rounded(load_n(from + k, n - k)) >> 16, half_vec);
 }
 
-/* Pack up to 16 columns of a matrix of K rows, which are `stride` floats apart, into 16 columns of
- * a panel. Missing columns become zeros; columns beyond 16 are left out. */
+/* Pack up to 16 columns of a matrix into 16 columns of a panel. The matrix has K rows, `stride`
+ * floats apart. Missing columns become zeros; columns beyond 16 are left out. */
 INLINE void pack_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                        unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 2, from += 2 * stride, to += COLUMNS) {
@@ -73,8 +74,8 @@ INLINE void transpose_pairs(unsigned from[16][16], unsigned *to, ptrdiff_t strid
     for (int row = 0; row < 16; row++) to[column * stride + row] = from[row][column];
 }
 
-/* Pack up to 16 rows of K columns, which are `stride` floats apart, into 16 columns of a panel, as
- * pack_pairs would pack the transpose. */
+/* Pack up to 16 rows of a matrix into 16 columns of a panel, as pack_pairs would pack the
+ * transpose. The matrix has K columns, and its rows are `stride` floats apart. */
 INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows, const float *from,
                                   unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32, to += 16 * COLUMNS) {
@@ -85,8 +86,8 @@ INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows,
   }
 }
 
-/* Round 16 columns of a matrix of K rows, which are `stride` floats apart, into 16 rows of A, as
- * round_row would round the transpose. Columns beyond `columns` become zeros. */
+/* Round 16 columns of a matrix into 16 rows of A, as round_row would round the transpose. The
+ * matrix has K rows, `stride` floats apart. Columns beyond `columns` become zeros. */
 INLINE void round_transposed(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                              unsigned short *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32) {
@@ -101,7 +102,8 @@ INLINE void round_transposed(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, c
   }
 }
 
-/* Bytes of scratch for A (rows, K): round_transposed writes 16 rows at a time. */
+/* Bytes of scratch for A (rows, K). `rows` is padded to a multiple of 16, because round_transposed
+ * writes 16 rows at a time. */
 INLINE ptrdiff_t size_of_rows(ptrdiff_t rows, ptrdiff_t K) {
   return padded(padded(rows, 16), DOT_ROWS) * padded(K, PADDING) * 2;
 }
@@ -111,8 +113,8 @@ INLINE ptrdiff_t size_of_pairs(ptrdiff_t K, ptrdiff_t N) {
   return padded(N, COLUMNS) * padded(K, PADDING) * 2;
 }
 
-/* Bytes of scratch for each function below: for two operands A (rows, K) and the panels of W (K,
- * N). */
+/* Bytes of scratch that each exported function below needs, for two operands A (rows, K) and the
+ * panels of W (K, N). */
 ptrdiff_t NAME(size_of_bfloat16)(ptrdiff_t rows, ptrdiff_t K, ptrdiff_t N) {
   return 2 * size_of_rows(rows, K) + size_of_pairs(K, N);
 }

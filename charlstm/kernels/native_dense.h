@@ -1,6 +1,6 @@
 /* The kernels without recurrence: large products, sums of rows by id, rows of the table of n-grams,
  * the softmax, the cross-entropy and Adam. The results are those of the functions of the same names
- * in reference.py, where multiply is project, weight_gradient and input_gradient.
+ * in reference.py. multiply serves the functions project, weight_gradient and input_gradient.
  */
 /* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). bias (N) is added to
  * each row unless it is NULL. One panel of B at a time is packed and multiplied with all rows of A.
@@ -29,7 +29,8 @@ void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int 
   }
 }
 
-/* sums (V, N): row v is the sum of those rows (count, N) whose entry in ids (count) is v. */
+/* Add up the rows (count, N) that have the same id in ids (count): row v of sums (V, N) is the sum
+ * for id v. */
 void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *ids,
                     const float *rows, float *sums) {
   memset(sums, 0, (size_t)(V * N) * sizeof(float));
@@ -47,8 +48,8 @@ INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
 }
 
-/* Add to each row of logits (N, V) the n rows of table (slots, V) whose indices are in rows (N,
- * n). */
+/* Add n rows of the n-gram table (slots, V) to each row of logits (N, V). rows (N, n): the indices
+ * of the table rows to add to each row of logits. */
 void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
                     const float *table, float *logits) {
   for (ptrdiff_t i = 0; i < N; i++, rows += n, logits += V) {
@@ -62,15 +63,15 @@ void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long lo
   }
 }
 
-/* Make one step of AdaGrad on those rows of table (slots, V) whose indices are in rows (N, n) and
- * from start to stop - 1.
+/* Make one step of AdaGrad on rows of the n-gram table (slots, V): those whose indices occur in
+ * rows (N, n) and are from start to stop - 1.
  *
  * rows, dlogits, table, squares: as in reference.update_ngram_rows. constants: rate, epsilon.
- * scratch: stop - start + 2 N n ints, then V floats.
+ * scratch: (stop - start) + 2 * N * n ints, then V floats.
  *
- * Each row of the table has a linked list of its places in rows (N * n): heads[row - start] is the
- * first place in the list, and next[place - 1] is the place after `place`. Places are counted from
- * 1; 0 ends a list. */
+ * For each table row, a linked list has the places in rows (N * n) where the index of the table row
+ * occurs. heads[row - start] is the first place in the list, and next[place - 1] is the place after
+ * `place`. Places are counted from 1; 0 ends a list. */
 void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
                        const long long *rows, const float *dlogits, float *table, float *squares,
                        const float *constants, void *scratch) {

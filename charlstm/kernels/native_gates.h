@@ -1,11 +1,11 @@
 /* The arithmetic of an LSTM's gates, forward and backward, for float32 and bfloat16 products alike.
  *
  * In the forward pass, four neighbouring vectors of a product are the four gates i f o g of the
- * same WIDTH units. The arithmetic runs over a block of sums after the product, not inside the loop
- * of the product, where it would push the sums out of the registers.
+ * same WIDTH units. The arithmetic runs over a block of sums after the product. Inside the loop of
+ * the product, it would push the sums out of the registers.
  */
 #define GATES (4 * WIDTH) /* columns of the gates of WIDTH units */
-#define MAX_GATE_ROWS 32  /* maximum number of streams in a block, which AMX kernels reach */
+#define MAX_GATE_ROWS 32  /* maximum number of streams in a block of any instruction set */
 
 /* Prefetch the arrays that advance_units will read and write, before the product that it needs. */
 INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, float *next_c,
@@ -22,8 +22,8 @@ INLINE void prefetch_units(int rows, ptrdiff_t H, float *a, const float *c, floa
 /* Compute one time step of a block of streams, for the first n of WIDTH units (all if n > WIDTH).
  *
  * sums (rows, GATES): h_{t-1} Wh. a (rows, 4H): in, x_t Wx + b; out, the gates i f o g.
- * c (rows, H): the cells before. next_c, tanh_c, next_h (rows, H): written. capped: min(i, 1 - f)
- * takes the place of i.
+ * c (rows, H): the cell states before the step. next_c, tanh_c, next_h (rows, H): written.
+ * capped: min(i, 1 - f) takes the place of i.
  *
  * tanh of the cells is computed for two streams at a time: the processor works on one stream while
  * the other waits for a result. */

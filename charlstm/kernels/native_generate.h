@@ -1,5 +1,5 @@
-/* Sampling from an LSTM, many symbols per call. The samples are those of the loop at the end of
- * generate in charlstm/network/sampling.py.
+/* Sampling from an LSTM, many symbols per call. The samples equal those that the loop at the end of
+ * generate in charlstm/network/sampling.py draws.
  */
 
 #ifndef CHARLSTM_GENERATION
@@ -14,7 +14,7 @@ struct Rank {
  * pointers. native_generation.py has the same fields in the same order. */
 typedef struct {
   ptrdiff_t L, B, H, V;
-  ptrdiff_t seen;          /* the head sees this number of layers, the last ones */
+  ptrdiff_t seen;          /* the head reads the outputs of the last `seen` layers */
   ptrdiff_t top_k;
   ptrdiff_t line_end;      /* the id after which the state is cleared, or -1 */
   ptrdiff_t capped;        /* 1: min(i, 1 - f) takes the place of i */
@@ -26,10 +26,10 @@ typedef struct {
   const float **Wh;        /* per layer: (H, 4H), packed by pack_gates */
   const float *head_W;     /* (seen * H, V), packed by pack_columns */
   const float *head_b;     /* (V) */
-  ptrdiff_t ngrams, slots; /* the length of the longest n-gram, or 0; the rows of the table */
+  ptrdiff_t ngrams, slots; /* the length of the longest n-gram, or 0; the number of table rows */
   const float *table;      /* (slots, V): the logits that n-grams add */
-  const unsigned long long *codes; /* (1 + V): the numbers that are hashed, for "no symbol" and for
-                                      each symbol */
+  const unsigned long long *codes; /* (1 + V): the numbers that are hashed: one for "no symbol",
+                                      then one for each symbol */
   unsigned long long *recent; /* (B, ngrams - 1), in and out: the codes of the symbols before the
                                  last one, newest first */
   float *h, *c;            /* (L, B, H), in and out: the state */
@@ -67,8 +67,8 @@ static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
   recent[0] = last;
 }
 
-/* The id that a uniform number in [0, 1) draws from the logits (V), after the temperature and the
- * filters of `probabilities` in network/sampling.py. */
+/* Return the id that a uniform number in [0, 1) selects, for the logits (V). The temperature and
+ * the filters work as in `probabilities` in network/sampling.py. */
 static long long draw(const Generation *s, const float *logits, double uniform) {
   const ptrdiff_t V = s->V;
   double *p = s->probabilities;
@@ -86,7 +86,7 @@ static long long draw(const Generation *s, const float *logits, double uniform) 
   if ((s->top_k > 0 && s->top_k < V) || s->top_p < 1) {
     for (ptrdiff_t k = 0; k < V; k++) s->ranks[k] = (struct Rank){p[k], k};
     qsort(s->ranks, (size_t)V, sizeof(struct Rank), compare_ranks);
-    double before = 0; /* the probability of all likelier symbols together */
+    double before = 0; /* the total probability of all likelier symbols */
     for (ptrdiff_t k = 0; k < V; k++) {
       const struct Rank rank = s->ranks[k];
       if (before >= s->top_p || (s->top_k > 0 && k >= s->top_k)) p[rank.id] = 0;
@@ -130,8 +130,8 @@ static void NAME(dense)(ptrdiff_t B, ptrdiff_t K, ptrdiff_t N, const float *x, c
     }
 }
 
-/* Compute one step of one layer. s->gates holds the bias and the rows of the symbols; x (B, H) is
- * the output of the layer below, NULL for the first layer. */
+/* Compute one step of one layer. On entry, s->gates holds the bias plus the row that the last
+ * symbol of each sample adds. x (B, H): the output of the layer below; NULL for the first layer. */
 static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const float *x) {
   float sums[MAX_ROWS * GATES], from_x[MAX_ROWS * GATES];
   const ptrdiff_t B = s->B, H = s->H;
@@ -153,7 +153,8 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
   memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
 }
 
-/* Draw `steps` symbols of each sample into out (steps, B), each with one of uniforms (steps, B). */
+/* Draw `steps` symbols of each sample into out (steps, B). Each is drawn with the number at the
+ * same place in uniforms (steps, B). */
 void NAME(generate)(const Generation *s, ptrdiff_t steps, const double *uniforms, long long *out) {
   const ptrdiff_t B = s->B, H = s->H, K = s->seen * H;
   const size_t row = (size_t)(4 * H) * sizeof(float);

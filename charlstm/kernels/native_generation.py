@@ -30,9 +30,10 @@ class _Generation(ctypes.Structure):
 
 @cache
 def generate_function(mirror: type[ctypes.Structure]) -> Any:
-    """Return the C function that samples; raise CharlstmError if `mirror` differs from its struct.
+    """Return the C function that samples; raise CharlstmError if `mirror` does not fit it.
 
-    The size of the struct and the offset of its last field are compared.
+    mirror: the Python copy of the C struct Generation. Its size and the offset of its last field
+    must equal those of the struct.
     """
     expected = np.empty(2, np.intp)
     layout = native_library.function("generation_layout")
@@ -53,9 +54,10 @@ class NativeGeneration:
     ids (B): the last symbol of each sample. state (L, 2, B, H): the state before that symbol.
     line_end: the id that clears the state of a model of lines, or -1.
     table (slots, V): the n-gram table, not copied; None for a model without n-grams.
-    codes (1 + V): the numbers that are hashed, for "no symbol" and for each symbol: see
-        network/layers/ngrams.py. recent (B, ngrams - 1): the codes of the symbols before the last
-        symbol of each sample, newest first.
+    codes (1 + V): the numbers that are hashed: one for "no symbol", then one for each symbol (see
+        network/layers/ngrams.py).
+    recent (B, ngrams - 1): the codes of the symbols before the last symbol of each sample, newest
+        first.
     The other arguments are those of network.sampling.Sampling.
     """
 
@@ -140,9 +142,10 @@ class NativeGeneration:
         return self._copy(f"pointers to {name}", np.array(list(addresses), np.uint64), np.uint64)
 
     def _by_symbol(self, k: int, layer: Mapping[str, Array]) -> int:
-        """Return the address of what each symbol adds to the gates of layer k, bias included.
+        """Return the address of a table (V, 4H): the numbers that each symbol adds to the gates.
 
-        The address is 0 if the layer reads no symbols.
+        The table is that of layer k and includes the bias. The address is 0 if the layer reads no
+        symbols.
         """
         rows = layer.get("Wi") if k else layer["Wx"]
         return 0 if rows is None else self._copy(f"by_symbol {k}", rows + layer["b"])

@@ -92,7 +92,7 @@ INLINE void gru_gate_gradients(ptrdiff_t H, float *a, float *dh, const float *dh
 }
 
 /* gates (T, B, 3H): in, r z n; out, the gradient of x Wx + b. dh (B, H): in, the gradient of the
- * last state from outside the window; out, that of the state before the window.
+ * state after the window; out, the gradient of the state before the window.
  * dh_out (T, B, H): the gradient of each h_t from the layer above. h (T+1, B, H): as gru_forward
  * left it. candidate (T, B, H): in, as gru_forward left it; out, the gradient of these values.
  * packed: scratch as in gru_forward. */
@@ -113,7 +113,7 @@ void NAME(gru_backward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, flo
       for (ptrdiff_t row = 0; row < B; row += block) {
         const int rows = (int)min_of(block, B - row);
         const ptrdiff_t at = t * B + row;
-        /* The paths from h_{t-1} lead through the pre-activations of r and z and the candidate. */
+        /* The gradient of h_{t-1} comes through r, z and the recurrent input of the candidate. */
         product(rows, gates + at * 3 * H, 3 * H, 2 * H, panel, sums);
         product(rows, candidate + at * H, H, H, panel + 2 * H * PANEL, candidate_sums);
         for (int r = 0; r < rows; r++) {

@@ -14,19 +14,20 @@
  *
  * The order of the loops:
  *
- *   for each time step                   since a step reads the h of the step before
- *     for each panel                     which stays in the cache for all blocks of streams
- *       for each block of streams        MAX_ROWS at the most, whose sums fit into the registers
- *         for each row of the panel      loaded once for all streams of the block
+ *   for each time step                   (a step needs the h of the step before)
+ *     for each panel                     (a panel stays in the cache for all blocks of streams)
+ *       for each block of streams        (at most MAX_ROWS, so that their sums fit into registers)
+ *         for each row of the panel      (a row is loaded once for all streams of the block)
  *           add to rows * PANEL sums
- *         apply the gates to the sums    while these are in the nearest cache
+ *         apply the gates to the sums    (the sums are still in the nearest cache)
  *
  * The definitions:
  *
  *   SUFFIX           ends the names of the exported functions
  *   WIDTH            floats in a vector
  *   VECTORS          vectors in a row of a panel: 4, or 2 if the processor has only 16 registers
- *   MAX_ROWS         rows of a block, whose sums fit into registers beside a panel row; up to 6
+ *   MAX_ROWS         maximum number of streams in a block, up to 6: the registers must hold a row
+ *                    of the panel and the sums of all streams
  *   LARGER, SMALLER  optional: the larger or smaller elements of two vectors, as one instruction
  */
 #include "native_vector.h"

@@ -24,13 +24,13 @@ def load() -> ctypes.CDLL:
     """Load the native library; raise UnavailableError if it was not built or cannot be loaded."""
     spec = importlib.util.find_spec("charlstm.kernels._native")
     if spec is None or spec.origin is None:
-        raise UnavailableError("the native ones were not built: no C compiler at installation?")
+        raise UnavailableError("the native kernels were not built: no C compiler at installation?")
     try:
         library = ctypes.CDLL(spec.origin)
     except OSError as error:
-        raise UnavailableError(f"the native ones cannot be loaded: {error}") from error
+        raise UnavailableError(f"the native kernels cannot be loaded: {error}") from error
     if not hasattr(library, "instruction_set_names"):
-        raise UnavailableError(f"the native ones {OTHER_VERSION}")
+        raise UnavailableError(f"the native kernels {OTHER_VERSION}")
     library.instruction_set_names.restype = ctypes.c_char_p
     return library
 
@@ -57,15 +57,16 @@ def chosen_instruction_set() -> str:
 
 
 def _multiplies_bfloat16(isa: str) -> bool:
-    """Whether the kernels of an instruction set are those for bfloat16; others are for float32."""
+    """Whether an instruction set has the bfloat16 kernels; otherwise it has the float32 kernels."""
     return hasattr(load(), f"multiply_bfloat16_{isa}")
 
 
 @cache
 def float32_set() -> str:
-    """Return the instruction set of the float32 kernels: the chosen one if it has any.
+    """Return the instruction set of the float32 kernels.
 
-    Otherwise this is the fastest usable instruction set that has float32 kernels.
+    This is the chosen instruction set if it has float32 kernels, else the fastest usable one that
+    has them.
     """
     asked_for = (chosen_instruction_set(), *usable())
     return next(isa for isa in asked_for if not _multiplies_bfloat16(isa))
@@ -86,7 +87,7 @@ def description() -> str:
 
 def function(name: str, isa: str | None = None) -> Any:
     """Return the C function of this name for an instruction set. The C function returns nothing."""
-    found = load()[f"{name}_{isa or float32_set()}"]  # ctypes makes a new object
+    found = load()[f"{name}_{isa or float32_set()}"]  # a new ctypes object for each look-up
     found.restype = None
     return found
 
@@ -105,14 +106,17 @@ def typed_function(
 
 @cache
 def size_of(name: str, *sizes: int, isa: str | None = None) -> int:
-    """Return the bytes that a kernel writes or needs as scratch, by the C function size_of_NAME."""
+    """Return the number of bytes that a kernel writes, or that it needs as scratch memory.
+
+    The C function size_of_NAME computes this number from sizes of arrays.
+    """
     found = function(f"size_of_{name}", isa)
     found.argtypes, found.restype = len(sizes) * [ctypes.c_ssize_t], ctypes.c_ssize_t
     return int(found(*sizes))
 
 
 class _Scratch(threading.local):
-    """Memory for packed operands, which each thread keeps from call to call."""
+    """Scratch memory for packed operands. Each thread has its own and keeps it between calls."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)

@@ -28,7 +28,7 @@ void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float
 }
 
 /* gates (T, B, 4H): in, i f o g; out, the gradient of x Wx + b. dh, dc (B, H): in, the gradient
- * of the last state from outside the window; out, that of the state before the window.
+ * of the state after the window; out, the gradient of the state before the window.
  * dh_out (T, B, H): the gradient of each h_t from the layer above. c (T+1, B, H), tanh_c (T, B, H):
  * as lstm_forward left them. packed: scratch of size_of_panels(4H, H) bytes, for the panels of the
  * transpose of Wh. */

@@ -8,8 +8,8 @@
 #define LINE 16                 /* number of floats in a cache line of 64 bytes */
 
 /* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
- * A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart. rows
- * is a constant at compile time: so the compiler keeps the sums in registers. */
+ * A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart.
+ * `rows` is a constant at compile time, so that the compiler keeps the sums in registers. */
 INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                        const float *panel, float *sums, const int stride) {
   vec acc[MAX_ROWS][VECTORS];
@@ -28,7 +28,7 @@ INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t 
     for (int j = 0; j < VECTORS; j++) store(sums + r * stride + j * WIDTH, acc[r][j]);
 }
 
-/* product_of for a number of rows that is known at run time only, up to MAX_ROWS. */
+/* Like product_of, but `rows` is known at run time only. It is at most MAX_ROWS. */
 INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                          const float *panel, float *sums, const int stride) {
   switch (rows) {
@@ -85,9 +85,9 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
 /* Write one panel (K, PANEL) from W (K, columns) or, if transposed, from W (columns, K). Missing
  * columns become zeros; columns beyond PANEL are left out. The rows of W are `stride` floats apart.
  *
- * A transpose is read LINE floats at a time: with a stride that is a power of two, the same
- * column of all rows falls into the same set of the cache, and a longer piece of a row would be
- * evicted before it is read to its end. */
+ * A transpose is read LINE floats of each row at a time. If the stride is a power of two, the same
+ * column of all rows falls into the same set of the cache. More than LINE floats of a row would
+ * then be evicted before they are read. */
 INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
                        ptrdiff_t stride, float *packed) {
   columns = min_of(PANEL, columns);

@@ -21,7 +21,7 @@ INLINE ptrdiff_t padded(ptrdiff_t n, ptrdiff_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
 
-/* The number of rows per block, up to max, that cuts B rows into blocks of nearly equal size. */
+/* The number of rows per block, at most max, that cuts B rows into blocks of nearly equal size. */
 INLINE int rows_per_block(ptrdiff_t B, ptrdiff_t max) {
   ptrdiff_t blocks = (B + max - 1) / max;
   return (int)((B + blocks - 1) / blocks);
@@ -50,8 +50,8 @@ INLINE void store_n(float *p, vec x, ptrdiff_t n) {
   memcpy(p, full, (size_t)n * sizeof(float));
 }
 
-/* The larger or smaller of x and y, by element. If one of them is NaN, the result is y (on ARM,
- * NaN). So callers pass a number that may be NaN as y, which keeps NaN. */
+/* LARGER(x, y) and SMALLER(x, y) compare element by element. If x or y is NaN, the result is y (on
+ * ARM, NaN). Callers therefore pass the number that may be NaN as y, so that NaN is kept. */
 #ifndef LARGER
 INLINE vec choose(ivec mask, vec yes, vec no) {
   return (vec)((mask & (ivec)yes) | (~mask & (ivec)no));
@@ -65,9 +65,9 @@ INLINE vec at_least(float bound, vec x) { return LARGER(bound - (vec){0}, x); }
 INLINE vec at_most(float bound, vec x) { return SMALLER(bound - (vec){0}, x); }
 
 /* Compute exp(y) = (1 + less_one) * power for `count` vectors y (up to 4), with -87 <= y <= 88.8;
- * the result is infinite from 128 ln 2 on. Each step of the computation needs the result of the
- * step before, so each step is done for all vectors: with one vector alone, the processor would be
- * idle between steps.
+ * the result is infinite from y = 128 ln 2 on. Each step of the computation needs the result of the
+ * step before. With one vector alone, the processor would be idle between steps. So each step is
+ * done for all vectors before the next step.
  *
  * y = n ln 2 + r with |r| <= ln 2 / 2; ln 2 is the sum of two constants, so that n ln 2 loses no
  * digits (Cody and Waite 1980). power = 2^n. less_one = exp(r) - 1, by a polynomial fitted to it
@@ -92,7 +92,7 @@ INLINE void exponentials(const int count, const vec *y, vec *less_one, vec *powe
 /* Replace the first `sigmoid_count` of `count` vectors (up to 4) by their sigmoid, the others by
  * their tanh.
  *   sigmoid(x) = 1 / (1 + exp(-x)); 0 below -88.8, where it is less than 2^-126
- *   tanh(x) = m / (m + 2), m = exp(2x) - 1, which stays exact where x is small */
+ *   tanh(x) = m / (m + 2), m = exp(2x) - 1, a form that is accurate also for small x */
 INLINE void activate(const int sigmoid_count, const int count, vec *x) {
   vec less_one[4], power[4];
 #define IS_SIGMOID (j < sigmoid_count)

@@ -1,7 +1,7 @@
-"""The kernels in NumPy. They define the results of the native kernels, and run where these cannot.
+"""The kernels in NumPy. They define the results of the native kernels, and run if those cannot.
 
 Shapes: T time steps, B streams, H hidden units, V symbols. All arrays of a call are C-contiguous
-and have one dtype. Results are written into arrays that the caller passes. `precision` is the
+and have the same dtype. Results are written into arrays that the caller passes. `precision` is the
 precision of the operands of matrix products: see bfloat16.py.
 
 The LSTM, with the gates in one block of 4H columns in the order i f o g (Gers, Schmidhuber and
@@ -22,8 +22,8 @@ from charlstm.arrays import Array, Ids
 from charlstm.kernels.bfloat16 import MIN_STEPS_TO_PACK as MIN_STEPS_TO_PACK
 from charlstm.kernels.bfloat16 import RecurrentGradient, column_blocks, operand
 
-# The number of weights that Adam updates at a time. They and their moments stay in the processor's
-# cache through all operations.
+# Number of weights that Adam updates at a time. These weights and their moments then stay in the
+# processor's cache through all operations.
 ADAM_BLOCK = 16_384
 
 
@@ -57,10 +57,11 @@ def log_softmax(logits: Array, b: Array) -> None:
 
 
 def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> None:
-    """Overwrite log_probs (N, V) with the gradient of the logits of sum_n scales[n] * loss[n].
+    """Overwrite log_probs (N, V) with the gradient of the logits.
 
-    loss[n] is the cross-entropy of targets[n], so the gradient of row n is scales[n] * (softmax -
-    one-hot of targets[n]). targets (N): the id to predict in each row. scales (N).
+    The gradient is that of sum_n scales[n] * loss[n], where loss[n] is the cross-entropy of
+    targets[n]. Row n of the gradient is scales[n] * (softmax - one-hot of targets[n]).
+    targets (N): the id to predict in each row. scales (N): the factor of each loss.
     """
     np.exp(log_probs, out=log_probs)
     log_probs[np.arange(len(targets)), targets] -= 1
@@ -68,9 +69,10 @@ def cross_entropy_gradient(log_probs: Array, targets: Ids, scales: Array) -> Non
 
 
 def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
-    """Write into row v of sums (V, N) the sum of those rows (R, N) whose entry in ids (R) is v.
+    """Add up the rows (R, N) that have the same id: row v of sums (V, N) is the sum for id v.
 
-    This is the gradient of selecting rows of a matrix by id.
+    ids (R): the id of each row. Back-propagation through a selection of matrix rows by id computes
+    these sums.
     """
     sums[...] = 0
     order = np.argsort(ids, kind="stable")
@@ -81,7 +83,10 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
 
 
 def add_ngram_logits(table: Array, rows: Ids, logits: Array) -> None:
-    """Add to each row of logits (N, V) the n rows of table (slots, V) listed in rows (N, n)."""
+    """Add n rows of the n-gram table (slots, V) to each row of logits (N, V).
+
+    rows (N, n): the indices of the table rows to add to each row of logits.
+    """
     for row in rows.T:
         logits += table[row]
 
@@ -96,11 +101,13 @@ def update_ngram_rows(
     rate: float,
     epsilon: float,
 ) -> None:
-    """Make a step of AdaGrad on the rows of table (slots, V) in span with indices in rows (N, n).
+    """Make a step of AdaGrad on rows of the n-gram table (slots, V).
 
-    add_ngram_logits added each table row to some rows of logits. The gradient of the table row is
-    the sum of the same rows of dlogits (N, V). squares (slots): for each table row, the sum over
-    all steps of its squared gradient norm.
+    rows (N, n): the indices of the table rows that add_ngram_logits added to the logits. Of these,
+        the step changes only the table rows whose index is in `span`.
+    dlogits (N, V): the gradient of the logits. The gradient of a table row is the sum of dlogits[k]
+        over all k with the table row in rows[k].
+    squares (slots): for each table row, the sum of its squared gradient norms over all steps.
     """
     found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
     own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)
@@ -216,8 +223,8 @@ def lstm_backward(
     """Run the LSTM's backward pass over a window.
 
     gates (T, B, 4H): on entry the activated gates, on return the gradient of a_t.
-    dh, dc (B, H): on entry the gradient of the window's last state from outside the window (zero
-        in truncated back-propagation), on return the gradient of the state before the window.
+    dh, dc (B, H): on entry the gradient of the state after the window (zero in truncated
+        back-propagation through time), on return the gradient of the state before the window.
     dh_out (T, B, H): the gradient of each h_t from the layer above.
     h, c (T+1, B, H), tanh_c (T, B, H): as lstm_forward left them.
     Wh (H, 4H).
@@ -229,7 +236,8 @@ def lstm_backward(
     network/textbook_cells.py derives the gradient of each gate. The code uses h = o tanh(c) to
     compute o (1 - tanh(c)^2) as o - h tanh(c), and tanh(c) o (1 - o) as h (1 - o).
 
-    Where i is at its cap, 1 - f, its gradient g dc_t goes to f instead, with the opposite sign.
+    Where the input gate is capped at 1 - f, f takes the gradient of the gate, g * dc_t, with the
+    opposite sign, and the gradient of i is zero.
     """
     T, B, H = tanh_c.shape
     back = RecurrentGradient(Wh, B, T, precision)
@@ -321,8 +329,8 @@ def gru_backward(
     """Run the GRU's backward pass over a window.
 
     gates (T, B, 3H): on entry r, z and n, on return the gradient of x Wx + b.
-    dh (B, H): on entry the gradient of the window's last state from outside the window, on return
-        that of the state before the window.
+    dh (B, H): on entry the gradient of the state after the window, on return the gradient of the
+        state before the window.
     dh_out (T, B, H): the gradient of each h_t from the layer above.
     h (T+1, B, H): as gru_forward left it.
     candidate (T, B, H): on entry as gru_forward left it, on return its gradient: r times the
@@ -365,7 +373,7 @@ def rnn_forward(a: Array, h: Array, Wh: Array, precision: str = "float32") -> No
     """Run h_t = tanh(a_t + h_{t-1} Wh) over a window.
 
     a (T, B, H): x Wx + b, overwritten. h (T+1, B, H): row 0 is given, rows 1..T are written.
-    Wh (H, H).
+    Wh (H, H): the recurrent weights.
     """
     T, B, _ = a.shape
     blocks = column_blocks(operand(Wh, precision), T)
@@ -381,9 +389,11 @@ def rnn_backward(
 ) -> None:
     """Run the backward pass of rnn_forward.
 
-    a (T, B, H): overwritten with the gradient of x Wx + b. dh (B, H): on entry the gradient of the
-    last state from outside the window, on return that of the state before the window.
-    dh_out (T, B, H): the gradient of each h_t from the layer above. h (T+1, B, H), Wh (H, H).
+    a (T, B, H): overwritten with the gradient of x Wx + b.
+    dh (B, H): on entry the gradient of the state after the window, on return the gradient of the
+        state before the window.
+    dh_out (T, B, H): the gradient of each h_t from the layer above.
+    h (T+1, B, H): as rnn_forward left it. Wh (H, H).
     """
     T, B, _ = a.shape
     back = RecurrentGradient(Wh, B, T, precision)

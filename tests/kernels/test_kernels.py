@@ -178,7 +178,7 @@ def test_arrays_of_another_shape_order_or_dtype_are_refused(cell):
 
 def test_a_library_of_another_version_is_not_used(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda path: object())
-    refused = "^the native ones were built from another version of charlstm: install it again$"
+    refused = "^the native kernels were built from another version of charlstm: install it again$"
     with pytest.raises(native_library.UnavailableError, match=refused):
         native_library.load.__wrapped__()
 
