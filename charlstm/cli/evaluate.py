@@ -105,7 +105,7 @@ def evaluate(
     from tqdm import tqdm  # imported here, as it is slow to import
 
     if dynamic and (window is not None or batch_size is not None):
-        raise click.UsageError("--dynamic reads one stream: give no --window, no --batch-size")
+        raise click.UsageError("--dynamic reads one stream: leave out --window and --batch-size")
     model = load_model(run)
     report = NoveltyReport(run, model) if novelty else None
     if texts:

@@ -31,7 +31,7 @@ from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
 from charlstm.text.vocab import Vocab
 
-# Symbols that `inspect gradients` reads from the beginning of a text, in addition to --lags.
+# `inspect gradients` reads this number of symbols plus --lags from the beginning of a text.
 SYMBOLS_TO_READ = 100_000
 SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 NORMS = {
@@ -286,7 +286,7 @@ def models_to_measure(
 
     These are the model of a run, an untrained model, or, with `compare`, several untrained models
     and the model of the run. With a run, untrained models have the size and the vocabulary of its
-    model. Without a run, they read bytes.
+    model. Without a run, untrained models read bytes.
     """
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()

@@ -1,4 +1,4 @@
-"""The text of a run, for commands that read texts as the run did, or its validation text."""
+"""Options to read texts in the same way as a run read its text, and a run's validation text."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator

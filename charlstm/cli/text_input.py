@@ -17,7 +17,7 @@ from charlstm.text.vocab import Vocab
 from charlstm.text.words import split_chunks
 
 LONGEST_LINE = 1 << 22  # length of the longest line that `charlstm score` accepts, in characters
-# Bytes of memory for each character of a text that is one string, with its code points and ids.
+# Bytes of memory for each character of a text in one string: the string, code points and ids.
 BYTES_PER_CHARACTER = 16
 
 

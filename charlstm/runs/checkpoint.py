@@ -39,7 +39,8 @@ FORMAT = 2  # The number of the file format is raised whenever the format change
 # An error message quotes at most this many characters of its reason, because a malicious file may
 # contain names of megabytes.
 MAX_REASON = 300
-MAX_SUMMARY_ENTRY = 100  # This limits the characters of a summary's name and value together.
+# The name and the value of an entry of a summary may have this many characters in total.
+MAX_SUMMARY_ENTRY = 100
 
 # Reading a file of arbitrary content can raise these errors. Deeply nested JSON raises
 # RecursionError.
@@ -58,7 +59,7 @@ class Checkpoint:
     training: a TrainingState as a dictionary.
     arrays: the arrays that training changes beside the weights, such as the optimiser's moments.
 
-    Only the files `last` and `good` have training and arrays. Both are empty in other files.
+    In checkpoints other than `last` and `good`, training and arrays are empty.
     """
 
     model: CharModel
@@ -89,8 +90,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
     }
     try:
-        # The metadata has a single entry: safetensors writes several entries in no fixed order, and
-        # the same state must give the same bytes.
+        # Equal states must give files with equal bytes. The metadata therefore has a single entry:
+        # the safetensors library writes several entries in no fixed order.
         text = json.dumps(about, sort_keys=True, allow_nan=False)
         require_few_values(text)
         header, rest = insert_checksum(save(arrays, {"charlstm": text}))
@@ -128,9 +129,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _read_checked(file: SafetensorsReader) -> Checkpoint:
-    """Return the content of an open checkpoint file; an error if any part of it is malformed.
+    """Return the content of an open checkpoint file.
 
-    The errors are those of _UNREADABLE_ERRORS.
+    Raises one of _UNREADABLE_ERRORS if the content is malformed.
     """
     if "charlstm" not in file.metadata:
         raise CharlstmError("a safetensors file that another program wrote")
@@ -154,8 +155,8 @@ def _read_checked(file: SafetensorsReader) -> Checkpoint:
         training_shapes = Trainer.array_shapes(config, shapes, train_config)
         shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
     _require_arrays(file, shapes, _DTYPES[config.dtype])
-    # The shapes have been compared with the file: the arrays that are allocated below are together
-    # no larger than the file.
+    # The shapes have been compared with those in the file. The arrays that are allocated below thus
+    # take no more bytes than the file has.
     model = CharModel(config, vocab, seed=None)
     arrays = {
         name: np.empty(shape, config.dtype)
@@ -194,7 +195,7 @@ def _require_arrays(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None
 def _object(value: object) -> dict[str, Any]:
     """Return a value of the metadata; CharlstmError unless the value is a JSON object."""
     if not isinstance(value, dict):
-        raise CharlstmError("the metadata entries summary and training must be JSON objects")
+        raise CharlstmError("the metadata entries 'summary' and 'training' must be JSON objects")
     return value
 
 
@@ -203,7 +204,7 @@ def _summary(value: object) -> dict[str, Any]:
     for name, item in _object(value).items():
         if isinstance(item, dict | list) or len(name) + len(str(item)) > MAX_SUMMARY_ENTRY:
             raise CharlstmError(
-                f"the value of {name[:MAX_SUMMARY_ENTRY]!r} in the summary is no number or short "
-                "text"
+                f"the value of {name[:MAX_SUMMARY_ENTRY]!r} in the summary is neither a number "
+                "nor a short text"
             )
     return _object(value)

@@ -67,20 +67,20 @@ def return_to_good_state(
 ) -> LossHistory:
     """Load the state of the last evaluation into the trainer, and halve the learning rate.
 
-    Returns the losses of the steps since that evaluation, as the state records them. Raises
+    Returns the losses that the loaded state records for the steps since that evaluation. Raises
     CharlstmError if the run has recovered MAX_RECOVERIES times already.
 
     cause: the exception that says how the training diverged.
     """
     if trainer.halvings >= MAX_RECOVERIES:
         raise CharlstmError(
-            f"{saver.folder}: {cause}, also at {0.5**MAX_RECOVERIES:g} of the learning rate; the "
-            "last good state is kept. Begin anew with --overwrite and a lower --lr than "
-            f"{trainer.config.lr:g}"
+            f"{saver.folder}: {cause}, even at {0.5**MAX_RECOVERIES:g} of the learning rate; the "
+            "state of the last evaluation is kept. Begin anew with --overwrite and a lower --lr "
+            f"than {trainer.config.lr:g}"
         )
     good = load_checkpoint(saver.good_checkpoint)
-    # The values of halvings and total_steps in the file may be outdated: after it was written, the
-    # run may have recovered already, or got a new end.
+    # The values of halvings and total_steps in the file may be outdated: the run may have recovered
+    # from a divergence, or been given a new end, after the file was written.
     halvings, total_steps = trainer.halvings + 1, trainer.total_steps
     with malformed_refused(f"{saver.good_checkpoint}: the training state cannot be restored"):
         state = TrainingState.from_dict(good.training)

@@ -12,7 +12,7 @@ Observer = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """Do nothing: the observer of a run that nobody observes."""
+    """Do nothing. A run has this observer until the caller sets another one."""
 
 
 class EventLog:
@@ -30,7 +30,7 @@ class EventLog:
 
     @property
     def is_observed(self) -> bool:
-        """Whether the run has an observer, for which events are made that are not written."""
+        """Whether an observer was set. Events such as "step" are made only for an observer."""
         return self.observer is not ignore_event
 
     @property
@@ -39,7 +39,7 @@ class EventLog:
         return time.monotonic() - self._started
 
     def stamped(self, kind: str, **facts: Any) -> Event:
-        """Return an event with the present step, epoch and seconds. kind: such as "eval"."""
+        """Return an event with the present step, epoch and seconds. kind: its name, as "eval"."""
         return {
             "event": kind,
             "step": self._trainer.steps_done,

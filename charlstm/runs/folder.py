@@ -1,4 +1,4 @@
-"""The folder of a run: its files, and what can be read from them.
+"""The folder of a run: the names of its files, and functions that read the files.
 
 best.safetensors   the weights with the lowest validation loss; without validation, the newest
 last.safetensors   the newest weights and everything needed to resume the run from them
@@ -48,10 +48,10 @@ def save(model: CharModel, path: str | Path) -> None:
 
 
 def checkpoint_path(path: Path) -> Path:
-    """Return the path of the checkpoint to read: best.safetensors of a run's folder, or a file.
+    """Return the path of the checkpoint to read from a path that the user gave.
 
-    If the folder has no best.safetensors, that is last.safetensors. A path that is no folder is
-    returned unchanged. Raises CharlstmError for a folder with neither file.
+    For a run's folder, that is best.safetensors, or last.safetensors if there is no `best`. A path
+    that is not a folder is returned unchanged. Raises CharlstmError for a folder with neither file.
     """
     try:
         if not path.is_dir():

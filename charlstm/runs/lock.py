@@ -112,9 +112,9 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
 
 
 def _acquire(path: Path) -> int | None:
-    """Lock the file `path`; return the descriptor that holds the lock; None without flock.
+    """Lock the file `path` and return the file descriptor that holds the lock; None without flock.
 
-    The lock of flock lasts as long as the descriptor is open.
+    A lock that was made with flock lasts as long as the descriptor is open.
     """
     try:
         for _ in range(MAX_ATTEMPTS):
@@ -282,7 +282,8 @@ def _locked_error(path: Path) -> LockedError:
 def _is_running(holder: dict[str, Any]) -> bool:
     """Whether the process that a lock file names is running, or may run on another machine.
 
-    Another process may have the same number by now: the times of their starts are compared too.
+    After the named process has ended, another process may get the same number. Therefore the times
+    at which the processes started are compared too.
     """
     if not holder:
         return False
@@ -332,7 +333,8 @@ def _make_folder(folder: Path) -> None:
 def _is_other_than_folder(path: Path) -> bool:
     """Whether a path exists and is not a folder.
 
-    Other processes make and remove folders meanwhile: the path is examined only once.
+    The path is examined only once, because another process may make or remove a folder there at any
+    time.
     """
     try:
         mode = os.lstat(path).st_mode

@@ -1,4 +1,4 @@
-"""metrics.jsonl: the events of a run, one JSON object a line."""
+"""metrics.jsonl: the events of a run, one JSON object per line."""
 
 import json
 import os

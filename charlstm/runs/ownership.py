@@ -4,9 +4,9 @@ A run removes and replaces only files that charlstm wrote. A checkpoint is recog
 bytes of its header, metrics.jsonl by the format in its first event, and the file `lock` by the
 beginning of its content.
 
-The text in stdin-N.txt, a copy of standard input, has no such sign. The run saved in
-last.safetensors owns the copies that it names. Any other copy is recognised by its marker, an empty
-file stdin-N.txt.0.tmp beside the copy. A copy with a marker belongs to no saved run.
+The content of stdin-N.txt, a copy of standard input, does not show that charlstm wrote the file. A
+copy that is named in last.safetensors belongs to the saved run. Any other copy is recognised by its
+marker, an empty file stdin-N.txt.0.tmp. A copy with a marker belongs to no saved run.
 """
 
 import re
@@ -26,7 +26,7 @@ METRICS_BEGINNING = b'{"event": "start", '
 # In a checkpoint, this beginning of the header follows 8 bytes with the header's length.
 CHECKPOINT_BEGINNING = b'{"__metadata__":{"charlstm":'
 COPY = re.compile(r"stdin-[0-9]+\.txt")
-# The pattern matches the temporary files of atomic_write, the markers, and those of lock.py.
+# The pattern matches the temporary files of atomic_write and of lock.py, and the markers of copies.
 TEMPORARY = re.compile(
     r"((best|last|good|step-[0-9]+)\.safetensors|stdin-[0-9]+\.txt)\.[0-9]+\.tmp"
     r"|lock\.[0-9a-f]{16}\.tmp"
@@ -101,7 +101,8 @@ def require_ours(folder: Path) -> None:
 def mark_copies_of_last(folder: Path) -> None:
     """Make markers for the copies of standard input that last.safetensors names.
 
-    A new run calls this before it replaces last.safetensors: after that, no file names the copies.
+    A new run calls this function before it replaces last.safetensors. Afterwards, the new
+    last.safetensors no longer names the copies of the earlier run.
     """
     try:
         with (folder / LAST).open("rb") as file:

@@ -68,8 +68,8 @@ class Plan:
     def evaluation_is_due(self) -> bool:
         """Whether the model must be evaluated after the step that was done last.
 
-        This does not depend on interruptions: an evaluation that an interruption prevented is due
-        when the run is resumed.
+        An evaluation that an interruption prevented is due when the run is resumed. Interruptions
+        thus do not change at which steps a run is evaluated.
         """
         config, steps_done = self._trainer.config, self._trainer.steps_done
         total = self._trainer.total_steps
@@ -114,9 +114,9 @@ class Plan:
             )
 
     def _set_end_by_time_left(self, seconds: float) -> None:
-        """Set the last step, and if need be the steps between evaluations, from the time left.
+        """Set the last step from the time left, in seconds.
 
-        seconds: the time left.
+        If the number of steps between evaluations is not known, set it too.
         """
         budget = self.time_budget
         if not budget.seconds_per_evaluation:

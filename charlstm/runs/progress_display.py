@@ -7,8 +7,8 @@ from tqdm import tqdm
 from charlstm.runs.metrics import Event
 from charlstm.system.terminal import messages_stream, visible
 
-# If standard error is a file, each state of a progress bar adds a line to it. The states are then
-# at least this many seconds apart.
+# If standard error is a file, each update of a progress bar adds a line to the file. Updates are
+# then at least this many seconds apart.
 SECONDS_IN_A_LOG = 10.0
 SMOOTHING = 0.05  # This is the weight of the newest value in an exponential moving average.
 

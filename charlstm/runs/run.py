@@ -36,7 +36,8 @@ SAMPLE_CHARACTERS = 150
 class Run:
     """Trains one model from its present state to the end of the run, and writes the run's files.
 
-    started: the present time.monotonic() minus the seconds that a resumed run has taken already.
+    started: the time.monotonic() at which the run began. For a resumed run, the present time minus
+        the seconds that the run took before it was interrupted.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
         started from.
     notices: sentences for the user, which the event `start` holds.
@@ -75,7 +76,7 @@ class Run:
         return [self.folder / name for name in names]
 
     def load_state(self, state: TrainingState) -> None:
-        """Load a saved state; the caller has already loaded the trainer's part of the state."""
+        """Load a saved state, except the state of the trainer, which the caller has loaded."""
         self.validation.load_dict(state.validation)
         self.losses = state.losses
         if state.eval_every is not None:
@@ -124,8 +125,8 @@ class Run:
         """Save last.safetensors before the first step; UnwritableError if that fails.
 
         The files of an earlier run in the folder are removed only after this save. The folder thus
-        always has a last.safetensors to resume from. If the new run is killed in between, its
-        resumption removes the files of the earlier run.
+        always has a last.safetensors to resume from. If the new run is killed before it
+        has removed the files of the earlier run, its resumption removes them.
         """
         if self.trainer.steps_done == 0:
             mark_copies_of_last(self.folder)
@@ -139,7 +140,7 @@ class Run:
         if self.events.metrics.problem:
             raise UnwritableError(self.events.metrics.problem)
         if self.trainer.total_steps is None:
-            # A resumed run with a new end knows the speed of the machine already.
+            # A resumed run has measured the speed of the machine: a new end is planned at once.
             self.plan.update()
 
     def _train_to_end_or_signal(self) -> None:
@@ -197,7 +198,7 @@ class Run:
         models = self._models()
         val_losses = self.validation.evaluate(models, trainer.workers, self.stop_signals.check)
         if "last" not in models and self.plan.stops_early_after(val_losses.get("average")):
-            # The run does not stop early if the last weights have a lower loss than all before.
+            # The run does not stop early if the last weights have the lowest loss so far.
             models["last"] = trainer.model
             val_losses |= self.validation.evaluate(
                 {"last": trainer.model}, trainer.workers, self.stop_signals.check
@@ -277,7 +278,7 @@ class Run:
         self.saver.save(LAST, self._checkpoint_of_state())
 
     def _checkpoint_of_state(self) -> Checkpoint:
-        """Return a checkpoint of the whole present state: weights and training state."""
+        """Return a checkpoint of the present state: the weights and the training state."""
         state = TrainingState(
             config=self.trainer.config,
             corpus=self.corpus_config,

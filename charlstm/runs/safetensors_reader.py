@@ -27,11 +27,11 @@ from charlstm.errors import CharlstmError
 MAX_HEADER = 32 << 20  # The header of a file may have at most this many bytes.
 # A JSON text may have one value for each character of Unicode, and 65,536 other values.
 MAX_VALUES = 0x110000 + (1 << 16)
-MAX_DIGITS = 40  # The largest integers, states of random generators, have 128 bits: 39 digits.
+MAX_DIGITS = 40  # States of random generators are integers of 128 bits, which have 39 digits.
 
 MAX_ARRAYS, MAX_DIMENSIONS = 1_000, 8
 ITEM_BYTES = {"F32": 4, "F64": 8}
-NO_CHECKSUM = "0" * 64  # These zeros replace the checksum in a file while it is computed.
+NO_CHECKSUM = "0" * 64  # These zeros stand for the checksum while the checksum is computed.
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ class SafetensorsReader:
 def insert_checksum(content: bytes) -> tuple[bytes, memoryview]:
     """Replace NO_CHECKSUM in the content of a file by the checksum; return the header and the rest.
 
-    The checksum is the SHA-256 of the content that holds NO_CHECKSUM. The checksum thus covers
-    names, types, shapes, arrays and metadata at once. It detects damage, not forgery. A faster
-    checksum would detect damage less surely over gigabytes, and recent processors compute a SHA-256
-    as fast as a disk reads.
+    The checksum is the SHA-256 of the content with NO_CHECKSUM in place of the checksum. It covers
+    names, types, shapes, arrays and metadata. It detects damage, but not forgery. A faster checksum
+    would detect damage of large files less surely. Recent processors compute a SHA-256 as fast as a
+    disk reads.
     """
     end = 8 + int.from_bytes(content[:8], "little")
     if end - 8 > MAX_HEADER:
@@ -134,9 +134,10 @@ def require_few_values(text: str) -> None:
 
 
 def strict_json(text: str) -> Any:
-    """Parse a JSON text of bounded size, with finite numbers and no name twice in an object.
+    """Parse a JSON text in which all numbers are finite and no object has a name twice.
 
-    Raises ValueError for any other text, and RecursionError for a text that is nested too deeply.
+    Raises ValueError for any other text, and for a text of more than MAX_VALUES values. Raises
+    RecursionError for a text that is nested too deeply.
     """
     require_few_values(text)
     return json.loads(

@@ -38,16 +38,16 @@ class Saver:
         self._waiting: dict[str, Checkpoint] = {}
 
     def save(self, name: str, checkpoint: Checkpoint) -> None:
-        """Write the checkpoints that wait, and then a new one; the new one waits if that fails.
+        """Write all waiting checkpoints and then `checkpoint`; if that fails, `checkpoint` waits.
 
-        If writing begins to fail, or works again, a notice says that. name: the name of the file.
+        If writing begins to fail, or works again, a notice says so. name: the name of the file.
         """
         had_failed = bool(self.problem)
         for file in self._write_waiting(name, checkpoint):
             self._events.write("save", file=file)
         if self.problem and not had_failed:
             self._events.notice(
-                f"{self.problem}; training goes on, and the file is tried again at the next save"
+                f"{self.problem}; training goes on, and the next save tries to write the file again"
             )
         elif had_failed and not self.problem:
             self._events.notice(
@@ -63,7 +63,7 @@ class Saver:
     def good_checkpoint(self) -> Path:
         """The path of the checkpoint with the state at the last evaluation.
 
-        That is good.safetensors if it exists. If not, last.safetensors holds that state.
+        If there is no good.safetensors, last.safetensors holds the state at the last evaluation.
         """
         good = self.folder / GOOD
         return good if good.exists() else self.folder / LAST
@@ -90,15 +90,16 @@ class Saver:
         metrics = self._events.metrics
         if metrics.waiting:
             raise UnwritableError(
-                f"{metrics.problem}; {len(metrics.waiting)} of its lines are lost, the model is "
-                "saved"
+                f"{metrics.problem}; the last {len(metrics.waiting)} events are lost, but the "
+                "model is saved"
             )
 
     def _write_waiting(self, newest: str, checkpoint: Checkpoint) -> list[str]:
-        """Write the checkpoints that wait, then a new one; return the names of the files written.
+        """Write all waiting checkpoints and then a new one; return the names of the files written.
 
-        A checkpoint that waits has a copy of the weights, as training changes the weights. A state
-        for last.safetensors does not wait: the next save writes a newer one.
+        A checkpoint that could not be written is kept with a copy of the weights, because training
+        goes on changing them. A checkpoint for last.safetensors is not kept, because the next save
+        writes a newer one.
 
         newest, checkpoint: the name of the file and the content of the new checkpoint.
         """
@@ -138,7 +139,7 @@ class Saver:
         self.problem, self.saved_step = "", int(checkpoint.summary["step"])
 
     def _keep_good(self) -> None:
-        """Keep the present last.safetensors as good.safetensors, unless the latter exists.
+        """Keep the present last.safetensors as good.safetensors, unless that file exists.
 
         After a divergence, the run returns to the state in good.safetensors.
         """

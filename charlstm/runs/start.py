@@ -49,15 +49,14 @@ def train(
 ) -> TrainedRun:
     """Train a model on text and save the model in a folder.
 
-    corpus: files and folders, or "-" for standard input. With `resume`: nothing, or the new place
-        of the run's text, which must not have changed.
+    corpus: files and folders, or "-" for standard input. With `resume`: nothing, or the new path of
+        the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
-    resume: continue a run, bit for bit as if it had not been interrupted; of the options only an
-        end (steps, epochs or minutes) may be given anew, and the places of its text (corpus and
-        val_file).
-    overwrite: begin anew in a folder that holds a run.
-    init_from: a run or a checkpoint file whose weights to start from; characters that it does not
-        know are added to its vocabulary.
+    resume: continue a run, bit for bit as if it had not been interrupted. Of its settings, only the
+        end (steps, epochs or minutes) and the paths of the text (corpus and val_file) may change.
+    overwrite: begin a new run in a folder that holds a run.
+    init_from: a run or a checkpoint file from whose weights to start. Characters that its model
+        does not know are added to the vocabulary.
     quiet: False shows progress on standard error, as the command line does.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
@@ -129,7 +128,7 @@ def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
 
     This is checked before the text is read, as reading may take long.
     """
-    # The call raises the same errors for each length of the text, such as 1,000,000 characters.
+    # The length of the text, here 1,000,000 characters, does not change the errors of this call.
     choose_settings(1_000_000, asked.model, asked.train)
     if base is not None:
         for name, value in asked.model.given.items():
@@ -138,9 +137,13 @@ def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
                     f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
                 )
     if {"val_file", "val_frac"} <= asked.corpus.given.keys():
-        raise CharlstmError("give val_file or val_frac, not both: each says what to validate on")
+        raise CharlstmError(
+            "give --val-file or --val-frac, not both: each sets the validation text"
+        )
     if {"val_file", "val_split"} <= asked.corpus.given.keys():
-        raise CharlstmError("give val_file or val_split, not both: each says what to validate on")
+        raise CharlstmError(
+            "give --val-file or --val-split, not both: each sets the validation text"
+        )
 
 
 def begin_run(
@@ -160,7 +163,7 @@ def begin_run(
     chosen["val_split"] = "random" if lines and not asked.corpus.given.get("val_file") else "end"
     text = asked.corpus.completed(chosen)
     if text.val_split == "random" and not lines:
-        raise CharlstmError("val_split random draws lines: add lines, or give val_split end")
+        raise CharlstmError("--val-split random draws lines: add --lines, or give --val-split end")
     text = _recorded(folder, text)
     corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
     seed = asked.train.given.get("seed", TrainConfig.seed)
@@ -237,7 +240,7 @@ def _text_at(folder: Path, saved: CorpusConfig, asked: CorpusConfig) -> CorpusCo
     """Return the settings of a saved run's text, with the new paths that the user gave."""
     paths, val_file = asked.given.get("paths"), asked.given.get("val_file")
     if val_file and not saved.val_file:
-        raise CharlstmError("the run that is resumed has no val_file: leave it out")
+        raise CharlstmError("the run that is resumed has no --val-file: leave out --val-file")
     return replace(
         saved,
         paths=recorded(folder, paths) if paths else saved.paths,
@@ -299,13 +302,13 @@ def _notices(asked: TrainConfig, run: Run) -> list[str]:
         notices.append("no validation text: best.safetensors holds the latest weights")
     elif text.val_split == "random":
         notices.append(
-            f"validated on lines drawn from the text, {text.val_frac:.0%} of it, equal lines "
-            "together: --val-split end takes the last lines"
+            f"the validation text is {text.val_frac:.0%} of the text, in lines drawn at random: "
+            "--val-split end takes the last lines"
         )
     elif not text.val_file and len(run.corpus.paths) > 1:
         notices.append(
-            f"validated on the last {text.val_frac:.0%} of all {len(run.corpus.paths):,} files "
-            "joined: --val-file takes another text"
+            f"the validation text is the last {text.val_frac:.0%} of all "
+            f"{len(run.corpus.paths):,} files joined: --val-file takes another text"
         )
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
         notices.append(

@@ -19,7 +19,7 @@ from charlstm.untrusted import LARGEST_INTEGER, MALFORMED_ERRORS, integer, real
 class TrainingState:
     """Everything except arrays that a run needs to continue as if it had not been interrupted.
 
-    config: the settings of the training, without "auto" where a value has been chosen.
+    config: the settings of the training. If a value was chosen for "auto", it is the chosen value.
     corpus: the paths of the training text, and the options with which the run reads the text.
     digest, file_bytes: the digest and the size of the text's files (see Corpus). A resumed run
         compares them with those of the files that it finds.

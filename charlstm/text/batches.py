@@ -25,7 +25,7 @@ STEPS_MULTIPLE = 16
 class Batches(ABC):
     """An endless sequence of windows; `windows_per_pass` of them make one pass over the text."""
 
-    batch_size: int  # columns of each window
+    batch_size: int  # number of columns of each window
     seq_length: int  # the largest T of a window
     windows_per_pass: int
     symbols_per_window: float  # average number of targets of a window, without padding
@@ -50,7 +50,10 @@ class Batches(ABC):
     @property
     @abstractmethod
     def starts_afresh(self) -> bool:
-        """Whether the next window is read from the initial state, not from the last state."""
+        """Whether the model reads the next window from its initial state.
+
+        If False, the model continues from its state after the previous window.
+        """
 
     @abstractmethod
     def _current_window(self) -> Ids:
@@ -88,9 +91,9 @@ class StreamBatches(Batches):
     """B parallel streams of the text, in windows of T steps, for truncated back-propagation.
 
     The text is read as a ring: after its end comes its beginning. The ring is cut into `batch_size`
-    streams of equal length, in each pass from a new random offset. With a fixed offset, the same
-    characters would begin streams and end windows in every pass. The symbols after the last
-    complete window of each stream would never be read.
+    streams of equal length, in each pass from a new random offset. With a fixed offset, the
+    symbols after the last complete window of each stream would never be read, and the same symbols
+    would begin the streams in every pass.
 
     recut: whether each pass draws a random offset; if False, the offset is always 0.
     """
@@ -143,7 +146,7 @@ class StreamBatches(Batches):
 
 
 def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
-    """Return the positions at which the lines of a text start and stop, except its empty lines.
+    """Return the positions at which the lines of a text start and stop, without empty lines.
 
     A line includes its line end. A line of more than `longest` symbols is cut into spans of that
     length and a last span with the remaining symbols.

@@ -37,7 +37,7 @@ def cache_folder() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):  # Path.home raises RuntimeError without a home.
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         pass
     return _temporary_folder()
 
@@ -51,7 +51,7 @@ def _platform_folder() -> Path:
 
 
 def _temporary_folder() -> Path:
-    owner = os.getuid() if hasattr(os, "getuid") else 0  # st_uid is 0 on Windows
+    owner = os.getuid() if hasattr(os, "getuid") else 0  # On Windows, st_uid is always 0.
     folder = Path(tempfile.gettempdir()) / f"charlstm-{owner}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -106,7 +106,7 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
             bytes=integer(record, "bytes"),
         )
         path = entry / IDS
-        if record["ids_type"] != facts.vocab.dtype.str:  # The byte order differs.
+        if record["ids_type"] != facts.vocab.dtype.str:  # The ids have another byte order.
             raise DamagedEntryError(f"{path}: the ids are of type {record['ids_type']}")
         if path.stat().st_size != facts.ids_bytes:
             raise DamagedEntryError(

@@ -133,7 +133,7 @@ def open_corpus(
     try:
         facts, ids = open_entry(root / key)
     except DamagedEntryError:
-        # If the entry was missing above, another process may have made it since: it is kept.
+        # An entry that was missing is not removed: another process may have made it meanwhile.
         if was_there:
             discard(root / key)
         _make_entry(root, key, texts, vocab_size, base_vocab, progress)

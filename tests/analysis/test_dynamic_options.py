@@ -58,8 +58,16 @@ def test_a_model_file_alone_gives_the_same_scores_as_its_run(cli, trained, measu
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--dynamic", "--window", 64], 2, "--dynamic reads one stream: give no --window"),
-        (["--dynamic", "--batch-size", 2], 2, "--dynamic reads one stream: give no --window"),
+        (
+            ["--dynamic", "--window", 64],
+            2,
+            "--dynamic reads one stream: leave out --window and --batch-size",
+        ),
+        (
+            ["--dynamic", "--batch-size", 2],
+            2,
+            "--dynamic reads one stream: leave out --window and --batch-size",
+        ),
         (["--dynamic-rate", 0.1], 2, "--dynamic-rate needs --dynamic"),
         (["--dynamic-ngram-lr", 0.1], 2, "--dynamic-ngram-lr needs --dynamic"),
         (["--dynamic-decay", 0.1], 2, "--dynamic-decay needs --dynamic"),

@@ -293,7 +293,7 @@ def test_arrays_of_the_training_state_must_fit_its_config(tmp_path, name, value,
 def test_a_summary_holds_numbers_and_short_texts_only(good, value):
     metadata, arrays = read_file(good)
     write_file(good, {**metadata, "summary": value}, arrays)
-    assert_refused(good, "is no number or short text")
+    assert_refused(good, "neither a number nor a short text")
 
 
 def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):

@@ -130,8 +130,8 @@ def test_a_fourth_recovery_is_an_error_in_one_line(
     last = error.splitlines()[-1]
     assert last.startswith(f"charlstm: {folder}: ") and last.count("is not a finite number") == 1
     assert last.endswith(
-        ", also at 0.125 of the learning rate; the last good state is kept. Begin anew with "
-        "--overwrite and a lower --lr than 0.005"
+        ", even at 0.125 of the learning rate; the state of the last evaluation is kept. Begin "
+        "anew with --overwrite and a lower --lr than 0.005"
     )
     assert arrays_of(folder / LAST) == arrays_of(uninterrupted.copies[20] / LAST)
     assert [event["recoveries_left"] for event in events_of(folder, "recovery")] == [2, 1, 0]

@@ -62,7 +62,7 @@ def test_another_text_is_refused(text, tmp_path, cli):
         (tmp_path / "other").write_text(content)
         with pytest.raises(CharlstmError, match=r"has changed .*other: .* --corpus PATH"):
             resume(run, 3, corpus=tmp_path / "other")
-    with pytest.raises(CharlstmError, match="has no val_file"):
+    with pytest.raises(CharlstmError, match="has no --val-file"):
         resume(run, 3, val_file=[text])
     assert "add --resume" in cli("train", "--corpus", text, code=1).stderr
     error = cli("train", text, "-r", run, "--resume", code=1).stderr

@@ -34,8 +34,8 @@ def test_lines_are_validated_on_lines_drawn_by_the_seed(name_files, tmp_path):
     assert held_out[0] < "e" and held_out[-1] > "i"
     start = events_of(run, "start")[0]
     assert start["notices"] == [
-        "validated on lines drawn from the text, 10% of it, equal lines together: --val-split end "
-        "takes the last lines"
+        "the validation text is 10% of the text, in lines drawn at random: --val-split end takes "
+        "the last lines"
     ]
     assert start["validation_characters"] == sum(len(line) + 1 for line in held_out)
     other = charlstm.train(name_files, tmp_path / "other", seed=1, **SMALL).path
@@ -65,14 +65,14 @@ def test_other_text_is_validated_on_its_end(name_files, tmp_path):
         text = "".join(path.read_text() for path in name_files)
         assert text.endswith("\n".join(held_out) + "\n")
         (notice,) = events_of(run, "start")[0]["notices"]
-        assert notice.startswith("validated on the last 10% of all 2 files joined")
+        assert notice.startswith("the validation text is the last 10% of all 2 files joined")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_split": "random", "lines": False}, "val_split random draws lines: add lines"),
-        ({"val_split": "end", "val_file": "1.txt"}, "give val_file or val_split, not both"),
+        ({"val_split": "random", "lines": False}, "--val-split random draws lines: add --lines"),
+        ({"val_split": "end", "val_file": "1.txt"}, "give --val-file or --val-split, not both"),
         ({"val_split": "each"}, "val_split must be one of end, random, not 'each'"),
     ],
 )
