@@ -21,9 +21,9 @@ from charlstm.kernels.native_library import (
 
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
-# Minimum number of columns of a float32 product for which C code was measured to be faster than
-# OpenBLAS, with AVX-512. The product of the head often has fewer columns: up to half of its panels
-# would then be padding.
+# Minimum number of columns of a float32 product that C code computes instead of OpenBLAS. With
+# AVX-512, C code was measured to be faster from this number on. In a narrower product, such as that
+# of the head, up to half of a panel may be padding.
 MIN_NATIVE_COLUMNS = 128
 
 

@@ -16,7 +16,8 @@ typedef struct {
   ptrdiff_t L, B, H, V;
   ptrdiff_t seen;          /* the head reads the outputs of the last `seen` layers */
   ptrdiff_t top_k;
-  ptrdiff_t line_end;      /* the id after which the state is cleared, or -1 */
+  ptrdiff_t line_end;      /* model of lines: the id of the line end, which clears the state;
+                              other models: -1 */
   ptrdiff_t capped;        /* 1: min(i, 1 - f) takes the place of i */
   double temperature, top_p, min_p;
   const float **by_symbol; /* per layer: (V, 4H), b plus the row of Wx (first layer) or Wi that a

@@ -96,7 +96,10 @@ def function(name: str, isa: str | None = None) -> Any:
 def typed_function(
     name: str, sizes: int, flags: int, addresses: int, isa: str | None = None
 ) -> Any:
-    """Return the C function that takes this number of sizes, then of flags, then of addresses."""
+    """Return a C function that checks the types of its arguments.
+
+    sizes, flags, addresses: the numbers of arguments of each type, which follow in this order.
+    """
     found = function(name, isa)
     found.argtypes = (
         sizes * [ctypes.c_ssize_t] + flags * [ctypes.c_int] + addresses * [ctypes.c_void_p]
@@ -116,7 +119,7 @@ def size_of(name: str, *sizes: int, isa: str | None = None) -> int:
 
 
 class _Scratch(threading.local):
-    """Scratch memory for packed operands. Each thread has its own and keeps it between calls."""
+    """Scratch memory for packed operands: one block per thread, which is kept between calls."""
 
     def __init__(self) -> None:
         self._memory = np.empty(0, np.uint8)

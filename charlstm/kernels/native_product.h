@@ -28,7 +28,7 @@ INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t 
     for (int j = 0; j < VECTORS; j++) store(sums + r * stride + j * WIDTH, acc[r][j]);
 }
 
-/* Like product_of, but `rows` is known at run time only. It is at most MAX_ROWS. */
+/* Like product_of, but `rows` (at most MAX_ROWS) is known at run time only. */
 INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
                          const float *panel, float *sums, const int stride) {
   switch (rows) {

@@ -60,7 +60,8 @@ INLINE vec choose(ivec mask, vec yes, vec no) {
 #define SMALLER(x, y) choose((x) < (y), x, y)
 #endif
 
-/* x limited to be at least, or at most, a bound; NaN stays NaN. */
+/* at_least replaces elements of x below the bound by the bound, at_most those above it. NaN stays
+ * NaN. */
 INLINE vec at_least(float bound, vec x) { return LARGER(bound - (vec){0}, x); }
 INLINE vec at_most(float bound, vec x) { return SMALLER(bound - (vec){0}, x); }
 

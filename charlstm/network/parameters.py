@@ -67,7 +67,7 @@ class Parameters(dict[str, Array]):
 
     @property
     def count(self) -> int:
-        """The number of parameters, counted as single numbers."""
+        """The total number of elements of all parameter arrays."""
         return sum(array.size for array in self.values())
 
     def zeros_like(self) -> "Parameters":
@@ -86,7 +86,7 @@ class Parameters(dict[str, Array]):
             self[name][...] = array
 
     def share_table(self, other: "Parameters") -> None:
-        """Replace the n-gram table by that of `other`, if any, which both then share."""
+        """If `other` has an n-gram table, use the same table here: both then share one array."""
         if NGRAM_TABLE in other:
             super().__setitem__(NGRAM_TABLE, other[NGRAM_TABLE])
 

@@ -206,7 +206,8 @@ class RecurrentStack:
         )
         if masks.head_input is not None:
             dhead_input *= masks.head_input.swapaxes(0, 1)
-        several_seen = self.config.layers_seen > 1  # otherwise, dhead_input is a view of dout
+        # If the head reads one layer only, dhead_input is a view of dout.
+        several_seen = self.config.layers_seen > 1
         if several_seen:
             dout[...] = dhead_input[:, :, -1]
         dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
@@ -323,7 +324,7 @@ class RecurrentStack:
             if len(line_ends):
                 inputs, before = inputs[line_ends[-1] :], self.initial_state(1)
         T = min(READ_STEPS, len(inputs))
-        # No log-probabilities are computed, so V = 0 avoids the memory for them.
+        # No log-probabilities are computed. A vocabulary size of 0 saves the memory for them.
         activations = allocate_activations(self.config, 0, T, 1, dropout=False, precision="float32")
         after = before
         for start in range(0, len(inputs), T):

@@ -50,8 +50,8 @@ def lstm_step_forward(
 
         a = x Wx + prev_h Wh + b                      pre-activations, (N, 4H)
         i, f, o = sigmoid(a[:, :3H]);  g = tanh(a[:, 3H:])
-        next_c = f * prev_c + i * g                   forget some, write some
-        next_h = o * tanh(next_c)                     show some
+        next_c = f * prev_c + i * g                   keep the share f, add the share i of g
+        next_h = o * tanh(next_c)                     show the share o
 
     x (N, D), prev_h and prev_c (N, H), Wx (D, 4H), Wh (H, 4H), b (4H).
     capped: min(i, 1 - f) takes the place of i (Melis et al. 2020). So a cell takes in no more than
@@ -206,8 +206,8 @@ def gru_step_backward(
 
         da_n = dn (1 - n^2)   da_z = dz z (1 - z)   dr = da_n m   da_r = dr r (1 - r)
 
-    m enters n times r, so its gradient is dm = r da_n. It takes the place of da_n in the gradients
-    of Wh and prev_h:
+    n depends on m through the product r * m, so the gradient of m is dm = r da_n. In the gradients
+    of Wh and prev_h, dm takes the place of da_n:
 
         da = [da_r da_z da_n]   da_h = [da_r da_z dm]
         dx = da Wx^T   dprev_h = dnext_h z + da_h Wh^T   dWx = x^T da   dWh = prev_h^T da_h

@@ -6,8 +6,8 @@ g. With * for products element by element, for t = 1 .. T:
     a_t = x_t Wx + h_{t-1} Wh + b            x_t (B, D)   Wx (D, 4H)   Wh (H, 4H)   b (4H)
     i, f, o = sigmoid(a_t[:3H])              if capped: i = min(i, 1 - f) (Melis et al. 2020)
     g = tanh(a_t[3H:])
-    c_t = f * c_{t-1} + i * g                forget some, write some
-    h_t = o * tanh(c_t)                      show some
+    c_t = f * c_{t-1} + i * g                keep the share f, add the share i of g
+    h_t = o * tanh(c_t)                      show the share o
 
 and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py derives it:
 

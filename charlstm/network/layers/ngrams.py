@@ -6,8 +6,8 @@ the logits of the head. So the model learns from a few examples which symbols fo
 context, and the recurrent layers learn the rest. (These are the maximum-entropy features of Mikolov
 et al. 2011, "Strategies for training large scale neural network language models".)
 
-Two different contexts may share a row by chance. The model can still tell the two places in the
-text apart, because their longer and shorter contexts have different rows.
+Two different contexts may share a row by chance. The longer and shorter contexts at the same two
+places in the text then still have different rows, by which the model can tell the places apart.
 """
 
 import zlib
@@ -18,7 +18,8 @@ import numpy as np
 from charlstm import kernels
 from charlstm.arrays import Array, Ids
 
-MULTIPLIER = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio (Knuth 1998, section 6.4)
+# Factor of multiplicative hashing: 2^64 divided by the golden ratio (Knuth 1998, section 6.4).
+MULTIPLIER = 0x9E3779B97F4A7C15
 CODE_BEFORE_TEXT = 0  # the code of the positions before the start of a text, which have no symbol
 
 
@@ -88,7 +89,7 @@ def read_history(state: Array, longest: int, V: int) -> Ids:
 
 
 def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
-    """Return the codes (B, longest - 1) of the symbols of read_history, but newest first."""
+    """Return the codes (B, longest - 1) of the symbols that read_history reads, newest first."""
     if not longest:
         return np.empty((state.shape[2], 0), np.uint64)
     history: Ids = codes[read_history(state, longest, len(codes) - 1)][::-1].T

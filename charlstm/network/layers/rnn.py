@@ -87,7 +87,7 @@ def backward(
     a, h, precision = activations
     dh = dstate[0]
     kernels.rnn_backward(a, dh, dout, h, parameters["Wh"], precision)
-    da = a  # the kernel has overwritten a with its gradient
+    da = a  # the kernel has overwritten `a` with its gradient
     projection.backward(parameters, da, dx, precision)
 
 
