@@ -30,8 +30,8 @@ MIN_NATIVE_COLUMNS = 128
 def _instruction_set(array: Array, precision: str, T: int | None = None) -> str | None:
     """Return the instruction set of the C code for a product, or None if NumPy computes it.
 
-    array: any array of the product, for its dtype. T: the number of time steps of a window; None
-    for a product outside the recurrence.
+    array: any array of the product; only its dtype matters.
+    T: the number of time steps of the window, or None for a product outside the recurrence.
     """
     if array.dtype != np.float32 or (T is not None and T < reference.MIN_STEPS_TO_PACK):
         return None

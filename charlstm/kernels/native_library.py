@@ -79,7 +79,10 @@ def bfloat16_set() -> str | None:
 
 
 def description() -> str:
-    """Return the name of the instruction set in use, with a remark if AMX exists but is refused."""
+    """Return the instruction set in use, with a remark if the operating system does not grant AMX.
+
+    The remark is left out if CHARLSTM_ISA chooses the instruction set.
+    """
     if load().amx_is_not_granted() and not os.environ.get("CHARLSTM_ISA"):
         return f"{chosen_instruction_set()}; the operating system does not grant AMX"
     return chosen_instruction_set()

@@ -244,7 +244,7 @@ def _new_texts(
 ) -> Iterator[list[str]]:
     """Yield the new text of each sample at each step, for `length` steps (0: without end).
 
-    The steps end earlier if all samples have ended.
+    There are fewer steps if all samples end earlier, before stop strings.
     """
     for step, ids in enumerate(steps, start=1):
         new = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]

@@ -19,9 +19,9 @@ from charlstm.untrusted import whole_number
 WINDOW_STEPS = 50  # time steps of one forward pass
 WARM_UP_SYMBOLS = 1_000  # symbols that a stream reads before the first prediction that counts
 DEFAULT_BATCH_SIZE = 32
-MAX_BATCH_SIZE = 64  # number of short texts in a batch
+MAX_BATCH_SIZE = 64  # maximum number of short texts in a batch
 MAX_LOG_PROBABILITIES = 1 << 24  # numbers that a forward pass stores: steps * streams * symbols
-MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # short texts that are sorted by length at once
+MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # maximum number of short texts in a group (groups_of_texts)
 BLOCK_CHARACTERS = 1 << 20  # number of characters of a text that are processed at a time
 
 Advance = Callable[[int], None]  # a progress function: takes the number of predictions just made

@@ -4,9 +4,10 @@ N samples, T time steps, D inputs, H hidden units. Weights multiply from the rig
 `d` before a name stands for the gradient of the loss with respect to it. Products with a weight
 matrix or a transposed matrix are matrix products, all others go element by element.
 
-Each cell has a step and a sequence, both with a forward and a backward function. A sequence only
-repeats the step: forward in order of time, backward in reverse, and it sums the gradients of the
-shared weights over the steps (back-propagation through time, Werbos 1990).
+Each cell has a step and a sequence, both with a forward and a backward function. The functions of a
+sequence only repeat the step: forward in order of time, backward in reverse order. The backward
+function also sums the gradients of the shared weights over the steps (back-propagation through
+time, Werbos 1990).
 
 The layers used in training (network/layers) compute the same numbers. They take all steps of a
 window at once, except for the recurrence, which charlstm/kernels computes step by step.
@@ -145,7 +146,7 @@ def lstm_backward(dh: Array, cache: list[Cache]) -> tuple[Array, Array, Array, A
     """Return the gradients of lstm_forward, for the gradient dh (N, T, H) of its result h.
 
     The hidden state of step t also reaches the loss through step t+1, so dprev_h of step t+1 is
-    added to dh[:, t]. The last cell state is not part of the result, so its gradient is zero.
+    added to dh[:, t]. The last cell state is not part of the result, so dnext_c of step T is zero.
     Returns dx (N, T, D), dh0, dWx, dWh, db.
     """
     x, prev_h, _, Wx, Wh, *_ = cache[0]
