@@ -1,4 +1,4 @@
-"""Advice at the end of a run: warnings that it overfitted, or that it would learn more.
+"""Advice at the end of a run: warnings that it overfitted, or that more training would help.
 
 The thresholds are fractions of the loss, because the losses of two texts can differ several times.
 The thresholds are high: a run with the default settings and enough time gets no warning.

@@ -144,7 +144,8 @@ def choose_settings(
         **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
     }
     train = train.completed({**constants, **rules})
-    resolve_precision(train.precision, model)  # raises CharlstmError if unsuitable
+    # Raises CharlstmError if the model cannot be trained in this precision.
+    resolve_precision(train.precision, model)
     return model, train
 
 
@@ -167,7 +168,7 @@ def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
 
 
 def _weights(model: ModelConfig, symbols: int) -> int:
-    """Return the number of weights in matrix products: recurrent, between layers, in the head."""
+    """Return the number of weights in matrices: recurrent ones, between layers, and in the head."""
     gates = len(layer_of(model).GATES)
     matrices = model.layers + model.layers - 1
     return matrices * gates * model.hidden**2 + model.layers_seen * model.hidden * symbols

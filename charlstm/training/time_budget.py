@@ -125,7 +125,7 @@ class TimeBudget:
         return min(MAX_EVALUATIONS, max(1, int(affordable) - self._more_at_end))
 
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
-        """Return the number of training steps that fit with their evaluations into these seconds.
+        """Return the number of training steps that fit into these seconds with the evaluations.
 
         eval_every: the steps between evaluations; None to make as many evaluations as
             evaluations_within returns.

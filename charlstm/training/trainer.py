@@ -213,7 +213,7 @@ class Trainer:
             )
 
     def _count_losses(self, nats: float, count: int) -> None:
-        """Add a step's losses to those of its pass. At the end of the pass, report their mean."""
+        """Sum up the losses of a pass step by step; when it ends, give the schedule their mean."""
         self._pass_nats += nats
         self._pass_count += count
         if self.batches.windows_done == 0:  # the window was the last one of its pass
@@ -258,7 +258,7 @@ class Trainer:
         """Restore the arrays that arrays() of a trainer of the same model and config returned."""
         for name, array in self.arrays().items():
             if name not in arrays or arrays[name].shape != array.shape:
-                raise CharlstmError(f"the saved array {name} does not fit this run")
+                raise CharlstmError(f"the saved array {name} is missing or of a wrong shape")
             array[...] = arrays[name]
 
     def to_dict(self) -> dict[str, Any]:
