@@ -196,7 +196,7 @@ class _Follower:
     def _move_weights(self, clipping: float, k: int) -> None:
         """Move the weights of worker k's span by one step, and overwrite the gradient in that span.
 
-        clipping: the factor that reduces the gradient to the maximum norm; 1 for a smaller norm.
+        clipping: the factor that scales the gradient to the maximum norm; 1 if its norm is smaller.
         """
         rates, decays = self._dynamic.rates, self._dynamic.decays
         for block in blocks(self._spans[k]):

@@ -44,7 +44,7 @@ class GatesPage(TypedDict):
     spaced: (N,) 1 if a space precedes the word; empty for characters and bytes.
     bits: (N,) the surprisal of each symbol in 1/1000 bits; None for the first symbol if it is not
         predicted.
-    expected: (N, K) the indices of the K symbols that the model holds most likely at each position.
+    expected: (N, K) the indices of the K symbols that are most probable at each position.
     probabilities: (N, K) the probabilities of the expected symbols, in 1/10,000.
     gate_names: the name of each gate by its letter.
     gates: for each layer, the openness (N,) of each gate in 1/10,000, by the gate's letter.

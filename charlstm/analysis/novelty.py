@@ -136,7 +136,7 @@ def _lower_median(numbers: list[int]) -> int:
 
 
 def _pieces(held_out: Ids, size: int) -> list[Ids]:
-    """Return pieces of the held-out text of the given size, evenly spread and not overlapping."""
+    """Return pieces of `size` symbols of the held-out text, evenly spread and not overlapping."""
     size = min(size, len(held_out))
     if not size:
         return []

@@ -37,8 +37,8 @@ def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, boo
     end = line_end(model.vocab)
     for begin, finish in line_blocks(ids, end, BLOCK_CHARACTERS):
         block = ids[begin:finish]
-        # A long line is a block of its own. This case avoids the large array that line_spans would
-        # make for such a line.
+        # A long line is a block of its own. line_spans is not called for such a line, because it
+        # would make a large array.
         is_long = len(block) > BLOCK_CHARACTERS
         spans = ([0], [len(block)]) if is_long else line_spans(block, end, len(block))
         for start, stop in zip(*spans, strict=True):

@@ -9,8 +9,8 @@ from charlstm.analysis.suffix_automaton import Reader, SuffixAutomaton
 from charlstm.arrays import Ids
 
 # Each pass over the training text compares one section of the texts with it, by an automaton of the
-# section. The section has at least MIN_PASS_LENGTH symbols, and at most the number of symbols for
-# which the automaton's transition table has MAX_TABLE_ENTRIES entries.
+# section. The texts are cut into sections for which the automaton's transition table has at most
+# MAX_TABLE_ENTRIES entries. But a section has at least MIN_PASS_LENGTH symbols, except the last.
 MAX_TABLE_ENTRIES = 1 << 23
 MIN_PASS_LENGTH = 2_000
 # A pass also compares the last symbols of the previous section, up to this number, to find a
@@ -95,7 +95,8 @@ def find_matches(
     progress: called as progress(symbols read, symbols to read) while the training text is read.
 
     The matches are exact, with one exception: if the texts are so long that they take several
-    passes over the training text, a stretch of more than MAX_OVERLAP symbols may be found as two.
+    passes over the training text, a stretch of more than MAX_OVERLAP symbols may be found as two
+    stretches.
     """
     if not texts:
         return []
@@ -125,7 +126,7 @@ def _match(text: Ids, training: Ids, advance_to: Callable[[int], None]) -> tuple
     """Return the length and the place of the longest match that ends with each symbol, both (N,).
 
     text: (N,) ids with -1 between texts. The place of a match is the position of its first symbol
-    in the training text. The automaton of the text reads indices into its sorted distinct ids.
+    in the training text. The symbols of its automaton are indices into the distinct ids.
     """
     alphabet, symbols = np.unique(text, return_inverse=True)
     unknown = len(alphabet)

@@ -1,9 +1,9 @@
 """The suffix automaton of a text, and the matches that it finds while it reads another text.
 
-A suffix automaton recognises every substring of its own text (Blumer et al. 1985). While it reads
-another text, its state and the length of the match give the longest of these substrings that ends
-at the symbol just read: the matching statistics of Chang and Lawler (1994). For any two texts,
-reading a symbol takes one look-up in a table.
+A suffix automaton recognises every substring of its own text (Blumer et al. 1985). It can
+read another text symbol by symbol. After each symbol, its state and the length of the match give
+the longest of these substrings that ends with that symbol: the matching statistics of Chang and
+Lawler (1994). For any two texts, reading a symbol takes one look-up in a table.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from charlstm.arrays import Ids
 
 Integers = npt.NDArray[np.int64]
 
-SYMBOLS_AT_ONCE = 1 << 23  # symbols of the text that are cut into streams and read in parallel
+SYMBOLS_AT_ONCE = 1 << 23  # number of symbols read at once, cut into parallel streams
 # Bounds of the length of a stream, in symbols; between them, a stream is about as long as the
 # longest possible match. A match at the end of a stream is followed into the next stream. In a
 # repetitive text these matches are long: with shorter streams, most symbols would be read several
