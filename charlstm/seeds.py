@@ -20,7 +20,7 @@ def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
     """Return a random generator for one purpose, independent of those for other purposes.
 
     Equal seeds give equal numbers. With a seed of None, each generator gives different numbers.
-    Raises CharlstmError for a bad seed.
+    Raises CharlstmError for a seed that is not a whole number of 0 or more.
     """
     try:
         sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))

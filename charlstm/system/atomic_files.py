@@ -43,7 +43,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _require_regular(path)  # Another process may have replaced it since.
+        _require_regular(path)  # Another process may have replaced `path` since.
         temporary.replace(path)
     except BaseException:
         with suppress(OSError):  # An error of unlink must not hide the first error.

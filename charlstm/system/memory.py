@@ -1,4 +1,4 @@
-"""The memory of this machine, and the refusal of work that needs more."""
+"""The memory of this machine, and a check that some work does not need more."""
 
 import os
 from contextlib import suppress

@@ -12,7 +12,7 @@ from charlstm.errors import CharlstmError
 # the file begins with, and other bytes that are found among its first MARK_BYTES bytes.
 MARKS = (
     (b"<!doctype html>", b'<meta name="generator" content="charlstm">'),
-    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # .svg: its Creator is stored as dc:title
+    (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # an .svg file, by its Creator
     (b"\x89PNG", b"tEXtCreator\x00charlstm"),
 )
 MARK_BYTES = 4096
