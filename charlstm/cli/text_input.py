@@ -142,7 +142,7 @@ def split_lines(pieces: Iterator[str]) -> Iterator[list[str]]:
         size += len(first)
         if size > LONGEST_LINE:
             raise CharlstmError(
-                f"a line of more than {LONGEST_LINE:,} characters: charlstm eval reads long texts"
+                f"a line has more than {LONGEST_LINE:,} characters: use charlstm eval for it"
             )
         if others:
             *complete, last = others

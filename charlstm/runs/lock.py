@@ -144,9 +144,9 @@ def _acquire(path: Path) -> int | None:
 
 
 def _open_lock(path: Path) -> tuple[int | None, bool]:
-    """Open the lock file; return its descriptor, or None, and whether the file is new.
+    """Open or create the lock file; return its file descriptor, and whether it was created.
 
-    The descriptor is None if another process removes the file or the folder at the same time.
+    Returns None as the descriptor if another process removes the file or the folder meanwhile.
     """
     with suppress(FileNotFoundError):
         _make_folder(path.parent)

@@ -179,7 +179,7 @@ def _texts(metadata: object) -> dict[str, str]:
 def _place(name: str, entry: object, begin: int) -> Place:
     """Return the place of an array; CharlstmError unless its entry in the header is well-formed.
 
-    entry: the description of the array in the header, of any type.
+    entry: the header's description of the array; a value of any type, as it is not checked yet.
     begin: the offset of the first array in the file, in bytes.
     """
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
@@ -191,7 +191,7 @@ def _place(name: str, entry: object, begin: int) -> Place:
         raise CharlstmError(f"the array {name} has type {dtype!r}, not F32 or F64")
     start, stop = offsets
     if stop - start != math.prod(shape) * ITEM_BYTES[dtype]:
-        raise CharlstmError(f"the place of the array {name!r} has another size than its shape")
+        raise CharlstmError(f"the size of the array {name!r} in bytes does not fit its shape")
     return Place(dtype, tuple(shape), begin + start, begin + stop)
 
 

@@ -75,7 +75,7 @@ def train(
     with ExitStack() as resources:
         resources.enter_context(exit_on_sigterm())
         progress = None
-        if not quiet and sys.stderr is not None:  # a process may be started without one
+        if not quiet and sys.stderr is not None:  # stderr may be missing
             from charlstm.runs.progress_display import (  # tqdm takes a while to import
                 CorpusDisplay,
                 RunDisplay,
@@ -187,7 +187,7 @@ def resume_run(
 ) -> Run:
     """Return the run of a folder in the state that last.safetensors holds.
 
-    asked: the settings that the user gave anew: an end of the run, or new places of its text.
+    asked: the settings that the user changes: the end of the run, or the paths of its text.
     """
     new_end = asked.train.given
     if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file"}):

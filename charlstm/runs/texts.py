@@ -46,7 +46,7 @@ def training_and_validation_ids(
 def corpus_settings(path: Path) -> CorpusConfig | None:
     """Return the settings with which a run read its text.
 
-    path: the run's folder, or a checkpoint in the folder. Returns None for other files, and if the
+    path: the run's folder, or a checkpoint in the folder. Returns None for another path, and if the
         folder has no last.safetensors. Raises CharlstmError if last.safetensors is damaged.
     """
     last = (path if path.is_dir() else path.parent) / LAST
@@ -122,7 +122,7 @@ def open_run_corpus(
     """Open the text of the run in `folder`.
 
     config: the settings of the text, with paths in the form that the function `recorded` returns.
-    base_vocab: a vocabulary whose symbols the vocabulary of the text must have too.
+    base_vocab: a vocabulary whose symbols are added to those of the text.
     expected: the size in bytes and the digest that the text must have (see open_corpus).
     """
     return open_corpus(

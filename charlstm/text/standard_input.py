@@ -35,7 +35,7 @@ def read_standard_input(level: str, encoding: str, chunk_bytes: int = READ_BYTES
 
 
 def _standard_input() -> Any:
-    """Return the bytes of standard input; CharlstmError if this process has none."""
+    """Return standard input as a stream of bytes; CharlstmError if there is no standard input."""
     if sys.stdin is None:  # A process may be started without a standard input.
         raise CharlstmError("there is no standard input to read (-): name a file instead")
     return sys.stdin.buffer

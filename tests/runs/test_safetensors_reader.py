@@ -63,14 +63,17 @@ BAD_HEADERS = {
     ),
     "size": (
         file_of(one_array(shape=[2]), bytes(4)),
-        "the array 'a' has another size than its shape",
+        "the size of the array 'a' in bytes does not fit its shape",
     ),
     "a product beyond 64 bits": (
         file_of(one_array(shape=[2**32, 2**32]), bytes(4)),
-        "another size",
+        "in bytes does not fit its shape",
     ),
     "negative": (file_of(one_array(shape=[-1]), bytes(4)), "no valid shape or place"),
-    "backwards": (file_of(one_array(data_offsets=[4, 0]), bytes(4)), "another size"),
+    "backwards": (
+        file_of(one_array(data_offsets=[4, 0]), bytes(4)),
+        "in bytes does not fit its shape",
+    ),
     "float": (file_of(one_array(shape=[1.0]), bytes(4)), "no valid shape or place"),
     "bool": (file_of(one_array(shape=[True]), bytes(4)), "no valid shape or place"),
     "dimensions": (file_of(one_array(shape=[1] * 40), bytes(4)), "no valid shape or place"),
