@@ -110,7 +110,7 @@ class DynamicEvaluation:
 
         advance: called with the number of predictions just made.
         """
-        follower = _Follower(self, workers or Workers(1))
+        follower = _AdaptingModel(self, workers or Workers(1))
         total, count = 0.0, 0
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
             for nats in follower.read(segments(self.model, ids, self.config.segment)):
@@ -130,7 +130,7 @@ class DynamicEvaluation:
         The trained weights are restored before each text: no text affects the score of another.
         """
         workers = workers or Workers(1)
-        followers = [_Follower(self, Workers(1)) for _ in range(workers.count)]
+        followers = [_AdaptingModel(self, Workers(1)) for _ in range(workers.count)]
         for group in groups_of_texts(texts):
             sequences = [sequences_of(self.model, text, unknown) for text in group]
 
@@ -143,7 +143,7 @@ class DynamicEvaluation:
                 yield Score(text, nats[k % workers.count][k // workers.count])
 
 
-class _Follower:
+class _AdaptingModel:
     """Reads texts with a copy of a model, whose weights adapt to each text in turn."""
 
     def __init__(self, dynamic: DynamicEvaluation, workers: Workers) -> None:

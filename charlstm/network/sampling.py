@@ -56,7 +56,7 @@ class Sampling(Record):
     )
 
 
-def probabilities(log_probs: Array, sampling: Sampling) -> Array:
+def filtered_probabilities(log_probs: Array, sampling: Sampling) -> Array:
     """Return the probabilities (B, V) to draw from, not normalised, for a temperature above 0.
 
     log_probs (B, V): the model's log-probabilities. The result is float64.
@@ -90,7 +90,7 @@ def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
     if sampling.temperature == 0:
         likeliest: Ids = log_probs.argmax(axis=1)
         return likeliest
-    cumulative = probabilities(log_probs, sampling).cumsum(axis=1)
+    cumulative = filtered_probabilities(log_probs, sampling).cumsum(axis=1)
     thresholds = rng.random((len(cumulative), 1)) * cumulative[:, -1:]
     chosen: Ids = (cumulative <= thresholds).sum(axis=1)
     return chosen.clip(max=cumulative.shape[1] - 1)

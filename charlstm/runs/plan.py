@@ -88,7 +88,7 @@ class Plan:
             every = max(1, self.eval_every // LOGS_PER_EVALUATION)
         return self._trainer.steps_done % every == 0 or self.finished
 
-    def update(self) -> None:
+    def fit_end_to_time_left(self) -> None:
         """Compute the end of a run with `minutes` from the time left; report the plan once.
 
         The speed is known after the first few steps. Until then, end the run if the time left is

@@ -75,7 +75,7 @@ class Run:
         names = (*self.corpus_config.paths, *self.corpus_config.val_file)
         return [self.folder / name for name in names]
 
-    def load_state(self, state: TrainingState) -> None:
+    def load_progress(self, state: TrainingState) -> None:
         """Load a saved state, except the state of the trainer, which the caller has loaded."""
         self.validation.load_dict(state.validation)
         self.losses = state.losses
@@ -141,7 +141,7 @@ class Run:
             raise UnwritableError(self.events.metrics.problem)
         if self.trainer.total_steps is None:
             # A resumed run has measured the speed of the machine: a new end is planned at once.
-            self.plan.update()
+            self.plan.fit_end_to_time_left()
 
     def _train_to_end_or_signal(self) -> None:
         """Train and evaluate until the run is finished or a signal arrives; then save."""
@@ -174,7 +174,7 @@ class Run:
                               "characters": trainer.characters_per_step})  # fmt: skip
         # With a time budget, the plan is updated after every step, as the duration of steps varies.
         if trainer.config.minutes is not None or not self.plan.is_reported:
-            self.plan.update()
+            self.plan.fit_end_to_time_left()
         if self.plan.log_is_due:
             speed = round(self.plan.time_budget.characters_per_second)
             self.events.write("train", train_loss=self.losses.mean_since_log(), learning_rate=rate,

@@ -223,7 +223,7 @@ def resume_run(
         extended=state.extended,
     )
     with malformed_refused(refused):
-        run.load_state(state)
+        run.load_progress(state)
     run.remove_traces_of_crash()
     if new_end:
         # Without this, a run that stopped early would stop again at once.

@@ -8,7 +8,7 @@ from corpus_files import make_text
 from dynamic_models import make_model, random_ids
 
 from charlstm import CharlstmError, CharModel, load
-from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation, _Follower
+from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation, _AdaptingModel
 from charlstm.analysis.segment_gradients import (
     PLACES,
     SEGMENTS_PER_PLACE,
@@ -136,7 +136,7 @@ def test_a_rate_of_zero_gives_the_static_loss(model):
 def test_the_gradient_of_a_surprising_segment_is_clipped(small):
     ids, rms = random_ids(small, 7), np.full(len(small.parameters.vector), 1e-3)
     dynamic = DynamicEvaluation(small, rms, DynamicConfig(segment=3, rate=0.1, decay=0.0))
-    follower = _Follower(dynamic, Workers(1))
+    follower = _AdaptingModel(dynamic, Workers(1))
     list(follower.read([(ids[:4].astype(int), True), (ids[3:].astype(int), False)]))
     moved = follower._weights - small.parameters.vector
     _, gradients, _ = small.loss_and_gradients(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
-from charlstm.network.sampling import Sampling, draw, probabilities, stream_texts
+from charlstm.network.sampling import Sampling, draw, filtered_probabilities, stream_texts
 
 LOG_PROBS = np.log([0.4, 0.05, 0.3, 0.01, 0.15, 0.09])
 
@@ -47,7 +47,7 @@ CHOICES = [
 @pytest.mark.parametrize("options", CHOICES)
 def test_distribution_equals_its_definition(options):
     rows = np.stack([LOG_PROBS, LOG_PROBS[::-1]])
-    p = probabilities(rows, Sampling(**options))
+    p = filtered_probabilities(rows, Sampling(**options))
     p /= p.sum(axis=1, keepdims=True)
     assert np.allclose(p, [distribution(row, **options) for row in rows], atol=1e-12)
 
@@ -80,7 +80,7 @@ def test_tiny_temperature_is_greedy_without_a_warning(temperature):
 
 
 def test_huge_temperature_is_uniform():
-    p = probabilities(LOG_PROBS[None], Sampling(temperature=1e300))
+    p = filtered_probabilities(LOG_PROBS[None], Sampling(temperature=1e300))
     assert np.allclose(p / p.sum(), 1 / 6)
 
 

@@ -244,7 +244,7 @@ def test_the_validation_text_is_shortened_to_a_small_part_of_the_time(tmp_path, 
     for _ in range(200):
         run.plan.time_budget.count_step(0.01)
     run._begin()
-    run.plan.update()
+    run.plan.fit_end_to_time_left()
     run._save_last()
     validation_characters = run.corpus.characters - run.train_characters
     assert_validation_is_shortened(folder, validation_characters, events)
