@@ -144,7 +144,10 @@ class DynamicEvaluation:
 
 
 class _AdaptingModel:
-    """Reads texts with a copy of a model, whose weights adapt to each text in turn."""
+    """Reads texts with a copy of a model. The weights of the copy adapt to a text as it is read.
+
+    Before the next text they are reset to the trained weights.
+    """
 
     def __init__(self, dynamic: DynamicEvaluation, workers: Workers) -> None:
         self._dynamic, self._workers = dynamic, workers

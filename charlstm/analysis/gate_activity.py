@@ -91,7 +91,7 @@ def _windows(model: CharModel, sequence: Ids) -> Iterator[tuple[bool, Ids]]:
 
 
 def _cell_values(layer: LayerActivations) -> Array:
-    """Return the value of each cell after each step of one stream, (T, H)."""
+    """Return the values of a layer's cells after each step, (T, H): tanh(c) of an LSTM, else h."""
     values = layer.tanh_c if isinstance(layer, LSTMActivations) else layer.h[1:]
     return np.array(values[:, 0])
 

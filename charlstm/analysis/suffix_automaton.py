@@ -197,7 +197,9 @@ class Reader:
         occurrence of the match in the text that was read.
         """
         automaton, longest, ends = self.automaton, self.longest.copy(), self.ends.copy()
-        for state in reversed(automaton.by_length):  # a match contains matches of its suffixes
+        # Where a string occurs, its suffixes occur too. So each match is passed on to the state of
+        # its longest suffix, from the longest states to the shortest.
+        for state in reversed(automaton.by_length):
             link = automaton.links[state]
             if longest[state] and longest[link] < automaton.lengths[link]:
                 longest[link], ends[link] = automaton.lengths[link], ends[state]

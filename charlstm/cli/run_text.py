@@ -66,7 +66,7 @@ def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
         yield from pieces
         return
     decoder = io.IncrementalNewlineDecoder(None, translate=True)
-    # The decoder is made without a decoder of bytes: `decode` therefore takes strings.
+    # With None for a decoder of bytes, `decode` takes text; its declared type knows bytes only.
     decode: Callable[..., Any] = decoder.decode
     for piece in pieces:
         if text := decode(piece):

@@ -2,8 +2,8 @@
 
 A field of a record is called a knob: its declaration states its type, default, range and help text.
 The checks of the library, the options of the command line and the table of options are made from
-the declarations. This package may import the modules charlstm.errors and charlstm.untrusted. Start
-reading at knobs.py.
+the declarations. Of charlstm, this package may import only charlstm.errors and charlstm.untrusted.
+Start reading at knobs.py.
 """
 
 from charlstm.config.corpus import CorpusConfig, Level, Newlines, ValSplit

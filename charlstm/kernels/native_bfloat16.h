@@ -74,8 +74,8 @@ INLINE void transpose_pairs(unsigned from[16][16], unsigned *to, ptrdiff_t strid
     for (int row = 0; row < 16; row++) to[column * stride + row] = from[row][column];
 }
 
-/* Pack up to 16 rows of a matrix into 16 columns of a panel, as pack_pairs would pack the
- * transpose. The matrix has K columns, and its rows are `stride` floats apart. */
+/* Pack the transpose of a matrix in the layout of pack_pairs: up to 16 rows of the matrix become
+ * columns of a panel. The matrix has K columns; its rows are `stride` floats apart. */
 INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows, const float *from,
                                   unsigned *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32, to += 16 * COLUMNS) {
@@ -113,8 +113,8 @@ INLINE ptrdiff_t size_of_pairs(ptrdiff_t K, ptrdiff_t N) {
   return padded(N, COLUMNS) * padded(K, PADDING) * 2;
 }
 
-/* Bytes of scratch that each exported function below needs, for two operands A (rows, K) and the
- * panels of W (K, N). */
+/* Bytes of scratch for each exported function below: room for two operands of shape (rows, K) and
+ * for the panels of W (K, N). */
 ptrdiff_t NAME(size_of_bfloat16)(ptrdiff_t rows, ptrdiff_t K, ptrdiff_t N) {
   return 2 * size_of_rows(rows, K) + size_of_pairs(K, N);
 }

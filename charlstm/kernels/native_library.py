@@ -65,8 +65,8 @@ def _multiplies_bfloat16(isa: str) -> bool:
 def float32_set() -> str:
     """Return the instruction set of the float32 kernels.
 
-    This is the chosen instruction set if it has float32 kernels, else the fastest usable one that
-    has them.
+    This is the chosen instruction set (see chosen_instruction_set) if it has float32 kernels; sets
+    for bfloat16, such as amx, have none. Else it is the fastest set of this machine that has them.
     """
     asked_for = (chosen_instruction_set(), *usable())
     return next(isa for isa in asked_for if not _multiplies_bfloat16(isa))

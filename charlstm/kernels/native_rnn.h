@@ -33,7 +33,7 @@ void NAME(rnn_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, const float *a, fl
   }
 }
 
-/* a (T, B, H): written, the gradient of x Wx + b. dh (B, H): in, the gradient of the state after
+/* a (T, B, H): out, the gradient of x Wx + b. dh (B, H): in, the gradient of the state after
  * the window; out, the gradient of the state before the window. dh_out (T, B, H): the
  * gradient of each h_t from the layer above. h (T+1, B, H): as rnn_forward left it. packed: scratch
  * as in rnn_forward. */

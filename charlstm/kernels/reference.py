@@ -185,7 +185,8 @@ def lstm_forward(
     T, B, H = tanh_c.shape
     blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
-    recurrent = product.swapaxes(0, 1)  # a view (B, blocks, width), with columns in order
+    # A view (B, blocks, width): for each stream the columns of h Wh, in their own order.
+    recurrent = product.swapaxes(0, 1)
     scratch = np.empty((B, H), gates.dtype)
     for t in range(T):
         a = gates[t]
@@ -356,7 +357,7 @@ def gru_backward(
         n *= n
         np.subtract(1.0, n, out=n)
         n *= scratch
-        # da_r = da_n m r (1 - r), with m in `candidate`, whose gradient is da_m = r da_n
+        # da_r = da_n m r (1 - r) and da_m = r da_n, where m = (h Wh)_n + bn is in `candidate`
         da_r, da_m = da_h[:, :H], da_h[:, 2 * H :]
         np.multiply(n, r, out=da_m)
         np.subtract(1.0, r, out=da_r)

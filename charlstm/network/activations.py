@@ -18,7 +18,9 @@ class Activations:
     layers: list[LayerActivations]
     inputs: list[Array | Ids]  # per layer: ids (T, B), or outputs of the layer below after dropout
     head_input: Array  # (T, B, layers_seen, H): outputs after dropout, as the head reads them
-    ngram_rows: Ids  # (T * B, contexts): indices of n-gram table rows; no columns without a table
+    # (T * B, n): a row of the table of n-grams for each of n lengths of context; without a table, n
+    # is 0.
+    ngram_rows: Ids
     log_probs: Array  # (T * B, V): overwritten with the gradient of the logits in the backward pass
     dhead_input: Array  # (T, B, layers_seen, H): the gradient of head_input
     dout: Array  # (T, B, H): the gradient of a layer's output, overwritten from layer to layer

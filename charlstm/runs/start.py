@@ -155,7 +155,8 @@ def begin_run(
 ) -> Run:
     """Return a new run in an existing folder, ready to train.
 
-    asked: the settings that the user gave. The paths are files and folders, not standard input.
+    asked: the settings that the user gave; its paths must be files and folders, as standard input
+        has been copied to a file before.
     base: a model from whose weights the run starts; None for random weights.
     """
     lines = (asked.model if base is None else base.config).lines is True

@@ -187,7 +187,10 @@ def line_blocks(ids: Ids, line_end: int, size: int) -> Iterator[tuple[int, int]]
 
 
 def lines_window(ids: Ids, line_end: int, starts: Ids, stops: Ids, batch_size: int) -> Ids:
-    """Return a window (T+1, batch_size): each column is a line end, one line and padding.
+    """Return a window (T+1, batch_size) with a line in each column.
+
+    A column begins with a line end as the start symbol; then come the line, with its own line end,
+    and padding.
 
     T is the length of the longest line, rounded up to a multiple of STEPS_MULTIPLE. Columns for
     which there is no line are filled with padding. A column for the second or a later span of a

@@ -174,7 +174,7 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
 
 
 def _files_below(folder: Path, run: Path | None) -> list[Path]:
-    """Return the files in a folder and its subfolders, except hidden files and those of runs."""
+    """Return the files in a folder and its subfolders, except hidden files and runs' folders."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error

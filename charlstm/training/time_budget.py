@@ -51,7 +51,10 @@ class TimeBudget:
         self.seconds_per_save = 0.0
 
     def count_step(self, seconds: float) -> None:
-        """Update the seconds per step: a mean until the speed is known, then a running mean."""
+        """Update the seconds per step: the mean of the timed steps until the speed is known.
+
+        From then on they are an exponential moving average.
+        """
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
             self.seconds_per_step = seconds

@@ -77,7 +77,8 @@ class Trainer:
         self.gradient_norm = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
-        # Each worker has its own streams, span of the weights, gradients and activations.
+        # Each worker has its own streams, activations and gradients of all weights. For its own
+        # span of the weights it sums the gradients of all workers and updates the weights.
         self.workers = Workers(config.workers)
         numbers = range(config.workers)
         self._streams = [share(batch_size, config.workers, k) for k in numbers]
@@ -126,7 +127,7 @@ class Trainer:
         return nats / count
 
     def _reset_states(self) -> None:
-        """Set to zero the state of all streams at the start of a pass, else of random streams."""
+        """Set states to zero: all at the start of a pass, random ones before other windows."""
         if self.batches.starts_afresh:
             self.state[...] = 0
         elif self.config.reset:  # resets teach the model to start from a zero state, as samples do
