@@ -17,15 +17,15 @@ pytest.register_assert_rewrite("run_files", "injection", "checkpoint_files")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Tests of runs, commands and scripts, and of pages in a browser, are not among the quick ones.
-NOT_QUICK = ("runs", "cli", "scripts", "test_documents.py", "test_package.py")
+# Tests of runs, commands, scripts and analyses are not among the quick ones.
+NOT_QUICK = ("analysis", "runs", "cli", "scripts", "test_documents.py", "test_package.py")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         inside = Path(item.path).relative_to(Path(__file__).parent).parts[0]
         is_slow = item.get_closest_marker("slow") is not None
-        if inside not in NOT_QUICK and not is_slow and "browser" not in item.name:
+        if inside not in NOT_QUICK and not is_slow:
             item.add_marker("quick")
 
 

@@ -121,6 +121,7 @@ def test_browser_colours_by_a_cell_and_describes_a_character(tmp_path):
     assert focusable == [3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "gate"), [("lstm", "1.f"), ("gru", "0.z")])
 def test_browser_colours_by_gates(tmp_path, cell, gate):
     activity, page = page_of(make_model(cell=cell))
@@ -179,6 +180,7 @@ def test_browser_shows_a_word_of_markup_as_text(tmp_path):
     assert word in document.one("expected")["text"]
 
 
+@pytest.mark.slow
 def test_browser_shows_bytes_and_words(tmp_path):
     text = "“é”\n"
     model = make_model(vocab=Vocab.bytes(), hidden=2)
@@ -208,6 +210,7 @@ document.querySelectorAll(".c")[2].dispatchEvent(new PointerEvent("pointerover",
 
 
 # from the second character of the first line to that of the next; and to the third
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "chosen"), [(KEYS, 6), (POINTER, 2)])
 def test_browser_describes_the_character_of_the_keyboard_or_the_pointer(tmp_path, script, chosen):
     page = page_of(make_model(), "abba\nba")[1]
@@ -217,6 +220,7 @@ def test_browser_describes_the_character_of_the_keyboard_or_the_pointer(tmp_path
     assert document.one("surprise")["text"].startswith(f"character {chosen + 1} of 7: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "red"), [(1, 255), (0, 23)])
 def test_browser_follows_the_colour_scheme(tmp_path, scheme, red):
     script = "document.title = getComputedStyle(document.body).backgroundColor;"

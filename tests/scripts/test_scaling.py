@@ -20,6 +20,7 @@ def measured(tmp_path_factory):
     return json.loads(subprocess.check_output(command)), picture
 
 
+@pytest.mark.slow
 def test_rows_are_consistent(measured):
     result, _ = measured
     middle = scaling.QUICK.middle._asdict()

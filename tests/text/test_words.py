@@ -130,6 +130,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("level", "vocab_size", "megabytes"), [("char", 0, 60), ("byte", 0, 60), ("word", 1000, 260)]
 )
