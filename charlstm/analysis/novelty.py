@@ -14,8 +14,8 @@ import numpy as np
 from charlstm.analysis.stretches import Matches, Stretch, find_matches
 from charlstm.arrays import Ids
 
-# By the unit of the vocabulary: for each of these lengths, the symbols in stretches of at least
-# that length are counted.
+# Lengths of stretches, for each unit of a vocabulary. For each length, the report counts the
+# symbols in stretches of at least this length that also stand in the training text.
 COUNTED_LENGTHS = {"character": (20, 50, 100), "byte": (20, 50, 100), "word": (5, 10, 20)}
 STRETCHES_SHOWN = 3
 MAX_HELD_OUT_PIECES = 5

@@ -18,7 +18,8 @@ ENDS = ("epochs", "steps", "minutes")  # the knobs that say when a run ends
 class TrainConfig(Record):
     """The settings of training.
 
-    The defaults give plain training; `charlstm train` chooses better values.
+    The defaults leave out dropout, averaging, warm-up and decay of the rate; `charlstm train`
+    chooses values that suit the text and the time.
     """
 
     batch_size: int = knob(

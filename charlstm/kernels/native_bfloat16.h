@@ -86,8 +86,9 @@ INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows,
   }
 }
 
-/* Round 16 columns of a matrix into 16 rows of A, as round_row would round the transpose. The
- * matrix has K rows, `stride` floats apart. Columns beyond `columns` become zeros. */
+/* Round 16 columns of a float matrix to bfloat16 and write them as 16 rows of `to`, each in the
+ * layout of round_row. The matrix has K rows, `stride` floats apart. Columns beyond the first
+ * `columns` become zeros. */
 INLINE void round_transposed(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t columns, const float *from,
                              unsigned short *to) {
   for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32) {

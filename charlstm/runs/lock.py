@@ -256,9 +256,9 @@ def _write_holder(path: Path, descriptor: int) -> None:
 
 
 def _read_holder(path: Path) -> dict[str, Any]:
-    """Return the number, host and start of the process that a lock file names, by name.
+    """Return a dictionary with the process ID, host and start time that a lock file names.
 
-    The dictionary is empty if the file names no process.
+    It is empty if the file names no process.
     """
     try:
         holder = json.loads(path.read_bytes())

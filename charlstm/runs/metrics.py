@@ -44,7 +44,10 @@ class Metrics:
             self._write(to_disk=True)
 
     def _write(self, to_disk: bool) -> None:
-        """Write the events that wait, and set `problem`. to_disk: whether to flush the file."""
+        """Append the events that are not yet in the file; on failure set `problem` to the reason.
+
+        to_disk: whether the file is also forced to the disk (fsync).
+        """
         lines = b"".join(json.dumps(event).encode() + b"\n" for event in self.waiting)
         try:
             with self.path.open("ab+", buffering=0) as file:
@@ -58,7 +61,7 @@ class Metrics:
             self.waiting, self.problem = [], ""
 
     def remove_after(self, step: int, keep_evaluation: bool = True) -> None:
-        """Remove the events of later steps, from the file and from the events that wait.
+        """Remove the events of steps after `step`, also those that are not yet in the file.
 
         keep_evaluation: False also removes an evaluation of the step itself from the file, and all
             events after that evaluation.

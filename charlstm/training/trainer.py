@@ -299,7 +299,7 @@ def worker_count(config: TrainConfig, batch_size: int) -> int:
 
 
 def _make_batches(ids: Ids, model: CharModel, config: TrainConfig) -> Batches:
-    """Cut a text into batches of streams, or of lines for a model of lines."""
+    """Cut a text into batches of parallel streams, or into batches of lines with --lines."""
     if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
         raise CharlstmError("ids must be a 1-D array of whole numbers")
     size, length = config.batch_size, config.seq_length

@@ -97,7 +97,9 @@ def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
 
 
 def write_history(history: Ids, state: Array) -> None:
-    """Write the last symbols into the layers of a state that hold symbols.
+    """Save the last symbols of a window in the state with which the next window starts.
+
+    The contexts of the next window can then reach back into this one.
 
     history (longest - 1, B): the ids of the symbols plus one, oldest first.
     """
