@@ -15,6 +15,7 @@ The measurement runs the same layers and kernels as training does, in windows of
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
 
 DEFAULT_LAGS = 500  # number of time steps over which gradients are followed back
-STREAMS = 8  # streams of text that are read in parallel; norms are means over the streams
+STREAMS = 8  # streams of text that are read in parallel, from places all over the text
 WARM_UP_STEPS = 100  # time steps read before those measured, because the state begins at zero
 CLIPPED_STEPS = 200  # time steps in the window of the training step that shows clipping
 GONE_FRACTION = 1e-3  # a gradient has vanished if norm < GONE_FRACTION * (norm at lag 1)
@@ -51,15 +52,21 @@ class GradientFlow:
     """The measurements of one layer of a model.
 
     label: the name of the model. layer: the number of the layer, from 1.
-    norms: arrays (lags,) by name; the docstring of gradient_norms explains the names.
+    streams: arrays (lags, B) by name, a column for each of B streams; the docstring of
+        gradient_norms explains the names.
     step: the gradient norm of the complete model in a training step.
     """
 
     label: str
     cell: str
     layer: int
-    norms: dict[str, Array]
+    streams: dict[str, Array]
     step: ClippedStep
+
+    @cached_property
+    def norms(self) -> dict[str, Array]:
+        """The means over the streams: arrays (lags,) by name."""
+        return {name: norms.mean(axis=1) for name, norms in self.streams.items()}
 
     def gone_at(self, name: str) -> int | None:
         """Return the first lag whose norm is below GONE_FRACTION * the norm at lag 1, or None."""
@@ -75,13 +82,13 @@ def gradient_norms(
 
     ids: (N,) the text.
 
-    Returns arrays (lags, L), with row k - 1 for lag k and a column for each of L layers:
+    Returns arrays (lags, L, B), with row k - 1 for lag k, for L layers and B streams:
 
-    dh, dc: |dL_t/dh_{t-k}| and |dL_t/dc_{t-k}|, the mean over the streams. L_t is the loss of the
-        last symbol only; h_{t-k} and c_{t-k} are the hidden state and the cell state after time
-        step t - k. Only an LSTM has dc.
-    forget: the product of the forget gates of the last k steps, the mean over units and streams;
-        only for an LSTM.
+    dh, dc: |dL_t/dh_{t-k}| and |dL_t/dc_{t-k}|. L_t is the loss of the last symbol only; h_{t-k}
+        and c_{t-k} are the hidden state and the cell state after time step t - k. Only an LSTM has
+        dc.
+    forget: the product of the forget gates of the last k steps, the mean over the units; only for
+        an LSTM.
 
     A first forward pass stores the state before each time step. Back-propagation then runs each
     step again from its stored state, in a window of one step, so that only the activations of one
@@ -105,7 +112,7 @@ def gradient_norms(
         states.append(model.forward(window[t : t + 1], states[t], activations))
 
     L, (_, S, B, H) = model.config.layers, states[0].shape
-    norms, forget = np.empty((lags, L, S)), np.empty((lags, L))
+    norms, forget = np.empty((lags, S, L, B)), np.empty((lags, L, B))
     product = np.ones((L, B, H))
     dstate = np.zeros_like(states[0])
     for lag in range(1, lags + 1):
@@ -117,15 +124,15 @@ def gradient_norms(
         scale, targets = float(lag == 1), window[t + 1 : t + 2]
         with np.errstate(over="ignore", invalid="ignore"):
             dstate = model.backward_activations(targets, activations, scale, dstate=dstate)
-            norms[lag - 1] = np.linalg.norm(dstate[:L], axis=-1).mean(axis=-1)
-        forget[lag - 1] = product.mean(axis=(1, 2))
+            norms[lag - 1] = np.linalg.norm(dstate[:L], axis=-1).swapaxes(0, 1)
+        forget[lag - 1] = product.mean(axis=2)
         if not np.isfinite(norms[lag - 1]).all():
             raise CharlstmError(
                 f"the gradient overflows float64 at lag {lag}: give --lags below {lag}"
             )
     if S == 1:
-        return {"dh": norms[:, :, 0]}
-    return {"dh": norms[:, :, 0], "dc": norms[:, :, 1], "forget": forget}
+        return {"dh": norms[:, 0]}
+    return {"dh": norms[:, 0], "dc": norms[:, 1], "forget": forget}
 
 
 def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
@@ -183,9 +190,10 @@ def measure_gradient_flow(
                 f"--layer {layer}: the model {label} has no such layer: give 1 to {layers}"
             )
         shown = layer or layers
-        norms = {name: all[:, shown - 1] for name, all in gradient_norms(model, ids, lags).items()}
+        norms = gradient_norms(model, ids, lags)
+        streams = {name: all_layers[:, shown - 1] for name, all_layers in norms.items()}
         step = clipped_step(model, ids, clip)
-        flows.append(GradientFlow(label, model.config.cell, shown, norms, step))
+        flows.append(GradientFlow(label, model.config.cell, shown, streams, step))
     return flows
 
 

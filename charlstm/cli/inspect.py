@@ -33,7 +33,9 @@ from charlstm.text.vocab import Vocab
 
 # `inspect gradients` reads this number of symbols plus --lags from the beginning of a text.
 SYMBOLS_TO_READ = 100_000
-SHOWN_LAGS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+# A table of norms fits into 80 columns: a label, LAG_COLUMNS columns of 7, and one of 8.
+LABEL_WIDTH, LAG_COLUMNS = 23, 7
+SHOWN_LAGS = (1, 2, 5, 10, 30, 100, 300, 1000, 3000, 10_000)
 NORMS = {
     "dh": "norm of dL_t/dh_{t-k}",
     "dc": "norm of dL_t/dc_{t-k}",
@@ -226,26 +228,36 @@ def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
 
 
 def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
-    """Yield the lines of tables: the norms at each lag, and the gradient of a training step."""
-    width = max(len(flow.label) for flow in flows)
+    """Yield the lines of tables: the norms at each lag, and the gradient of a training step.
+
+    A line has at most 80 columns: long labels are cut, and at most LAG_COLUMNS lags are shown.
+    """
+    labels = [_cut(flow.label) for flow in flows]
+    width = max(map(len, labels))
     lags = len(flows[0].norms["dh"])
     shown = [lag for lag in SHOWN_LAGS if lag <= lags]
+    shown = shown[:1] + shown[1:][-LAG_COLUMNS + 1 :]
     for name, title in NORMS.items():
-        rows = [flow for flow in flows if name in flow.norms]
+        rows = [row for row in zip(labels, flows, strict=True) if name in row[1].norms]
         if not rows:
             continue
         yield title
-        yield f"{'lag':{width}}" + "".join(f"{lag:8}" for lag in shown) + "    gone"
-        for flow in rows:
-            values = "".join(f"{flow.norms[name][lag - 1]:8.0e}" for lag in shown)
-            yield f"{flow.label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>8}"
+        yield f"{'lag':{width}}" + "".join(f"{lag:7}" for lag in shown) + "    gone"
+        for label, flow in rows:
+            values = "".join(f"{flow.norms[name][lag - 1]:7.1g}" for lag in shown)
+            yield f"{label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>8}"
         yield ""
     yield "gone: the first lag with less than 1/1000 of the norm at lag 1"
     yield ""
     yield "norm of the gradient of a training step"
     yield f"{'':{width}}  before   clipped"
-    for flow in flows:
-        yield f"{flow.label:{width}}{flow.step.norm:8.2g}{flow.step.clipped:10.2g}"
+    for label, flow in zip(labels, flows, strict=True):
+        yield f"{label:{width}}{flow.step.norm:8.2g}{flow.step.clipped:10.2g}"
+
+
+def _cut(label: str) -> str:
+    """Return a label of at most LABEL_WIDTH characters."""
+    return label if len(label) <= LABEL_WIDTH else label[: LABEL_WIDTH - 1] + "…"
 
 
 def _beginning(

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from charlstm.analysis.gradient_flow import measure_gradient_flow, random_ids
+from charlstm.analysis.gradient_flow import (
+    ClippedStep,
+    GradientFlow,
+    measure_gradient_flow,
+    random_ids,
+)
 from charlstm.cli.inspect import gradient_tables, models_to_measure
 
 
@@ -41,12 +46,28 @@ def test_a_table_shows_each_lag_and_where_the_gradient_is_gone():
     (flow,) = measure_gradient_flow(models, ids, 30, None, 5.0)
     lines = list(gradient_tables([flow]))
     assert lines[0] == "norm of dL_t/dh_{t-k}"
-    assert lines[1].split() == ["lag", "1", "2", "5", "10", "20", "gone"]
+    assert lines[1].split() == ["lag", "1", "2", "5", "10", "30", "gone"]
     label, *values, gone = lines[2].split()
     assert label == "RNN" and int(gone) == flow.gone_at("dh") <= 4
     shown = [float(value) for value in values]
-    assert shown == pytest.approx(flow.norms["dh"][np.array([1, 2, 5, 10, 20]) - 1], rel=0.5)
+    assert shown == pytest.approx(flow.norms["dh"][np.array([1, 2, 5, 10, 30]) - 1], rel=0.5)
     assert lines[-1].startswith("RNN") and f"{flow.step.clipped:.2g}" in lines[-1]
+
+
+@pytest.mark.parametrize("lags", [500, 20_000])
+def test_tables_fit_into_80_columns(lags):
+    norms = np.full((lags, 1), 1e-123)
+    norms[0] = 1.0
+    step = ClippedStep(1.5e300, 5.0)
+    long = GradientFlow("a run with a name longer than all others", "lstm", 1, {"dh": norms}, step)
+    lasting = GradientFlow("RNN", "rnn", 1, {"dh": np.ones((lags, 1))}, step)
+    lines = list(gradient_tables([long, lasting]))
+    assert max(map(len, lines)) <= 80
+    shown = ["1", "2", "5", "10", "30", "100", "300"] if lags == 500 else lines[1].split()[1:-1]
+    assert lines[1].split() == ["lag", *shown, "gone"] and len(shown) == 7
+    assert shown[-1] == ("300" if lags == 500 else "10000")
+    assert lines[2].startswith("a run with a name long…      1 1e-123")
+    assert lines[3].endswith(f"> {lags}")
 
 
 def test_a_text_for_a_model_of_bytes_may_have_any_bytes(cli, byte_run, tmp_path):
