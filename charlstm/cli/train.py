@@ -55,6 +55,13 @@ SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
     help="Start from the best weights of another run. Characters of the text that its model does "
     "not know are added to the vocabulary.",
 )
+@click.option(
+    "--textbook",
+    is_flag=True,
+    help="Train a textbook's LSTM and nothing else: no capped gates, no table of n-grams, no skip "
+    "connections, no dropout, no resets of the state, no averaged weights. Options that are given "
+    "beside it add one of these again, such as --textbook --capped.",
+)
 @knob_options(CorpusConfig, TEXT_KNOBS)
 @knob_options(ModelConfig)
 @knob_options(TrainConfig)

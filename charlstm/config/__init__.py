@@ -10,6 +10,7 @@ from charlstm.config.corpus import CorpusConfig, Level, Newlines, ValSplit
 from charlstm.config.knobs import AUTO, Interval, Knob, Record, knob, knobs_of, split_by_record
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
 from charlstm.config.run import RunConfig
+from charlstm.config.textbook import TEXTBOOK, beyond_textbook
 from charlstm.config.train import ENDS, Optimizer, Precision, Reduction, Schedule, TrainConfig
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ENDS",
     "MAX_HIDDEN",
     "MAX_LAYERS",
+    "TEXTBOOK",
     "Cell",
     "CorpusConfig",
     "Dtype",
@@ -33,6 +35,7 @@ __all__ = [
     "Schedule",
     "TrainConfig",
     "ValSplit",
+    "beyond_textbook",
     "knob",
     "knobs_of",
     "split_by_record",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from charlstm.config.corpus import CorpusConfig
@@ -20,20 +21,26 @@ class RunConfig:
     train: TrainConfig
 
     @classmethod
-    def asked(cls, given: Mapping[str, Any]) -> "RunConfig":
+    def asked(
+        cls, given: Mapping[str, Any], preset: Mapping[str, Any] = MappingProxyType({})
+    ) -> "RunConfig":
         """Return settings with the given values, and AUTO for all other knobs.
 
         A value of None counts as not given.
+
+        preset: values for knobs that are not given, such as TEXTBOOK.
 
         Raises CharlstmError for an unknown name, for a value out of its range, and for an option
         that has no effect because of another option.
         """
         known = {name: value for name, value in given.items() if value is not None}
-        corpus, model, train = split_by_record(known, CorpusConfig, ModelConfig, TrainConfig)
+        corpus, model, train = split_by_record(
+            {**preset, **known}, CorpusConfig, ModelConfig, TrainConfig
+        )
         asked = cls(CorpusConfig.asked(corpus), ModelConfig.asked(model), TrainConfig.asked(train))
         knobs = knobs_of(TrainConfig)
         defaults = {name: knobs[name].train_default for name in ("schedule", "optimizer")}
-        refuse_unused(asked.given, defaults)
+        refuse_unused({name: asked.given[name] for name in asked.given if name in known}, defaults)
         return asked
 
     @property

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.config import AUTO, ModelConfig
+from charlstm.config import AUTO, ModelConfig, TrainConfig, beyond_textbook
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
@@ -95,11 +95,13 @@ def describe(path: Path) -> dict[str, Any]:
         "symbols": _symbols(vocab),
         "summary": checkpoint.summary,
     }
-    precision = AUTO
+    precision, train_config = AUTO, None
     if checkpoint.training:
         about["training"] = checkpoint.training["config"]
         about["corpus"] = checkpoint.training.get("corpus")
         precision = about["training"]["precision"]
+        train_config = TrainConfig.from_dict(about["training"])
+    about["beyond_textbook"] = beyond_textbook(checkpoint.model.config, train_config)
     return about | describe_machine(checkpoint.model.config, precision)
 
 

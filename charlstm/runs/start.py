@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.config import AUTO, ENDS, CorpusConfig, ModelConfig, RunConfig, TrainConfig
+from charlstm.config import (
+    AUTO,
+    ENDS,
+    TEXTBOOK,
+    CorpusConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+)
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
@@ -42,6 +50,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     init_from: str | Path | None = None,
+    textbook: bool = False,
     quiet: bool = True,
     observer: Observer | None = None,
     started: float | None = None,
@@ -57,6 +66,7 @@ def train(
     overwrite: begin a new run in a folder that holds a run.
     init_from: a run or a checkpoint file from whose weights to start. Characters that its model
         does not know are added to the vocabulary.
+    textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
@@ -71,7 +81,7 @@ def train(
     for name, path in (("run", run), ("init_from", init_from)):
         if path is not None:
             require_path(name, path)
-    asked = RunConfig.asked(options)
+    asked = RunConfig.asked(options, TEXTBOOK if textbook else {})
     with ExitStack() as resources:
         resources.enter_context(exit_on_sigterm())
         progress = None
@@ -84,10 +94,10 @@ def train(
             progress = resources.enter_context(closing(CorpusDisplay()))
             observer = observer or resources.enter_context(closing(RunDisplay()))
         if resume:
-            if init_from or overwrite:
+            if init_from or overwrite or textbook:
                 raise CharlstmError(
-                    "--resume takes the corpus and the weights from the run: leave out --init-from "
-                    "and --overwrite"
+                    "--resume takes the corpus, the weights and the settings from the run: leave "
+                    "out --init-from, --overwrite and --textbook"
                 )
             folder = Path(run) if run else newest_run()
             if not (folder / LAST).exists():
