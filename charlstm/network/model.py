@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from charlstm.arrays import Array, all_finite
+from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
+from charlstm.text.vocab import Vocab
 from charlstm.untrusted import whole_number
 
 
@@ -16,6 +19,19 @@ class CharModel(RecurrentStack):
 
     Its methods change nothing in it, so several threads may use one model at once.
     """
+
+    def __repr__(self) -> str:
+        shape, vocab = self.config, self.vocab
+        layers = f"{shape.layers} layer{'s' * (shape.layers > 1)} of {shape.hidden}"
+        return (
+            f"CharModel({layers} {shape.cell.upper()} units, {len(vocab):,} {vocab.unit}s, "
+            f"{self.parameters.count:,} parameters)"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the config, the vocabulary and the weights, and nothing else."""
+        saved = (self.config.to_dict(), self.vocab.to_dict(), dict(self.parameters))
+        return _unpickled, saved
 
     def stream(
         self,
@@ -62,6 +78,22 @@ class CharModel(RecurrentStack):
     def score(self, text: str, unknown: str = "error") -> Score:
         """Return the loss of each character of a text, as if the text followed a line end."""
         return next(score_texts(self, [text], unknown))
+
+
+def _unpickled(
+    config: dict[str, Any], vocab: dict[str, Any], arrays: dict[str, Array]
+) -> CharModel:
+    """Return the model with these weights; CharlstmError if the parts do not fit each other."""
+    model_config = ModelConfig.from_dict(config)
+    model_config.require_chosen()
+    model = CharModel(model_config, Vocab.from_dict(vocab), seed=None)
+    if arrays.keys() != model.parameters.keys():
+        raise CharlstmError("a pickled model must have the parameters of its config, and no others")
+    for name, array in arrays.items():
+        if array.dtype != model_config.dtype or not all_finite(array):
+            raise CharlstmError(f"the parameter {name} must be of finite {model_config.dtype}")
+        model.parameters[name] = array
+    return model
 
 
 def copy_weights_by_symbol(source: CharModel, target: CharModel) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,19 @@ class Parameters(dict[str, Array]):
                 f"not {np.shape(value)}"
             )
         self[name][...] = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arrays; by default, a dictionary is filled anew, which has no vector yet."""
+        return Parameters.of, (dict(self),)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> "Parameters":
+        """Return parameters with the names, shapes and values of `arrays`, which are copied."""
+        dtypes = {array.dtype.name for array in arrays.values()}
+        parameters = cls({name: array.shape for name, array in arrays.items()}, *dtypes)
+        for name, array in arrays.items():
+            parameters[name] = array
+        return parameters
 
     @property
     def count(self) -> int:

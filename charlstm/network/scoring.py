@@ -1,6 +1,7 @@
 """The loss of a model: on each of several short texts, or on one long text."""
 
 import math
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -68,6 +69,9 @@ class Score:
 
     text: str
     nats: Array
+
+    def __repr__(self) -> str:
+        return f"Score({reprlib.repr(self.text)}, {self.bits_per_character:.4g} bits per character)"
 
     @property
     def loss(self) -> Loss:

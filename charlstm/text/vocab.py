@@ -23,6 +23,7 @@ LEVELS: tuple[str, ...] = get_args(Level)
 UNKNOWN_CHOICES = ("error", "skip", "replace")  # treatments of a character that has no id
 
 MAX_WORD_CHARACTERS = 1 << 20
+REPR_SYMBOLS = 5  # symbols that repr shows
 MAX_SYMBOLS = 0x110000  # the number of Unicode code points
 
 # Names of the 256 byte values: an ASCII character, or for 128 and above an escape such as \xe9.
@@ -181,6 +182,10 @@ class Vocab:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    def __repr__(self) -> str:
+        first = ", ".join(map(repr, self.symbols[:REPR_SYMBOLS]))
+        return f"Vocab({len(self):,} {self.unit}s: {first}{', ...' * (len(self) > REPR_SYMBOLS)})"
 
     @property
     def characters(self) -> str:

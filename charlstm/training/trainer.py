@@ -46,6 +46,9 @@ class Trainer:
     halvings: the number of times that the learning rate was halved because the run diverged.
     state: the state (L, S, B, H) of the model before the next window.
     gradient_norm: the norm of the last step's gradient, before clipping.
+
+    A trainer has threads. `with Trainer(...) as trainer:` ends them; otherwise they end with the
+    process.
     """
 
     def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
@@ -286,6 +289,20 @@ class Trainer:
         self.schedule.load_dict(saved["schedule"])
         self._pass_nats = real(saved, "pass_nats")
         self._pass_count = integer(saved, "pass_count")
+
+    def __repr__(self) -> str:
+        total = "" if self.total_steps is None else f" of {self.total_steps:,}"
+        unit = self.model.vocab.unit
+        return (
+            f"Trainer(step {self.steps_done:,}{total}, learning rate {self.learning_rate:.3g}, "
+            f"{self.config.batch_size} streams of {self.config.seq_length} {unit}s)"
+        )
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End the worker threads."""
