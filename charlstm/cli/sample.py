@@ -4,7 +4,6 @@ import json
 import re
 import secrets
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
+from charlstm.cli.sample_output import print_samples
 from charlstm.cli.shared_options import (
     PathArgument,
     json_option,
@@ -25,7 +25,6 @@ from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_
 from charlstm.errors import CharlstmError
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import newest_run
-from charlstm.text.vocab import Vocab
 
 DEFAULT_LINES = 20  # the default of --count for a model of lines
 
@@ -63,15 +62,22 @@ def _unescaped(text: str) -> str:
 @click.option(
     "--count",
     type=int,
-    help="Number of samples, 1 or more, made in one batch and printed with an empty line between "
-    f"them; for a model of lines, the number of lines.  [default: 1, or {DEFAULT_LINES} lines]",
+    help="Number of samples, 1 or more, made in one batch; for a model of lines, the number of "
+    f"lines.  [default: 1, or {DEFAULT_LINES} lines]",
+)
+@click.option(
+    "--separator",
+    callback=lambda context, option, text: None if text is None else _unescaped(text),
+    help="Line to print between two samples, with \\n, \\t and \\\\ as in --prime; an empty text "
+    "gives an empty line.  [default: the shortest line of three or more dashes that no sample has; "
+    "none for a model of lines]",
 )
 @click.option(
     "--stop",
     multiple=True,
     callback=lambda context, option, texts: tuple(map(_unescaped, texts)),
-    help="End a sample before this text; may be given several times. As in --prime, \\n stands for "
-    "a line end, \\t for a tab and \\\\ for a backslash.",
+    help="End a sample before this text, with \\n, \\t and \\\\ as in --prime; may be given several "
+    "times.",
 )
 @click.option(
     "--seed",
@@ -89,6 +95,7 @@ def sample(
     hide_prime: bool,
     length: int,
     count: int | None,
+    separator: str | None,
     stop: tuple[str, ...],
     seed: int | None,
     unknown: str,
@@ -143,40 +150,7 @@ def sample(
             facts["novelty"] = report.to_dict([model.vocab.encode(text) for text in texts])
         click.echo(json.dumps(facts))
         return
-    separator = "\n" if lines else "\n\n"
-    texts = _print_samples(model.vocab, steps, count, shown_prime, separator, keep=novelty)
+    between = f"\n{separator}\n" if separator is not None else "\n" if lines else None
+    texts = print_samples(model.vocab, steps, count, shown_prime, between, keep=novelty)
     if report is not None:
         click.echo(report.text([model.vocab.encode(text) for text in texts]), err=True)
-
-
-def _print_samples(
-    vocab: Vocab, steps: Iterator[list[str]], count: int, prime: str, separator: str, keep: bool
-) -> list[str]:
-    """Print the first sample while it grows, then the other samples; return the texts of all.
-
-    steps: yields, at each step, the new text of each sample.
-    keep: whether to return the text of the first sample too. If False, "" is returned instead,
-        because keeping an endless sample would fill the memory.
-    """
-    kept: list[list[str]] = [[] for _ in range(count)]
-    _print_now(vocab, prime)
-    for pieces in steps:
-        _print_now(vocab, pieces[0])
-        for k in range(0 if keep else 1, count):
-            kept[k].append(pieces[k])
-    texts = ["".join(pieces) for pieces in kept]
-    for text in texts[1:]:
-        _print_now(vocab, separator + prime + text)
-    _print_now(vocab, "\n")
-    return texts
-
-
-def _print_now(vocab: Vocab, text: str) -> None:
-    """Write a text to standard output and flush it; at level "byte", write the text's bytes."""
-    # On a terminal, sys.stdout is a VisibleControls, which has no buffer.
-    buffer = getattr(sys.stdout, "buffer", None)
-    if vocab.level == "byte" and buffer is not None:
-        buffer.write(vocab.encode(text).tobytes())
-    else:
-        sys.stdout.write(text)
-    sys.stdout.flush()

@@ -74,12 +74,11 @@ def test_stretches_of_several_samples_name_their_sample(cli, trained):
     assert result.stdout == plain.stdout
     stretches = [line for line in result.stderr.splitlines() if " in the training text at " in line]
     assert len(stretches) == 3
-    samples = plain.stdout[:-1].split("\n\n")
-    if len(samples) == 3:  # none of them has an empty line
-        for line in stretches:
-            number = int(line.split(" of text ")[1].split(",")[0])
-            text = line.split(': "')[1][:-1].replace("\\n", "\n")
-            assert text in samples[number - 1]
+    samples = plain.stdout[:-1].split("\n---\n")
+    for line in stretches:
+        number = int(line.split(" of text ")[1].split(",")[0])
+        text = line.split(': "')[1][:-1].replace("\\n", "\n")
+        assert text in samples[number - 1]
 
 
 def test_control_characters_are_made_visible(cli, tmp_path):

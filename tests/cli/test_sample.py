@@ -36,10 +36,21 @@ def test_the_printed_seed_gives_the_same_text_again(cli, trained):
 
 def test_several_samples_are_printed_one_after_another(cli, trained):
     arguments = ("sample", "-r", trained, "--length", 30, "--prime", "the ", "--seed", 1)
-    samples = cli(*arguments, "--count", 3).stdout.removesuffix("\n").split("\n\nthe ")
-    assert len(samples) == 3
-    assert [len(text) for text in samples] == [34, 30, 30]
-    assert len(set(samples)) == 3
+    samples = cli(*arguments, "--count", 3).stdout.removesuffix("\n").split("\n---\n")
+    assert [len(text) for text in samples] == [34] * 3 and len(set(samples)) == 3
+    assert samples == json.loads(cli(*arguments, "--count", 3, "--json").stdout)["texts"]
+    for given, line in ((r"*\t*", "*\t*"), ("", "")):
+        printed = cli(*arguments, "--count", 3, "--separator", given).stdout
+        assert printed == f"\n{line}\n".join(samples) + "\n"
+
+
+def test_the_line_between_samples_is_not_a_line_of_a_sample(cli, trained):
+    arguments = ("sample", "-r", trained, "--length", 30, "--seed", 1, "--unknown", "skip")
+    for prime, line in (("---\n-----\n----\nthe", "------"), ("--- \n.---\n-\nthe", "---")):
+        several = (*arguments, "--count", 3, "--prime", prime)
+        texts = json.loads(cli(*several, "--json").stdout)["texts"]
+        assert texts[0].startswith(prime)
+        assert cli(*several).stdout == f"\n{line}\n".join(texts) + "\n"
 
 
 def test_a_stop_text_may_be_a_line_end_typed_as_an_escape(cli, trained):
@@ -93,6 +104,8 @@ def test_a_sample_of_a_model_of_lines_is_a_line(cli, line_run, names):
         lines = cli(*arguments, *given).stdout.splitlines()
         assert len(lines) == count and set(lines) <= set(names)
         assert json.loads(cli(*arguments, *given, "--json").stdout)["texts"] == lines
+    dotted = cli(*arguments, "--count", 7, "--separator", ".").stdout
+    assert dotted == cli(*arguments, "--count", 7).stdout[:-1].replace("\n", "\n.\n") + "\n"
     primed = cli(*arguments, "--prime", "em", "--count", 4).stdout
     assert primed == "emil\n" * 4
     assert "count must be 1 or more" in cli(*arguments, "--count", 0, code=1).stderr
@@ -152,7 +165,7 @@ def test_a_model_of_bytes_writes_its_bytes_as_they_are(cli, byte_run):
     assert cli(*arguments).stdout_bytes == data + b"\n"
     several = cli(*arguments, "--count", number).stdout_bytes
     texts = json.loads(cli(*arguments, "--count", number, "--json").stdout)["texts"]
-    assert b"\n\n".join(os.fsencode(text) for text in texts) + b"\n" == several
+    assert b"\n---\n".join(os.fsencode(text) for text in texts) + b"\n" == several
     one = json.loads(cli(*arguments, "--json").stdout)["texts"]
     assert [os.fsencode(text) for text in one] == [data]
 
