@@ -23,6 +23,7 @@ from charlstm.cli.shared_options import (
 )
 from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_for, warn_unknown
 from charlstm.errors import CharlstmError
+from charlstm.network.sample_text import MAX_OVERRUN
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import newest_run
 
@@ -58,6 +59,13 @@ def _unescaped(text: str) -> str:
     help="Largest number of characters to write (bytes or words for a model of these); 0: no "
     "limit, until interrupted.",
 )
+@click.option(
+    "--whole",
+    is_flag=True,
+    help=f"Go on beyond --length, by at most {MAX_OVERRUN} characters, to the next end of a "
+    "sentence or, if there is none, of a line. If there is neither, the sample ends after "
+    "--length. A model of lines goes on to the end of the line.",
+)
 @knob_options(Sampling)
 @click.option(
     "--count",
@@ -76,8 +84,8 @@ def _unescaped(text: str) -> str:
     "--stop",
     multiple=True,
     callback=lambda context, option, texts: tuple(map(_unescaped, texts)),
-    help="End a sample before this text, with \\n, \\t and \\\\ as in --prime; may be given several "
-    "times.",
+    help="End a sample before this text, with \\n, \\t and \\\\ as in --prime; may be given "
+    "several times.",
 )
 @click.option(
     "--seed",
@@ -94,6 +102,7 @@ def sample(
     prime_file: Path | None,
     hide_prime: bool,
     length: int,
+    whole: bool,
     count: int | None,
     separator: str | None,
     stop: tuple[str, ...],
@@ -110,6 +119,8 @@ def sample(
     """
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
+    if length == 0 and whole:
+        raise click.UsageError("--whole ends a sample after --length: give a --length above 0")
     if length == 0 and (novelty or as_json or (count or 1) > 1):
         option = "--json" if as_json else "--novelty" if novelty else "--count"
         raise click.UsageError(
@@ -139,6 +150,7 @@ def sample(
         unknown=unknown,
         sampling=settings,
         stops=(*stop, "\n") if lines else stop,
+        whole=whole,
         seed=seed,
         errors="surrogateescape",
     )

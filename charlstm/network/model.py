@@ -43,6 +43,7 @@ class CharModel(RecurrentStack):
         top_p: float = Sampling.top_p,
         min_p: float = Sampling.min_p,
         stop: Sequence[str] = (),
+        whole: bool = False,
         unknown: str = "error",
         seed: int | None = None,
         errors: str = "replace",
@@ -52,6 +53,8 @@ class CharModel(RecurrentStack):
         prime: the text that the sample continues; it is not yielded.
         temperature, top_k, top_p, min_p: how a symbol is drawn: see sampling.Sampling.
         stop: a stop string, or several; the text ends before the first one that occurs.
+        whole: whether the text goes on beyond `length` to the next end of a sentence or line, by at
+            most 500 symbols.
         unknown: what to do with characters of the prime that the model does not know: "error",
             "skip" or "replace".
         errors: what to do with sampled bytes that are not valid UTF-8: "replace" turns them into
@@ -64,6 +67,7 @@ class CharModel(RecurrentStack):
             unknown=unknown,
             sampling=Sampling(temperature, top_k, top_p, min_p),
             stops=(stop,) if isinstance(stop, str) else tuple(stop),
+            whole=whole,
             seed=seed,
             errors=errors,
         )

@@ -11,11 +11,12 @@ from charlstm.config import Record, knob
 from charlstm.errors import CharlstmError
 from charlstm.network.layers.ngrams import history_codes, symbol_codes
 from charlstm.network.parameters import NGRAM_TABLE
+from charlstm.network.sample_text import LINE_END, SENTENCE_END, SampleText
 from charlstm.network.stack import RecurrentStack
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, available_cores, share
-from charlstm.text.vocab import Vocab, line_end, start_ids
+from charlstm.text.vocab import line_end, start_ids
 from charlstm.untrusted import whole_number
 
 # Maximum number of symbols per sample that one native call draws. Symbols that are drawn after the
@@ -160,42 +161,6 @@ def _generate_natively(
         steps = min(2 * steps, MAX_STEPS_PER_CALL)
 
 
-class _TextUntilStop:
-    """A sample that grows by one symbol at a time, and ends before a stop string.
-
-    Text that may be the beginning of a stop string is held back.
-    """
-
-    def __init__(self, vocab: Vocab, stops: Sequence[str], errors: str) -> None:
-        self._decoder = vocab.decoder(errors)
-        self._stops = stops
-        self._held = ""
-        self.ended = False
-
-    def add(self, id_: int) -> str:
-        """Add a symbol; return the text that now certainly belongs to the sample."""
-        if self.ended:
-            return ""
-        text = self._held + self._decoder.feed(id_)
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if found:
-            self.ended = True
-            return text[: min(found)]
-        held = max((_overlap(text, stop) for stop in self._stops), default=0)
-        self._held = text[len(text) - held :]
-        return text[: len(text) - held]
-
-    def finish(self) -> str:
-        """Return the text that is still held back; call it once, after the last symbol."""
-        return "" if self.ended else self._held + self._decoder.finish()
-
-
-def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
-    sizes = range(min(len(text), len(stop) - 1), 0, -1)
-    return next((n for n in sizes if text.endswith(stop[:n])), 0)
-
-
 def stream_texts(
     model: RecurrentStack,
     *,
@@ -205,6 +170,7 @@ def stream_texts(
     unknown: str = "error",
     sampling: Sampling | None = None,
     stops: Sequence[str] = (),
+    whole: bool = False,
     seed: int | None = None,
     errors: str = "replace",
 ) -> Iterator[list[str]]:
@@ -212,6 +178,9 @@ def stream_texts(
 
     length: the number of symbols of each sample, without the prime; 0 for no end.
     stops: strings that end a sample. The sample ends before the first one that occurs in it.
+    whole: whether a sample goes on beyond `length`, by at most MAX_OVERRUN symbols, to the next end
+        of a sentence, or of a line if there is no sentence. For a model of lines, only the end of
+        the line counts. A sample without such an end has `length` symbols.
     unknown: treatment of characters of the prime that the model does not know: "error", "skip" or
         "replace".
     seed: the same seed gives the same texts (with the same kernels and machine); None for a random
@@ -225,6 +194,8 @@ def stream_texts(
         raise CharlstmError(f"length must be 0 (endless) or above, not {length}")
     if count < 1:
         raise CharlstmError(f"count must be 1 or more, not {count}")
+    if whole and not length:
+        raise CharlstmError("whole needs a length above 0, after which a sample may end")
     if "" in stops:
         raise CharlstmError("a stop string must not be empty")
     state = model.initial_state(1).nbytes
@@ -235,21 +206,14 @@ def stream_texts(
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
     steps = generate(model, prime_ids, count, sampling or Sampling(), generator(seed, "sample"))
-    texts = [_TextUntilStop(model.vocab, stops, errors) for _ in range(count)]
-    return _new_texts(steps, texts, length)
+    ends = (SENTENCE_END, LINE_END)[model.config.lines :] if whole else ()
+    texts = [SampleText(model.vocab, stops, errors, length, ends) for _ in range(count)]
+    return _new_texts(steps, texts)
 
 
-def _new_texts(
-    steps: Iterator[Ids], texts: Sequence[_TextUntilStop], length: int
-) -> Iterator[list[str]]:
-    """Yield the new text of each sample at each step, for `length` steps (0: without end).
-
-    There are fewer steps if all samples end earlier, before stop strings.
-    """
-    for step, ids in enumerate(steps, start=1):
-        new = [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]
-        if step == length:
-            new = [start + text.finish() for start, text in zip(new, texts, strict=True)]
-        yield new
-        if step == length or all(text.ended for text in texts):
+def _new_texts(steps: Iterator[Ids], texts: Sequence[SampleText]) -> Iterator[list[str]]:
+    """Yield the new text of each sample at each step, until all samples have ended."""
+    for ids in steps:
+        yield [text.add(int(id_)) for text, id_ in zip(texts, ids, strict=True)]
+        if all(text.ended for text in texts):
             return

@@ -53,6 +53,19 @@ def test_the_line_between_samples_is_not_a_line_of_a_sample(cli, trained):
         assert cli(*several).stdout == f"\n{line}\n".join(texts) + "\n"
 
 
+def test_whole_samples_end_with_a_sentence(cli, trained):
+    arguments = ("sample", "-r", trained, "--seed", 1)
+    long = cli(*arguments, "--length", 500).stdout
+    end = long.index(".\n", 100) + 1
+    assert cli(*arguments, "--length", 100, "--whole").stdout == long[:end] + "\n"
+    three = (*arguments, "--length", 100, "--whole", "--count", 3)
+    texts = json.loads(cli(*three, "--json").stdout)["texts"]
+    assert all(len(text) >= 100 and text.endswith(".") for text in texts)
+    assert cli(*three).stdout == "\n---\n".join(texts) + "\n"
+    refused = cli(*arguments, "--length", 0, "--whole", code=2)
+    assert "--whole ends a sample after --length: give a --length above 0" in refused.stderr
+
+
 def test_a_stop_text_may_be_a_line_end_typed_as_an_escape(cli, trained):
     arguments = ("sample", "-r", trained, "--seed", 1, "--length", 500)
     text = cli(*arguments).stdout

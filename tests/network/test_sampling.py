@@ -170,6 +170,49 @@ def test_text_ends_before_a_stop_string(stops, expected):
     assert "".join(new_texts("abcdef", 10, vocab, stops)) == expected
 
 
+WHOLE = [  # the text that the model writes, the length, and the text of the sample
+    ("Yes. No! Why?\nSo", 2, "Yes."),
+    ("Yes. No! Why?\nSo", 4, "Yes."),  # the end is just there
+    ("Yes. No! Why?\nSo", 5, "Yes. No!"),
+    ("Yes. No! Why?\nSo", 9, "Yes. No! Why?"),
+    ('He said: "3.5 kg." (No more.) She', 5, 'He said: "3.5 kg."'),
+    ('He said: "3.5 kg." (No more.) She', 16, 'He said: "3.5 kg."'),
+    ('He said: "3.5 kg." (No more.) She', 17, 'He said: "3.5 kg."'),
+    ("A heading\n \nand text. ", 3, "A heading"),
+    ("a\nline, no sentence\n\tand", 4, "a\nline, no sentence"),
+    ("no end ", 3, "no "),
+    ("「行く。」 と", 1, "「行く。」"),
+    ("行く。次", 1, "行く。"),
+]
+
+
+@pytest.mark.parametrize("vocab", [None, Vocab.bytes()], ids=["char", "byte"])
+@pytest.mark.parametrize(("text", "length", "expected"), WHOLE)
+def test_a_whole_sample_goes_on_to_the_end_of_a_sentence_or_line(text, length, expected, vocab):
+    length = len(text[:length].encode()) if vocab else length
+    model = Cycle(text, vocab)
+    options = {"length": length, "prime": text[-1], "seed": 0}
+    model.read = lambda ids, state: state  # the sample begins with the text itself
+    steps = [new for (new,) in stream_texts(model, whole=True, **options)]
+    assert "".join(steps) == expected
+    plain = [new for (new,) in stream_texts(model, **options)]
+    assert steps[: length - 1] == plain[: length - 1]  # it grows as a sample that is not whole
+
+
+def test_a_whole_sample_of_words_a_stop_string_and_a_model_of_lines():
+    words = Vocab.from_words(["The", "cat", "sat", ".", "”"])
+    model = Cycle("The cat sat. ”\nThe", words)
+    options = {"prime": "The", "seed": 0, "whole": True}
+    assert "".join(new for (new,) in stream_texts(model, length=2, **options)) == "The cat sat.”"
+    stopped = stream_texts(model, length=2, stops=["t."], **options)
+    assert "".join(new for (new,) in stopped) == "The cat sa"
+    model.config = ModelConfig(cell="rnn", lines=True)  # a line may have several sentences
+    model.text, model.ids = "The. cat\n", words.encode("The. cat\n")
+    assert "".join(new for (new,) in stream_texts(model, length=1, **options)) == "The. cat"
+    with pytest.raises(CharlstmError, match="whole needs a length above 0"):
+        stream_texts(model, **options)
+
+
 def test_only_the_beginning_of_a_stop_string_is_held_back():
     vocab = Vocab.from_text("abx")
     assert new_texts("aab", 6, vocab, ["aax"]) == ["", "", "aab", "", "", "aab"]

@@ -1,0 +1,98 @@
+"""SampleText: the text of a sample while it is drawn, and the rules by which it ends."""
+
+import re
+from collections.abc import Sequence
+
+from charlstm.text.vocab import Vocab
+
+# Maximum number of symbols by which a sample exceeds its length to end with a sentence or line.
+MAX_OVERRUN = 500
+_CLOSING = (
+    "\"'”’»)\\]」』）"  # quotation marks and brackets that belong to the sentence before them
+)
+# The end of a sentence is a mark that white space follows (in "3.5" there is none), a Chinese or
+# Japanese mark, or an empty line, as after a heading.
+SENTENCE_END = re.compile(
+    rf"[.!?…][{_CLOSING}]*(?=\s)|[。！？][{_CLOSING}]*(?=[^{_CLOSING}])|(?=\r?\n[ \t\r]*\n)"
+)
+LINE_END = re.compile(r"(?=\n)")
+_CONTEXT = 8  # number of last characters before `length` that may belong to the end of a sentence
+
+
+class SampleText:
+    """A sample that grows by one symbol at a time until it ends.
+
+    It ends before the first stop string, or else after `length` symbols. Text that may be the
+    beginning of a stop string is held back.
+
+    length: the number of symbols; 0 for no end.
+    ends: patterns of the places where a sample may end, for a sample that goes on beyond `length`
+        to such a place. The sample ends at the first place of the first pattern that occurs in the
+        next MAX_OVERRUN symbols. If no pattern occurs, the sample ends after `length` symbols. Text
+        beyond `length` is held back until the sample ends.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        stops: Sequence[str],
+        errors: str,
+        length: int = 0,
+        ends: Sequence[re.Pattern[str]] = (),
+    ) -> None:
+        self._decoder = vocab.decoder(errors)
+        self._stops, self._length, self._ends = stops, length, ends
+        self._symbols = 0
+        self._held = ""
+        self._shown = ""  # the last characters that were returned
+        self._enough = 0  # the number of held characters that belong to the first `length` symbols
+        self.ended = False
+
+    def add(self, id_: int) -> str:
+        """Add a symbol; return the text that now certainly belongs to the sample."""
+        if self.ended:
+            return ""
+        self._symbols += 1
+        self._held += self._decoder.feed(id_)
+        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        if found:
+            return self._end(min(found))
+        if self._length and self._symbols >= self._length:
+            return self._add_at_end()
+        held = max((_overlap(self._held, stop) for stop in self._stops), default=0)
+        new, self._held = self._split(len(self._held) - held)
+        self._shown = (self._shown + new)[-_CONTEXT:]
+        return new
+
+    def _add_at_end(self) -> str:
+        """End the sample if it can end here; return the text that then belongs to it."""
+        if not self._ends:
+            self._held += self._decoder.finish()
+            return self._end(len(self._held))
+        if self._symbols == self._length:
+            self._enough = len(self._held)
+        if self._symbols < self._length + MAX_OVERRUN:
+            place = self._first_place(self._ends[0])
+            return "" if place is None else self._end(place)
+        places = (self._first_place(pattern) for pattern in self._ends)
+        return self._end(next((p for p in places if p is not None), self._enough))
+
+    def _first_place(self, pattern: re.Pattern[str]) -> int | None:
+        """Return the first place in the held text, from `length` symbols on, where a match ends."""
+        before = len(self._shown)
+        places = (found.end() - before for found in pattern.finditer(self._shown + self._held))
+        return next((place for place in places if place >= self._enough), None)
+
+    def _end(self, place: int) -> str:
+        """End the sample at a place in the held text; return the text before this place."""
+        self.ended = True
+        return self._split(place)[0]
+
+    def _split(self, place: int) -> tuple[str, str]:
+        return self._held[:place], self._held[place:]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((n for n in sizes if text.endswith(stop[:n])), 0)
