@@ -12,9 +12,10 @@ from required import REQUIRE_ALL
 
 pytest.register_assert_rewrite("run_files", "injection", "checkpoint_files")
 
-# A shell starts background jobs with SIGINT ignored. The processes that tests start and interrupt
-# would inherit that.
+# A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP. The processes that
+# tests start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # Tests of runs, commands, scripts and analyses are not among the quick ones.

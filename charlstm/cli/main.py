@@ -15,7 +15,7 @@ from charlstm.cli.sample import sample
 from charlstm.cli.score import score
 from charlstm.cli.train import train
 from charlstm.errors import CharlstmError
-from charlstm.system.signals import exit_on_sigterm
+from charlstm.system.signals import exit_on_signals
 from charlstm.system.terminal import protect_terminal, visible
 
 
@@ -30,7 +30,7 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             kernels.require_requested_kernels()
-            with exit_on_sigterm():
+            with exit_on_signals():
                 return super().invoke(ctx)
         except CharlstmError as error:
             message = " ".join(str(error).split())

@@ -13,10 +13,10 @@ from charlstm.cli.loading import note_missing_best
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
+from charlstm.system.signals import exit_code
 from charlstm.system.terminal import visible
 
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
-SIGNAL_EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143}
 
 
 @click.command()
@@ -88,17 +88,22 @@ def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) ->
         note_missing_best(options["init_from"])
     result = charlstm.train(moved or corpus, started=command_start(), quiet=quiet, **options)
     path, loss = visible(str(result.path)), result.best_val_loss
-    if as_json:
-        click.echo(json.dumps(asdict(result) | {"path": str(result.path)}))
-    else:
-        best = (
-            "no validation loss"
-            if loss is None
-            else f"best validation loss {in_nats_and_bits(loss)}"
-        )
-        click.echo(f"{path}: {result.steps:,} steps, {best}")
-    if result.reason in SIGNAL_EXIT_CODES:
+    signal_code = exit_code(result.reason)
+    try:
+        if as_json:
+            click.echo(json.dumps(asdict(result) | {"path": str(result.path)}))
+        else:
+            best = (
+                "no validation loss"
+                if loss is None
+                else f"best validation loss {in_nats_and_bits(loss)}"
+            )
+            click.echo(f"{path}: {result.steps:,} steps, {best}")
+    except OSError:  # After SIGHUP, the terminal is gone.
+        if not signal_code:
+            raise
+    if signal_code:
         click.echo(f"interrupted and saved: charlstm train -r {path} --resume", err=True)
-        sys.exit(SIGNAL_EXIT_CODES[result.reason])
+        sys.exit(signal_code)
     if not quiet:
         click.echo(f"charlstm sample -r {path}", err=True)

@@ -30,7 +30,7 @@ from charlstm.runs.run import Run
 from charlstm.runs.texts import open_run_corpus, recorded, reopen_corpus, standard_input_kept
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
-from charlstm.system.signals import exit_on_sigterm
+from charlstm.system.signals import exit_on_signals
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.training.defaults import choose_settings
@@ -83,7 +83,7 @@ def train(
             require_path(name, path)
     asked = RunConfig.asked(options, TEXTBOOK if textbook else {})
     with ExitStack() as resources:
-        resources.enter_context(exit_on_sigterm())
+        resources.enter_context(exit_on_signals())
         progress = None
         if not quiet and sys.stderr is not None:  # stderr may be missing
             from charlstm.runs.progress_display import (  # tqdm takes a while to import

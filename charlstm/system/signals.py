@@ -1,11 +1,24 @@
-"""Signals: Ctrl-C and SIGTERM stop a run after its current step; other work is cleaned up."""
+"""Signals: they stop a run after its current step, and end other work with cleaning up.
+
+The signals are SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed). A signal that is
+ignored stays ignored: a shell ignores SIGINT for its background jobs, and nohup ignores SIGHUP.
+"""
 
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
+
+# Windows has no SIGHUP.
+SIGNALS = [signal.Signals[n] for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
+def exit_code(signal_name: str) -> int:
+    """Return the exit code of a command that a signal has ended; 0 if the name is of no signal."""
+    return 128 + signal.Signals[signal_name] if signal_name in signal.Signals.__members__ else 0
 
 
 class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
@@ -13,34 +26,35 @@ class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
 
 
 class StopSignals:
-    """A context that records the first SIGINT or SIGTERM without ending the process.
+    """A context that records the first signal without ending the process.
 
-    A second signal has its usual effect. Only the main thread receives signals: in another thread
-    the context does nothing.
+    A second SIGINT or SIGTERM has its usual effect. A second SIGHUP has none, because a terminal
+    that is closed often sends two, and a system that is shut down sends SIGTERM and SIGHUP. Only
+    the main thread receives signals: in another thread the context does nothing.
 
-    signal_name: "SIGINT" or "SIGTERM" after such a signal, else "".
+    signal_name: "SIGINT", "SIGTERM" or "SIGHUP" after such a signal, else "".
     """
 
     def __init__(self) -> None:
         self.signal_name = ""
-        self._previous_handlers: dict[signal.Signals, object] = {}
+        self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def check(self) -> None:
         """Raise Interrupted after a signal.
 
-        Work that takes long, and that can be repeated later, calls this method from time to time.
+        Long work inside the context should call this between its parts.
         """
         if self.signal_name:
             raise Interrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal_name = signal.Signals(number).name
-        self._restore_handlers()
+        name = signal.Signals(number).name
+        self.signal_name = self.signal_name or name
+        if name != "SIGHUP":
+            self._restore_handlers((signal.SIGINT, signal.SIGTERM))
 
     def __enter__(self) -> "StopSignals":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous_handlers[number] = signal.signal(number, self._note)
+        self._previous_handlers = _replace_handlers(lambda number: self._note)
         return self
 
     def __exit__(
@@ -49,27 +63,52 @@ class StopSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._restore_handlers()
+        self._restore_handlers(SIGNALS)
 
-    def _restore_handlers(self) -> None:
-        for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # as signal.signal returned it
-        self._previous_handlers = {}
+    def _restore_handlers(self, numbers: Iterable[signal.Signals]) -> None:
+        for number in numbers:
+            if number in self._previous_handlers:
+                signal.signal(number, self._previous_handlers.pop(number))
 
 
 @contextmanager
-def exit_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM raise SystemExit(143) instead of ending the process at once.
+def exit_on_signals() -> Iterator[None]:
+    """Make signals raise SystemExit(128 + number), or KeyboardInterrupt for SIGINT.
 
-    As after Ctrl-C, unfinished files are then removed and locks are released. An existing handler
-    of SIGTERM is kept.
+    Unfinished files are then removed and locks are released. A handler that another program has
+    set is kept.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    previous = _replace_handlers(
+        lambda number: signal.default_int_handler if number == signal.SIGINT else _raise_exit,
+        only=(signal.SIG_DFL,),
+    )
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _raise_exit(number: int, frame: FrameType | None) -> None:
+    if signal.Signals(number).name == "SIGHUP":
+        signal.signal(number, signal.SIG_IGN)  # A second SIGHUP must not disturb the cleaning up.
+    sys.exit(128 + number)
+
+
+def _replace_handlers(
+    handler_of: Callable[[signal.Signals], Any], only: tuple[Any, ...] = ()
+) -> dict[signal.Signals, Any]:
+    """Set the handlers of all signals that are not ignored; return the previous ones, by signal.
+
+    only: if given, the handlers that may be replaced. In other threads than the main thread,
+        nothing is done.
+    """
+    previous: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is not threading.main_thread():
+        return previous
+    for number in SIGNALS:
+        handler = signal.getsignal(number)
+        # None is a handler that was not set by Python, and could not be set again.
+        if handler not in (None, signal.SIG_IGN) and (not only or handler in only):
+            previous[number] = signal.signal(number, handler_of(number))
+    return previous

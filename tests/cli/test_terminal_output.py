@@ -1,14 +1,17 @@
 """Commands show control characters as escapes on a terminal, and keep them elsewhere."""
 
+import fcntl
 import json
 import os
 import pty
 import subprocess
 import sys
+import termios
 from threading import Thread
 
 import pytest
 from command_line import COMMAND
+from run_files import events_of
 
 import charlstm
 from charlstm import Vocab
@@ -161,3 +164,29 @@ def test_bytes_that_are_not_utf8_are_escaped_on_a_terminal(byte_run):
     code, shown = call_in_terminal("sample", "-r", byte_run, "--length", 301, "--seed", 3)
     assert code == 0 and harmless(shown)
     assert "\\udc" in shown and "\ufffd" not in shown
+
+
+@pytest.mark.parametrize("command", ["train", "sample"])
+def test_a_closed_terminal_ends_a_command_and_training_is_saved(
+    command, trained, text_file, tmp_path
+):
+    ours, theirs = pty.openpty()
+    folder = tmp_path / "run"
+    arguments = {
+        "train": [str(text_file), "-r", str(folder), "--steps", "100000", "--hidden", "16"],
+        "sample": ["-r", str(trained), "--length", "0"],
+    }
+    process = subprocess.Popen(
+        [*COMMAND, command, *arguments[command]],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while len(shown) < 900 and b"step " not in shown:
+        shown += os.read(ours, 65_536)
+    os.close(ours)  # the system sends SIGHUP, and standard output and error are gone
+    assert process.wait(60) == 129
+    if command == "train":
+        assert events_of(folder)[-1]["reason"] == "SIGHUP"
+        assert load_checkpoint(folder / "last.safetensors").summary["step"] > 0

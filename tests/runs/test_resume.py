@@ -119,7 +119,8 @@ def test_a_killed_run_is_equal(long_steps, overfitting_text, tmp_path, moments):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.slow)]
+    ("name", "code"),
+    [("SIGINT", 130), pytest.param("SIGTERM", 143, marks=pytest.mark.slow), ("SIGHUP", 129)],
 )
 def test_a_signal_ends_the_step_and_saves(long_steps, overfitting_text, tmp_path, name, code):
     folder = tmp_path / "run"

@@ -5,12 +5,18 @@ import threading
 
 import pytest
 
-from charlstm.system.signals import Interrupted, StopSignals, exit_on_sigterm
+from charlstm.system.signals import (
+    SIGNALS,
+    Interrupted,
+    StopSignals,
+    exit_code,
+    exit_on_signals,
+)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_the_first_signal_is_noted_and_handlers_are_put_back(name):
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     with StopSignals() as stop:
         assert stop.signal_name == ""
         stop.check()
@@ -18,7 +24,8 @@ def test_the_first_signal_is_noted_and_handlers_are_put_back(name):
         assert stop.signal_name == name
         with pytest.raises(Interrupted):
             stop.check()
-        assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
+        was_restored = signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
+        assert was_restored == (name != "SIGHUP")
     for number, handler in before.items():
         assert signal.getsignal(number) == handler
 
@@ -28,6 +35,27 @@ def test_the_second_signal_acts_at_once():
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_sighup_and_a_sighup_after_sigterm_are_ignored():
+    for first in (signal.SIGHUP, signal.SIGTERM):
+        with StopSignals() as stop:
+            for number in (first, signal.SIGHUP, signal.SIGHUP):
+                signal.raise_signal(number)
+        assert stop.signal_name == first.name
+
+
+@pytest.mark.parametrize("context", [StopSignals, exit_on_signals])
+def test_ignored_signals_stay_ignored(context):
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
+    try:
+        with context():
+            for number in SIGNALS:
+                signal.raise_signal(number)
+        assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN] * 3
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_other_threads_do_not_change_the_handlers():
@@ -43,18 +71,36 @@ def test_other_threads_do_not_change_the_handlers():
     assert seen == [("", signal.default_int_handler)]
 
 
-def test_sigterm_raises_system_exit():
-    with pytest.raises(SystemExit) as caught, exit_on_sigterm():
-        signal.raise_signal(signal.SIGTERM)
-    assert caught.value.code == 143
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_other_signals_raise_system_exit(name, code):
+    number = signal.Signals[name]
+    with pytest.raises(SystemExit) as caught, exit_on_signals():
+        signal.raise_signal(number)
+    assert caught.value.code == code == exit_code(name)
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_second_sighup_does_not_disturb_the_cleaning_up():
+    cleaned = False
+    with pytest.raises(SystemExit), exit_on_signals():
+        try:
+            signal.raise_signal(signal.SIGHUP)
+        finally:
+            signal.raise_signal(signal.SIGHUP)
+            cleaned = True
+    assert cleaned and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_exit_codes():
+    assert [exit_code(name) for name in ("SIGHUP", "SIGINT", "SIGTERM")] == [129, 130, 143]
+    assert exit_code("finished") == exit_code("stopped early") == 0
 
 
 def test_a_handler_that_is_set_already_stays():
     seen = []
     signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
-        with exit_on_sigterm():
+        with exit_on_signals():
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
