@@ -293,8 +293,8 @@ def test_a_changed_or_missing_corpus_is_refused(text_file, tmp_path):
         ({"hidden": 5}, "hidden comes from the run that is resumed: only epochs, steps, minutes"),
         ({"seed": 0}, "seed comes from the run"),
         ({"corpus": "x.txt"}, r"cannot read .*x\.txt: No such file"),
-        ({"init_from": "x"}, "takes the corpus and the weights from the run"),
-        ({"overwrite": True}, "takes the corpus and the weights from the run"),
+        ({"init_from": "x"}, "takes the corpus, the weights and the settings from the run"),
+        ({"overwrite": True}, "takes the corpus, the weights and the settings from the run"),
         ({"steps": 70, "epochs": 3.0}, "epochs and steps contradict"),
     ],
 )
