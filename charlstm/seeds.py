@@ -16,14 +16,16 @@ _SPAWN_KEYS: dict[Purpose, int] = {
 }
 
 
-def generator(seed: int | None, purpose: Purpose) -> np.random.Generator:
+def generator(seed: int | None, purpose: Purpose, number: int = 0) -> np.random.Generator:
     """Return a random generator for one purpose, independent of those for other purposes.
 
     Equal seeds give equal numbers. With a seed of None, each generator gives different numbers.
+    number: the generators of one seed and purpose with different numbers are independent too.
     Raises CharlstmError for a seed that is not a whole number of 0 or more.
     """
     try:
-        sequence = np.random.SeedSequence(seed, spawn_key=(_SPAWN_KEYS[purpose],))
+        key = (_SPAWN_KEYS[purpose], number) if number else (_SPAWN_KEYS[purpose],)
+        sequence = np.random.SeedSequence(seed, spawn_key=key)
     except (TypeError, ValueError):
         raise CharlstmError(f"seed must be a whole number of 0 or more, not {seed!r}") from None
     return np.random.Generator(np.random.PCG64(sequence))

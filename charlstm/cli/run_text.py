@@ -1,7 +1,7 @@
 """Options to read texts in the same way as a run read its text, and a run's validation text."""
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
@@ -14,8 +14,11 @@ from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import newest_run
-from charlstm.runs.texts import corpus_settings, training_and_validation_ids
+from charlstm.runs.texts import corpus_settings, own_corpus, training_and_validation_ids
+from charlstm.text.corpus import open_corpus
+from charlstm.text.known_lines import KnownLines
 from charlstm.text.reading import NEWLINES
+from charlstm.text.vocab import Vocab
 
 _AS_THE_RUN = "[default: the value used in training, if the run's folder records it; else {}]"
 _encoding_option = click.option(
@@ -91,3 +94,35 @@ def own_validation_ids(run: Path) -> Ids:
     if len(ids) < 2:
         raise CharlstmError(f"{run}: the run has no validation text: name a text to measure")
     return ids
+
+
+def known_lines(run: Path, vocab: Vocab, paths: Sequence[Path]) -> KnownLines:
+    """Return the lines of texts, or of the run's own text if `paths` is empty.
+
+    The texts are read as the run's text was read. vocab: the vocabulary of the run's model.
+    """
+    # The module is imported here, as its import of tqdm is slow.
+    from charlstm.runs.progress_display import CorpusDisplay
+
+    with closing(CorpusDisplay()) as display:
+        if paths:
+            settings = corpus_settings(run) or CorpusConfig()
+            corpus = open_corpus(
+                paths,
+                level=vocab.level,
+                encoding=settings.encoding,
+                newlines=settings.newlines,
+                base_vocab=vocab,
+                progress=display,
+            )
+        else:
+            try:
+                corpus, _ = own_corpus(run, display)
+            except CharlstmError as error:
+                raise CharlstmError(
+                    f"{error}: sample --new-only --corpus PATH takes the known lines from PATH"
+                ) from error
+    with closing(CorpusDisplay(vocab.unit)) as display:
+        return KnownLines(
+            corpus.ids, corpus.vocab, lambda done, total: display(done, total, "reading lines")
+        )

@@ -11,7 +11,8 @@ import click
 
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
-from charlstm.cli.sample_output import print_samples
+from charlstm.cli.run_text import known_lines
+from charlstm.cli.sample_output import print_lines, print_samples
 from charlstm.cli.shared_options import (
     PathArgument,
     json_option,
@@ -23,9 +24,11 @@ from charlstm.cli.shared_options import (
 )
 from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_for, warn_unknown
 from charlstm.errors import CharlstmError
+from charlstm.network.line_sampling import MAX_TRIES, LineFilter, stream_lines
 from charlstm.network.sample_text import MAX_OVERRUN
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import newest_run
+from charlstm.text.vocab import Vocab
 
 DEFAULT_LINES = 20  # the default of --count for a model of lines
 
@@ -74,6 +77,25 @@ def _unescaped(text: str) -> str:
     f"lines.  [default: 1, or {DEFAULT_LINES} lines]",
 )
 @click.option(
+    "--new-only",
+    is_flag=True,
+    help="Write only lines that the run's text does not have, neither its training text nor its "
+    f"validation text. Sampling ends with an error if {MAX_TRIES:,} lines in a row were passed "
+    "over. For a model of lines.",
+)
+@click.option(
+    "--unique",
+    is_flag=True,
+    help="Write no line twice. Sampling ends as with --new-only. For a model of lines.",
+)
+@click.option(
+    "--corpus",
+    type=PathArgument(),
+    multiple=True,
+    help="File or folder of lines that --new-only passes over; may be given several times.  "
+    "[default: the run's text]",
+)
+@click.option(
     "--separator",
     callback=lambda context, option, text: None if text is None else _unescaped(text),
     help="Line to print between two samples, with \\n, \\t and \\\\ as in --prime; an empty text "
@@ -104,6 +126,9 @@ def sample(
     length: int,
     whole: bool,
     count: int | None,
+    new_only: bool,
+    unique: bool,
+    corpus: tuple[Path, ...],
     separator: str | None,
     stop: tuple[str, ...],
     seed: int | None,
@@ -119,6 +144,8 @@ def sample(
     """
     if prime and prime_file:
         raise click.UsageError("give --prime or --prime-file, not both")
+    if corpus and not new_only:
+        raise click.UsageError("--corpus names the lines that --new-only passes over: give both")
     if length == 0 and whole:
         raise click.UsageError("--whole ends a sample after --length: give a --length above 0")
     if length == 0 and (novelty or as_json or (count or 1) > 1):
@@ -132,7 +159,11 @@ def sample(
     place = run or newest_run()
     model = load_model(place)
     lines = model.config.lines
+    if (new_only or unique) and not lines:
+        option = "--new-only" if new_only else "--unique"
+        raise CharlstmError(f"{option} is for a model of lines: train one with --lines")
     report = NoveltyReport(place, model) if novelty else None
+    chosen = LineFilter(known_lines(place, model.vocab, corpus) if new_only else (), unique)
     if prime_file:
         prime = join_within_memory(read_text_for(model.vocab, [prime_file], "utf-8"))
         prime = decode_bytes(model.vocab, prime)
@@ -142,27 +173,62 @@ def sample(
     warn_unknown(model.vocab, prime, unknown)
     if count is None:
         count = DEFAULT_LINES if lines else 1
-    steps = stream_texts(
-        model,
-        length=length,
-        count=count,
-        prime=prime,
-        unknown=unknown,
-        sampling=settings,
-        stops=(*stop, "\n") if lines else stop,
-        whole=whole,
-        seed=seed,
-        errors="surrogateescape",
-    )
     shown_prime = "" if hide_prime else prime
+    between = f"\n{separator}\n" if separator is not None else "\n" if lines else None
+    options: dict[str, Any] = {
+        "length": length,
+        "count": count,
+        "prime": prime,
+        "unknown": unknown,
+        "sampling": settings,
+        "whole": whole,
+        "seed": seed,
+        "errors": "surrogateescape",
+    }
+    passed_over = {}
+    if new_only or unique:
+        found = stream_lines(model, chosen=chosen, stops=stop, **options)
+        texts = list(found) if as_json else print_lines(model.vocab, found, shown_prime, between)
+        counts = {"known_lines": chosen.known_lines, "repeated_lines": chosen.repeated_lines}
+        asked = {"known_lines": new_only, "repeated_lines": unique}
+        passed_over = {name: number for name, number in counts.items() if asked[name]}
+    else:
+        steps = stream_texts(model, stops=(*stop, "\n") if lines else stop, **options)
+        if as_json:
+            texts = ["".join(pieces) for pieces in zip(*steps, strict=True)]
+        else:
+            texts = print_samples(model.vocab, steps, count, shown_prime, between, keep=novelty)
+    _report(model.vocab, texts, shown_prime, seed, report, passed_over, as_json)
+    if len(texts) < count:
+        raise CharlstmError(
+            f"found {len(texts)} of {count} lines: the next {MAX_TRIES:,} lines were all passed "
+            "over: try a higher --temperature, or a lower --count"
+        )
+
+
+def _report(
+    vocab: Vocab,
+    texts: list[str],
+    prime: str,
+    seed: int,
+    novelty: NoveltyReport | None,
+    passed_over: dict[str, int],
+    as_json: bool,
+) -> None:
+    """Print the samples and all facts about them as JSON, or else only the facts in words.
+
+    prime: the text to print before each sample. passed_over: numbers of lines passed over.
+    """
+    ids = [vocab.encode(text) for text in texts] if novelty else []
     if as_json:
-        texts = ["".join(pieces) for pieces in zip(*steps, strict=True)]
-        facts: dict[str, Any] = {"seed": seed, "texts": [shown_prime + text for text in texts]}
-        if report is not None:
-            facts["novelty"] = report.to_dict([model.vocab.encode(text) for text in texts])
+        facts: dict[str, Any] = {"seed": seed, "texts": [prime + text for text in texts]}
+        facts |= passed_over
+        if novelty is not None:
+            facts["novelty"] = novelty.to_dict(ids)
         click.echo(json.dumps(facts))
         return
-    between = f"\n{separator}\n" if separator is not None else "\n" if lines else None
-    texts = print_samples(model.vocab, steps, count, shown_prime, between, keep=novelty)
-    if report is not None:
-        click.echo(report.text([model.vocab.encode(text) for text in texts]), err=True)
+    if passed_over:
+        numbers = (f"{n:,} {name.replace('_', ' ')}" for name, n in passed_over.items())
+        click.echo(f"passed over: {', '.join(numbers)}", err=True)
+    if novelty is not None:
+        click.echo(novelty.text(ids), err=True)

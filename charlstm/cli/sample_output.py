@@ -48,6 +48,20 @@ def print_samples(
     return texts
 
 
+def print_lines(vocab: Vocab, lines: Iterable[str], prime: str, between: str | None) -> list[str]:
+    """Print each line as soon as it is sampled; return all lines.
+
+    prime: the text to print before each line. between: the text to print between two lines.
+    """
+    kept: list[str] = []
+    for line in lines:
+        print_now(vocab, ((between or "") if kept else "") + prime + line)
+        kept.append(line)
+    if kept:
+        print_now(vocab, "\n")
+    return kept
+
+
 def print_now(vocab: Vocab, text: str) -> None:
     """Write a text to standard output and flush it; at level "byte", write the text's bytes."""
     # On a terminal, sys.stdout is a VisibleControls, which has no buffer.

@@ -1,11 +1,12 @@
 """CharModel: the network with methods that generate and score texts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from charlstm.arrays import Array, all_finite
-from charlstm.config import ModelConfig
+from charlstm.config import ModelConfig, knobs_of
 from charlstm.errors import CharlstmError
+from charlstm.network.line_sampling import LineFilter, stream_lines
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.network.scoring import Score, score_texts
@@ -66,7 +67,7 @@ class CharModel(RecurrentStack):
             prime=prime,
             unknown=unknown,
             sampling=Sampling(temperature, top_k, top_p, min_p),
-            stops=(stop,) if isinstance(stop, str) else tuple(stop),
+            stops=_strings(stop),
             whole=whole,
             seed=seed,
             errors=errors,
@@ -78,6 +79,30 @@ class CharModel(RecurrentStack):
         if whole_number("length", length) < 1:
             raise CharlstmError(f"length must be 1 or more, not {length}")
         return "".join(self.stream(length, **options))
+
+    def sample_lines(
+        self,
+        count: int,
+        *,
+        known: Container[str] = (),
+        unique: bool = False,
+        length: int = 2000,
+        **options: Any,
+    ) -> Iterator[str]:
+        """Yield up to `count` lines of a model of lines, each with the prime before it.
+
+        There are fewer lines if 1,000 lines in a row were known or repeated.
+
+        known: lines not to yield, such as the set of the lines of the training text.
+        unique: whether to yield no line twice.
+        length: the largest number of symbols of a line. options: other options of stream.
+        """
+        names = knobs_of(Sampling).keys() & options.keys()
+        options["sampling"] = Sampling(**{name: options.pop(name) for name in names})
+        options["stops"] = _strings(options.pop("stop", ()))
+        prime = options.get("prime", "")
+        texts = stream_lines(self, count, LineFilter(known, unique), length=length, **options)
+        return (prime + text for text in texts)
 
     def score(self, text: str, unknown: str = "error") -> Score:
         """Return the loss of each character of a text, as if the text followed a line end."""
@@ -98,6 +123,11 @@ def _unpickled(
             raise CharlstmError(f"the parameter {name} must be of finite {model_config.dtype}")
         model.parameters[name] = array
     return model
+
+
+def _strings(stop: Sequence[str]) -> tuple[str, ...]:
+    """Return stop strings, given as one string or several, as a tuple."""
+    return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
 def copy_weights_by_symbol(source: CharModel, target: CharModel) -> None:

@@ -7,9 +7,8 @@ from charlstm.text.vocab import Vocab
 
 # Maximum number of symbols by which a sample exceeds its length to end with a sentence or line.
 MAX_OVERRUN = 500
-_CLOSING = (
-    "\"'”’»)\\]」』）"  # quotation marks and brackets that belong to the sentence before them
-)
+# Quotation marks and brackets that belong to the sentence before them.
+_CLOSING = "\"'”’»)\\]」』）"
 # The end of a sentence is a mark that white space follows (in "3.5" there is none), a Chinese or
 # Japanese mark, or an empty line, as after a heading.
 SENTENCE_END = re.compile(

@@ -172,6 +172,7 @@ def stream_texts(
     stops: Sequence[str] = (),
     whole: bool = False,
     seed: int | None = None,
+    batch: int = 0,
     errors: str = "replace",
 ) -> Iterator[list[str]]:
     """Generate `count` samples in parallel; each step yields the new text of each sample.
@@ -185,6 +186,7 @@ def stream_texts(
         "replace".
     seed: the same seed gives the same texts (with the same kernels and machine); None for a random
         seed.
+    batch: batches of one seed with different numbers have different texts.
     errors: treatment of bytes that are not UTF-8, as in Vocab.decode.
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
@@ -205,7 +207,8 @@ def stream_texts(
     prime_ids = model.vocab.encode(prime, unknown=unknown)
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
-    steps = generate(model, prime_ids, count, sampling or Sampling(), generator(seed, "sample"))
+    rng = generator(seed, "sample", batch)
+    steps = generate(model, prime_ids, count, sampling or Sampling(), rng)
     ends = (SENTENCE_END, LINE_END)[model.config.lines :] if whole else ()
     texts = [SampleText(model.vocab, stops, errors, length, ends) for _ in range(count)]
     return _new_texts(steps, texts)

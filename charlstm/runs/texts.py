@@ -31,6 +31,15 @@ def training_and_validation_ids(
     path: the run's folder, or a checkpoint in the folder. Raises CharlstmError if the text is
         missing or has changed.
     """
+    corpus, state = own_corpus(path, progress)
+    return split_train_validation(corpus, state.corpus, state.config.seed)
+
+
+def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Corpus, TrainingState]:
+    """Return the text of a run, and the saved state that says how the run reads it.
+
+    path, errors: as for training_and_validation_ids.
+    """
     folder = path if path.is_dir() else path.parent
     if not (folder / LAST).exists():
         raise CharlstmError(
@@ -39,8 +48,7 @@ def training_and_validation_ids(
     saved = load_checkpoint(folder / LAST)
     with malformed_refused(f"{folder / LAST}: does not say what text the run was trained on"):
         state = TrainingState.from_dict(saved.training)
-    corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-    return split_train_validation(corpus, state.corpus, state.config.seed)
+    return reopen_corpus(folder, state, saved.model.vocab, progress), state
 
 
 def corpus_settings(path: Path) -> CorpusConfig | None:

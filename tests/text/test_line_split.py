@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlstm.text import line_split
+from charlstm.text import line_hashes
 from charlstm.text.line_split import split_by_lines
 
 LINES = [f"name {number}" for number in range(500)]
@@ -42,7 +42,7 @@ def test_the_seed_chooses_the_lines_and_the_size_of_blocks_does_not(monkeypatch)
     assert len({split(text, seed=seed)[1] for seed in (0, 1, 1 << 64, (1 << 128) - 1)}) == 4
     expected = split(text)
     for size in (1, 100):
-        monkeypatch.setattr(line_split, "BLOCK_SYMBOLS", size)
+        monkeypatch.setattr(line_hashes, "BLOCK_SYMBOLS", size)
         assert split(text) == expected
 
 

@@ -1,0 +1,73 @@
+"""Sample lines from a model of lines: only new ones, or each line once."""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field
+from itertools import count as numbers_from
+from typing import Any
+
+from charlstm.errors import CharlstmError
+from charlstm.network.sampling import stream_texts
+from charlstm.network.stack import RecurrentStack
+
+MAX_TRIES = 1_000  # lines in a row that are passed over before sampling ends
+
+
+@dataclass
+class LineFilter:
+    """Decides which lines to keep, and counts those that it passes over.
+
+    known: the lines to pass over. unique: whether to pass over a line that was kept before.
+    """
+
+    known: Container[str] = ()
+    unique: bool = False
+    known_lines: int = 0
+    repeated_lines: int = 0
+    _kept: set[str] = field(default_factory=set)
+
+    def keeps(self, line: str) -> bool:
+        """Return whether to keep a line, and count it."""
+        if line in self.known:
+            self.known_lines += 1
+            return False
+        if self.unique:
+            if line in self._kept:
+                self.repeated_lines += 1
+                return False
+            self._kept.add(line)
+        return True
+
+
+def stream_lines(
+    model: RecurrentStack,
+    count: int,
+    chosen: LineFilter,
+    *,
+    prime: str = "",
+    stops: tuple[str, ...] = (),
+    **options: Any,
+) -> Iterator[str]:
+    """Yield up to `count` sampled lines that the filter keeps, without the prime.
+
+    There are fewer lines if the filter has passed over MAX_TRIES lines in a row. The lines are
+    those that the same seed gives without the filter, as far as the filter keeps them, and then
+    lines of further batches of `count` lines.
+
+    prime: the beginning of each line. The filter sees the line with its prime.
+    options: those of stream_texts.
+    """
+    if not model.config.lines:
+        raise CharlstmError("only a model of lines (charlstm train --lines) writes new lines")
+    begun, left, tries = prime.rpartition("\n")[2], count, 0
+    for number in numbers_from():
+        steps = stream_texts(
+            model, count=count, batch=number, prime=prime, stops=(*stops, "\n"), **options
+        )
+        for text in map("".join, zip(*steps, strict=True)):
+            if chosen.keeps(begun + text):
+                yield text
+                left, tries = left - 1, 0
+            else:
+                tries += 1
+            if not left or tries == MAX_TRIES:
+                return
