@@ -75,6 +75,17 @@ def test_bad_model_option_is_named(name, value, expected):
         ModelConfig(**{name: value})
 
 
+def test_a_weight_decay_that_turns_weights_around_is_refused():
+    assert TrainConfig(lr=0.02, weight_decay=50.0).weight_decay == 50
+    with pytest.raises(
+        CharlstmError, match=r"^weight_decay must be 50 at most for lr 0\.02, not 51"
+    ):
+        TrainConfig(lr=0.02, weight_decay=51.0)
+    open_rate = TrainConfig.asked({"weight_decay": 1e300})
+    with pytest.raises(CharlstmError, match=r"^weight_decay must be 50 at most for lr 0\.02"):
+        open_rate.completed({"lr": 0.02, "steps": 1})
+
+
 def test_ends_contradict_each_other():
     with pytest.raises(CharlstmError, match=r"^epochs and steps contradict each other"):
         TrainConfig(steps=5, epochs=1.0)

@@ -125,13 +125,14 @@ class TrainConfig(Record):
         0.25,
         "Learning rate of the table of n-grams: the size of a row's first step, in nats. AdaGrad "
         "makes later steps smaller.",
-        within="[0, 1e38]",
+        within="[0, 100]",
         rule="less for more passes over the text, at most 0.25",
     )
     weight_decay: float = knob(
         0.0,
         "Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by 1 - r x d, "
-        "where r is the learning rate and d this number.",
+        "where r is the learning rate and d this number. At the peak rate, r x d must be at most "
+        "1.",
         within="[0, inf)",
     )
     average: float = knob(
@@ -200,3 +201,8 @@ class TrainConfig(Record):
         open_end = any(getattr(self, name) == AUTO for name in ENDS)
         if self.schedule == "cosine" and not (ends or open_end):
             raise CharlstmError("schedule cosine needs an end: give steps, epochs or minutes")
+        if AUTO not in (self.lr, self.weight_decay) and self.lr * self.weight_decay > 1:
+            raise CharlstmError(
+                f"weight_decay must be {1 / self.lr:.3g} at most for lr {self.lr:g}, not "
+                f"{self.weight_decay:g}: each step multiplies each weight by 1 - lr x weight_decay"
+            )

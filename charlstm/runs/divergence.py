@@ -7,6 +7,7 @@ last evaluation and continues with half the learning rate: see Run.train in run.
 import math
 from collections.abc import Collection
 
+from charlstm.config import TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.saver import Saver
@@ -18,6 +19,9 @@ from charlstm.training.validation import Validation
 # A run recovers at most this many times. Each recovery halves the learning rate. The run ends if
 # it diverges once more.
 MAX_RECOVERIES = 3
+
+# Above this --ngram-lr, a step of the table of n-grams may be what makes the loss explode.
+HIGH_NGRAM_LR = 1.0
 
 # The loss has exploded when its mean over the last steps exceeds this many times ln(symbols), the
 # loss of a model that predicts all symbols with equal probability. In experiments, runs that went
@@ -75,8 +79,8 @@ def return_to_good_state(
     if trainer.halvings >= MAX_RECOVERIES:
         raise CharlstmError(
             f"{saver.folder}: {cause}, even at {0.5**MAX_RECOVERIES:g} of the learning rate; the "
-            "state of the last evaluation is kept. Begin anew with --overwrite and a lower --lr "
-            f"than {trainer.config.lr:g}"
+            "state of the last evaluation is kept. Begin anew with --overwrite and a lower "
+            f"{_likely_cause(trainer.config)}"
         )
     good = load_checkpoint(saver.good_checkpoint)
     # The values of halvings and total_steps in the file may be outdated: the run may have recovered
@@ -91,3 +95,10 @@ def return_to_good_state(
     trainer.halvings, trainer.total_steps = halvings, total_steps
     saver.discard_after(trainer.steps_done)
     return state.losses
+
+
+def _likely_cause(config: TrainConfig) -> str:
+    """Return the option that probably made a run diverge, and its value, for a message."""
+    if config.ngram_lr > HIGH_NGRAM_LR:
+        return f"--ngram-lr than {config.ngram_lr:g}"
+    return f"--lr than {config.lr:g}"

@@ -144,6 +144,12 @@ def test_a_rate_that_is_far_too_high_is_an_error_in_one_line(text_file, tmp_path
     assert np.isfinite(charlstm.load(tmp_path / "run").parameters.vector).all()
 
 
+def test_a_high_rate_of_the_table_is_named_as_the_likely_cause(text_file, tmp_path, monkeypatch):
+    inject(monkeypatch, *(("gradients", "head.W", np.nan, 3) for _ in range(4)))
+    with pytest.raises(CharlstmError, match=r"and a lower --ngram-lr than 50$"):
+        charlstm.train(text_file, tmp_path / "run", **{**SMALL, "ngram_lr": 50.0})
+
+
 # -- a loss that explodes --------------------------------------------------------------------------
 
 
