@@ -83,6 +83,7 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
     if run is not None:
         folder = Path(run)
         with locked(folder):
+            require_ours(folder)
             if not overwrite and holds_run(folder):
                 raise CharlstmError(
                     f"{run} holds a run already: --resume goes on with it, --overwrite replaces it"
@@ -92,7 +93,6 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
                     f"{run} holds files but no run ({foreign[0].name}): name another folder, or "
                     "train there with --overwrite, which removes only files that charlstm wrote"
                 )
-            require_ours(folder)
             yield folder
         return
     name = "stdin" if str(first) == "-" else Path(os.path.realpath(first)).name.split(".")[0]

@@ -111,7 +111,7 @@ def test_a_saved_model_replaces_only_a_regular_file(trained, tmp_path, kind):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "stdin-1.txt", "notes.txt"])
+@pytest.mark.parametrize("name", ["stdin-1.txt", "notes.txt"])
 def test_a_folder_with_files_but_no_run_is_refused_and_stays_as_it_is(text_file, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(CharlstmError, match=rf"holds files but no run \({name}\): .*--overwrite"):
@@ -128,11 +128,15 @@ def test_overwriting_removes_no_file_of_the_users(text_file, tmp_path):
         assert mine.items() <= contents(tmp_path).items()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("name", ["lock", "metrics.jsonl", BEST, LAST, "step-000001.safetensors"])
-def test_a_file_of_the_users_with_the_name_of_a_file_of_runs_is_refused(text_file, tmp_path, name):
+def test_a_file_of_the_users_with_the_name_of_a_file_of_runs_is_refused(
+    text_file, tmp_path, name, overwrite
+):
+    """Without --overwrite too, the message does not advise --overwrite, which would be refused."""
     (tmp_path / name).write_text("mine")
     with pytest.raises(CharlstmError, match=f"{name} was not written by charlstm: move it away"):
-        charlstm.train(text_file, tmp_path, overwrite=True, **SMALL)
+        charlstm.train(text_file, tmp_path, overwrite=overwrite, **SMALL)
     assert contents(tmp_path) == {name: b"mine"}
 
 
