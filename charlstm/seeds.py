@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from charlstm.errors import CharlstmError
+from charlstm.untrusted import integer, of_type
 
 Purpose = Literal["weights", "batches", "dropout", "sample", "split"]
 _SPAWN_KEYS: dict[Purpose, int] = {
@@ -36,9 +37,15 @@ def generator_to_dict(rng: np.random.Generator) -> dict[str, Any]:
     return dict(rng.bit_generator.state)
 
 
-def load_generator(rng: np.random.Generator, saved: Any) -> None:
+def load_generator(rng: np.random.Generator, saved: object) -> None:
     """Set a generator to a state from generator_to_dict; CharlstmError for anything else."""
-    try:
-        rng.bit_generator.state = saved
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise CharlstmError(f"not the state of a random generator: {error}") from None
+    kind = of_type(str, saved, "bit_generator")
+    if kind != "PCG64":
+        raise CharlstmError(f"the random generator must be PCG64, not {kind:.60}")
+    numbers = of_type(dict, saved, "state")
+    rng.bit_generator.state = {
+        "bit_generator": kind,
+        "state": {name: integer(numbers, name, most=2**128 - 1) for name in ("state", "inc")},
+        "has_uint32": integer(saved, "has_uint32", most=1),
+        "uinteger": integer(saved, "uinteger", most=2**32 - 1),
+    }

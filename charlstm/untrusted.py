@@ -1,25 +1,38 @@
-"""Checks of numbers from outside: those in the JSON of a saved run, and arguments of functions."""
+"""Checks of values from outside: those in the JSON of a saved run, and arguments of functions."""
 
 from collections.abc import Mapping
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 from charlstm.errors import CharlstmError
+
+Value = TypeVar("Value")
 
 # Default bounds of integers and of real numbers. Floats represent all integers up to 2^53 exactly.
 # Numbers up to 1e300 can be added, or multiplied by small numbers, without overflow.
 LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 
-# The exceptions that code may raise when it reads malformed data: because of a missing name, a
-# wrong type, or a value out of range.
-MALFORMED_ERRORS = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+
+def entry(record: Any, name: str) -> Any:
+    """Return record[name]; CharlstmError if the record is no JSON object, or lacks the name."""
+    if not isinstance(record, Mapping):
+        raise CharlstmError(f"{name} must be in a JSON object, not in {record!r:.60}")
+    if name not in record:
+        raise CharlstmError(f"{name} is missing")
+    return record[name]
 
 
-def integer(
-    record: Mapping[str, Any], name: str, least: int = 0, most: int = LARGEST_INTEGER
-) -> int:
+def of_type(kind: type[Value], record: Any, name: str) -> Value:
+    """Return record[name]; CharlstmError unless its type is `kind`."""
+    value = entry(record, name)
+    if type(value) is not kind:
+        raise CharlstmError(f"{name} must be of type {kind.__name__}, not {value!r:.60}")
+    return value
+
+
+def integer(record: Any, name: str, least: int = 0, most: int = LARGEST_INTEGER) -> int:
     """Return record[name]; CharlstmError if it is not a whole number from `least` to `most`."""
-    value = record[name]
+    value = entry(record, name)
     if type(value) is not int or not least <= value <= most:
         raise CharlstmError(
             f"{name} must be a whole number from {least} to {most}, not {value!r:.60}"
@@ -27,11 +40,9 @@ def integer(
     return value
 
 
-def real(
-    record: Mapping[str, Any], name: str, least: float = -LARGEST_REAL, most: float = LARGEST_REAL
-) -> float:
+def real(record: Any, name: str, least: float = -LARGEST_REAL, most: float = LARGEST_REAL) -> float:
     """Return record[name] as a float; CharlstmError if not a number from `least` to `most`."""
-    return real_value(name, record[name], least, most)
+    return real_value(name, entry(record, name), least, most)
 
 
 def real_value(

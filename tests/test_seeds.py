@@ -31,9 +31,25 @@ def test_a_state_survives_json():
     assert other.random(5, np.float32).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("state", [None, {}, {"bit_generator": "MT19937"}, [1]])
-def test_another_kind_of_state_is_refused(state):
-    with pytest.raises(CharlstmError, match="not the state of a random generator"):
+SAVED = generator_to_dict(generator(0, "batches"))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, "bit_generator must be in a JSON object"),
+        ([1], "bit_generator must be in a JSON object"),
+        ({}, "bit_generator is missing"),
+        (SAVED | {"bit_generator": "MT19937"}, "must be PCG64, not MT19937"),
+        (SAVED | {"state": [1, 2]}, "state must be of type dict"),
+        (SAVED | {"state": {"state": 1}}, "inc is missing"),
+        (SAVED | {"state": {"state": 2**128, "inc": 1}}, "state must be a whole number from 0"),
+        (SAVED | {"has_uint32": 2}, "has_uint32 must be a whole number from 0 to 1"),
+        (SAVED | {"uinteger": -1}, "uinteger must be a whole number from 0"),
+    ],
+)
+def test_another_kind_of_state_is_refused(state, message):
+    with pytest.raises(CharlstmError, match=message):
         load_generator(generator(0, "batches"), state)
 
 

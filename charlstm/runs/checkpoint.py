@@ -33,6 +33,7 @@ from charlstm.runs.safetensors_reader import (
 from charlstm.system.atomic_files import atomic_write
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
+from charlstm.untrusted import entry, of_type
 
 FORMAT = 2  # The number of the file format is raised whenever the format changes.
 
@@ -42,9 +43,6 @@ MAX_REASON = 300
 # The name and the value of an entry of a summary may have this many characters in total.
 MAX_SUMMARY_ENTRY = 100
 
-# Reading a file of arbitrary content can raise these errors. Deeply nested JSON raises
-# RecursionError.
-_UNREADABLE_ERRORS = (OSError, KeyError, TypeError, ValueError, RecursionError)
 _TRAINING = "training."
 _DTYPES = {"float32": "F32", "float64": "F64"}
 _ENTRIES = {"checksum", "format", "model", "vocab", "summary", "training"}
@@ -95,7 +93,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         text = json.dumps(about, sort_keys=True, allow_nan=False)
         require_few_values(text)
         header, rest = insert_checksum(save(arrays, {"charlstm": text}))
-    except ValueError as error:
+    except CharlstmError as error:
         raise CharlstmError(f"{path}: the checkpoint is not written: {error}") from None
     except BaseException as error:
         # The safetensors library raises PanicException if it cannot allocate memory. The class of
@@ -123,16 +121,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
             return _read_checked(SafetensorsReader(file))
     except FileNotFoundError:
         raise CharlstmError(f"{path}: no such file") from None
-    except _UNREADABLE_ERRORS as error:
+    except (OSError, CharlstmError) as error:
         reason = " ".join(str(error)[:MAX_REASON].split())
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None
 
 
 def _read_checked(file: SafetensorsReader) -> Checkpoint:
-    """Return the content of an open checkpoint file.
-
-    Raises one of _UNREADABLE_ERRORS if the content is malformed.
-    """
+    """Return the content of an open checkpoint file; CharlstmError if it is malformed."""
     if "charlstm" not in file.metadata:
         raise CharlstmError("a safetensors file that another program wrote")
     metadata = strict_json(file.metadata.pop("charlstm"))
@@ -141,16 +136,17 @@ def _read_checked(file: SafetensorsReader) -> Checkpoint:
         raise CharlstmError(f"format {found!r:.20}, this program reads format {FORMAT}")
     if unknown := sorted(metadata.keys() - _ENTRIES):
         raise CharlstmError(f"unknown entry {unknown[0]!r} in the metadata")
-    checksum = metadata["checksum"]
-    if not (isinstance(checksum, str) and len(checksum) == 64):
+    checksum = of_type(str, metadata, "checksum")
+    if len(checksum) != 64:
         raise CharlstmError("the checksum in its metadata is not a SHA-256")
-    config = ModelConfig.from_dict(metadata["model"])
+    config = ModelConfig.from_dict(entry(metadata, "model"))
     config.require_chosen()
-    vocab = Vocab.from_dict(metadata["vocab"])
-    summary, training = _summary(metadata["summary"]), _object(metadata["training"])
+    vocab = Vocab.from_dict(entry(metadata, "vocab"))
+    summary = _summary(of_type(dict, metadata, "summary"))
+    training = of_type(dict, metadata, "training")
     parameter_names = set(shapes := parameter_shapes(config, len(vocab)))
     if training:
-        train_config = TrainConfig.from_dict(training["config"])
+        train_config = TrainConfig.from_dict(entry(training, "config"))
         train_config.require_chosen("eval_every")
         training_shapes = Trainer.array_shapes(config, shapes, train_config)
         shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
@@ -192,19 +188,12 @@ def _require_arrays(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None
         raise CharlstmError(f"unknown array {unknown[0]!r}")
 
 
-def _object(value: object) -> dict[str, Any]:
-    """Return a value of the metadata; CharlstmError unless the value is a JSON object."""
-    if not isinstance(value, dict):
-        raise CharlstmError("the metadata entries 'summary' and 'training' must be JSON objects")
-    return value
-
-
-def _summary(value: object) -> dict[str, Any]:
+def _summary(summary: dict[str, Any]) -> dict[str, Any]:
     """Return the summary of a checkpoint; CharlstmError if a value is a list, an object or long."""
-    for name, item in _object(value).items():
+    for name, item in summary.items():
         if isinstance(item, dict | list) or len(name) + len(str(item)) > MAX_SUMMARY_ENTRY:
             raise CharlstmError(
                 f"the value of {name[:MAX_SUMMARY_ENTRY]!r} in the summary is neither a number "
                 "nor a short text"
             )
-    return _object(value)
+    return summary

@@ -88,6 +88,8 @@ def return_to_good_state(
     halvings, total_steps = trainer.halvings + 1, trainer.total_steps
     with malformed_refused(f"{saver.good_checkpoint}: the training state cannot be restored"):
         state = TrainingState.from_dict(good.training)
+        if (good.model.config, good.model.vocab) != (trainer.model.config, trainer.model.vocab):
+            raise CharlstmError("the model is not that of the run")
         trainer.model.parameters.copy_from(good.model.parameters)
         trainer.load_arrays(good.arrays)
         trainer.load_dict(state.trainer)

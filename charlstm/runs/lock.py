@@ -17,12 +17,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LOCK, holds_run
 from charlstm.runs.ownership import LOCK_BEGINNING, foreign_files, is_lock, require_ours
+from charlstm.runs.safetensors_reader import strict_json
 from charlstm.system.paths import absolute
+from charlstm.untrusted import entry, of_type
 
 flock: Callable[[int, int], None] | None = None
 EXCLUSIVE_NO_WAIT = 0
@@ -37,6 +39,20 @@ MAX_ATTEMPTS = 100
 SECONDS_BETWEEN_ATTEMPTS = 0.01  # A process waits this long while another removes a stale lock.
 # A process that creates a lock file is given this long to write its name into the file.
 SECONDS_TO_NAME_HOLDER = 10
+MAX_LOCK_BYTES = 4096  # A lock file of charlstm is never longer than this.
+
+
+class Holder(NamedTuple):
+    """The process that has a lock, as the lock file names it.
+
+    since: the time at which the process locked the folder.
+    process_started: the start of the process, as _process_start returns it.
+    """
+
+    pid: int
+    host: str
+    since: str
+    process_started: str | None
 
 
 class LockedError(CharlstmError):
@@ -229,9 +245,10 @@ def _is_locked(path: Path) -> bool:
     valid for SECONDS_TO_NAME_HOLDER, in which its process may write its name.
     """
     holder = _read_holder(path)
-    if not holder:
+    if holder is None:
         with suppress(FileNotFoundError):
             return time.time() - path.stat().st_mtime < SECONDS_TO_NAME_HOLDER
+        return False
     return _is_running(holder)
 
 
@@ -240,56 +257,57 @@ def _write_holder(path: Path, descriptor: int) -> None:
 
     If that fails, remove the file.
     """
-    holder = {
-        "pid": os.getpid(),
-        "host": socket.gethostname(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "process_started": _process_start(os.getpid()),
-    }
+    holder = Holder(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        since=time.strftime("%Y-%m-%d %H:%M:%S"),
+        process_started=_process_start(os.getpid()),
+    )
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps(holder).encode())
+        os.write(descriptor, json.dumps(holder._asdict()).encode())
     except OSError:
         path.unlink(missing_ok=True)
         os.close(descriptor)
         raise
 
 
-def _read_holder(path: Path) -> dict[str, Any]:
-    """Return a dictionary with the process ID, host and start time that a lock file names.
-
-    It is empty if the file names no process.
-    """
+def _read_holder(path: Path) -> Holder | None:
+    """Return the process that a lock file names; None if the file names no process."""
     try:
-        holder = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    names_host = isinstance(holder, dict) and isinstance(holder.get("host"), str)
-    return holder if names_host and type(holder.get("pid")) is int else {}
+        with path.open("rb") as file:
+            saved = strict_json(file.read(MAX_LOCK_BYTES).decode("ascii", "replace"))
+        started = entry(saved, "process_started")
+        return Holder(
+            pid=of_type(int, saved, "pid"),
+            host=of_type(str, saved, "host"),
+            since=of_type(str, saved, "since"),
+            process_started=None if started is None else of_type(str, saved, "process_started"),
+        )
+    except (OSError, CharlstmError):
+        return None
 
 
 def _locked_error(path: Path) -> LockedError:
     """Return the error that names the process of a lock file."""
     holder = _read_holder(path)
     process = "another process"
-    if holder:
-        process = f"process {holder['pid']} on {holder['host']} since {holder.get('since')}"
+    if holder is not None:
+        process = f"process {holder.pid} on {holder.host} since {holder.since}"
     return LockedError(
         f"{path.parent} is being trained by {process}: wait for it to end, or stop it"
     )
 
 
-def _is_running(holder: dict[str, Any]) -> bool:
+def _is_running(holder: Holder) -> bool:
     """Whether the process that a lock file names is running, or may run on another machine.
 
     After the named process has ended, another process may get the same number. Therefore the times
     at which the processes started are compared too.
     """
-    if not holder:
-        return False
-    if holder["host"] != socket.gethostname():
+    if holder.host != socket.gethostname():
         return True  # Processes on another machine cannot be checked, and count as running.
-    pid = holder["pid"]
+    pid = holder.pid
     if sys.platform == "win32":
         import ctypes
 
@@ -302,7 +320,7 @@ def _is_running(holder: dict[str, Any]) -> bool:
         return False
     except PermissionError:
         pass
-    return _process_start(pid) == holder.get("process_started")
+    return _process_start(pid) == holder.process_started
 
 
 def _process_start(pid: int) -> str | None:

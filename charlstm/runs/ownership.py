@@ -19,7 +19,8 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.folder import CHECKPOINTS, LAST, LOCK, METRICS
 from charlstm.runs.metrics import require_format
 from charlstm.runs.safetensors_reader import SafetensorsReader, strict_json
-from charlstm.untrusted import MALFORMED_ERRORS
+from charlstm.runs.training_state import recorded_corpus
+from charlstm.untrusted import entry, of_type
 
 LOCK_BEGINNING = b'{"pid": '
 METRICS_BEGINNING = b'{"event": "start", '
@@ -105,16 +106,23 @@ def mark_copies_of_last(folder: Path) -> None:
     last.safetensors no longer names the copies of the earlier run.
     """
     try:
-        with (folder / LAST).open("rb") as file:
-            saved = strict_json(SafetensorsReader(file).metadata["charlstm"])
-        corpus = saved["training"]["corpus"]
-        for text in (*corpus["paths"], *corpus["val_file"]):
-            copy = folder / Path(text).name
-            is_same = (folder / text).resolve() == copy.resolve()
-            if is_same and COPY.fullmatch(copy.name) and copy.exists():
-                marker_of(copy).touch()
-    except (OSError, CharlstmError, *MALFORMED_ERRORS):
+        for text in _texts_of_last(folder):
+            # The recorded path of a copy is the name of the copy: see recorded() in texts.py.
+            if COPY.fullmatch(text) and (folder / text).exists():
+                marker_of(folder / text).touch()
+    except (OSError, CharlstmError):
         return  # Without markers, the copies are not removed.
+
+
+def _texts_of_last(folder: Path) -> tuple[str, ...]:
+    """Return the paths of texts that last.safetensors names, as it records them.
+
+    Raises OSError or CharlstmError for a file that cannot be read.
+    """
+    with (folder / LAST).open("rb") as file:
+        saved = strict_json(of_type(str, SafetensorsReader(file).metadata, "charlstm"))
+    corpus = recorded_corpus(entry(of_type(dict, saved, "training"), "corpus"))
+    return (*corpus.paths, *corpus.val_file)
 
 
 def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:

@@ -52,7 +52,7 @@ class SafetensorsReader:
     metadata: the strings under `__metadata__` in the header, by name.
     places: the type, shape and place of each array by name, in the order of the file.
 
-    Raises CharlstmError, ValueError or OSError for a file that is not well-formed.
+    Raises CharlstmError for a file that is not well-formed, OSError if it cannot be read.
     """
 
     def __init__(self, file: BufferedReader) -> None:
@@ -128,25 +128,28 @@ def insert_checksum(content: bytes) -> tuple[bytes, memoryview]:
 
 
 def require_few_values(text: str) -> None:
-    """Raise ValueError for a JSON text of more values than strict_json reads."""
+    """Raise CharlstmError for a JSON text of more values than strict_json reads."""
     if sum(map(text.count, ",[{")) > MAX_VALUES:
-        raise ValueError("the JSON text has too many values")
+        raise CharlstmError("the JSON text has too many values")
 
 
 def strict_json(text: str) -> Any:
     """Parse a JSON text in which all numbers are finite and no object has a name twice.
 
-    Raises ValueError for any other text, and for a text of more than MAX_VALUES values. Raises
-    RecursionError for a text that is nested too deeply.
+    Raises CharlstmError for any other text, for a text of more than MAX_VALUES values, and for a
+    text that is nested too deeply.
     """
     require_few_values(text)
-    return json.loads(
-        text,
-        object_pairs_hook=_unique_names,
-        parse_int=_bounded_integer,
-        parse_float=_finite,
-        parse_constant=_finite,
-    )
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique_names,
+            parse_int=_bounded_integer,
+            parse_float=_finite,
+            parse_constant=_finite,
+        )
+    except (ValueError, RecursionError) as error:
+        raise CharlstmError(str(error)) from None
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

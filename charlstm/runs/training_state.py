@@ -12,7 +12,7 @@ from typing import Any
 from charlstm.config import CorpusConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.training.loss_history import LossHistory
-from charlstm.untrusted import LARGEST_INTEGER, MALFORMED_ERRORS, integer, real
+from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real
 
 
 @dataclass(frozen=True)
@@ -54,53 +54,41 @@ class TrainingState:
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "TrainingState":
-        """Rebuild a state from a dictionary of to_dict.
-
-        Raises CharlstmError, or one of MALFORMED_ERRORS, if the dictionary is malformed.
-        """
-        is_planned = saved["eval_every"] is not None
+        """Rebuild a state from a dictionary of to_dict; CharlstmError if it is malformed."""
+        is_planned = entry(saved, "eval_every") is not None
         return cls(
-            config=TrainConfig.from_dict(saved["config"]),
-            corpus=_corpus(saved["corpus"]),
-            digest=_of_type(str, saved, "digest"),
+            config=TrainConfig.from_dict(entry(saved, "config")),
+            corpus=recorded_corpus(entry(saved, "corpus")),
+            digest=of_type(str, saved, "digest"),
             file_bytes=integer(saved, "file_bytes"),
-            kernels=_of_type(str, saved, "kernels"),
-            extended=_of_type(bool, saved, "extended"),
-            trainer=_of_type(dict, saved, "trainer"),
-            validation=_of_type(dict, saved, "validation"),
-            time_budget=_of_type(dict, saved, "time_budget"),
+            kernels=of_type(str, saved, "kernels"),
+            extended=of_type(bool, saved, "extended"),
+            trainer=of_type(dict, saved, "trainer"),
+            validation=of_type(dict, saved, "validation"),
+            time_budget=of_type(dict, saved, "time_budget"),
             eval_every=integer(saved, "eval_every", least=1) if is_planned else None,
-            losses=LossHistory.from_dict(saved["losses"]),
+            losses=LossHistory.from_dict(entry(saved, "losses")),
             seconds=real(saved, "seconds", least=0, most=LARGEST_INTEGER),
         )
 
 
-def _corpus(saved: Mapping[str, Any]) -> CorpusConfig:
-    """Rebuild the config of a text; CharlstmError if a path is no string."""
+def recorded_corpus(saved: object) -> CorpusConfig:
+    """Rebuild the config of a text from its to_dict; CharlstmError if that is malformed."""
     config = CorpusConfig.from_dict(saved)
+    config.require_chosen()
     for path in (*config.paths, *config.val_file):
         if not isinstance(path, str):
             raise CharlstmError(f"corpus: a path must be a string, not {path!r:.60}")
     return config
 
 
-def _of_type(kind: type, saved: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a name in a saved state; CharlstmError unless its type is `kind`."""
-    value = saved[name]
-    if type(value) is not kind:
-        raise CharlstmError(f"{name} must be of type {kind.__name__}, not {value!r:.60}")
-    return value
-
-
 @contextmanager
 def malformed_refused(message: str) -> Iterator[None]:
-    """Turn each error that a malformed training state can raise into a CharlstmError.
+    """Let the error for a malformed training state begin with `message`.
 
-    message: the beginning of the new error's message; the old error follows in parentheses.
+    The error itself follows in parentheses.
     """
     try:
         yield
     except CharlstmError as error:
         raise CharlstmError(f"{message} ({error})") from None
-    except MALFORMED_ERRORS as error:
-        raise CharlstmError(f"{message} ({error!r})") from None

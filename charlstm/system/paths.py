@@ -16,9 +16,15 @@ def absolute(path: str | Path) -> Path:
 
 
 def require_path(name: str, path: str | Path) -> None:
-    """Raise CharlstmError for an empty path, which Path would take for the current folder.
+    """Raise CharlstmError for a path that no file can have.
+
+    An empty path is refused too: Path would take it for the current folder.
 
     name: the name of the argument, for the message.
     """
     if not str(path):
         raise CharlstmError(f"{name} is empty: name a file or a folder")
+    if "\0" in str(path):
+        raise CharlstmError(
+            f"{name} has a NUL character, which no path can have: {str(path)!r:.60}"
+        )

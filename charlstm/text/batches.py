@@ -13,7 +13,7 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.seeds import generator_to_dict, load_generator
-from charlstm.untrusted import integer
+from charlstm.untrusted import entry, integer
 
 PADDING = -1
 
@@ -142,7 +142,7 @@ class StreamBatches(Batches):
         """Continue from a position that to_dict returned."""
         self._load_position(saved)
         self.offset = integer(saved, "offset", most=len(self.ids) - 1)
-        load_generator(self._rng, saved["generator"])
+        load_generator(self._rng, entry(saved, "generator"))
 
 
 def line_spans(ids: Ids, line_end: int, longest: int) -> tuple[Ids, Ids]:
@@ -256,6 +256,6 @@ class LineBatches(Batches):
 
     def load_dict(self, saved: dict[str, Any]) -> None:
         """Continue from a position that to_dict returned."""
-        load_generator(self._rng, saved["generator"])
+        load_generator(self._rng, entry(saved, "generator"))
         self._begin_pass()
         self._load_position(saved)

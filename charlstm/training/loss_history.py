@@ -1,11 +1,10 @@
 """LossHistory: the training losses since the last evaluation, their mean and the newest of them."""
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 from charlstm.errors import CharlstmError
-from charlstm.untrusted import integer, real_value
+from charlstm.untrusted import integer, of_type, real, real_value
 
 RECENT_STEPS = 20
 
@@ -53,15 +52,16 @@ class LossHistory:
         }
 
     @classmethod
-    def from_dict(cls, saved: Mapping[str, Any]) -> "LossHistory":
+    def from_dict(cls, saved: object) -> "LossHistory":
         """Rebuild a history from its to_dict; raise CharlstmError if the dict is malformed."""
         losses = cls()
         losses.count = integer(saved, "count")
-        losses._sum = real_value("sum", saved["sum"])
+        losses._sum = real(saved, "sum")
         losses._unlogged = integer(saved, "unlogged", most=losses.count)
-        losses._unlogged_sum = real_value("unlogged_sum", saved["unlogged_sum"])
-        losses.recent.extend(real_value("recent", loss) for loss in saved["recent"])
-        if not len(losses.recent) == len(saved["recent"]) == min(losses.count, RECENT_STEPS):
+        losses._unlogged_sum = real(saved, "unlogged_sum")
+        recent = of_type(list, saved, "recent")
+        losses.recent.extend(real_value("recent", loss) for loss in recent)
+        if len(recent) != min(losses.count, RECENT_STEPS):
             raise CharlstmError(
                 f"recent must hold the losses of the last {min(losses.count, RECENT_STEPS)} steps"
             )

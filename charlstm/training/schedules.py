@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from charlstm.config import TrainConfig
-from charlstm.untrusted import integer, real
+from charlstm.untrusted import entry, integer, real
 
 
 class Schedule:
@@ -74,7 +74,8 @@ class Schedule:
     def load_dict(self, saved: dict[str, Any]) -> None:
         """Restore the losses and the scale from the dict that to_dict returned."""
         self.scale = real(saved, "scale", least=0, most=1)
-        self.best = math.inf if saved["best"] is None else real(saved, "best")
+        has_best = entry(saved, "best") is not None
+        self.best = real(saved, "best") if has_best else math.inf
         self.evaluations_without_best = integer(saved, "evaluations_without_best")
-        has_passed = saved["last_pass_loss"] is not None
+        has_passed = entry(saved, "last_pass_loss") is not None
         self.last_pass_loss = real(saved, "last_pass_loss") if has_passed else math.inf

@@ -28,7 +28,7 @@ from charlstm.training.optimizers import (
     make_optimizer,
 )
 from charlstm.training.schedules import Schedule
-from charlstm.untrusted import integer, real
+from charlstm.untrusted import entry, integer, of_type, real
 
 
 class Trainer:
@@ -282,11 +282,11 @@ class Trainer:
         """Restore the state that to_dict() of a trainer of the same model and text returned."""
         self.steps_done = integer(saved, "steps_done")
         self.halvings = integer(saved, "halvings", most=1_000)
-        end_is_known = saved["total_steps"] is not None
+        end_is_known = entry(saved, "total_steps") is not None
         self.total_steps = integer(saved, "total_steps") if end_is_known else None
-        self.batches.load_dict(saved["batches"])
-        load_generator(self._rng, saved["dropout"])
-        self.schedule.load_dict(saved["schedule"])
+        self.batches.load_dict(of_type(dict, saved, "batches"))
+        load_generator(self._rng, entry(saved, "dropout"))
+        self.schedule.load_dict(of_type(dict, saved, "schedule"))
         self._pass_nats = real(saved, "pass_nats")
         self._pass_count = integer(saved, "pass_count")
 

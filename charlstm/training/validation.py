@@ -1,14 +1,15 @@
 """Validation: the validation text of a run, its evaluations, and which of them is the best."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 from charlstm.arrays import Ids
+from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import evaluate
 from charlstm.system.threads import Workers
-from charlstm.untrusted import integer, real_value
+from charlstm.untrusted import integer, of_type, real
 
 # The maximum and minimum length of the validation text, in symbols from its beginning. In a run
 # with a time budget, the text may be shortened to MIN_SYMBOLS, or to fewer if the run has only a
@@ -104,13 +105,15 @@ class Validation:
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
         """Restore the evaluations and the text's length from the dict that to_dict returned."""
-        self.evaluations = [
-            Evaluation(
-                integer({"step": step}, "step"),
-                real_value("train_loss", train_loss),
-                real_value("val_loss", val_loss),
-            )
-            for step, train_loss, val_loss in saved["evaluations"]
-        ]
+        self.evaluations = [_evaluation(row) for row in of_type(list, saved, "evaluations")]
         self.evaluations_since_best = integer(saved, "evaluations_since_best")
         self.shorten(integer(saved, "characters"), least=0)
+
+
+def _evaluation(saved: object) -> Evaluation:
+    """Rebuild an evaluation from the list of its values; CharlstmError if it is malformed."""
+    names = [field.name for field in fields(Evaluation)]
+    if not isinstance(saved, list) or len(saved) != len(names):
+        raise CharlstmError(f"an evaluation must be a list of {', '.join(names)}")
+    row = dict(zip(names, saved, strict=True))
+    return Evaluation(integer(row, "step"), real(row, "train_loss"), real(row, "val_loss"))

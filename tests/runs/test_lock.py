@@ -21,6 +21,9 @@ from charlstm import CharlstmError
 from charlstm.runs import lock
 from charlstm.runs.lock import LockedError, locked, new_folder
 
+# The content of the lock file of a process that has ended.
+STALE = {"pid": 2**31 - 1, "host": socket.gethostname(), "since": "", "process_started": "1"}
+
 # Locks each folder whose path comes as a line, until another line comes.
 HOLD = """
 import sys, pathlib, charlstm.runs.lock as lock
@@ -156,7 +159,16 @@ def test_without_flock_a_lock_counts_while_its_process_runs(
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", '{"pid": "x"}', '{"pid": true}', '{"pid": ' + "[" * 9999]
+    "content",
+    [
+        "",
+        "{",
+        '{"pid": "x"}',
+        '{"pid": true}',
+        '{"pid": ' + "[" * 9999,
+        json.dumps(STALE | {"host": [1]}),
+        json.dumps(STALE | {"process_started": 7}),
+    ],
 )
 def test_a_lock_file_that_names_no_process_does_not_count(tmp_path, system, content):
     (tmp_path / "lock").write_text(content)
@@ -385,8 +397,7 @@ def test_a_lock_that_replaced_a_stale_one_meanwhile_is_not_removed(tmp_path, mon
     monkeypatch.setattr(lock, "flock", None)
     folder = tmp_path / "run"
     folder.mkdir()
-    stale = {"pid": 2**31 - 1, "host": socket.gethostname()}
-    (folder / "lock").write_text(json.dumps(stale))
+    (folder / "lock").write_text(json.dumps(STALE))
     real, judged = lock._is_locked, []
     with ExitStack() as faster:
 
@@ -410,7 +421,7 @@ def test_a_lock_that_replaced_a_stale_one_meanwhile_is_not_removed(tmp_path, mon
 def test_only_one_process_removes_a_stale_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "flock", None)
     path = tmp_path / "lock"
-    path.write_text(json.dumps({"pid": 2**31 - 1, "host": socket.gethostname()}))
+    path.write_text(json.dumps(STALE))
     claim = tmp_path / f"lock.{lock._fingerprint(path)}.tmp"
     claim.touch()
     with pytest.raises(LockedError), locked(tmp_path):

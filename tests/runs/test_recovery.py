@@ -170,3 +170,18 @@ def test_the_rate_stays_halved_when_the_end_is_moved(recovered, tmp_path):
     assert (training["trainer"]["halvings"], training["trainer"]["total_steps"]) == (1, 70)
     assert weights_of(folder / LAST) != weights_of(recovered[0] / LAST)
     assert training["losses"]["count"] == 0
+
+
+def test_a_good_state_of_another_model_is_refused(overfitting_text, tmp_path, monkeypatch):
+    other = charlstm.train(
+        overfitting_text, tmp_path / "other", **SMALL | {"hidden": 1, "steps": 1}
+    )
+    folder = tmp_path / "run"
+    inject(monkeypatch, ("gradients", "head.W", np.nan, 15))
+
+    def replace(event):
+        if event["event"] == "step" and event["step"] == 14:
+            (folder / GOOD).write_bytes((other.path / LAST).read_bytes())
+
+    with pytest.raises(CharlstmError, match=r"good\.safetensors: .*model is not that of the run\)"):
+        charlstm.train(overfitting_text, folder, observer=replace, **SMALL)

@@ -8,6 +8,7 @@ from run_files import LAST, copy_of
 import charlstm
 from charlstm import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint, save_checkpoint
+from charlstm.runs.ownership import mark_copies_of_last
 from charlstm.runs.texts import training_and_validation_ids
 from charlstm.runs.training_state import TrainingState, malformed_refused
 
@@ -21,16 +22,27 @@ def test_a_state_comes_back_from_json_as_it_was(uninterrupted, step):
 
 MALFORMED = {
     "config": [7, {"steps": -1}],
-    "corpus": [None, {"level": "syllable"}],
+    "corpus": [None, {"level": "syllable"}, {"vocab_size": "auto"}],
     "digest": [7],
     "file_bytes": [-1, "7", None],
     "kernels": [None],
     "extended": [0, "no"],
     "trainer": [[], {}, {"steps_done": -1}],
-    "validation": ["", {}, {"characters": 1, "evaluations": [[1]], "evaluations_since_best": 0}],
+    "validation": [
+        "",
+        {},
+        {"characters": 1, "evaluations": 7, "evaluations_since_best": 0},
+        {"characters": 1, "evaluations": [7], "evaluations_since_best": 0},
+        {"characters": 1, "evaluations": [[1]], "evaluations_since_best": 0},
+    ],
     "time_budget": [[], {}, {"steps": 0.5}],
     "eval_every": [0, 1.5, "10"],
-    "losses": [[], {}, {"count": 1, "sum": 0, "unlogged": 0, "unlogged_sum": 0, "recent": []}],
+    "losses": [
+        [],
+        {},
+        {"count": 0, "sum": 0, "unlogged": 0, "unlogged_sum": 0, "recent": None},
+        {"count": 1, "sum": 0, "unlogged": 0, "unlogged_sum": 0, "recent": []},
+    ],
     "seconds": [-1, None, "1"],
 }
 
@@ -57,7 +69,7 @@ def test_a_missing_field_is_refused(uninterrupted):
     saved = load_checkpoint(uninterrupted.folder / LAST).training
     for name in saved:
         state = {other: value for other, value in saved.items() if other != name}
-        expected = pytest.raises(CharlstmError, match=rf"^x: refused \(KeyError\('{name}'\)\)$")
+        expected = pytest.raises(CharlstmError, match=rf"^x: refused \({name} is missing\)$")
         with expected, malformed_refused("x: refused"):
             TrainingState.from_dict(state)
 
@@ -76,3 +88,45 @@ def test_the_text_of_a_malformed_state_is_not_known(uninterrupted, tmp_path):
         CharlstmError, match="the training text is not known, as the run's folder has no last"
     ):
         training_and_validation_ids(folder)
+
+
+PARTS_OF_RESUMING = [
+    "checkpoint.CharModel",
+    "checkpoint.Vocab.from_dict",
+    "checkpoint.Trainer.array_shapes",
+    "training_state.TrainConfig.from_dict",
+    "training_state.LossHistory.from_dict",
+    "texts.open_corpus",
+    "start.Trainer.__init__",
+    "start.Trainer.load_arrays",
+    "start.Trainer.load_dict",
+    "run.Validation.load_dict",
+    "run.Plan.__init__",
+]
+
+
+@pytest.mark.parametrize("error", [KeyError, TypeError, ValueError])
+@pytest.mark.parametrize("part", PARTS_OF_RESUMING)
+def test_a_bug_is_not_reported_as_a_malformed_file(
+    uninterrupted, tmp_path, monkeypatch, part, error
+):
+    folder = copy_of(uninterrupted.copies[30], tmp_path / "run")
+
+    def fail(*given, **options):
+        raise error("a bug")
+
+    monkeypatch.setattr(f"charlstm.runs.{part}", fail)
+    with pytest.raises(error, match="a bug") as caught:
+        charlstm.train(run=folder, resume=True)
+    assert type(caught.value) is error
+
+
+def test_a_bug_is_not_reported_as_an_unreadable_earlier_run(uninterrupted, tmp_path, monkeypatch):
+    folder = copy_of(uninterrupted.copies[30], tmp_path / "run")
+
+    def fail(saved):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr("charlstm.runs.ownership.recorded_corpus", fail)
+    with pytest.raises(KeyError, match="a bug"):
+        mark_copies_of_last(folder)
