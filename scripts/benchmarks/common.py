@@ -1,6 +1,7 @@
 """Code that the benchmarks share: training shapes, the machine, texts, stored results, tables."""
 
 import csv
+import io
 import json
 import platform
 import re
@@ -21,12 +22,14 @@ from charlstm.config import CorpusConfig, Precision, RunConfig
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST
 from charlstm.runs.start import begin_run
+from charlstm.system.atomic_files import atomic_write
 from charlstm.system.threads import available_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT_FOLDERS = (ROOT / "corpora", ROOT / "data", ROOT.parent / "shared/data")
-# The files that a result depends on: a change of any other one is no other commit.
-CODE = ("charlstm", "setup.py", "scripts/benchmarks/*.py")
+# The files that every result depends on, and those that the results of benchmarks depend on too.
+CODE = ("charlstm", "setup.py")
+BENCHMARKS = "scripts/benchmarks/*.py"
 
 SYMBOLS = 65  # distinct characters of tiny Shakespeare
 VOCAB = Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS)))
@@ -158,7 +161,7 @@ class Origin(NamedTuple):
     kernels: str
     cpu: str
     cores: str
-    commit: str  # the last one that changed CODE, with "+" where files have changed since
+    commit: str  # of the code, as code_commit gives it
 
     @property
     def cells(self) -> list[str]:
@@ -170,19 +173,20 @@ class Origin(NamedTuple):
 ORIGIN_HEADINGS = ("kernels", "machine", "commit")
 
 
-def this_origin() -> Origin:
-    """The origin of results that this process measures."""
-    return Origin(kernels.DESCRIPTION, cpu_name(), str(available_cores()), code_commit())
+def this_origin(scripts: str = BENCHMARKS) -> Origin:
+    """The origin of results that this process measures with these scripts."""
+    return Origin(kernels.DESCRIPTION, cpu_name(), str(available_cores()), code_commit(scripts))
 
 
-def code_commit() -> str:
-    """The last commit that changed CODE, with "+" where CODE differs from it; else "unknown".
+def code_commit(scripts: str = BENCHMARKS) -> str:
+    """The last commit that changed CODE or these scripts, as a pattern of git names them.
 
-    A commit of results or of documents does not change the code, so that a sweep goes on after it.
+    "+" is added where these files differ from the commit. Without git it is "unknown". A commit of
+    results or of documents does not change the code, so that a sweep goes on after it.
     """
 
     def git(*arguments: str) -> str:
-        command = ["git", *arguments, "--", *CODE]
+        command = ["git", *arguments, "--", *CODE, scripts]
         return subprocess.check_output(command, cwd=ROOT, text=True, stderr=subprocess.DEVNULL)
 
     try:
@@ -242,14 +246,19 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a file of results, which is made when it is missing."""
-    is_new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(row), delimiter="\t", lineterminator="\n",
-                                quoting=csv.QUOTE_NONE, quotechar=None)  # fmt: skip
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Add a row to a file of results, which is made when it is missing.
+
+    The file has all of the row or nothing of it, whenever the process ends.
+    """
+    rows = path.read_bytes() if path.exists() else b""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(row), delimiter="\t", lineterminator="\n",
+                            quoting=csv.QUOTE_NONE, quotechar=None)  # fmt: skip
+    if not rows:
+        writer.writeheader()
+    writer.writerow(row)
+    with atomic_write(path) as file:
+        file.write(rows + text.getvalue().encode())
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

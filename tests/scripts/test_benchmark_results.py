@@ -64,7 +64,7 @@ def test_without_a_checkout_the_commit_is_unknown(tmp_path, monkeypatch):
 def test_the_origin_of_a_result_names_kernels_machine_and_commit(monkeypatch):
     monkeypatch.setattr(common, "cpu_name", lambda: "Some CPU")
     monkeypatch.setattr(common, "available_cores", lambda: 3)
-    monkeypatch.setattr(common, "code_commit", lambda: "abc1234+")
+    monkeypatch.setattr(common, "code_commit", lambda scripts: "abc1234+")
     origin = common.this_origin()
     assert origin == (kernels.DESCRIPTION, "Some CPU", "3", "abc1234+")
     assert origin.cells == [kernels.DESCRIPTION, "Some CPU, 3 cores", "abc1234+"]
@@ -110,6 +110,35 @@ def test_a_table_with_other_columns_is_refused(tmp_path):
     assert common.read_rows(path, ("a", "b")) == [{"a": "1", "b": '{"x": 2}'}]
     with pytest.raises(SystemExit, match=r"t\.tsv has other columns than a, c: give another"):
         common.read_rows(path, ("a", "c"))
+
+
+def test_a_row_is_added_whole_or_not_at_all(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError("No space left on device")
+
+    path = tmp_path / "t.tsv"
+    common.append_row(path, {"a": 1, "b": 2})
+    with monkeypatch.context() as patched:
+        patched.setattr("charlstm.system.atomic_files.os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            common.append_row(path, {"a": 3, "b": 4})
+    assert path.read_text(encoding="utf-8") == "a\tb\n1\t2\n"
+    common.append_row(path, {"a": 5, "b": 6})
+    assert path.read_text(encoding="utf-8") == "a\tb\n1\t2\n5\t6\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_commit_of_a_stress_test_does_not_depend_on_the_benchmarks(checkout):
+    folder, git = checkout
+    for name in ("benchmarks", "stress"):
+        (folder / "scripts" / name).mkdir(parents=True)
+        (folder / "scripts" / name / "script.py").write_text("1\n")
+        git("add", ".")
+        git("commit", "-qm", name)
+    last = git("status")
+    (folder / "scripts/benchmarks/script.py").write_text("2\n")
+    assert common.code_commit("scripts/stress/*.py") == last != common.code_commit()
+    assert common.code_commit().endswith("+")
 
 
 def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, capsys):
