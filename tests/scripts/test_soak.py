@@ -1,6 +1,7 @@
 """scripts/stress/soak.py: a short run, and that each failure is found in fixed samples."""
 
 import math
+import os
 import shutil
 
 import numpy as np
@@ -12,10 +13,13 @@ MEGABYTE = 1_000_000
 
 
 def samples(memories, seconds=None):
-    """Samples of a run, ten steps apart, with these bytes and these seconds for ten steps."""
+    """Samples of a run, ten steps apart, with these bytes and these seconds for ten steps.
+
+    The run takes twice as much processor time, as it keeps two cores busy.
+    """
     times = np.cumsum(seconds if seconds is not None else np.ones(len(memories)))
     rows = enumerate(zip(times, memories, strict=True))
-    return [soak.Sample(float(t), 10 * (k + 1), memory) for k, (t, memory) in rows]
+    return [soak.Sample(t, 2 * t, 10 * (k + 1), memory) for k, (t, memory) in rows]
 
 
 STEADY = samples([100 * MEGABYTE] * 41)
@@ -32,6 +36,26 @@ def test_the_slowest_tenth_is_compared_with_the_median_tenth():
     seconds = np.ones(41)
     seconds[21:25] = 3  # one of the tenths, of four samples each
     assert soak.slowdown(samples([1] * 41, seconds)) == pytest.approx(3)
+
+
+def test_time_that_a_run_waits_for_a_core_does_not_count():
+    steady = samples([1] * 41)
+    waiting = [s._replace(seconds=s.seconds + 100 * (k > 20)) for k, s in enumerate(steady)]
+    assert soak.slowdown(waiting) == soak.slowdown(steady)
+
+
+def test_processor_time_of_this_process_is_read():
+    before = soak.processor_seconds(os.getpid())
+    assert before == pytest.approx(sum(os.times()[:2]), abs=0.5)
+
+
+def test_the_numbers_are_the_largest_of_both_runs():
+    growing = samples([100 * MEGABYTE] * 30 + [104_300_000] * 11)
+    assert soak.numbers({"under load": growing, "without load": STEADY}) == {
+        "MB of memory at most": 104,
+        "MB of growth at most": 4.3,
+        "times the median tenth at most": 1.0,
+    }
 
 
 def test_a_difference_of_one_bit_is_found(trained, tmp_path):
@@ -82,9 +106,8 @@ def test_the_exit_code_and_the_table_tell_the_outcome(
     differing, code, last_line, capsys, monkeypatch
 ):
     runs = {"under load": samples([103_400_000] * 41), "without load": STEADY}
-    monkeypatch.setattr(soak, "train_twice", lambda root, steps: (runs, differing))
+    monkeypatch.setattr(soak, "train_twice", lambda root, steps, seed: (runs, differing))
     monkeypatch.setattr(soak.signal, "signal", lambda *_: None)
-    monkeypatch.setenv("CHARLSTM_CACHE", "unused")
     with pytest.raises(SystemExit) as caught:
         soak.main(["--steps", "410"])
     assert caught.value.code == code
@@ -106,7 +129,7 @@ def test_a_short_run_is_the_same_under_load_and_its_memory_is_flat(tmp_path, mon
     small = soak.OPTIONS.replace("--hidden 128 --layers 2", "--hidden 24 --layers 1 --ngrams 0")
     assert small != soak.OPTIONS
     monkeypatch.setattr(soak, "OPTIONS", small)
-    runs, differing = soak.train_twice(tmp_path, 200)
+    runs, differing = soak.train_twice(tmp_path, 200, seed=1)
     assert soak.failures(runs, differing, max_slowdown=math.inf) == []
     for name, found in runs.items():
         assert len(found) > 20, name
