@@ -19,19 +19,18 @@ files stands in for it. Exits with 1 if a run failed.
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 try:
+    from interruptions import Interrupt, fill, kill, small_disk, terminate
     from safetensors.numpy import load_file
     from tabulate import tabulate
     from tqdm import tqdm
@@ -53,9 +52,7 @@ OPTIONS = (
     "--lr 0.01 --workers 2 --seed 7"
 )
 TEXT_CHARACTERS = 8_000
-DISK_SIZE = "24m"  # of the file system in memory
-MAX_FILE_BYTES = 4_096  # the limit that stands in for a full disk
-Interrupt = Callable[[subprocess.Popen, random.Random], None]
+CAUSES = {"kill": "SIGKILL", "term": "SIGTERM", "full": "a full disk"}
 
 
 class FailedError(Exception):
@@ -96,72 +93,6 @@ def wait_for_save(process: subprocess.Popen, folder: Path, skipped: int) -> None
             skipped -= 1
         was_saving = saving
         time.sleep(1e-4)  # leaves the cores to the run
-
-
-# -- interruptions --------------------------------------------------------------------------------
-
-
-def kill(process: subprocess.Popen, rng: random.Random) -> None:
-    """Send SIGKILL."""
-    process.kill()
-
-
-def terminate(process: subprocess.Popen, rng: random.Random) -> None:
-    """Send SIGTERM, and in one case of four a second one shortly after."""
-    process.terminate()
-    if rng.random() < 0.25:
-        time.sleep(0.02 * rng.random())
-        process.terminate()
-
-
-def fill(disk: Path | None) -> Interrupt:
-    """Return an interruption that fills the disk for a while, or until the process ends.
-
-    disk: the folder of the small file system; None limits the size of the process's files instead.
-    """
-
-    def interrupt(process: subprocess.Popen, rng: random.Random) -> None:
-        until_end = rng.random() < 0.5
-        if disk is None:
-            limits = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, limits[1]))
-        else:
-            write_until_full(disk / "filler")
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(60 if until_end else 0.3 * rng.random())
-        if disk is not None:
-            (disk / "filler").unlink()
-        elif process.poll() is None:
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
-
-    return interrupt
-
-
-def write_until_full(path: Path) -> None:
-    """Write a file until its disk has less than 512 bytes left."""
-    size = 1 << 20
-    with path.open("wb", buffering=0) as file:
-        while size >= 512:
-            try:
-                file.write(bytes(size))
-            except OSError:
-                size //= 2
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount a small file system in memory at `folder`; None where that is not possible."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    try:
-        yield folder if mounted else None
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 # -- checks ---------------------------------------------------------------------------------------
@@ -284,6 +215,23 @@ class Campaign:
         if left_behind := sorted({path.name for path in folder.iterdir()} - known):
             raise FailedError(f"left behind: {', '.join(left_behind)}")
 
+
+class Outcome(NamedTuple):
+    """The outcome of a number of interrupted runs."""
+
+    cause: str  # of the interruptions
+    tallies: dict[str, Tally]  # by kernels
+    failures: list[str]  # one description for each run that failed
+
+    def numbers(self) -> dict[str, float]:
+        """The tallies of all kernels together."""
+        tallies = self.tallies.values()
+        return {
+            "interruptions": sum(tally.interruptions for tally in tallies),
+            "during a save": sum(tally.during_saves for tally in tallies),
+            "identical": sum(tally.identical for tally in tallies),
+        }
+
     def table(self) -> str:
         """The tallies as a Markdown table."""
         headings = ("kernels", "runs", "interruptions", "during a save", "identical results")
@@ -294,6 +242,30 @@ class Campaign:
         return tabulate(rows, headings, tablefmt="pipe", intfmt=",")
 
 
+def run_all(runs: int, interruption: str, seed: int) -> Outcome:
+    """Make this number of runs, interrupted at moments that follow from the seed."""
+    failures, cause = [], CAUSES[interruption]
+    with ExitStack() as resources:
+        root = Path(resources.enter_context(TemporaryDirectory()))
+        disk = None
+        if interruption == "full":
+            disk = resources.enter_context(small_disk(root / "disk"))
+            cause = cause if disk else "a limit on the size of files"
+        interrupt = {"kill": kill, "term": terminate, "full": fill(disk)}[interruption]
+        campaign = Campaign(root, interruption, interrupt, seed)
+        folders = disk or root / "runs"
+        folders.mkdir(exist_ok=True)
+        for n in tqdm(range(runs), unit="run", dynamic_ncols=True, disable=None):
+            folder, kernels = folders / f"run-{n}", KERNELS[n % len(KERNELS)]
+            try:
+                campaign.run(folder, kernels)
+            except FailedError as failure:
+                failures.append(f"run {n}, {kernels}: {failure}")
+            for used in (folder, folder.with_suffix(".cache")):
+                subprocess.run(["rm", "-rf", str(used)], check=True)
+    return Outcome(cause, campaign.tallies, failures)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 1 if a run failed."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
@@ -301,7 +273,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--with",
         dest="interruption",
-        choices=("kill", "term", "full"),
+        choices=CAUSES,
         default="kill",
         help="kind of interruption  [default: kill]",
     )
@@ -311,32 +283,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.runs < 1:
         parser.error("--runs must be 1 or more")
-    failures, began = [], time.monotonic()
-    with ExitStack() as resources:
-        temporary = resources.enter_context(TemporaryDirectory())
-        disk = None
-        if options.interruption == "full":
-            disk = resources.enter_context(small_disk(Path(temporary) / "disk"))
-        interrupt = {"kill": kill, "term": terminate, "full": fill(disk)}[options.interruption]
-        campaign = Campaign(Path(temporary), options.interruption, interrupt, options.seed)
-        folders = disk or Path(temporary) / "runs"
-        folders.mkdir(exist_ok=True)
-        for n in tqdm(range(options.runs), unit="run", dynamic_ncols=True):
-            folder, kernels = folders / f"run-{n}", KERNELS[n % len(KERNELS)]
-            try:
-                campaign.run(folder, kernels)
-            except FailedError as failure:
-                failures.append(f"run {n}, {kernels}: {failure}")
-            for used in (folder, folder.with_suffix(".cache")):
-                subprocess.run(["rm", "-rf", str(used)], check=True)
-    cause = {"kill": "SIGKILL", "term": "SIGTERM", "full": "a full disk"}[options.interruption]
-    if options.interruption == "full" and disk is None:
-        cause = "a limit on the size of files"
-    print(f"{options.runs} runs with {cause}, {time.monotonic() - began:.0f} s\n")
-    print(campaign.table())
-    for failure in failures:
+    began = time.monotonic()
+    outcome = run_all(options.runs, options.interruption, options.seed)
+    print(f"{options.runs} runs with {outcome.cause}, {time.monotonic() - began:.0f} s\n")
+    print(outcome.table())
+    for failure in outcome.failures:
         print(failure)
-    sys.exit(1 if failures else 0)
+    sys.exit(1 if outcome.failures else 0)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from typing import Any, NamedTuple
 try:
     from checkpoint_damage import KINDS, MAY_BE_VALID, Damage, Original, parse, training
     from tabulate import tabulate
+    from tqdm import tqdm
 
     import charlstm
     from charlstm.config import RunConfig
@@ -51,6 +52,7 @@ except ImportError as error:
 
 COUNT = 20_000  # files
 MAX_MEGABYTES, MAX_SECONDS = 200, 1.0  # for reading one file
+READINGS = 3  # at most, of a file that takes too long
 MAX_MESSAGE = 5_000  # characters of a refusal
 RESUMED_STEPS = 2
 TEXT = "It was the best of times, it was the worst of times,\nit was the age of wisdom. " * 40
@@ -66,6 +68,19 @@ class Result(NamedTuple):
     outcome: str  # "equal", "refused", or a description of the failure
     seconds: float  # of processor time
     megabytes: float  # peak memory of reading, above the size of the file
+
+    def failure(self) -> str:
+        """The requirement that does not hold; "" where all of them hold."""
+        if self.outcome not in ("equal", "refused"):
+            return self.outcome
+        if self.seconds > MAX_SECONDS:
+            return f"{self.outcome} after {self.seconds:.2f} s of processor time"
+        if self.megabytes > MAX_MEGABYTES:
+            return f"{self.outcome} with {self.megabytes:.0f} MB above its size"
+        return ""
+
+
+Found = list[tuple[int, str, Result]]  # the number of each file, its kind of damage, its result
 
 
 def make_originals(folder: Path) -> list[Original]:
@@ -171,6 +186,21 @@ def clear_peak_memory() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def measure(path: Path, original: Original, undamaged: Checkpoint, damage: Damage) -> Result:
+    """Read a damaged file, and measure the time and the memory that reading it takes.
+
+    A file that takes too long is read again, and the shorter time counts: other processes on the
+    same cores slow a process down, in processor time too.
+    """
+    times = []
+    while not times or (times[-1] > MAX_SECONDS and len(times) < READINGS):
+        clear_peak_memory()
+        before, began = memory()[0], time.process_time()
+        outcome = read(path, original, undamaged, damage)
+        times.append(time.process_time() - began)
+    return Result(outcome, min(times), memory()[1] - before - path.stat().st_size / 1e6)
+
+
 def work(folder: Path, numbers: range, kinds: list[Damage], seed: int, pipe: Connection) -> None:
     """Make and read the files with these numbers.
 
@@ -187,17 +217,13 @@ def work(folder: Path, numbers: range, kinds: list[Damage], seed: int, pipe: Con
         original = originals[LAST if damage is training else rng.choice((BEST, LAST))]
         pipe.send((number, damage.__name__, None))
         path.write_bytes(damage(rng, original))
-        clear_peak_memory()
-        before, began = memory()[0], time.process_time()
         try:
-            outcome = read(path, original, undamaged[original.name], damage)
-            seconds = time.process_time() - began
-            megabytes = memory()[1] - before - path.stat().st_size / 1e6
+            result = measure(path, original, undamaged[original.name], damage)
             if damage is training or number % 10 == 0:
                 show_and_resume(path, folder / "run", resumes=damage is training)
         except Exception:
-            outcome, seconds, megabytes = traceback.format_exc(), 0.0, 0.0
-        pipe.send((number, damage.__name__, Result(outcome, seconds, megabytes)))
+            result = Result(traceback.format_exc(), 0.0, 0.0)
+        pipe.send((number, damage.__name__, result))
 
 
 def results(count: int, kinds: list[Damage], seed: int) -> Iterator[tuple[int, str, Result]]:
@@ -225,11 +251,35 @@ def results(count: int, kinds: list[Damage], seed: int) -> Iterator[tuple[int, s
             process.join()
 
 
+def read_all(count: int, kinds: list[Damage], seed: int) -> Found:
+    """Read `count` damaged files, with a progress bar on a terminal."""
+    found = results(count, kinds, seed)
+    return list(tqdm(found, total=count, unit="file", dynamic_ncols=True, disable=None))
+
+
 # -- the report -----------------------------------------------------------------------------------
 
 
-def summarise(found: list[tuple[int, str, Result]]) -> tuple[str, bool]:
-    """Return a table with a row for each kind of damage, and whether every bound was kept."""
+def failures(found: Found) -> list[str]:
+    """A description of each file for which a requirement does not hold."""
+    judged = ((number, kind, result.failure()) for number, kind, result in found)
+    return [f"file {number} ({kind}): {failure}" for number, kind, failure in judged if failure]
+
+
+def numbers(found: Found) -> dict[str, float]:
+    """The counts and the bounds of all files together."""
+    results = [result for _, _, result in found]
+    outcomes = Counter(result.outcome for result in results)
+    return {
+        "read unchanged": outcomes["equal"],
+        "refused": outcomes["refused"],
+        "s at most": round(max(result.seconds for result in results), 2),
+        "MB above the file at most": round(max(result.megabytes for result in results)),
+    }
+
+
+def summarise(found: Found) -> str:
+    """A Markdown table with a row for each kind of damage."""
     rows: list[list[Any]] = []
     names = [kind.__name__ for kind in KINDS]
     for name in (*(name for name in names if any(name == kind for _, kind, _ in found)), "all"):
@@ -240,14 +290,13 @@ def summarise(found: list[tuple[int, str, Result]]) -> tuple[str, bool]:
         slowest = max(result.seconds for result in own)
         largest = max(0.0, *(result.megabytes for result in own))
         rows.append([name.replace("_", " "), len(own), equal, refused, wrong, slowest, largest])
-    good = wrong == 0 and slowest <= MAX_SECONDS and largest <= MAX_MEGABYTES
     headings = ("damage", "files", "equal", "refused", "wrong", "slowest, s", "MB above the file")
     formats = ("", "", "", "", "", ".3f", ".0f")
-    return tabulate(rows, headings, tablefmt="pipe", intfmt=",", floatfmt=formats), good
+    return tabulate(rows, headings, tablefmt="pipe", intfmt=",", floatfmt=formats)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 1 if a bound was not kept."""
+    """Run the command line; exits with 1 if a requirement does not hold."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help=f"files  [default: {COUNT:,}]")
     parser.add_argument(
@@ -258,14 +307,11 @@ def main(arguments: list[str] | None = None) -> None:
     if options.count < 1:
         parser.error("--count must be 1 or more")
     kinds = [kind for kind in KINDS if options.only in (None, kind.__name__)]
-    found = []
-    for number, kind, result in results(options.count, kinds, options.seed):
-        found.append((number, kind, result))
-        if result.outcome not in ("equal", "refused"):
-            print(f"file {number} ({kind}): {result.outcome}", file=sys.stderr)
-    text, good = summarise(found)
-    print(text)
-    sys.exit(0 if good else 1)
+    found = read_all(options.count, kinds, options.seed)
+    print(summarise(found))
+    for failure in failures(found):
+        print(failure, file=sys.stderr)
+    sys.exit(1 if failures(found) else 0)
 
 
 if __name__ == "__main__":

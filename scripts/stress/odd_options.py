@@ -32,8 +32,9 @@ from unittest.mock import patch
 
 try:
     from click.testing import CliRunner
-    from option_cases import Case, cases, commands, make_folder
+    from option_cases import NO_COMMAND, Case, cases, commands, make_folder
     from tabulate import tabulate
+    from tqdm import tqdm
 
     from charlstm.cli.main import main as charlstm_command
 except ImportError as error:
@@ -41,6 +42,7 @@ except ImportError as error:
         f"{error}: run ./scripts/setup test, then .venv/bin/python scripts/stress/odd_options.py"
     )
 
+PROCESSES = 36  # cases that start a process of their own
 SECONDS = 2.0  # before a command is interrupted
 SECONDS_OF_PROCESS = 20  # before a process is ended
 MAX_MEMORY = 6 << 30  # bytes of address space, so that no case takes all memory of the machine
@@ -179,25 +181,36 @@ def restore_files(folder: Path, untouched: Path) -> None:
 # -- all cases ------------------------------------------------------------------------------------
 
 
-def run_all(tried: list[Case], processes: int) -> Counter[tuple[str, str]]:
-    """Run all cases and print the failures; return the counts by command and outcome.
+def run_all(tried: list[Case], processes: int) -> tuple[Counter[tuple[str, str]], list[str]]:
+    """Run all cases; return the counts by command and outcome, and a description of each failure.
 
     processes: the number of cases that start a process of their own, evenly spread.
     """
     as_process = set(range(0, len(tried), max(1, len(tried) // processes)) if processes else ())
     found: Counter[tuple[str, str]] = Counter()
+    failures = []
+    bar = tqdm(tried, unit="case", dynamic_ncols=True, disable=None)
     with working_folder() as (folder, untouched):
-        for number, case in enumerate(tried):
+        for number, case in enumerate(bar):
             result = run_process(case) if number in as_process else run_here(case)
-            name = " ".join(case.command) or "(none)"
+            name = " ".join(case.command) or NO_COMMAND
             found[name, result.outcome] += 1
             if result.outcome not in GOOD:
                 shown = " ".join(repr(argument[:60]) for argument in case.arguments)
-                print(f"{name} {shown}: {result.outcome}", file=sys.stderr)
-                print(result.error[-1500:], file=sys.stderr)
+                failures.append(f"{name} {shown}: {result.outcome}\n{result.error[-1500:]}")
             if result.outcome not in REFUSED:
                 restore_files(folder, untouched)
-    return found
+    return found, failures
+
+
+def numbers(found: Counter[tuple[str, str]]) -> dict[str, float]:
+    """The counts of all commands together."""
+    names = {name: "refused in one line" if name in REFUSED else "legal" for name in GOOD}
+    sums = Counter({"refused in one line": 0, "legal": 0})
+    for (_, outcome), n in found.items():
+        if outcome in names:
+            sums[names[outcome]] += n
+    return dict(sums)
 
 
 def summarise(found: Counter[tuple[str, str]]) -> str:
@@ -216,7 +229,7 @@ def summarise(found: Counter[tuple[str, str]]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 1 if a command did not end as it must."""
-    names = [path[-1] for path, _ in commands()]
+    names = [*(path[-1] for path, _ in commands()), NO_COMMAND]
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=names, help="run the cases of this command alone")
     parser.add_argument(
@@ -225,15 +238,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--processes",
         type=int,
-        default=36,
-        help="number of cases that start a process of their own  [default: 36]",
+        default=PROCESSES,
+        help=f"number of cases that start a process of their own  [default: {PROCESSES}]",
     )
     options = parser.parse_args(arguments)
     if options.every < 1 or options.processes < 0:
         parser.error("--every must be 1 or more, --processes 0 or more")
-    found = run_all(list(cases(options.only))[:: options.every], options.processes)
+    found, failures = run_all(list(cases(options.only))[:: options.every], options.processes)
     print(summarise(found))
-    sys.exit(1 if any(outcome not in GOOD for _, outcome in found) else 0)
+    for failure in failures:
+        print(failure, file=sys.stderr)
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

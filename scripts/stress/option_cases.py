@@ -43,6 +43,9 @@ REQUIRED_ARGUMENTS = {
 }
 
 
+NO_COMMAND = "(none)"  # stands for the cases without a command
+
+
 class Case(NamedTuple):
     """One command line: the names of a command and its group, then the arguments."""
 
@@ -113,11 +116,11 @@ def with_valid_value(option: click.Option) -> list[str]:
 
 
 def cases(only: str | None = None) -> Iterator[Case]:
-    """Yield all command lines to try, or those of one command."""
+    """Yield all command lines to try, or those of one command or of NO_COMMAND."""
     for path, command in commands():
         if only in (None, path[-1]):
             yield from _cases_of(path, command)
-    if only is None:
+    if only in (None, NO_COMMAND):
         yield from (Case((), ("no such command",)), Case((), ("",)), Case((), ("--version=1",)))
 
 

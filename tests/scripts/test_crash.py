@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import crash
+import interruptions
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -21,7 +22,7 @@ def campaign(tmp_path_factory):
         patch.setattr(crash, "KERNELS", ("numpy",))
         patch.setattr(crash, "OPTIONS", options)
         root = tmp_path_factory.mktemp("crash")
-        yield crash.Campaign(root, "kill", crash.kill, seed=4)
+        yield crash.Campaign(root, "kill", interruptions.kill, seed=4)
 
 
 def test_a_killed_run_ends_with_the_results_of_an_uninterrupted_one(campaign, tmp_path):

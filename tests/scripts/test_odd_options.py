@@ -66,8 +66,28 @@ def test_the_outcome_follows_from_code_message_and_changes(code, error, changed,
     assert odd_options.judge(code, error, changed) == outcome
 
 
+def test_a_failure_is_described_and_exits_with_1(monkeypatch, capsys):
+    result = odd_options.Result(1, "Traceback ...\nValueError: no", "traceback")
+    monkeypatch.setattr(odd_options, "run_here", lambda case: result)
+    monkeypatch.setattr(
+        odd_options, "cases", lambda only: [option_cases.Case(("cache",), ("--x",))]
+    )
+    with pytest.raises(SystemExit) as ended:
+        odd_options.main(["--only", "cache", "--processes", "0"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "cache '--x': traceback\nTraceback ...\nValueError: no\n"
+
+
+def test_each_case_belongs_to_one_command():
+    names = [*(path[-1] for path, _ in option_cases.commands()), option_cases.NO_COMMAND]
+    by_command = [case for name in names for case in option_cases.cases(name)]
+    assert by_command == list(option_cases.cases())
+
+
 def test_the_table_counts_failures():
     found = Counter({("train", "refused"): 2, ("train", "traceback"): 1, ("info", "legal"): 4})
+    found["info", "wrong usage"] = 0
+    assert odd_options.numbers(found) == {"refused in one line": 2, "legal": 4}
     lines = odd_options.summarise(found).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     assert rows[2:] == [
