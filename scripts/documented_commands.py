@@ -66,6 +66,8 @@ LONG = {
     f"{PYTHON}/exercises/classify_direction.py": "8 seconds",
     f"{PYTHON}/exercises/learn_words.py": "13 seconds, and needs the download",
     f"{PYTHON}/exercises/learn_words.py corpora/play.txt": "10 seconds",
+    f"{PYTHON}/stress/unattended.py": "a day",
+    f"{PYTHON}/stress/unattended.py --only soak": "an hour",
     f"{PYTHON}/stress/crash.py --runs 6": "half a minute",
     f"{PYTHON}/stress/crash.py --with term": "15 minutes",
     f"{PYTHON}/stress/crash.py --with full": "15 minutes",
