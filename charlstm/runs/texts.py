@@ -15,8 +15,8 @@ from charlstm.runs.folder import CHECKPOINTS, LAST, last_saved
 from charlstm.runs.ownership import marker_of
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import absolute
-from charlstm.text.corpus import ChangedTextError, Corpus, open_corpus, split_train_validation
-from charlstm.text.reading import ReadingProgress
+from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
+from charlstm.text.reading import ChangedTextError, ReadingProgress
 from charlstm.text.standard_input import copy_standard_input
 from charlstm.text.vocab import Vocab
 

@@ -27,7 +27,7 @@ from charlstm.text.cache_entry import (
 )
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.line_split import split_by_lines
-from charlstm.text.reading import ReadingProgress, TextFiles
+from charlstm.text.reading import ChangedTextError, ReadingProgress, TextFiles
 from charlstm.text.scanning import scan, words_of
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, line_end
 
@@ -58,10 +58,6 @@ class Corpus:
     def characters(self) -> int:
         """The number of ids: one for each character, byte or word, depending on the level."""
         return len(self.ids)
-
-
-class ChangedTextError(CharlstmError):
-    """Raised for files whose size or digest is not the expected size or digest."""
 
 
 def open_corpus(
@@ -110,6 +106,7 @@ def open_corpus(
         newlines=newlines,
         chunk_bytes=chunk_bytes,
         run=run,
+        most_bytes=None if expected is None else expected[0],
     )
     if vocab_size is not None and (level != "word" or not 2 < vocab_size <= MAX_SYMBOLS):
         raise CharlstmError(

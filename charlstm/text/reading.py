@@ -21,6 +21,10 @@ NEWLINES: tuple[str, ...] = get_args(Newlines)
 ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total, stage
 
 
+class ChangedTextError(CharlstmError):
+    """Raised for files whose size or digest is not the expected size or digest."""
+
+
 @dataclass(frozen=True)
 class TextFiles:
     """Text files and the options with which they are read. The training files come first.
@@ -50,10 +54,13 @@ class TextFiles:
         newlines: str = "keep",
         chunk_bytes: int = READ_BYTES,
         run: Path | None = None,
+        most_bytes: int | None = None,
     ) -> "TextFiles":
         """Return the files at the paths, with each folder replaced by the files in it.
 
         run: the folder of a run, whose files are not read as text.
+        most_bytes: the size that the files of a folder may have in total. The search of a larger
+            folder ends early, with ChangedTextError.
 
         Raises CharlstmError for a path that cannot be read, and for a bad option.
         """
@@ -62,10 +69,10 @@ class TextFiles:
         if newlines not in NEWLINES:
             raise CharlstmError(f"--newlines must be keep or lf, not {newlines!r}")
         encoding = encoding_for(level, encoding)
-        train = _expand(paths, run)
+        train = _expand(paths, run, most_bytes)
         if not train:
             raise CharlstmError("no text to learn from: name at least one file or folder")
-        files = train + _expand(validation_paths, run)
+        files = train + _expand(validation_paths, run, most_bytes)
         stamps = tuple(_stamp_of(path) for path in files)
         return cls(files, stamps, len(train), level, encoding, newlines, chunk_bytes)
 
@@ -147,7 +154,9 @@ def _stamp_of(path: Path) -> tuple[int, int]:
         raise _unreadable(path, error) from error
 
 
-def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
+def _expand(
+    paths: Sequence[str | Path], run: Path | None, most_bytes: int | None
+) -> tuple[Path, ...]:
     """Return the files at the paths, with each folder replaced by the files in it."""
     files: list[Path] = []
     for given in paths:
@@ -155,10 +164,10 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
         path = Path(given)
         try:
             mode = path.stat().st_mode
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        except OSError as error:
             raise _unreadable(path, error) from error
         if stat.S_ISDIR(mode):
-            inside = _files_below(path, run)
+            inside = _files_below(path, run, most_bytes)
             if not inside:
                 raise CharlstmError(
                     f"{path}: this folder has no files to read: name another folder"
@@ -173,8 +182,11 @@ def _expand(paths: Sequence[str | Path], run: Path | None) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _files_below(folder: Path, run: Path | None) -> list[Path]:
-    """Return the files in a folder and its subfolders, except hidden files and runs' folders."""
+def _files_below(folder: Path, run: Path | None, most_bytes: int | None) -> list[Path]:
+    """Return the files in a folder and its subfolders, except hidden files and runs' folders.
+
+    Raises ChangedTextError as soon as the files have more than `most_bytes` bytes.
+    """
 
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename), error) from error
@@ -185,25 +197,30 @@ def _files_below(folder: Path, run: Path | None) -> list[Path]:
             f"{folder} is the folder of the text, where no run can be kept: name another folder "
             "with -r"
         )
-    found = []
+    found, size = [], 0
     for parent, folders, names in os.walk(folder, onerror=refuse):
         is_run = _holds_models(names) or Path(parent).resolve() == run_folder
         if Path(parent) != folder and is_run:
             folders.clear()
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if not name.startswith(".")]
-    # Broken links, pipes and devices are left out.
-    regular = [path for path in found if path.is_file()]
-    return sorted(regular, key=lambda path: path.relative_to(folder).as_posix())
+        for path in (Path(parent, name) for name in names if not name.startswith(".")):
+            if not path.is_file():  # Broken links, pipes and devices are left out.
+                continue
+            found.append(path)
+            if most_bytes is not None:
+                size += _stamp_of(path)[0]
+                if size > most_bytes:
+                    raise ChangedTextError(f"{folder} has more than {most_bytes:,} bytes of text")
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _holds_models(names: list[str]) -> bool:
     return any(name.endswith(".safetensors") for name in names)
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> CharlstmError:
-    return CharlstmError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+def _unreadable(path: Path, error: OSError) -> CharlstmError:
+    return CharlstmError(f"cannot read {path}: {error.strerror or error}")
 
 
 @contextmanager

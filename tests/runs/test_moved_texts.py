@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 from corpus_files import make_text
@@ -111,3 +112,26 @@ def test_a_path_that_is_no_string_is_refused(text, tmp_path, name):
     save_checkpoint(run / LAST, saved)
     with pytest.raises(CharlstmError, match=r"last\.safetensors: .*a path must be a string, not 7"):
         resume(run, 3)
+
+
+def test_a_larger_folder_named_by_a_strangers_run_is_not_searched_to_its_end(
+    text, tmp_path, monkeypatch
+):
+    run = charlstm.train(text, tmp_path / "run", **SHORT).path
+    theirs = tmp_path / "theirs"
+    for k in range(50):
+        (theirs / f"{k}").mkdir(parents=True)
+        (theirs / f"{k}" / "a.txt").write_bytes(text.read_bytes())
+    saved = load_checkpoint(run / LAST)
+    saved.training["corpus"]["paths"] = [str(theirs)]
+    save_checkpoint(run / LAST, saved)
+    looked_at, real = [], Path.is_file
+
+    def is_file(path):
+        looked_at.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    with pytest.raises(CharlstmError, match=r"has changed since it began.* --corpus PATH"):
+        resume(run, 3)
+    assert len([path for path in looked_at if theirs in path.parents]) == 2
