@@ -12,12 +12,24 @@ from charlstm.text.known_lines import KnownLines
 @pytest.mark.parametrize("vocab", [None, Vocab.bytes()], ids=["char", "byte"])
 def test_exactly_the_lines_of_the_text_are_known(monkeypatch, size, vocab):
     monkeypatch.setattr(known_lines, "BLOCK_SYMBOLS", size)
-    lines = [f"näme {number}" for number in range(0, 300, 2)] + ["\t", "a\tb", "last"]
+    lines = [f"näme {number}" for number in range(0, 300, 2)] + ["a\tb", "last"]
     text = "\n".join(["", *lines])  # the last line has no line end
     vocab = vocab or Vocab.from_text(text)
     known = KnownLines(vocab.encode(text), vocab)
     assert all(line in known for line in ("", *lines))
-    others = ["näme", "näme 1", "äname 2", "las", "lastl", "\t\t", "b\ta", "日本", "日last", 7]
+    others = [
+        "näme",
+        "näme 1",
+        "äname 2",
+        "las",
+        "lastl",
+        "\t",
+        "\t\t",
+        "b\ta",
+        "日本",
+        "日last",
+        7,
+    ]
     assert not any(line in known for line in others)
 
 
