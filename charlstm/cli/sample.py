@@ -44,8 +44,8 @@ def _unescaped(text: str) -> str:
     "--prime",
     default="",
     callback=lambda context, option, text: _unescaped(text),
-    help="Text that the sample continues. In it, \\n stands for a line end, \\t for a tab and "
-    "\\\\ for a backslash.",
+    help="Text that the sample continues; without it, the sample begins a line. In it, \\n stands "
+    "for a line end, \\t for a tab and \\\\ for a backslash: \\n\\n begins a paragraph.",
 )
 @click.option(
     "--prime-file",
