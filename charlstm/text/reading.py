@@ -19,6 +19,7 @@ from charlstm.text.vocab import LEVELS
 
 NEWLINES: tuple[str, ...] = get_args(Newlines)
 ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total, stage
+Stamp = tuple[int, int, int]  # size in bytes, modification time in nanoseconds, inode
 
 
 class ChangedTextError(CharlstmError):
@@ -29,14 +30,15 @@ class ChangedTextError(CharlstmError):
 class TextFiles:
     """Text files and the options with which they are read. The training files come first.
 
-    stamps: the size and the modification time that each file had when it was found.
+    stamps: the size, the modification time and the inode that each file had when it was found. A
+        file whose stamp is another one while it is read is refused.
     train_files: the number of training files; the others are for validation.
     encoding: Python's normalised name of the encoding; not used at level "byte".
     chunk_bytes: the number of bytes to read at a time.
     """
 
     files: tuple[Path, ...]
-    stamps: tuple[tuple[int, int], ...]
+    stamps: tuple[Stamp, ...]
     train_files: int
     level: str
     encoding: str
@@ -79,7 +81,7 @@ class TextFiles:
     @property
     def total_bytes(self) -> int:
         """Size of all files on disk, in bytes."""
-        return sum(size for size, _ in self.stamps)
+        return sum(size for size, _, _ in self.stamps)
 
     def digest(self, progress: ReadingProgress | None = None) -> str:
         """Return a SHA-256, in hexadecimal, that identifies the encoded text.
@@ -104,7 +106,14 @@ class TextFiles:
     def _raw_chunks(self, number: int) -> Iterator[bytes]:
         with _opened(self.files[number]) as file:
             while data := file.read(self.chunk_bytes):
+                self._refuse_changed(number, file)
                 yield data
+            self._refuse_changed(number, file)
+
+    def _refuse_changed(self, number: int, file: BinaryIO) -> None:
+        """Raise CharlstmError if an open file is not as it was when it was found."""
+        if _stamp(os.fstat(file.fileno())) != self.stamps[number]:
+            raise CharlstmError(f"{self.files[number]} changed while it was read: start again")
 
     def chunks(
         self, stage: str, progress: ReadingProgress | None = None
@@ -117,7 +126,7 @@ class TextFiles:
         stage: the name of this pass over the files, with which `progress` is called.
         """
         done = 0
-        for number, (size, _) in enumerate(self.stamps):
+        for number, (size, _, _) in enumerate(self.stamps):
             for position, text in self._chunks_of_file(number):
                 yield number >= self.train_files, text
                 if progress is not None:
@@ -131,10 +140,10 @@ class TextFiles:
             stream, damage_errors = decompressed(path, file)
 
             def read() -> bytes:
-                data = stream.read(self.chunk_bytes)
-                if _stamp(os.fstat(file.fileno())) != self.stamps[number]:
-                    raise CharlstmError(f"{path} changed while it was read: start again")
-                return data
+                try:
+                    return stream.read(self.chunk_bytes)
+                finally:  # Compressed data of a file that changed is mostly damaged data as well.
+                    self._refuse_changed(number, file)
 
             for text in decoded_chunks(
                 path, read, damage_errors, self.level, self.encoding, self.newlines
@@ -143,11 +152,11 @@ class TextFiles:
                     yield file.tell(), text
 
 
-def _stamp(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _stamp_of(path: Path) -> tuple[int, int]:
+def _stamp_of(path: Path) -> Stamp:
     try:
         return _stamp(path.stat())
     except OSError as error:

@@ -196,13 +196,34 @@ def test_a_file_that_fails_while_it_is_read_is_refused(write, monkeypatch):
         open_corpus([path])
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(write, cache):
-    path = write("a.txt", "abcabc")
+def grow(path):
+    with path.open("ab") as file:
+        file.write(b"more")
 
-    def change(done, total, stage):
-        if stage == "scanning":
-            path.write_text("abcdefg")
 
-    with pytest.raises(CharlstmError, match=r"a\.txt changed while it was read"):
-        open_corpus([path], progress=change)
-    assert entries(cache) == []
+def replace(path):
+    """Put another file of the same size and time in its place."""
+    status, other = path.stat(), path.with_name("other")
+    other.write_bytes(path.read_bytes()[::-1])
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.rename(path)
+
+
+CHANGES = {"grows": grow, "shrinks": lambda path: os.truncate(path, 9), "is replaced": replace}
+
+
+@pytest.mark.parametrize("stage", ["hashing", "scanning", "encoding"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_file_that_changes_while_it_is_read_is_refused(write, cache, change, pack, stage):
+    text = np.random.default_rng(0).integers(32, 127, 2_000, np.uint8).tobytes()
+    path, changed = write("a.txt", pack(text)), []
+    first = write("1.txt", "abcabc")
+
+    def change_once(done, total, now):
+        if now == stage and not changed:
+            changed.append(change(path))
+
+    with pytest.raises(CharlstmError, match=r"a\.txt changed while it was read: start again$"):
+        open_corpus([first, path], progress=change_once, chunk_bytes=100)
+    assert changed and entries(cache) == []
