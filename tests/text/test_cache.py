@@ -134,6 +134,32 @@ def test_an_error_in_the_program_is_not_taken_for_damage(write, cache, monkeypat
     assert len(entries(cache)) == 1
 
 
+def test_a_long_text_that_was_changed_in_the_cache_is_made_anew(write, cache, monkeypatch):
+    monkeypatch.setattr(cache_entry, "CHECKED_BYTES", 0)
+    path = write("a", SENTENCE)
+    open_corpus([path])
+    (entry,) = cache.iterdir()
+    later = time.time_ns() + 10**9
+    flip_a_bit(IDS, 20)(entry)
+    os.utime(entry / IDS, ns=(later, later))
+    assert text_of(open_corpus([path])) == SENTENCE
+
+
+def test_the_ids_of_a_copied_cache_are_read_only_once_for_a_check(write, cache, monkeypatch):
+    monkeypatch.setattr(cache_entry, "CHECKED_BYTES", 0)
+    path, read = write("a", SENTENCE), []
+    open_corpus([path])
+    (entry,) = cache.iterdir()
+    os.utime(entry / FACTS, (1000, 1000))
+    checksum = cache_entry._file_checksum
+    monkeypatch.setattr(
+        cache_entry, "_file_checksum", lambda path: read.append(path) or checksum(path)
+    )
+    for _ in range(2):
+        assert text_of(open_corpus([path])) == SENTENCE
+        assert read == [entry / IDS]
+
+
 def test_of_long_texts_only_a_check_of_the_cache_reads_every_id(write, cache, monkeypatch):
     monkeypatch.setattr(cache_entry, "CHECKED_BYTES", len(SENTENCE))
     paths = [write("short", SENTENCE), write("long", SENTENCE + "."), write("intact", "abc")]
@@ -143,6 +169,7 @@ def test_of_long_texts_only_a_check_of_the_cache_reads_every_id(write, cache, mo
         (name,) = set(entries(cache)) - before
         if path.name != "intact":
             flip_a_bit(IDS, 20)(cache / name)
+            os.utime(cache / name / IDS, (1000, 1000))  # as if a bit of the disk had flipped
     assert text_of(open_corpus(paths[:1])) == SENTENCE
     corpus = open_corpus(paths[1:2])
     assert text_of(corpus) != SENTENCE + "."
