@@ -102,18 +102,25 @@ class DynamicEvaluation:
         self.max_norm = MAX_NORM * float(np.linalg.norm(rms))
 
     def evaluate(
-        self, ids: Ids, *, workers: Workers | None = None, advance: Advance | None = None
+        self,
+        ids: Ids,
+        *,
+        starts: Ids | None = None,
+        workers: Workers | None = None,
+        advance: Advance | None = None,
     ) -> Loss:
         """Return the loss of a text, read in one stream. Its first id is not predicted.
 
         A model of lines reads each line from a state of zeros, but keeps the adapted weights.
 
+        starts: the positions at which texts start, if `ids` is several texts joined. Each text is
+            read from a state of zeros, with the weights as the texts before it have changed them.
         advance: called with the number of predictions just made.
         """
         follower = _AdaptingModel(self, workers or Workers(1))
         total, count = 0.0, 0
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            for nats in follower.read(segments(self.model, ids, self.config.segment)):
+            for nats in follower.read(segments(self.model, ids, self.config.segment, starts)):
                 total += float(nats.sum(dtype=np.float64))
                 count += len(nats)
                 if advance is not None:

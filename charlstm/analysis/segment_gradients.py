@@ -24,15 +24,20 @@ DEFAULT_SEGMENT = 20  # number of predictions in a segment
 PLACES, SEGMENTS_PER_PLACE = 8, 32
 
 
-def segments(model: CharModel, ids: Ids, length: int) -> Iterator[tuple[Ids, bool]]:
+def segments(
+    model: CharModel, ids: Ids, length: int, starts: Ids | None = None
+) -> Iterator[tuple[Ids, bool]]:
     """Cut a text into segments of at most `length` predictions.
+
+    starts: the positions at which texts start, if `ids` is several texts joined (see evaluate).
 
     Yields (segment, whether the segment begins a text). A segment (n + 1,) of n predictions starts
     with the id from which its first prediction is made. For a model of lines, each line is a text
     of its own, which starts with a line end.
     """
     if not model.config.lines:
-        yield from cut(ids, length)
+        for text in [ids] if starts is None else np.split(ids, starts[1:]):
+            yield from cut(text, length)
         return
     end = line_end(model.vocab)
     for begin, finish in line_blocks(ids, end, BLOCK_CHARACTERS):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
@@ -110,16 +111,16 @@ def evaluate(
     report = NoveltyReport(run, model) if novelty else None
     if texts:
         pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)
-        ids = encode_on_disk(model.vocab, pieces, unknown)
+        ids, starts = encode_on_disk(model.vocab, pieces, unknown), np.zeros(1, np.int64)
     else:
-        ids = own_validation_ids(run)
-    predictions, size = predicted_size(model, ids)
+        ids, starts = own_validation_ids(run)
+    predictions, size = predicted_size(model, ids, starts)
     workers = Workers(available_cores())
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, batch_size=batch_size)
     if dynamic:
         measure = dynamic_evaluation_of(model, dynamic, workers).evaluate
     with tqdm(total=predictions, unit=model.vocab.unit, delay=1) as bar:
-        loss = measure(ids, workers=workers, advance=bar.update)
+        loss = measure(ids, starts=starts, workers=workers, advance=bar.update)
     if dynamic and model.config.lines:
         note_useless_dynamic(loss, evaluate_ids(model, ids, workers=workers))
     figures: dict[str, Any] = {
@@ -170,17 +171,20 @@ def note_useless_dynamic(dynamic: Loss, usual: Loss) -> None:
         )
 
 
-def predicted_size(model: CharModel, ids: Ids) -> tuple[int, int | None]:
+def predicted_size(model: CharModel, ids: Ids, starts: Ids) -> tuple[int, int | None]:
     """Return the number of ids whose loss is counted, and their size in UTF-8, in bytes.
 
-    The loss of the first id is not counted. For a model of lines, the losses of all ids are
-    counted, except those of empty lines. The size is None for a model of words.
+    The loss of the first id of each text is not counted. For a model of lines, the losses of all
+    ids are counted, except those of empty lines. The size is None for a model of words.
+
+    starts: the positions at which texts start in `ids`.
     """
-    vocab = model.vocab
-    if not model.config.lines:
-        return max(0, len(ids) - 1), utf8_size(vocab, ids[1:])
-    empty, size = count_empty_lines(ids, line_end(vocab)), utf8_size(vocab, ids)
-    return len(ids) - empty, None if size is None else size - empty
+    vocab, size = model.vocab, utf8_size(model.vocab, ids)
+    if model.config.lines:
+        empty = count_empty_lines(ids, line_end(vocab))
+        return len(ids) - empty, None if size is None else size - empty
+    first = ids[starts] if len(ids) else ids
+    return len(ids) - len(first), None if size is None else size - (utf8_size(vocab, first) or 0)
 
 
 def unit_of(model: CharModel) -> dict[str, str]:

@@ -33,12 +33,13 @@ class NoveltyReport:
 
         with closing(CorpusDisplay()) as display:
             try:
-                self._training, self._held_out = training_and_validation_ids(run, display)
+                split = training_and_validation_ids(run, display)
             except CharlstmError as error:
                 raise CharlstmError(
                     f"{error}: --novelty needs the run's folder, and the text that the run was "
                     "trained on, unchanged and at its old path"
                 ) from error
+        self._training, self._held_out = split.train, split.validation
         self._vocab = model.vocab
         self._line_end = line_end(model.vocab) if model.config.lines else None
 

@@ -78,22 +78,25 @@ def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
         yield rest
 
 
-def own_validation_ids(run: Path) -> Ids:
-    """Return the ids of a run's validation text; CharlstmError if the text cannot be found."""
+def own_validation_ids(run: Path) -> tuple[Ids, Ids]:
+    """Return the ids of a run's validation text, and the positions at which its parts start.
+
+    Raises CharlstmError if the text cannot be found.
+    """
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import CorpusDisplay
 
     with closing(CorpusDisplay()) as display:
         try:
-            _, ids = training_and_validation_ids(run, display)
+            split = training_and_validation_ids(run, display)
         except CharlstmError as error:
             raise CharlstmError(
                 f"{error}: without TEXTS, eval needs the run's folder, and the text that the run "
                 "was trained on, unchanged and at its old path"
             ) from error
-    if len(ids) < 2:
+    if len(split.validation) < 2:
         raise CharlstmError(f"{run}: the run has no validation text: name a text to measure")
-    return ids
+    return split.validation, split.starts
 
 
 def known_lines(run: Path, vocab: Vocab, paths: Sequence[Path]) -> KnownLines:

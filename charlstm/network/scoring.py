@@ -10,6 +10,7 @@ import numpy as np
 from charlstm.arrays import Array, Ids
 from charlstm.errors import CharlstmError
 from charlstm.network.memory_needs import activation_bytes
+from charlstm.network.spans import Spans
 from charlstm.network.stack import RecurrentStack
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
@@ -185,6 +186,7 @@ def evaluate(
     model: RecurrentStack,
     ids: Ids,
     *,
+    starts: Ids | None = None,
     window: int | None = None,
     batch_size: int | None = None,
     workers: Workers | None = None,
@@ -192,6 +194,9 @@ def evaluate(
 ) -> Loss:
     """Return the loss of a text, summed over all ids but the first.
 
+    starts: the positions at which texts start, if `ids` is several texts joined, in ascending order
+        from 0. Each text is read from a state of zeros, and its first id is not predicted. A model
+        of lines does so for each line, and ignores `starts`.
     window: None carries the state through the text. A number N evaluates cold windows, as nanoGPT
         does: windows of N predictions, each of which starts from a state of zeros. A window begins
         with the last character that the previous window predicted. The last window may be shorter.
@@ -208,7 +213,9 @@ def evaluate(
                 "--batch-size"
             )
         return _evaluate_lines(model, ids, workers, advance)
-    predictions = len(ids) - 1
+    starts = np.zeros(1, np.int64) if starts is None else starts
+    stops = np.append(starts[1:], len(ids)) - 1
+    predictions = int((stops - starts).sum())
     if predictions < 1:
         raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
     if window is not None and whole_number("window", window) < 1:
@@ -217,35 +224,33 @@ def evaluate(
         raise CharlstmError(f"batch_size must be 1 or more, not {batch_size}")
     batch_size = batch_size or min(DEFAULT_BATCH_SIZE, _max_batch_size(model))
     if window is None:
-        # The number of streams is limited so that every stream but the first has a full warm-up.
-        spans = batch_size = min(batch_size, max(1, predictions // WARM_UP_SYMBOLS))
-        groups = min(batch_size, workers.count)
-        span = -(-predictions // batch_size)
-        warm_up = WARM_UP_SYMBOLS if batch_size > 1 else 0
+        # The number of streams is limited so that every span that does not begin a text has a full
+        # warm-up.
+        batch_size = min(batch_size, max(1, predictions // WARM_UP_SYMBOLS))
+        counts = np.maximum(1, (stops - starts) // (predictions // batch_size))
+        spans = Spans.cut(starts, stops, -(-(stops - starts) // counts))
+        warm_up, batches = WARM_UP_SYMBOLS, min(batch_size, workers.count)
     else:
-        span, warm_up = min(window, predictions), 0
-        spans = -(-predictions // span)
-        groups = -(-spans // batch_size)
-
-    size, longer = divmod(spans, groups)  # the first `longer` groups have one span more than `size`
-
-    def starts_of_group(k: int) -> Ids:
-        first = k * size + min(k, longer)
-        return np.arange(first, first + size + (k < longer)) * span
+        spans = Spans.cut(starts, stops, np.minimum(window, stops - starts))
+        warm_up, batches = 0, 1
+    groups = -(-len(spans) * batches // batch_size)
+    size, longer = divmod(len(spans), groups)  # the first `longer` groups have one span more
 
     streams = (size + bool(longer)) * min(workers.count, groups)
-    steps = min(WINDOW_STEPS, max(span, warm_up))
+    steps = min(WINDOW_STEPS, max(int(spans.lengths[0]), warm_up))
     require_memory(
         steps * streams * activation_bytes(model.config, len(model.vocab)),
         f"a batch of {streams:,} streams",
         "take a smaller --batch-size",
     )
 
+    def nats_of_group(k: int) -> float:
+        first = k * size + min(k, longer)
+        starts, stops, begins = spans.of_group(first, size + (k < longer))
+        return _nats_of_spans(model, ids, starts, stops, advance, warm_up * ~begins)
+
     def nats_of_worker(k: int) -> float:
-        return sum(
-            _nats_of_spans(model, ids, starts_of_group(n), span, warm_up, advance)
-            for n in range(k, groups, workers.count)
-        )
+        return sum(map(nats_of_group, range(k, groups, workers.count)))
 
     with one_blas_thread():
         return Loss(sum(workers.run(nats_of_worker)), predictions)
@@ -301,7 +306,8 @@ def _nats_of_long_line(model: RecurrentStack, line: Ids, advance: Advance | None
     nats, state = model.losses(before, line[:1, None].astype(np.intp), model.initial_state(1))
     if advance is not None:
         advance(1)
-    rest = _nats_of_spans(model, line, np.zeros(1, np.intp), len(line) - 1, 0, advance, state)
+    start, stop = np.array([0]), np.array([len(line) - 1])
+    rest = _nats_of_spans(model, line, start, stop, advance, state=state)
     return float(nats[0, 0]) + rest
 
 
@@ -309,34 +315,37 @@ def _nats_of_spans(
     model: RecurrentStack,
     ids: Ids,
     starts: Ids,
-    span: int,
-    warm_up: int,
+    stops: Ids,
     advance: Advance | None,
+    warm_ups: Ids | None = None,
     state: Array | None = None,
 ) -> float:
-    """Return the nats of ids[s + 1] .. ids[s + span], summed over all starts s.
+    """Return the nats of ids[start + 1] .. ids[stop], summed over all spans.
 
-    A span that would reach beyond the text ends with the text. Each stream reads one span, and all
-    streams are read in parallel. They start from `state`, or from zeros if `state` is None. A
-    stream first reads the `warm_up` ids before its span; their loss does not count.
+    Each stream reads one span, and all streams are read in parallel. They start from `state`, or
+    from zeros if `state` is None.
+
+    warm_ups: (spans,) the number of ids before each span that its stream reads first: 0, or the
+        same number for all other spans. Their loss does not count.
     """
     last = len(ids) - 1
     state = model.initial_state(len(starts)) if state is None else state
+    warm_up = 0 if warm_ups is None else int(warm_ups.max())
+    longest = int((stops - starts).max())
     total = 0.0
     activations = None
-    for step in [*range(-warm_up, 0, WINDOW_STEPS), *range(0, span, WINDOW_STEPS)]:
+    for step in [*range(-warm_up, 0, WINDOW_STEPS), *range(0, longest, WINDOW_STEPS)]:
         check_cancelled()
-        if step == 0:
-            # Streams whose warm-up would begin before the text start their span from a zero state.
-            state[:, :, starts < warm_up] = 0
-        stop = min(step + WINDOW_STEPS, 0 if step < 0 else span)
+        if step == 0 and warm_ups is not None:
+            state[:, :, warm_ups == 0] = 0
+        stop = min(step + WINDOW_STEPS, 0 if step < 0 else longest)
         positions = starts + np.arange(step, stop)[:, None]
         inputs, targets = (ids[np.clip(positions + k, 0, last)].astype(np.intp) for k in (0, 1))
         if activations is None or activations.steps != stop - step:
             activations = model.new_activations(stop - step, len(starts))
         losses, state = model.losses(inputs, targets, state, activations)
         if step >= 0:
-            counted = positions < last
+            counted = positions < stops
             total += float(losses.sum(where=counted, dtype=np.float64))
             if advance is not None:
                 advance(int(counted.sum()))

@@ -153,7 +153,7 @@ class Plan:
         after = len(self._validation.ids)
         if after < before:
             self._events.notice(
-                f"validation losses are measured on only the first {after:,} of {before:,} "
+                f"validation losses are measured on only {after:,} of the {before:,} "
                 f"{self._trainer.model.vocab.unit}s of the validation text: --minutes leaves no "
                 "time for more"
             )

@@ -57,13 +57,11 @@ class Run:
         self.folder, self.corpus_config, self.corpus = folder, corpus_config, corpus
         self.trainer, self.extended = trainer, extended
         self.notices: list[str] = []
-        train_ids, validation_ids = split_train_validation(
-            corpus, corpus_config, trainer.config.seed
-        )
-        self.train_characters = len(train_ids)
+        split = split_train_validation(corpus, corpus_config, trainer.config.seed)
+        self.train_characters = len(split.train)
         model = trainer.model
         end = line_end(model.vocab) if model.config.lines else None
-        self.validation = Validation(validation_ids, end)
+        self.validation = Validation(split.validation, end, split.starts)
         self.losses = LossHistory()
         self.events = EventLog(folder / METRICS, trainer, started)
         self.plan = Plan(trainer, self.validation, self.events)

@@ -25,6 +25,7 @@ from charlstm.runs.events import Observer
 from charlstm.runs.folder import LAST, METRICS, load, newest_run
 from charlstm.runs.lock import locked, new_folder
 from charlstm.runs.metrics import require_format
+from charlstm.runs.notices import notices_of
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
 from charlstm.runs.texts import open_run_corpus, recorded, reopen_corpus, standard_input_kept
@@ -40,7 +41,6 @@ from charlstm.training.training_memory import require_memory_to_train
 
 # Training steps get this share of a time budget. Evaluations and saves get the rest.
 TRAINING_SHARE = 0.9
-LARGE_VOCABULARY = 5_000  # If a text has more distinct characters, a notice advises level byte.
 
 
 def train(
@@ -171,14 +171,15 @@ def begin_run(
     """
     lines = (asked.model if base is None else base.config).lines is True
     chosen = {} if base is None else {"level": base.vocab.level}
-    chosen["val_split"] = "random" if lines and not asked.corpus.given.get("val_file") else "end"
-    text = asked.corpus.completed(chosen)
-    if text.val_split == "random" and not lines:
-        raise CharlstmError("--val-split random draws lines: add --lines, or give --val-split end")
-    text = _recorded(folder, text)
+    given = asked.corpus.given
+    chosen["val_split"] = "end" if given.get("val_file") else "random" if lines else "each"
+    text = _recorded(folder, asked.corpus.completed(chosen))
+    _check_split(text, lines)
     corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
+    if text.val_split == "each" and len(corpus.paths) == 1 and "val_split" not in given:
+        text = replace(text, val_split="end")
     seed = asked.train.given.get("seed", TrainConfig.seed)
-    train_ids, _ = split_train_validation(corpus, text, seed)
+    train_ids = split_train_validation(corpus, text, seed).train
     model_asked = asked.model if base is None else base.config
     model_config, train_config = _choose_settings_for_time(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
@@ -189,8 +190,21 @@ def begin_run(
         copy_weights_by_symbol(base, model)
     trainer = Trainer(model, train_ids, train_config)
     run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
-    run.notices = _notices(train_config, run)
+    run.notices = notices_of(train_config, run)
     return run
+
+
+def _check_split(text: CorpusConfig, lines: bool) -> None:
+    """Raise CharlstmError for a --val-split that does not suit a model of lines, or another one."""
+    if text.val_split == "random" and not lines:
+        raise CharlstmError(
+            "--val-split random draws lines: add --lines, or give --val-split each or end"
+        )
+    if text.val_split == "each" and lines:
+        raise CharlstmError(
+            "--val-split each may cut a line of each file: with --lines, give --val-split random, "
+            "which draws whole lines from all files, or end"
+        )
 
 
 def resume_run(
@@ -216,7 +230,7 @@ def resume_run(
     if new_end:
         config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
     corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-    train_ids, _ = split_train_validation(corpus, state.corpus, config.seed)
+    train_ids = split_train_validation(corpus, state.corpus, config.seed).train
     require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
     trainer = Trainer(saved.model, train_ids, config)
     total_steps = trainer.total_steps
@@ -292,38 +306,3 @@ def _recorded(folder: Path, text: CorpusConfig) -> CorpusConfig:
     """Return the settings of a text, with its paths in the form that a run in `folder` records."""
     paths, val_file = recorded(folder, text.paths), recorded(folder, text.val_file)
     return replace(text, paths=paths, val_file=val_file)
-
-
-def _notices(asked: TrainConfig, run: Run) -> list[str]:
-    """Return sentences for the user on settings that are impossible or unwise for the text."""
-    notices = []
-    config, text, vocab = run.trainer.config, run.corpus_config, run.corpus.vocab
-    if (config.batch_size, config.seq_length) != (asked.batch_size, asked.seq_length):
-        notices.append(
-            f"the text has room for only {config.batch_size} streams of windows of "
-            f"{config.seq_length} (asked for: {asked.batch_size} of {asked.seq_length})"
-        )
-    total, every = run.trainer.total_steps, config.eval_every
-    if total is not None and every != AUTO and every > total:
-        notices.append(
-            f"--eval-every {every:,} is more than the {total:,} steps of the run: it is evaluated "
-            "only once, at its end"
-        )
-    if not run.validation.possible:
-        notices.append("no validation text: best.safetensors holds the latest weights")
-    elif text.val_split == "random":
-        notices.append(
-            f"the validation text is {text.val_frac:.0%} of the text, in lines drawn at random: "
-            "--val-split end takes the last lines"
-        )
-    elif not text.val_file and len(run.corpus.paths) > 1:
-        notices.append(
-            f"the validation text is the last {text.val_frac:.0%} of all "
-            f"{len(run.corpus.paths):,} files joined: --val-file takes another text"
-        )
-    if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
-        notices.append(
-            f"the text has {len(vocab):,} distinct characters, which makes the model large and "
-            "slow: --level byte needs only 256"
-        )
-    return notices

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
@@ -15,15 +14,13 @@ from charlstm.runs.folder import CHECKPOINTS, LAST, last_saved
 from charlstm.runs.ownership import marker_of
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import absolute
-from charlstm.text.corpus import Corpus, open_corpus, split_train_validation
+from charlstm.text.corpus import Corpus, Split, open_corpus, split_train_validation
 from charlstm.text.reading import ChangedTextError, ReadingProgress
 from charlstm.text.standard_input import copy_standard_input
 from charlstm.text.vocab import Vocab
 
 
-def training_and_validation_ids(
-    path: Path, progress: ReadingProgress | None = None
-) -> tuple[Ids, Ids]:
+def training_and_validation_ids(path: Path, progress: ReadingProgress | None = None) -> Split:
     """Return the ids of a run's training text and of its validation text.
 
     If the run started from the weights of another run, the text of that run is not included.
@@ -141,6 +138,7 @@ def open_run_corpus(
         newlines=config.newlines,
         vocab_size=config.vocab_size,
         base_vocab=base_vocab,
+        held_out=0 if config.val_split != "each" or config.val_file else config.val_frac,
         progress=progress,
         run=folder,
         expected=expected,

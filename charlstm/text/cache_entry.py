@@ -29,26 +29,30 @@ IDS, FACTS = "ids.bin", "facts.json"
 CHECKED_BYTES = 1 << 26
 # Version of the format of entries. The key of an entry depends on the version, so that entries of
 # other versions are not found.
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 
 
 class DamagedEntryError(Exception):
     """Raised for an entry that is missing, incomplete, or changed since it was written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EntryFacts:
     """The facts about an encoded text.
 
-    characters: the number of ids: one for each character, byte or word, depending on the level.
-    train_characters: the number of ids that come from the training files.
+    file_symbols: (files,) the number of ids of each file: one for each character, byte or word,
+        depending on the level.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
     """
 
     vocab: Vocab
-    characters: int
-    train_characters: int
+    file_symbols: Ids
     bytes: int
+
+    @property
+    def characters(self) -> int:
+        """The number of ids of all files."""
+        return int(self.file_symbols.sum())
 
     @property
     def ids_bytes(self) -> int:
@@ -56,13 +60,17 @@ class EntryFacts:
         return self.characters * self.vocab.dtype.itemsize
 
 
-def cache_key(digest: str, vocab_size: int | None, base_vocab: Vocab | None) -> str:
+def cache_key(
+    digest: str, vocab_size: int | None, base_vocab: Vocab | None, held_out: float = 0
+) -> str:
     """Return the name of the entry for a text: a SHA-256 in hexadecimal.
 
     digest: the digest of the files' bytes and of the options with which they are read.
     vocab_size, base_vocab: the arguments of `open_corpus` that determine the vocabulary.
+    held_out: the argument of `open_corpus` that determines the order of the ids.
     """
-    facts = [CACHE_FORMAT, digest, vocab_size, None if base_vocab is None else base_vocab.to_dict()]
+    base = None if base_vocab is None else base_vocab.to_dict()
+    facts = [CACHE_FORMAT, digest, vocab_size, base, float(held_out)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -79,8 +87,7 @@ def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryvie
         os.fsync(file.fileno())
     record = {
         "vocab": facts.vocab.to_dict(),
-        "characters": facts.characters,
-        "train_characters": facts.train_characters,
+        "file_symbols": facts.file_symbols.tolist(),
         "bytes": facts.bytes,
         "ids_type": facts.vocab.dtype.str,
         "ids_checksum": digest.hexdigest(),
@@ -103,8 +110,7 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
         record = _read_facts(entry / FACTS)
         facts = EntryFacts(
             vocab=Vocab.from_dict(record["vocab"]),
-            characters=integer(record, "characters", least=1),
-            train_characters=integer(record, "train_characters", least=1),
+            file_symbols=np.array(record["file_symbols"], np.int64),
             bytes=integer(record, "bytes"),
         )
         path = entry / IDS

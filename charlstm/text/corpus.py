@@ -6,6 +6,9 @@ Files are read in small chunks. The cache keeps the ids: the same content is enc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
 
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
@@ -26,6 +29,7 @@ from charlstm.text.cache_entry import (
     write_entry,
 )
 from charlstm.text.decompression import READ_BYTES
+from charlstm.text.file_split import held_out_sizes, starts_of_parts
 from charlstm.text.line_split import split_by_lines
 from charlstm.text.reading import ChangedTextError, ReadingProgress, TextFiles
 from charlstm.text.scanning import scan, words_of
@@ -34,11 +38,12 @@ from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, line_end
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """The ids of a text: first those of the training files, then those of the validation files.
+    """The ids of a text: first those of the training text, then those of the validation text.
 
     ids: (characters,), read-only, mapped from disk, of type `vocab.dtype`.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
-    train_characters: the number of ids that come from the training files.
+    validation_sizes: (files,) how many ids of each file belong to the validation text: all ids of a
+        validation file; of a training file, its last ids if `open_corpus` held some out.
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
         their roles (training or validation), the level, the encoding and the newlines. The digest
         does not depend on the names of the files or on a base vocabulary.
@@ -49,7 +54,7 @@ class Corpus:
     ids: Ids
     vocab: Vocab
     bytes: int
-    train_characters: int
+    validation_sizes: Ids
     digest: str
     file_bytes: int
     paths: tuple[str, ...]
@@ -58,6 +63,24 @@ class Corpus:
     def characters(self) -> int:
         """The number of ids: one for each character, byte or word, depending on the level."""
         return len(self.ids)
+
+    @property
+    def train_characters(self) -> int:
+        """The number of ids of the training text."""
+        return self.characters - int(self.validation_sizes.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The ids of a text to train on, and those to validate on.
+
+    starts: (parts,) the positions in `validation` at which its parts start. Each part is read from
+        a state of zeros: the state is not carried over the end of a part.
+    """
+
+    train: Ids
+    validation: Ids
+    starts: Ids
 
 
 def open_corpus(
@@ -69,6 +92,7 @@ def open_corpus(
     newlines: str = "keep",
     vocab_size: int | None = None,
     base_vocab: Vocab | None = None,
+    held_out: float = 0,
     cache: Path | None = None,
     progress: ReadingProgress | None = None,
     chunk_bytes: int = READ_BYTES,
@@ -87,6 +111,7 @@ def open_corpus(
         word, and the most frequent words; None for all words.
     newlines: "keep", or "lf" to turn each \\r\\n and \\r into \\n.
     base_vocab: a vocabulary whose symbols are added to those of the text.
+    held_out: the fraction of each training file that goes to the validation text, from its end.
     cache: the folder to keep the ids in, instead of `cache_folder()`.
     progress: called as progress(done, total, stage) during each of up to three passes over the
         files. done and total are bytes; the stage is "hashing", "scanning" or "encoding".
@@ -124,7 +149,8 @@ def open_corpus(
     digest = texts.digest(progress)
     if expected is not None and digest != expected[1]:
         raise changed
-    key = cache_key(digest, vocab_size, base_vocab)
+    # The order of the ids of one file does not depend on which of them are held out.
+    key = cache_key(digest, vocab_size, base_vocab, held_out * (len(texts.files) > 1))
     root = cache_folder() if cache is None else cache
     was_there = (root / key).exists()
     try:
@@ -133,7 +159,7 @@ def open_corpus(
         # An entry that was missing is not removed: another process may have made it meanwhile.
         if was_there:
             discard(root / key)
-        _make_entry(root, key, texts, vocab_size, base_vocab, progress)
+        _make_entry(root, key, texts, vocab_size, base_vocab, held_out, progress)
         try:
             facts, ids = open_entry(root / key)
         except DamagedEntryError as error:
@@ -147,7 +173,7 @@ def open_corpus(
         ids=ids,
         vocab=facts.vocab,
         bytes=facts.bytes,
-        train_characters=facts.train_characters,
+        validation_sizes=_validation_sizes(texts, facts.file_symbols, held_out),
         digest=digest,
         file_bytes=texts.total_bytes,
         paths=paths_read,
@@ -160,14 +186,17 @@ def _make_entry(
     texts: TextFiles,
     vocab_size: int | None,
     base_vocab: Vocab | None,
+    held_out: float,
     progress: ReadingProgress | None,
 ) -> None:
     """Encode `texts` and store their ids in the cache `root` as the entry `key`."""
     found = scan(texts, vocab_size, base_vocab, progress)
-    facts = EntryFacts(found.vocab, found.symbols, found.train_symbols, found.bytes)
+    facts = EntryFacts(found.vocab, found.file_symbols, found.bytes)
+    train_sizes = found.file_symbols - _validation_sizes(texts, found.file_symbols, held_out)
     try:
         with new_entry(root, key) as folder:
-            write_entry(folder, facts, _encoded(texts, found.vocab, progress))
+            chunks = _encoded(texts, found.vocab, progress)
+            write_entry(folder, facts, _training_text_first(chunks, train_sizes, folder))
         trim_to_limit(root, key)
     except OSError as error:
         raise CharlstmError(
@@ -176,32 +205,65 @@ def _make_entry(
         ) from error
 
 
+def _validation_sizes(texts: TextFiles, file_symbols: Ids, held_out: float) -> Ids:
+    """Return how many symbols of each file belong to the validation text, (files,)."""
+    border = texts.train_files
+    of_training_files = held_out_sizes(file_symbols[:border], held_out)
+    return np.concatenate((of_training_files, file_symbols[border:]))
+
+
 def _encoded(
     texts: TextFiles, vocab: Vocab, progress: ReadingProgress | None
-) -> Iterator[bytes | memoryview]:
-    """Yield the ids of the texts in chunks, as the bytes to store in the cache."""
+) -> Iterator[tuple[int, Ids]]:
+    """Yield the ids of the texts in chunks, as pairs (number of the file from 0, ids)."""
     if vocab.level == "word":
-        for _, words in words_of(texts, "encoding", progress):
-            yield vocab.encode_words(words).data
+        for number, words in words_of(texts, "encoding", progress):
+            yield number, vocab.encode_words(words)
         return
-    for _, text in texts.chunks("encoding", progress):
+    for number, text in texts.chunks("encoding", progress):
         if vocab.level == "byte":
-            yield text.encode("latin-1")
+            yield number, np.frombuffer(text.encode("latin-1"), np.uint8)
         else:
-            yield vocab.encode_codes(code_points(text)).data
+            yield number, vocab.encode_codes(code_points(text))
 
 
-def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) -> tuple[Ids, Ids]:
-    """Return the ids to train on and the ids to validate on.
+def _training_text_first(
+    chunks: Iterator[tuple[int, Ids]], train_sizes: Ids, folder: Path
+) -> Iterator[memoryview | bytes]:
+    """Yield the bytes of the ids to store: those of the training text, then those for validation.
+
+    chunks: the ids of the files in order, as pairs (number of the file, ids).
+    train_sizes: (files,) the number of ids at the beginning of each file to train on.
+    folder: where the other ids are kept until those of the training text are stored.
+    """
+    left = train_sizes.tolist()
+    with TemporaryFile(dir=folder) as validation:
+        for number, ids in chunks:
+            size = min(left[number], len(ids))
+            left[number] -= size
+            yield ids[:size].data
+            validation.write(ids[size:].data)
+        validation.seek(0)
+        while data := validation.read(READ_BYTES):
+            yield data
+
+
+def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) -> Split:
+    """Return the ids to train on and the ids to validate on, each contiguous in memory.
 
     The validation ids are those of the validation files. If there are no such files, they are a
-    fraction `val_frac` of all ids: with `val_split` "end" the last ids, with "random" the ids of
-    lines drawn by the seed. Both arrays are contiguous in memory.
+    fraction `val_frac` of the text: with `val_split` "end" the last ids of all files joined, with
+    "each" the last ids of each file, with "random" the ids of lines drawn by the seed.
+
+    corpus: for "each", it must have been opened with `held_out` equal to `val_frac`.
     """
-    if config.val_file:
-        border = corpus.train_characters
-    elif config.val_split == "random":
-        return split_by_lines(corpus.ids, line_end(corpus.vocab), config.val_frac, seed)
-    else:
+    starts = np.zeros(1, np.int64)
+    if config.val_split == "random" and not config.val_file:
+        ids = split_by_lines(corpus.ids, line_end(corpus.vocab), config.val_frac, seed)
+        return Split(*ids, starts)
+    border = corpus.train_characters
+    if config.val_split == "end" and not config.val_file:
         border = int(corpus.characters * (1 - config.val_frac))
-    return corpus.ids[:border], corpus.ids[border:]
+    elif not config.val_file:
+        starts = starts_of_parts(corpus.validation_sizes)
+    return Split(corpus.ids[:border], corpus.ids[border:], starts)

@@ -117,8 +117,8 @@ class TextFiles:
 
     def chunks(
         self, stage: str, progress: ReadingProgress | None = None
-    ) -> Iterator[tuple[bool, str]]:
-        """Yield the text of the files in order, as pairs (is_validation, text).
+    ) -> Iterator[tuple[int, str]]:
+        """Yield the text of the files in order, as pairs (number of the file from 0, text).
 
         No text is empty. At level "byte", each character stands for one byte, whose value is its
         code point.
@@ -128,7 +128,7 @@ class TextFiles:
         done = 0
         for number, (size, _, _) in enumerate(self.stamps):
             for position, text in self._chunks_of_file(number):
-                yield number >= self.train_files, text
+                yield number, text
                 if progress is not None:
                     progress(done + position, self.total_bytes, stage)
             done += size

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import numpy as np
 
+from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.text.reading import ReadingProgress, TextFiles
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, unit_of
@@ -20,20 +21,14 @@ MAX_CHARACTERS_OF_WORDS = 1 << 22
 class Scan:
     """The vocabulary of some text files, and their sizes.
 
-    train_symbols, validation_symbols: the numbers of symbols in the training files and in the
-        validation files. A symbol is a character, a byte or a word, depending on the level.
+    file_symbols: (files,) the number of symbols of each file. A symbol is a character, a byte or a
+        word, depending on the level.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
     """
 
     vocab: Vocab
-    train_symbols: int
-    validation_symbols: int
+    file_symbols: Ids
     bytes: int
-
-    @property
-    def symbols(self) -> int:
-        """The number of symbols in all files."""
-        return self.train_symbols + self.validation_symbols
 
 
 def scan(
@@ -60,10 +55,10 @@ def _scan_characters(
     """Return the scan at level "char" or "byte"."""
     found = np.zeros(0x110000, bool)
     known_ascii = b""  # the ASCII characters found so far
-    counts = [0, 0]  # numbers of symbols: training, validation
+    counts = np.zeros(len(texts.files), np.int64)  # numbers of symbols
     size = 0
-    for is_validation, text in texts.chunks("scanning", progress):
-        counts[is_validation] += len(text)
+    for number, text in texts.chunks("scanning", progress):
+        counts[number] += len(text)
         if texts.level == "byte":
             size += len(text)
             continue
@@ -75,19 +70,18 @@ def _scan_characters(
         if rest:
             found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
             known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
-    train, validation = counts
-    _refuse_too_small(texts, train, validation)
+    _refuse_too_small(texts, counts)
     if texts.level == "byte":
-        return Scan(Vocab.bytes(), train, validation, size)
+        return Scan(Vocab.bytes(), counts, size)
     characters = list(map(chr, np.flatnonzero(found).tolist()))
     if base_vocab is not None:
-        return Scan(base_vocab.extended(characters), train, validation, size)
+        return Scan(base_vocab.extended(characters), counts, size)
     if len(characters) < 2:
         raise CharlstmError(
             f"{texts.files[0]}: too small to learn from: {characters[0]!r} is its only character, "
             "at least 2 distinct ones are needed"
         )
-    return Scan(Vocab.from_characters(characters), train, validation, size)
+    return Scan(Vocab.from_characters(characters), counts, size)
 
 
 def _scan_words(
@@ -101,17 +95,16 @@ def _scan_words(
     Its vocabulary has the most frequent words of the text and all words of `base_vocab`.
     """
     found = WordCounts()
-    counts = [0, 0]  # numbers of symbols: training, validation
-    for is_validation, words in words_of(texts, "scanning", progress):
-        counts[is_validation] += len(words)
+    counts = np.zeros(len(texts.files), np.int64)  # numbers of symbols
+    for number, words in words_of(texts, "scanning", progress):
+        counts[number] += len(words)
         found.add(words)
         if vocab_size is None and (found.forgotten or len(found.counts) > MAX_SYMBOLS):
             raise CharlstmError(
                 f"{texts.files[0]}: more distinct words than a vocabulary may have "
                 f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
             )
-    train, validation = counts
-    _refuse_too_small(texts, train, validation)
+    _refuse_too_small(texts, counts)
     found.finish()
     for always_known in (LINE_END, UNKNOWN_WORD):
         del found.counts[always_known]
@@ -125,33 +118,34 @@ def _scan_words(
     vocab = Vocab.from_words(chosen)
     if base_vocab is not None:
         vocab = base_vocab.union(vocab)
-    return Scan(vocab, train, validation, found.bytes)
+    return Scan(vocab, counts, found.bytes)
 
 
 def words_of(
     texts: TextFiles, stage: str, progress: ReadingProgress | None
-) -> Iterator[tuple[bool, list[str]]]:
-    """Yield the words of the files in order, as pairs (is_validation, words).
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the words of the files in order, as pairs (number of the file from 0, words).
 
-    A word at the end of the last training file does not continue in the first validation file.
+    A word at the end of a file does not continue in the next file.
     """
     chunks = texts.chunks(stage, progress)
-    for is_validation, group in groupby(chunks, key=lambda chunk: chunk[0]):
-        yield from ((is_validation, words) for words in split_chunks(text for _, text in group))
+    for number, group in groupby(chunks, key=lambda chunk: chunk[0]):
+        yield from ((number, words) for words in split_chunks(text for _, text in group))
 
 
-def _refuse_too_small(texts: TextFiles, train: int, validation: int) -> None:
+def _refuse_too_small(texts: TextFiles, counts: Ids) -> None:
     """Raise CharlstmError for fewer than 2 symbols in the training or in the validation files.
 
     Without validation files, only the training files are checked.
 
-    train, validation: the numbers of symbols in the training files and in the validation files.
+    counts: (files,) the number of symbols of each file.
     """
     border = texts.train_files
-    for files, purpose, symbols in (
-        (texts.files[:border], "to learn from", train),
-        (texts.files[border:], "for validation", validation),
+    for part, purpose in (
+        (slice(border), "to learn from"),
+        (slice(border, None), "for validation"),
     ):
+        files, symbols = texts.files[part], int(counts[part].sum())
         if files and symbols < 2:
             more = f" and {len(files) - 1} more" if len(files) > 1 else ""
             raise CharlstmError(

@@ -4,17 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import evaluate
 from charlstm.system.threads import Workers
+from charlstm.text.file_split import shortened
 from charlstm.untrusted import integer, of_type, real
 
-# The maximum and minimum length of the validation text, in symbols from its beginning. In a run
-# with a time budget, the text may be shortened to MIN_SYMBOLS, or to fewer if the run has only a
-# few steps.
+# The maximum and minimum length of the validation text, in symbols. In a run with a time budget,
+# the text may be shortened to MIN_SYMBOLS, or to fewer if the run has only a few steps.
 MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
+# A shortened text of several parts keeps at least this number of symbols of a part, on average.
+SYMBOLS_PER_PART = 100
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,18 @@ class Evaluation:
 class Validation:
     """The validation text of a run with all evaluations on it.
 
+    ids, starts: the text on which the losses are measured, and the positions at which its parts
+        start (see Split).
     line_end: the id of the line end for a model of lines, else None.
     evaluations_since_best: the number of evaluations since the one with the lowest loss.
     """
 
-    def __init__(self, ids: Ids, line_end: int | None = None) -> None:
-        self.ids, self._line_end = ids[:MAX_SYMBOLS], line_end
+    def __init__(self, ids: Ids, line_end: int | None = None, starts: Ids | None = None) -> None:
+        self._line_end = line_end
+        self._whole = ids, np.zeros(1, np.int64) if starts is None else starts
+        self._most = len(ids)
+        self.ids, self.starts = self._whole
+        self.shorten(MAX_SYMBOLS)
         self.evaluations: list[Evaluation] = []
         self.evaluations_since_best = 0
 
@@ -46,12 +56,16 @@ class Validation:
     def possible(self) -> bool:
         """Whether the text has a symbol to predict; for lines, whether it has a non-empty line."""
         if self._line_end is None:
-            return len(self.ids) > 1
+            return len(self.ids) > len(self.starts)
         return bool((self.ids != self._line_end).any())
 
     def shorten(self, symbols: int, least: int = MIN_SYMBOLS) -> None:
-        """Keep the first `symbols` symbols of the text, but at least `least`."""
-        self.ids = self.ids[: max(symbols, least)]
+        """Keep at most `symbols` symbols of the text, or `least` if that is more.
+
+        They are the first symbols of the text, or of each of its parts.
+        """
+        self._most = min(self._most, max(symbols, least))
+        self.ids, self.starts = shortened(*self._whole, self._most, SYMBOLS_PER_PART)
 
     @property
     def best(self) -> Evaluation | None:
@@ -82,7 +96,11 @@ class Validation:
             return {}
         return {
             name: evaluate(
-                model, self.ids, workers=workers, advance=lambda _: check()
+                model,
+                self.ids,
+                starts=self.starts,
+                workers=workers,
+                advance=lambda _: check(),
             ).nats_per_character
             for name, model in models.items()
         }
@@ -96,9 +114,9 @@ class Validation:
         return is_best
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the evaluations and the length of the text, for JSON."""
+        """Return the evaluations and the largest length of the text, for JSON."""
         return {
-            "characters": len(self.ids),
+            "characters": self._most,
             "evaluations": [astuple(e) for e in self.evaluations],
             "evaluations_since_best": self.evaluations_since_best,
         }

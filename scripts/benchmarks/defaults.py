@@ -195,9 +195,9 @@ def measure(trial: Trial, origin: Origin) -> Result:
         seconds = time.monotonic() - began
         if run.reason not in ("finished", "stopped early") or run.best_val_loss is None:
             sys.exit(f"{title}: not measured ({run.reason}); the table holds the runs before it")
-        held_out, workers = training_and_validation_ids(run.path)[1], Workers(available_cores())
+        split, workers = training_and_validation_ids(run.path), Workers(available_cores())
         loss, cold = (
-            evaluate(run.model, held_out, window=window, workers=workers).nats_per_character
+            evaluate(run.model, split.validation, window=window, workers=workers).nats_per_character
             for window in (None, COLD_WINDOW)
         )
         settings = stored_settings(run.path)

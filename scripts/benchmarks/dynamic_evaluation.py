@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
     workers = Workers(available_cores())
     try:
         model = load(options.run)
-        ids = training_and_validation_ids(options.run)[1][: options.characters + 1]
+        ids = training_and_validation_ids(options.run).validation[: options.characters + 1]
         static = evaluate(model, ids, workers=workers).nats_per_character
         own = own_text(model, options.segment)
         rms = gradient_rms(model, own, options.segment, workers=workers)

@@ -136,9 +136,9 @@ def test_a_run_without_held_out_text_and_one_with_a_file_of_it(cli, text_file, t
 def test_a_checkpoint_in_the_folder_of_its_run_is_as_good_as_the_run(cli, trained, text_file):
     text = text_file.read_text()[:100]
     assert novelty_of(cli, text, trained / "best.safetensors") == novelty_of(cli, text, trained)
-    training, held_out = training_and_validation_ids(trained)
+    split = training_and_validation_ids(trained)
     vocab = charlstm.load(trained).vocab
-    assert vocab.decode(training) + vocab.decode(held_out) == text_file.read_text()
+    assert vocab.decode(split.train) + vocab.decode(split.validation) == text_file.read_text()
 
 
 def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tmp_path):

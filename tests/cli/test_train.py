@@ -90,16 +90,16 @@ def test_the_newest_run_is_the_default(cli, text_file, tmp_path, monkeypatch, re
     assert json.loads(cli("info", "--json").stdout)["path"] == "runs/two"
 
 
-def test_a_note_says_that_the_end_of_several_files_joined_is_held_out(cli, text_file, tmp_path):
+def test_a_note_says_that_the_end_of_each_of_several_files_is_held_out(cli, text_file, tmp_path):
     (tmp_path / "more.txt").write_text("the cat sees a dog.\n" * 50)
     options = ("--steps", 2, "--hidden", 4)
     both = (text_file, tmp_path / "more.txt")
     err = cli("train", *both, "-r", tmp_path / "both", *options).stderr
-    note = "note: the validation text is the last 10% of all 2 files joined: --val-file takes"
+    note = "note: the validation text is the last 10% of each of the 2 files: --val-split end takes"
     assert note in err
     own = ("--val-file", text_file)
-    assert "files joined" not in cli("train", *both, *own, "-r", tmp_path / "own", *options).stderr
-    assert "files joined" not in cli("train", text_file, "-r", tmp_path / "one", *options).stderr
+    assert "each of" not in cli("train", *both, *own, "-r", tmp_path / "own", *options).stderr
+    assert "each of" not in cli("train", text_file, "-r", tmp_path / "one", *options).stderr
 
 
 def test_training_goes_on_when_standard_error_is_closed(text_file, tmp_path):

@@ -90,6 +90,34 @@ def test_evaluation_does_not_depend_on_the_workers(model, workers):
     pool.close()
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("options", [{}, {"batch_size": 1}, {"batch_size": 3}, {"window": 7}])
+def test_joined_texts_are_read_apart(small, workers, options):
+    sizes = [1, 120, 2, 3_500, 2, 1, 49, 50, 51, 1_000, *[9] * 70]
+    starts = np.cumsum([0, *sizes[:-1]])
+    ids, pool, counted = ids_of(small, sum(sizes)), Workers(workers), []
+    loss = evaluate(small, ids, starts=starts, workers=pool, advance=counted.append, **options)
+    pool.close()
+    texts = np.split(ids, starts[1:])
+    alone = [evaluate(small, text, **options) for text in texts if len(text) > 1]
+    assert loss.characters == sum(each.characters for each in alone) == sum(counted)
+    # the longest text may be read in another number of streams
+    nats = sum(each.nats for each in alone)
+    assert loss.nats == pytest.approx(nats, rel=1e-12 if "window" in options else 1e-6)
+    with pytest.raises(CharlstmError, match="nothing to predict"):
+        evaluate(small, ids[:3], starts=np.arange(3))
+
+
+def test_many_small_texts_are_read_in_few_batches(small, monkeypatch):
+    sizes, read = [12] * 3_000 + [20_000], []
+    losses = small.losses
+    monkeypatch.setattr(
+        small, "losses", lambda inputs, *rest: read.append(inputs.size) or losses(inputs, *rest)
+    )
+    evaluate(small, ids_of(small, sum(sizes)), starts=np.cumsum([0, *sizes[:-1]]))
+    assert len(read) < 250 and sum(read) < 2.5 * sum(sizes)
+
+
 def test_advance_is_called_with_the_number_of_predictions(small):
     for options in ({}, {"batch_size": 1}, {"window": 7}):
         counted = []

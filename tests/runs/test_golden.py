@@ -101,8 +101,8 @@ def test_a_run_of_checkpoint_format_2_and_metrics_format_1_is_read(text_moved):
     state = TrainingState.from_dict(last.training)
     assert (state.config.steps, state.config.dropout, state.config.average) == (20, 0.1, 0.998)
     assert (state.eval_every, state.extended, state.losses.count) == (10, False, 0)
-    ids = texts.training_and_validation_ids(RUN)
-    assert [len(each) for each in ids] == [360, 40]
+    split = texts.training_and_validation_ids(RUN)
+    assert (len(split.train), len(split.validation)) == (360, 40)
 
 
 def test_a_run_of_checkpoint_format_2_and_metrics_format_1_is_resumed(text_moved, tmp_path):

@@ -225,7 +225,7 @@ def assert_validation_is_shortened(folder, validation_characters, events):
     characters = load_checkpoint(folder / LAST).training["validation"]["characters"]
     assert 1_000 <= characters < validation_characters / 2
     assert notice.startswith(
-        f"validation losses are measured on only the first {characters:,} of "
+        f"validation losses are measured on only {characters:,} of the "
         f"{validation_characters:,} characters"
     )
     again = resume_run(folder, RunConfig.asked({}), time.monotonic(), None)

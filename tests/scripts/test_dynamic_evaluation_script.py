@@ -14,7 +14,7 @@ def test_each_loss_is_that_of_its_setting_on_the_validation_part(trained, capsys
     options = ["--rates", "0.0005", "0.002", "--decays", "0", "0.5", "--segment", "15"]
     script.main([str(trained), *options, "--characters", "200"])
     lines = capsys.readouterr().out.splitlines()
-    model, held_out = load(trained), training_and_validation_ids(trained)[1]
+    model, held_out = load(trained), training_and_validation_ids(trained).validation
     rms = gradient_rms(model, own_text(model, 15), 15)
     for line, rate in zip(lines[2:4], (0.0005, 0.002), strict=True):
         expected = [f"{rate:g}"]

@@ -59,6 +59,20 @@ def test_a_shortened_text_keeps_its_length():
     assert len(other.ids) == 1_000
 
 
+def test_a_shortened_text_keeps_the_beginning_of_each_part():
+    ids, starts = np.arange(5_000, dtype=np.uint16), np.array([0, 1_000, 4_000])
+    validation, other = Validation(ids, None, starts), Validation(ids, None, starts)
+    for most, sizes in ((9_000, [1_000, 3_000, 1_000]), (2_000, [400, 1_200, 400])):
+        validation.shorten(most)
+        parts = np.split(validation.ids, validation.starts[1:])
+        assert [len(part) for part in parts] == sizes
+        assert [part[0] for part in parts] == [0, 1_000, 4_000]
+    other.load_dict(json.loads(json.dumps(validation.to_dict())))
+    assert other.ids.tolist() == validation.ids.tolist()
+    assert other.starts.tolist() == validation.starts.tolist()
+    assert not Validation(ids[:2], None, np.arange(2)).possible
+
+
 def test_a_shortened_text_of_empty_lines_has_nothing_to_predict():
     validation = Validation(np.array([0] * 1_000 + [1], np.uint8), line_end=0)
     assert validation.possible

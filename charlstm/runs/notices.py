@@ -1,0 +1,76 @@
+"""Notices at the start of a run: on settings that do not fit the text, on the validation text."""
+
+import numpy as np
+
+from charlstm.config import AUTO, TrainConfig
+from charlstm.runs.run import Run
+
+LARGE_VOCABULARY = 5_000  # If a text has more distinct characters, a notice advises level byte.
+
+
+def notices_of(asked: TrainConfig, run: Run) -> list[str]:
+    """Return sentences for the user on settings that are impossible or unwise for the text.
+
+    asked: the settings as they were before the run reduced those for which the text is too short.
+    """
+    notices = []
+    config, vocab = run.trainer.config, run.corpus.vocab
+    if (config.batch_size, config.seq_length) != (asked.batch_size, asked.seq_length):
+        notices.append(
+            f"the text has room for only {config.batch_size} streams of windows of "
+            f"{config.seq_length} (asked for: {asked.batch_size} of {asked.seq_length})"
+        )
+    total, every = run.trainer.total_steps, config.eval_every
+    if total is not None and every != AUTO and every > total:
+        notices.append(
+            f"--eval-every {every:,} is more than the {total:,} steps of the run: it is evaluated "
+            "only once, at its end"
+        )
+    if on_validation := _on_validation_text(run):
+        notices.append(on_validation)
+    if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
+        notices.append(
+            f"the text has {len(vocab):,} distinct characters, which makes the model large and "
+            "slow: --level byte needs only 256"
+        )
+    return notices
+
+
+def _on_validation_text(run: Run) -> str:
+    """Return a sentence that says which part of the text is the validation text.
+
+    Returns "" for a validation file, and for the end of a text of one file.
+    """
+    text, files = run.corpus_config, len(run.corpus.paths)
+    percentage = f"{100 * text.val_frac:.3g}%"
+    if not run.validation.possible:
+        reason = ""
+        if text.val_frac and not text.val_file:
+            of_each = text.val_split == "each" and files > 1
+            reason = (
+                f"--val-frac {text.val_frac} holds out too little of "
+                f"{f'each of the {files:,} files' if of_each else 'the text'}, give a larger "
+                f"--val-frac, {'--val-split end ' * of_each}or --val-file; "
+            )
+        return f"no validation text: {reason}best.safetensors holds the latest weights"
+    if text.val_file:
+        return ""
+    if text.val_split == "random":
+        return (
+            f"the validation text is {percentage} of the text, in lines drawn at random: "
+            "--val-split end takes the last lines"
+        )
+    if files == 1:
+        return ""
+    if text.val_split == "end":
+        return (
+            f"the validation text is the last {percentage} of all {files:,} files joined: "
+            "--val-split each takes the end of each file, --val-file another text"
+        )
+    used = int(np.count_nonzero(run.corpus.validation_sizes))
+    small = f"{used:,} of the {files:,} files (the others are too small)"
+    return (
+        f"the validation text is the last {percentage} of each of "
+        f"{small if used < files else f'the {files:,} files'}: --val-split end takes the end of "
+        "all files joined, --val-file another text"
+    )
