@@ -32,7 +32,7 @@ from charlstm.runs.texts import open_run_corpus, recorded, reopen_corpus, standa
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals
-from charlstm.text.corpus import split_train_validation
+from charlstm.text.corpus import Corpus, split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
@@ -180,6 +180,7 @@ def begin_run(
         text = replace(text, val_split="end")
     seed = asked.train.given.get("seed", TrainConfig.seed)
     train_ids = split_train_validation(corpus, text, seed).train
+    _require_training_text(corpus, text, len(train_ids))
     model_asked = asked.model if base is None else base.config
     model_config, train_config = _choose_settings_for_time(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
@@ -205,6 +206,19 @@ def _check_split(text: CorpusConfig, lines: bool) -> None:
             "--val-split each may cut a line of each file: with --lines, give --val-split random, "
             "which draws whole lines from all files, or end"
         )
+
+
+def _require_training_text(corpus: Corpus, text: CorpusConfig, characters: int) -> None:
+    """Raise CharlstmError if the validation text leaves too few characters to train on."""
+    total = corpus.characters
+    if text.val_file or characters >= 2:
+        return
+    unit = corpus.vocab.unit
+    suitable = 0.1 if text.val_frac > 0.1 and int(total * 0.9) >= 2 else 0
+    raise CharlstmError(
+        f"--val-frac {text.val_frac} leaves {characters} of {total:,} {unit}s to learn from, at "
+        f"least 2 are needed: give a smaller --val-frac, such as {suitable}, or a longer text"
+    )
 
 
 def resume_run(

@@ -77,7 +77,9 @@ def test_a_tiny_corpus_trains_with_fewer_streams_and_says_so(tmp_path):
 @pytest.mark.parametrize("text", ["", "a", "ab", "aaaaaaaaaaaaaaaaaaaaa"])
 def test_a_corpus_with_nothing_to_learn_is_refused(tmp_path, text):
     (tmp_path / "t.txt").write_text(text)
-    with pytest.raises(CharlstmError, match="too small to learn from"):
+    with pytest.raises(
+        CharlstmError, match=r"too small to learn from|leaves 1 of 2 characters to learn from"
+    ):
         charlstm.train(tmp_path / "t.txt", tmp_path / "run", steps=5)
     assert [path.name for path in tmp_path.iterdir()] == ["t.txt"]
 

@@ -190,6 +190,18 @@ def test_a_notice_names_a_fraction_that_holds_out_nothing(texts, tmp_path, optio
     assert start["notices"] == [f"no validation text: {notice}; {end}"]
 
 
+@pytest.mark.parametrize("split", ["each", "end"])
+def test_a_fraction_that_leaves_nothing_to_learn_from_is_refused(texts, tmp_path, split):
+    with pytest.raises(
+        CharlstmError,
+        match=r"^--val-frac 0\.9999999999999 leaves 0 of 3,409 characters to learn from, at least "
+        r"2 are needed: give a smaller --val-frac, such as 0\.1, or a longer text$",
+    ):
+        options = {"val_frac": 0.9999999999999, "val_split": split}
+        charlstm.train(texts, tmp_path / "run", **STREAMS | options)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
