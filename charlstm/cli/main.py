@@ -1,6 +1,7 @@
 """The command `charlstm`: the group of all commands, and how their errors are printed."""
 
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -15,8 +16,34 @@ from charlstm.cli.sample import sample
 from charlstm.cli.score import score
 from charlstm.cli.train import train
 from charlstm.errors import CharlstmError
-from charlstm.system.signals import exit_on_signals
-from charlstm.system.terminal import protect_terminal, visible
+from charlstm.system.signals import exit_code, exit_on_signals
+from charlstm.system.terminal import prepare_standard_streams, visible
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print an error as one line on standard error, and raise click's Exit with the exit code."""
+    try:
+        yield
+        return
+    except CharlstmError as error:
+        message = " ".join(str(error).split())
+    except click.UsageError as error:
+        message = error.format_message()  # may quote text with control characters
+        if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        raise click.UsageError(visible(message), error.ctx) from None
+    except MemoryError:
+        message = "not enough memory: try a smaller --hidden, --batch-size or --seq-length"
+    except BrokenPipeError:  # The reader of standard output, such as `head`, has ended.
+        raise click.exceptions.Exit(0) from None
+    except OSError as error:  # e.g. standard output goes to a file on a full disk
+        message = f"{error.filename or 'failed'}: {error.strerror or error}"
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        raise click.exceptions.Exit(exit_code("SIGINT")) from None
+    click.echo(f"charlstm: {visible(message)}", err=True)
+    raise click.exceptions.Exit(1)
 
 
 class CommandGroup(click.Group):
@@ -24,33 +51,17 @@ class CommandGroup(click.Group):
 
     def main(self, *args: Any, **options: Any) -> Any:
         begin_command()
-        protect_terminal()
+        prepare_standard_streams()
         return super().main(*args, **options)
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with one_line_errors():  # This prints the version, for example.
+            return super().make_context(*args, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with one_line_errors(), exit_on_signals():
             kernels.require_requested_kernels()
-            with exit_on_signals():
-                return super().invoke(ctx)
-        except CharlstmError as error:
-            message = " ".join(str(error).split())
-        except click.UsageError as error:
-            message = error.format_message()  # may quote text with control characters
-            if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
-                raise
-            raise click.UsageError(visible(message), error.ctx) from None
-        except MemoryError:
-            message = "not enough memory: try a smaller --hidden, --batch-size or --seq-length"
-        except BrokenPipeError:  # The reader of standard output, such as `head`, has ended.
-            sys.stdout = None  # Python flushes sys.stdout at exit, which would fail again.
-            ctx.exit(0)
-        except OSError as error:  # e.g. standard output goes to a file on a full disk
-            message = f"{error.filename or 'failed'}: {error.strerror or error}"
-        except KeyboardInterrupt:
-            click.echo(err=True)
-            ctx.exit(130)
-        click.echo(f"charlstm: {visible(message)}", err=True)
-        ctx.exit(1)
+            return super().invoke(ctx)
 
 
 @click.group(

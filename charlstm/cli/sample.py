@@ -3,7 +3,6 @@
 import json
 import re
 import secrets
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +152,6 @@ def sample(
         raise click.UsageError(
             f"{option} prints only when the sample is finished: give a --length above 0"
         )
-    if sys.stdout is None:  # A process may be started without standard output.
-        raise CharlstmError("there is no standard output for the sample: redirect it to a file")
     settings = Sampling(**knob_values(sampling))
     place = run or newest_run()
     model = load_model(place)

@@ -99,8 +99,9 @@ def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) ->
                 else f"best validation loss {in_nats_and_bits(loss)}"
             )
             click.echo(f"{path}: {result.steps:,} steps, {best}")
-    except OSError:  # After SIGHUP, the terminal is gone.
+    except OSError as error:  # e.g. the terminal is gone, after SIGHUP
         if not signal_code:
+            error.strerror = f"{error.strerror} (the run is saved in {path})"
             raise
     if signal_code:
         click.echo(f"interrupted and saved: charlstm train -r {path} --resume", err=True)

@@ -1,8 +1,10 @@
-"""Wrappers of standard output and error, which escape control characters or drop lost messages.
+"""Standard output and error: they escape control characters for a terminal and report lost results.
 
-A message is lost if it cannot be written, such as to a pipe whose reader is gone.
+A result that cannot be written is an error. A message that cannot be written, such as to a pipe
+whose reader is gone, is dropped.
 """
 
+import errno
 import io
 import os
 import re
@@ -78,6 +80,28 @@ class DropsUnwritable(_Wrapper):
             self._stream.flush()
 
 
+class _StandardOutput(io.FileIO):
+    """The file below sys.stdout: its errors say that standard output could not be written.
+
+    After an error, text is dropped. Otherwise, Python would fail again when it ends the process,
+    as it writes the rest of the text then.
+    """
+
+    _has_failed = False
+
+    def write(self, data: Any) -> int:
+        if self._has_failed:
+            return len(data)
+        try:
+            return super().write(data)
+        except OSError as error:
+            self._has_failed = True
+            error.filename = "standard output"
+            if error.errno == errno.EBADF:
+                error.strerror = "it is closed: redirect it to a file"
+            raise
+
+
 def _escaped(found: re.Match[str]) -> str:
     character = found[0]
     return character if character in "\n\t" else repr(character)[1:-1]
@@ -91,12 +115,18 @@ def messages_stream() -> TextIO:
     return cast(TextIO, stream if isinstance(stream, _Wrapper) else DropsUnwritable(stream))
 
 
-def protect_terminal() -> None:
-    """Escape control characters in all text that this process writes to a terminal.
+def prepare_standard_streams() -> None:
+    """Prepare standard output and error for a command, even if they are closed or missing.
 
-    Output that goes to a file or a pipe keeps every character. Text that cannot be written to
-    standard error is dropped.
+    - An error in writing standard output names it. If it is closed, the first text raises OSError.
+    - Text that cannot be written to standard error is dropped.
+    - Control characters are escaped in all text that goes to a terminal. Output that goes to a file
+      or a pipe keeps every character.
     """
+    _fill_missing_descriptors()
+    # A test, or another program, may have set a stream of its own: it is used as it is.
+    if sys.stdout is None or sys.stdout is sys.__stdout__:
+        sys.stdout = _open_standard_output(sys.stdout)
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -108,3 +138,26 @@ def protect_terminal() -> None:
             setattr(sys, name, protected)
     if sys.stderr is None:
         sys.stderr = messages_stream()
+
+
+def _fill_missing_descriptors() -> None:
+    """Open the null device in place of standard input, output and error, where they are closed.
+
+    Otherwise, the next file that is opened, such as a checkpoint, would take the place of standard
+    output, and results would be written into it. The null device is opened for reading only:
+    writing a result raises OSError.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # The system gives it the lowest number that is free.
+
+
+def _open_standard_output(stream: TextIO | None) -> TextIO:
+    """Return a stream to standard output. stream: the one that Python has opened, if any."""
+    return io.TextIOWrapper(
+        io.BufferedWriter(_StandardOutput(1, "w", closefd=False)),
+        encoding=stream.encoding if stream else "utf-8",
+        line_buffering=stream is not None and stream.isatty(),
+    )

@@ -1,6 +1,7 @@
 """The command line as a whole: version, errors in one line, exit codes, broken pipes."""
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -182,13 +183,47 @@ def test_the_exit_code_of_an_error_needs_no_reader_of_standard_error(arguments, 
         os.close(writing)
 
 
-def test_a_sample_without_standard_output_is_refused(trained):
-    command = f"{' '.join(COMMAND)} sample -r '{trained}' --length 0 >&-"
+SMALL_RUN = ["--steps", "3", "--hidden", "4", "--quiet"]
+FULL = ">/dev/full", "charlstm: standard output: No space left on device"
+CLOSED = ">&-", "charlstm: standard output: it is closed: redirect it to a file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "target"),
+    [
+        (["--version"], FULL),
+        (["--version"], CLOSED),
+        (["train", "--help"], FULL),
+        (["sample", "-r", "RUN", "--length", "0", "--seed", "1"], CLOSED),
+        (["info", "RUN", "--json"], FULL),
+        (["train", "TEXT", "-r", "NEW", *SMALL_RUN], FULL),
+        (["train", "TEXT", "-r", "NEW", *SMALL_RUN], ("<&- >&-", CLOSED[1])),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_an_error(
+    trained, text_file, tmp_path, arguments, target
+):
+    redirection, message = target
+    places = {"RUN": str(trained), "TEXT": str(text_file), "NEW": str(tmp_path / "new")}
+    words = [*COMMAND, *(places.get(word, word) for word in arguments)]
+    command = f"{shlex.join(words)} {redirection}"
     done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr == (
-        "charlstm: there is no standard output for the sample: redirect it to a file\n"
-    )
+    if "NEW" in arguments:
+        message += f" (the run is saved in {places['NEW']})"
+        assert charlstm.load(tmp_path / "new").sample(3, seed=1)
+    assert (done.returncode, done.stderr) == (1, message + "\n")
+
+
+def test_a_reader_of_standard_output_that_has_ended_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        for arguments in (["--version"], ["train", "--help"]):
+            command = [*COMMAND, *arguments]
+            done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+            assert (done.returncode, done.stderr) == (0, b"")
+    finally:
+        os.close(writing)
 
 
 @pytest.mark.parametrize("command", ["eval", "score"])

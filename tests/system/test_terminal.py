@@ -1,6 +1,8 @@
 """The stream that shows control characters as escapes."""
 
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -25,3 +27,12 @@ def test_a_progress_bar_may_redraw_its_line_and_no_more():
 )
 def test_visible_text_is_one_line_without_control_characters(text, shown):
     assert visible(text) == shown
+
+
+def test_no_file_takes_the_number_of_a_closed_standard_stream():
+    code = (
+        "import sys; from charlstm.system.terminal import prepare_standard_streams as prepare;"
+        "prepare(); sys.exit(open(sys.executable).fileno())"
+    )
+    command = f"'{sys.executable}' -c '{code}' <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], timeout=60).returncode > 2
