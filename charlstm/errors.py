@@ -9,5 +9,9 @@ class CharlstmError(ValueError):
     """
 
 
+class UnknownOptionError(CharlstmError, TypeError):
+    """Raised for a keyword that a function does not take. Python itself raises TypeError for it."""
+
+
 class UnwritableError(CharlstmError):
     """Raised for a file that cannot be written now: the disk is full, or permission is missing."""

@@ -85,13 +85,14 @@ LONG = {
 
 
 def documents() -> list[Path]:
-    """Return every page of documentation except OPTIONS.md, which a script makes."""
+    """Return every page of documentation except OPTIONS.md and API.md, which scripts make."""
     pages = [ROOT / "README.md", *ROOT.glob("*/**/*.md")]
     skipped = {".venv", "build", "data", ".pytest_cache"}
     return [
         page
         for page in sorted(pages)
-        if page.name != "OPTIONS.md" and not skipped & set(page.relative_to(ROOT).parts)
+        if page.name not in ("OPTIONS.md", "API.md")
+        and not skipped & set(page.relative_to(ROOT).parts)
     ]
 
 

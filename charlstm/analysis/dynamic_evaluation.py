@@ -34,6 +34,7 @@ from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.scoring import Advance, Loss, Score, groups_of_texts, sequences_of
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread, share
+from charlstm.text.vocab import UnknownTreatment
 from charlstm.training.optimizers import RowAdaGrad, blocks
 
 MAX_NORM = 2.0  # maximum norm of a gradient, as a multiple of the norm of R
@@ -130,7 +131,11 @@ class DynamicEvaluation:
         return Loss(total, count)
 
     def score_texts(
-        self, texts: Iterable[str], unknown: str = "error", *, workers: Workers | None = None
+        self,
+        texts: Iterable[str],
+        unknown: UnknownTreatment = "error",
+        *,
+        workers: Workers | None = None,
     ) -> Iterator[Score]:
         """Yield the scores of texts in the order given, each as if it followed a line end.
 

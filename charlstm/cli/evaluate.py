@@ -33,7 +33,7 @@ from charlstm.network.scoring import Loss
 from charlstm.network.scoring import evaluate as evaluate_ids
 from charlstm.system.threads import Workers, available_cores
 from charlstm.text.sizes import count_empty_lines, utf8_size
-from charlstm.text.vocab import line_end
+from charlstm.text.vocab import UnknownTreatment, line_end
 
 DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
 
@@ -90,7 +90,7 @@ def evaluate(
     dynamic: DynamicConfig | None,
     encoding: str,
     newlines: str,
-    unknown: str,
+    unknown: UnknownTreatment,
     novelty: bool,
     as_json: bool,
 ) -> None:

@@ -29,7 +29,7 @@ from charlstm.config import ModelConfig
 from charlstm.network.model import CharModel
 from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
-from charlstm.text.vocab import Vocab
+from charlstm.text.vocab import UnknownTreatment, Vocab
 
 # `inspect gradients` reads this number of symbols plus --lags from the beginning of a text.
 SYMBOLS_TO_READ = 100_000
@@ -78,7 +78,7 @@ def gates(
     overwrite: bool,
     length: int,
     encoding: str,
-    unknown: str,
+    unknown: UnknownTreatment,
 ) -> None:
     """Write a page that shows a model's cells and gates on TEXTS, joined; - is standard input.
 
@@ -178,7 +178,7 @@ def gradients(
     output: Path | None,
     overwrite: bool,
     encoding: str,
-    unknown: str,
+    unknown: UnknownTreatment,
     as_json: bool,
     seed: int,
     **fresh: Any,
@@ -266,7 +266,7 @@ def _beginning(
     given: str | None,
     length: int,
     encoding: str,
-    unknown: str,
+    unknown: UnknownTreatment,
 ) -> tuple[Ids, bool]:
     """Return the ids of the first `length` characters of a text, and whether the text ends there.
 

@@ -27,7 +27,7 @@ from charlstm.network.line_sampling import MAX_TRIES, LineFilter, stream_lines
 from charlstm.network.sample_text import MAX_OVERRUN
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.runs.folder import newest_run
-from charlstm.text.vocab import Vocab
+from charlstm.text.vocab import UnknownTreatment, Vocab
 
 DEFAULT_LINES = 20  # the default of --count for a model of lines
 
@@ -131,7 +131,7 @@ def sample(
     separator: str | None,
     stop: tuple[str, ...],
     seed: int | None,
-    unknown: str,
+    unknown: UnknownTreatment,
     novelty: bool,
     as_json: bool,
     **sampling: Any,

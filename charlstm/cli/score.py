@@ -18,6 +18,7 @@ from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
 from charlstm.network.scoring import BLOCK_CHARACTERS, score_texts
 from charlstm.system.threads import Workers, available_cores
+from charlstm.text.vocab import UnknownTreatment
 
 
 @click.command()
@@ -34,7 +35,7 @@ def score(
     dynamic: DynamicConfig | None,
     encoding: str,
     newlines: str,
-    unknown: str,
+    unknown: UnknownTreatment,
 ) -> None:
     """Score each line of FILES, or of standard input, by itself: print a JSON object for each.
 

@@ -86,14 +86,15 @@ def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = 
 def _option_of(knob: Knob, prefix: str) -> Decorator:
     """Return a decorator that adds the option of a knob to a command."""
     flag = f"--{prefix}{knob.name}".replace("_", "-")
-    facts = {"default": knob.default_in_words, "range": knob.range_in_words}
-    notes = "; ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
-    help_text = knob.facts.help + (f"  [{notes}]" if notes else "")
     if bool in knob.types:
         off = flag.replace("--", "--no-", 1)
-        return click.option(f"{flag}/{off}", default=None, help=help_text)
+        return click.option(f"{flag}/{off}", default=None, help=knob.help_in_full)
     return click.option(
-        flag, type=_type_of(knob), multiple=tuple in knob.types, default=None, help=help_text
+        flag,
+        type=_type_of(knob),
+        multiple=tuple in knob.types,
+        default=None,
+        help=knob.help_in_full,
     )
 
 

@@ -13,7 +13,7 @@ from charlstm.system.memory import require_memory
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.reading import TextFiles
 from charlstm.text.standard_input import read_standard_input, require_given_once
-from charlstm.text.vocab import Vocab
+from charlstm.text.vocab import UnknownTreatment, Vocab
 from charlstm.text.words import split_chunks
 
 LONGEST_LINE = 1 << 22  # length of the longest line that `charlstm score` accepts, in characters
@@ -60,7 +60,7 @@ def decode_bytes(vocab: Vocab, text: str) -> str:
     return text.encode("latin-1").decode("utf-8", "surrogateescape")
 
 
-def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
+def encode_text(vocab: Vocab, text: str, unknown: UnknownTreatment) -> Ids:
     """Return the ids of a text from read_text_for, and warn of its unknown characters.
 
     unknown: "error", "skip" or "replace", the treatment of unknown characters.
@@ -71,7 +71,7 @@ def encode_text(vocab: Vocab, text: str, unknown: str) -> Ids:
     return vocab.encode(text, unknown=unknown)
 
 
-def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Ids:
+def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: UnknownTreatment) -> Ids:
     """Return the ids of a text of any size, given in pieces, and warn of its unknown characters.
 
     The ids are read-only, mapped from a temporary file. The file has no name: the system removes it
@@ -96,7 +96,9 @@ def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Ids:
         ) from error
 
 
-def _encoded_pieces(vocab: Vocab, pieces: Iterable[str], unknown: str) -> Iterator[Ids]:
+def _encoded_pieces(
+    vocab: Vocab, pieces: Iterable[str], unknown: UnknownTreatment
+) -> Iterator[Ids]:
     """Yield the ids of a text that is given in pieces; a piece may end within a word."""
     if vocab.level == "word":
         yield from map(vocab.encode_words, split_chunks(pieces))
@@ -153,7 +155,7 @@ def split_lines(pieces: Iterator[str]) -> Iterator[list[str]]:
 
 
 def warn_unknown(
-    vocab: Vocab, text: str, unknown: str, known_to_user: Collection[str] = ()
+    vocab: Vocab, text: str, unknown: UnknownTreatment, known_to_user: Collection[str] = ()
 ) -> dict[str, str]:
     """Warn on standard error of each unknown character of a text, with its treatment.
 

@@ -7,9 +7,10 @@ Start reading at knobs.py.
 """
 
 from charlstm.config.corpus import CorpusConfig, Level, Newlines, ValSplit
+from charlstm.config.keywords import takes_options
 from charlstm.config.knobs import AUTO, Interval, Knob, Record, knob, knobs_of, split_by_record
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
-from charlstm.config.run import RunConfig
+from charlstm.config.run import RunConfig, run_options
 from charlstm.config.textbook import TEXTBOOK, beyond_textbook
 from charlstm.config.train import ENDS, Optimizer, Precision, Reduction, Schedule, TrainConfig
 
@@ -38,5 +39,7 @@ __all__ = [
     "beyond_textbook",
     "knob",
     "knobs_of",
+    "run_options",
     "split_by_record",
+    "takes_options",
 ]

@@ -11,14 +11,14 @@ options are made from this one declaration, so they always agree.
 
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import NoneType
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, UnknownOptionError
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
 # `charlstm train` replaces this value by one that it chooses. Knobs of every type may have it.
@@ -107,6 +107,7 @@ class Knob:
     """A field of a record: its name, types or choices, default, and the facts given to `knob`."""
 
     name: str
+    annotation: Any  # the type of the field as it is declared, such as `int | None`
     types: tuple[type, ...]  # the types that a value may have; empty if there are choices
     choices: tuple[str, ...]  # the only values allowed; empty if there are types
     default: Any
@@ -135,6 +136,13 @@ class Knob:
         if self.facts.within is None:
             return ""
         return "".join(f"{other}, or " for other in self.facts.also) + str(self.facts.within)
+
+    @property
+    def help_in_full(self) -> str:
+        """The help text, followed by the default and the range in brackets if there are any."""
+        facts = {"default": self.default_in_words, "range": self.range_in_words}
+        notes = "; ".join(f"{name}: {fact}" for name, fact in facts.items() if fact)
+        return self.facts.help + (f"  [{notes}]" if notes else "")
 
     def check(self, value: Any) -> None:
         """Raise CharlstmError for a value of a wrong type or out of range, but never for AUTO."""
@@ -179,7 +187,9 @@ def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
             choices, types = typing.get_args(annotation), ()
         elif typing.get_origin(annotation) is tuple:
             types = (tuple,)
-        found[each.name] = Knob(each.name, types, choices, each.default, each.metadata["knob"])
+        found[each.name] = Knob(
+            each.name, annotation, types, choices, each.default, each.metadata["knob"]
+        )
     return found
 
 
@@ -259,6 +269,19 @@ def split_by_record(given: Mapping[str, Any], *records: type[Record]) -> list[di
     Raises CharlstmError for a name that is a knob of no class.
     """
     parts = [{n: v for n, v in given.items() if n in knobs_of(record)} for record in records]
-    if unknown := sorted(set(given).difference(*parts)):
-        raise CharlstmError(f"unknown option {unknown[0]!r}")
+    refuse_unknown(given, [name for record in records for name in knobs_of(record)])
     return parts
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], advice: str = "") -> None:
+    """Raise UnknownOptionError for the first name of `given` that is not in `known`.
+
+    The message has the known name that is nearest in spelling, or `advice` if none is near.
+    """
+    for name in given:
+        if name not in known:
+            import difflib  # imported here, as only this error needs it
+
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else advice
+            raise UnknownOptionError(f"unknown option {name!r}" + (f": {hint}" if hint else ""))

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from charlstm.config.corpus import CorpusConfig
-from charlstm.config.knobs import knobs_of, split_by_record
+from charlstm.config.knobs import Knob, knobs_of, split_by_record
 from charlstm.config.model import ModelConfig
 from charlstm.config.train import TrainConfig
 from charlstm.config.unused import refuse_unused
@@ -47,3 +47,10 @@ class RunConfig:
     def given(self) -> dict[str, Any]:
         """The values other than AUTO, by name."""
         return self.corpus.given | self.model.given | self.train.given
+
+
+def run_options() -> list[Knob]:
+    """Return the knobs that are keywords of `charlstm.train`: all but the paths of the text."""
+    records = (CorpusConfig, ModelConfig, TrainConfig)
+    knobs = (knob for record in records for knob in knobs_of(record).values())
+    return [knob for knob in knobs if knob.name != "paths"]

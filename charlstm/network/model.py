@@ -4,14 +4,15 @@ from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from charlstm.arrays import Array, all_finite
-from charlstm.config import ModelConfig, knobs_of
+from charlstm.config import ModelConfig, takes_options
 from charlstm.errors import CharlstmError
 from charlstm.network.line_sampling import LineFilter, stream_lines
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
-from charlstm.text.vocab import Vocab
+from charlstm.text.decoder import DecodingErrors
+from charlstm.text.vocab import UnknownTreatment, Vocab
 from charlstm.untrusted import whole_number
 
 
@@ -34,30 +35,37 @@ class CharModel(RecurrentStack):
         saved = (self.config.to_dict(), self.vocab.to_dict(), dict(self.parameters))
         return _unpickled, saved
 
+    @takes_options()
     def stream(
         self,
         length: int = 0,
         *,
         prime: str = "",
-        temperature: float = Sampling.temperature,
-        top_k: int = Sampling.top_k,
-        top_p: float = Sampling.top_p,
-        min_p: float = Sampling.min_p,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
         stop: Sequence[str] = (),
         whole: bool = False,
-        unknown: str = "error",
+        unknown: UnknownTreatment = "error",
         seed: int | None = None,
-        errors: str = "replace",
+        errors: DecodingErrors = "replace",
     ) -> Iterator[str]:
         """Yield text as it is sampled: `length` symbols, or endless text if length is 0.
 
         prime: the text that the sample continues; it is not yielded.
-        temperature, top_k, top_p, min_p: how a symbol is drawn: see sampling.Sampling.
+        temperature: divides the log-probabilities. Below 1 the text is safer, above 1 it is wilder;
+            0 takes the likeliest symbol each time.
+        top_k: only the k likeliest symbols are drawn; 0: all.
+        top_p: only the smallest set of likeliest symbols that have at least this probability
+            together is drawn from.
+        min_p: only symbols at least this many times as likely as the likeliest are drawn.
         stop: a stop string, or several; the text ends before the first one that occurs.
         whole: whether the text goes on beyond `length` to the next end of a sentence or line, by at
             most 500 symbols.
         unknown: what to do with characters of the prime that the model does not know: "error",
             "skip" or "replace".
+        seed: the same seed gives the same text on the same machine; None: a new seed.
         errors: what to do with sampled bytes that are not valid UTF-8: "replace" turns them into
             U+FFFD, "surrogateescape" keeps them, as in Vocab.decode.
         """
@@ -74,12 +82,45 @@ class CharModel(RecurrentStack):
         )
         return (text for (text,) in texts)
 
-    def sample(self, length: int, **options: Any) -> str:
-        """Generate `length` symbols: characters, bytes or words. options: those of stream."""
+    @takes_options()
+    def sample(
+        self,
+        length: int,
+        *,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
+        whole: bool = False,
+        unknown: UnknownTreatment = "error",
+        seed: int | None = None,
+        errors: DecodingErrors = "replace",
+    ) -> str:
+        """Return a text of `length` symbols: characters, bytes or words.
+
+        The text is shorter if a stop string occurs in it, and may be longer with `whole`. The
+        options are those of stream.
+        """
         if whole_number("length", length) < 1:
             raise CharlstmError(f"length must be 1 or more, not {length}")
-        return "".join(self.stream(length, **options))
+        pieces = self.stream(
+            length,
+            prime=prime,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            stop=stop,
+            whole=whole,
+            unknown=unknown,
+            seed=seed,
+            errors=errors,
+        )
+        return "".join(pieces)
 
+    @takes_options()
     def sample_lines(
         self,
         count: int,
@@ -87,7 +128,16 @@ class CharModel(RecurrentStack):
         known: Container[str] = (),
         unique: bool = False,
         length: int = 2000,
-        **options: Any,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
+        whole: bool = False,
+        unknown: UnknownTreatment = "error",
+        seed: int | None = None,
+        errors: DecodingErrors = "replace",
     ) -> Iterator[str]:
         """Yield up to `count` lines of a model of lines, each with the prime before it.
 
@@ -95,17 +145,31 @@ class CharModel(RecurrentStack):
 
         known: lines not to yield, such as the set of the lines of the training text.
         unique: whether to yield no line twice.
-        length: the largest number of symbols of a line. options: other options of stream.
+        length: the largest number of symbols of a line.
+
+        The other options are those of stream.
         """
-        names = knobs_of(Sampling).keys() & options.keys()
-        options["sampling"] = Sampling(**{name: options.pop(name) for name in names})
-        options["stops"] = _strings(options.pop("stop", ()))
-        prime = options.get("prime", "")
-        texts = stream_lines(self, count, LineFilter(known, unique), length=length, **options)
+        texts = stream_lines(
+            self,
+            count,
+            LineFilter(known, unique),
+            length=length,
+            prime=prime,
+            sampling=Sampling(temperature, top_k, top_p, min_p),
+            stops=_strings(stop),
+            whole=whole,
+            unknown=unknown,
+            seed=seed,
+            errors=errors,
+        )
         return (prime + text for text in texts)
 
-    def score(self, text: str, unknown: str = "error") -> Score:
-        """Return the loss of each character of a text, as if the text followed a line end."""
+    @takes_options()
+    def score(self, text: str, unknown: UnknownTreatment = "error") -> Score:
+        """Return the loss of each character of a text, as if the text followed a line end.
+
+        unknown: as in stream, for characters of the text.
+        """
         return next(score_texts(self, [text], unknown))
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from charlstm.text.decoder import DecodingErrors
 from charlstm.text.vocab import Vocab
 
 # Maximum number of symbols by which a sample exceeds its length to end with a sentence or line.
@@ -35,7 +36,7 @@ class SampleText:
         self,
         vocab: Vocab,
         stops: Sequence[str],
-        errors: str,
+        errors: DecodingErrors,
         length: int = 0,
         ends: Sequence[re.Pattern[str]] = (),
     ) -> None:

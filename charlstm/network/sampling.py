@@ -16,7 +16,8 @@ from charlstm.network.stack import RecurrentStack
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, available_cores, share
-from charlstm.text.vocab import line_end, start_ids
+from charlstm.text.decoder import DecodingErrors
+from charlstm.text.vocab import UnknownTreatment, line_end, start_ids
 from charlstm.untrusted import whole_number
 
 # Maximum number of symbols per sample that one native call draws. Symbols that are drawn after the
@@ -167,13 +168,13 @@ def stream_texts(
     length: int = 0,
     count: int = 1,
     prime: str = "",
-    unknown: str = "error",
+    unknown: UnknownTreatment = "error",
     sampling: Sampling | None = None,
     stops: Sequence[str] = (),
     whole: bool = False,
     seed: int | None = None,
     batch: int = 0,
-    errors: str = "replace",
+    errors: DecodingErrors = "replace",
 ) -> Iterator[list[str]]:
     """Generate `count` samples in parallel; each step yields the new text of each sample.
 

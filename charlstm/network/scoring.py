@@ -15,7 +15,7 @@ from charlstm.network.stack import RecurrentStack
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_blocks, line_spans
-from charlstm.text.vocab import line_end, start_ids
+from charlstm.text.vocab import UnknownTreatment, line_end, start_ids
 from charlstm.untrusted import whole_number
 
 WINDOW_STEPS = 50  # time steps of one forward pass
@@ -38,10 +38,12 @@ class Loss:
 
     @property
     def nats_per_character(self) -> float:
+        """The mean loss in nats; 0 for an empty text."""
         return self.nats / self.characters if self.characters else 0.0
 
     @property
     def bits_per_character(self) -> float:
+        """The mean loss in bits."""
         return self.nats_per_character / math.log(2)
 
     def bits_per_byte(self, bytes: int) -> float:
@@ -76,18 +78,22 @@ class Score:
 
     @property
     def loss(self) -> Loss:
+        """The loss of the whole text."""
         return Loss(float(self.nats.sum(dtype=np.float64)), len(self.nats))
 
     @property
     def characters(self) -> int:
+        """The number of symbols that were predicted."""
         return len(self.nats)
 
     @property
     def bits_per_character(self) -> float:
+        """The mean loss in bits."""
         return self.loss.bits_per_character
 
     @property
     def perplexity(self) -> float:
+        """The perplexity of the text: see Loss."""
         return self.loss.perplexity
 
 
@@ -95,7 +101,7 @@ class Score:
 
 
 def score_texts(
-    model: RecurrentStack, texts: Iterable[str], unknown: str = "error"
+    model: RecurrentStack, texts: Iterable[str], unknown: UnknownTreatment = "error"
 ) -> Iterator[Score]:
     """Yield the score of each text, in the order given, as if the text followed a line end.
 
@@ -130,7 +136,7 @@ def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
         yield group
 
 
-def sequences_of(model: RecurrentStack, text: str, unknown: str) -> list[Ids]:
+def sequences_of(model: RecurrentStack, text: str, unknown: UnknownTreatment) -> list[Ids]:
     """Return the sequences of ids that are read to score a text, each from a state of zeros.
 
     A model of lines reads one sequence per line; another model reads the text as one sequence. If

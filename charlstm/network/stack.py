@@ -51,7 +51,7 @@ class RecurrentStack:
         self._cell = layer_of(config)
         shapes = parameter_shapes(config, len(vocab))
         require_memory_for_model(shapes, config)
-        self.parameters = Parameters(shapes, config.dtype)
+        self.parameters: Parameters = Parameters(shapes, config.dtype)
         self._layers = [self.parameters.part(f"layers.{k}.") for k in range(config.layers)]
         self._head = self.parameters.part("head.")
         self._codes = ngrams.symbol_codes(vocab.symbols if config.ngrams else ())

@@ -17,6 +17,8 @@ from charlstm.config import (
     ModelConfig,
     RunConfig,
     TrainConfig,
+    run_options,
+    takes_options,
 )
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights_by_symbol
@@ -43,6 +45,7 @@ from charlstm.training.training_memory import require_memory_to_train
 TRAINING_SHARE = 0.9
 
 
+@takes_options(*run_options())
 def train(
     corpus: str | Path | Sequence[str | Path] = (),
     run: str | Path | None = None,
@@ -54,6 +57,7 @@ def train(
     quiet: bool = True,
     observer: Observer | None = None,
     started: float | None = None,
+    val_file: str | Path | Sequence[str | Path] | None = None,
     **options: Any,
 ) -> TrainedRun:
     """Train a model on text and save the model in a folder.
@@ -70,14 +74,17 @@ def train(
     quiet: False shows progress on standard error, as the command line does.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
-    options: the fields of ModelConfig, TrainConfig and CorpusConfig, as on the command line.
+    val_file: one or more files to validate on, instead of a part of the text.
 
     Raises CharlstmError for bad arguments, settings and files.
+
+    The other keywords are the settings of the text, the model and the training, as on the command
+    line. The value "auto" means the same as leaving the keyword out.
     """
     started = time.monotonic() if started is None else started
     paths = _paths("corpus", corpus)
-    if options.get("val_file") is not None:
-        options["val_file"] = _paths("val_file", options["val_file"]) or None
+    if val_file is not None:
+        options["val_file"] = _paths("val_file", val_file) or None
     for name, path in (("run", run), ("init_from", init_from)):
         if path is not None:
             require_path(name, path)

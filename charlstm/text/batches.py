@@ -31,12 +31,12 @@ class Batches(ABC):
     symbols_per_window: float  # average number of targets of a window, without padding
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.passes = 0  # completed passes over the text
+        self.passes: int = 0  # completed passes over the text
         self._rng = rng
         self._begin_pass()
 
     def _begin_pass(self) -> None:
-        self.windows_done = 0  # windows returned so far in this pass
+        self.windows_done: int = 0  # windows returned so far in this pass
 
     def next_window(self) -> Ids:
         """Return the next window, ids (T+1, B), and advance."""

@@ -2,13 +2,15 @@
 
 import codecs
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from charlstm.errors import CharlstmError
 from charlstm.text.words import space_between
 
 # Treatments of bytes that are not valid UTF-8: "replace" turns them into U+FFFD; "surrogateescape"
 # turns them into "\udc80" to "\udcff", which are encoded as the same bytes again (PEP 383).
-DECODING_ERRORS = ("replace", "surrogateescape")
+DecodingErrors = Literal["replace", "surrogateescape"]
+DECODING_ERRORS: tuple[str, ...] = get_args(DecodingErrors)
 
 
 class Decoder:
@@ -17,7 +19,9 @@ class Decoder:
     errors: one of DECODING_ERRORS, for level "byte".
     """
 
-    def __init__(self, level: str, symbols: Sequence[str], errors: str = "replace") -> None:
+    def __init__(
+        self, level: str, symbols: Sequence[str], errors: DecodingErrors = "replace"
+    ) -> None:
         require_decoding_errors(errors)
         self._level, self._symbols = level, symbols
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from operator import lt
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,13 @@ import numpy.typing as npt
 from charlstm.arrays import Ids
 from charlstm.config import Level
 from charlstm.errors import CharlstmError
-from charlstm.text.decoder import Decoder, require_decoding_errors
+from charlstm.text.decoder import Decoder, DecodingErrors, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
 
 LEVELS: tuple[str, ...] = get_args(Level)
-UNKNOWN_CHOICES = ("error", "skip", "replace")  # treatments of a character that has no id
+UnknownTreatment = Literal["error", "skip", "replace"]  # of a character that has no id
+UNKNOWN_CHOICES: tuple[str, ...] = get_args(UnknownTreatment)
 
 MAX_WORD_CHARACTERS = 1 << 20
 REPR_SYMBOLS = 5  # symbols that repr shows
@@ -219,12 +220,11 @@ class Vocab:
         # mode="clip": a code point beyond the end of the table selects the last element, -1.
         return self._id_of_code.take(codes, mode="clip")
 
-    def encode(self, text: str, unknown: str = "error", offset: int = 0) -> Ids:
+    def encode(self, text: str, unknown: UnknownTreatment = "error", offset: int = 0) -> Ids:
         """Return the ids of `text`, 1-D, of type `dtype`.
 
         unknown: "error" raises CharlstmError at the first character that is not in the
-        vocabulary, "skip" leaves such characters out, "replace" applies `replacements(text)`.
-
+            vocabulary, "skip" leaves such characters out, "replace" applies `replacements(text)`.
         offset: position of `text` in a longer text. An error message adds the offset to the
             position of the unknown character in `text`.
 
@@ -276,7 +276,7 @@ class Vocab:
         unknown = np.unique(codes[self._lookup(codes) < 0])
         return {character: nearest_known(character, self._ids) for character in map(chr, unknown)}
 
-    def decode(self, ids: npt.ArrayLike, errors: str = "replace") -> str:
+    def decode(self, ids: npt.ArrayLike, errors: DecodingErrors = "replace") -> str:
         """Return the text of 1-D `ids`; IndexError if one is outside of the vocabulary.
 
         errors: at level "byte", the treatment of bytes that are not valid UTF-8. "replace" turns
@@ -298,7 +298,7 @@ class Vocab:
             raise IndexError(f"ids must be from 0 to {len(self) - 1}")
         return wide if self.level == "byte" else self._codes[wide]
 
-    def decoder(self, errors: str = "replace") -> Decoder:
+    def decoder(self, errors: DecodingErrors = "replace") -> Decoder:
         """Return a new decoder for ids that arrive one at a time. errors: as in `decode`."""
         return Decoder(self.level, self.symbols, errors)
 

@@ -31,9 +31,10 @@ class Optimizer(ABC):
     MOMENTS: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: TrainConfig, weights: Array) -> None:
-        self.beta1, self.beta2 = config.beta1, config.beta2
-        self.weight_decay = config.weight_decay
-        self.moments = {name: np.zeros_like(weights) for name in self.MOMENTS}
+        self.beta1: float = config.beta1
+        self.beta2: float = config.beta2
+        self.weight_decay: float = config.weight_decay
+        self.moments: dict[str, Array] = {name: np.zeros_like(weights) for name in self.MOMENTS}
 
     @abstractmethod
     def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:

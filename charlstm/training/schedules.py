@@ -21,10 +21,10 @@ class Schedule:
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
-        self.scale = 1.0  # product of all decays so far, for plateau and halve-on-rise
-        self.best = math.inf  # lowest validation loss so far
-        self.evaluations_without_best = 0  # since the last new best or decay of the rate
-        self.last_pass_loss = math.inf
+        self.scale: float = 1.0  # product of all decays so far, for plateau and halve-on-rise
+        self.best: float = math.inf  # lowest validation loss so far
+        self.evaluations_without_best: int = 0  # since the last new best or decay of the rate
+        self.last_pass_loss: float = math.inf
 
     def rate(self, step: int, epoch: int, total_steps: int | None) -> float:
         """Return the learning rate of a step.

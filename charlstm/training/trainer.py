@@ -22,6 +22,7 @@ from charlstm.text.batches import PADDING, Batches, LineBatches, StreamBatches
 from charlstm.text.vocab import line_end
 from charlstm.training.optimizers import (
     OPTIMIZERS,
+    Optimizer,
     RowAdaGrad,
     average_weights,
     blocks,
@@ -54,35 +55,37 @@ class Trainer:
     def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
         config.require_chosen("workers", "precision", "eval_every")
         self.model = model
-        self.batches = _make_batches(ids, model, config)
+        self.batches: Batches = _make_batches(ids, model, config)
         batch_size, weights = self.batches.batch_size, model.parameters.vector
-        self.config = config = replace(
+        config = replace(
             config,
             batch_size=batch_size,
             seq_length=self.batches.seq_length,
             workers=worker_count(config, batch_size),
             precision=resolve_precision(config.precision, model.config),
         )
-        self.optimizer = make_optimizer(config, weights)
+        self.config: TrainConfig = config
+        self.optimizer: Optimizer = make_optimizer(config, weights)
         table = model.parameters.get(NGRAM_TABLE)
         self._table_optimizer = None if table is None else RowAdaGrad(table)
-        self.schedule = Schedule(config)
-        self.averaged = _copy_sharing_table(model) if config.average else None
+        self.schedule: Schedule = Schedule(config)
+        self.averaged: CharModel | None = _copy_sharing_table(model) if config.average else None
         self._rng = generator(config.seed, "dropout")
         recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
         self._dropout = Dropout(model.config, config, batch_size, recurrent, self._rng)
-        self.state = model.initial_state(batch_size)
+        self.state: Array = model.initial_state(batch_size)
 
-        self.steps_done, self.halvings = 0, 0
+        self.steps_done: int = 0
+        self.halvings: int = 0
         self.total_steps = config.steps
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * self.batches.windows_per_pass))
-        self.gradient_norm = math.nan
+        self.gradient_norm: float = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
         # Each worker has its own streams, activations and gradients of all weights. For its own
         # span of the weights it sums the gradients of all workers and updates the weights.
-        self.workers = Workers(config.workers)
+        self.workers: Workers = Workers(config.workers)
         numbers = range(config.workers)
         self._streams = [share(batch_size, config.workers, k) for k in numbers]
         self._spans = [share(len(weights), config.workers, k) for k in numbers]
