@@ -11,6 +11,7 @@ from charlstm.network.layers import CELLS, LayerActivations
 from charlstm.network.layers.gru import GRUActivations
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.model import CharModel
+from charlstm.system.memory import require_memory
 from charlstm.system.threads import one_blas_thread
 from charlstm.text.vocab import line_end, start_ids
 
@@ -27,8 +28,7 @@ class Activity:
     expected: (N, K) the K likeliest symbols at each position, before the symbol there is read.
     probabilities: (N, K) the probabilities of the expected symbols.
     cells: (L, N, H) the value of each cell after each symbol: tanh(c) of an LSTM, else h; -1 to 1.
-    gates: (L, G, N) the openness of each gate while each symbol is read, the mean over the units;
-        0 to 1.
+    gates: (L, G, N, H) the openness of each gate of each unit while each symbol is read; 0 to 1.
     """
 
     ids: Ids
@@ -51,6 +51,8 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
     """
     if len(ids) == 0:
         raise CharlstmError("the text is empty: give a text of one symbol or more")
+    numbers = 5 * len(ids) * model.config.layers * model.config.hidden
+    require_memory(4 * numbers, f"a text of {len(ids):,} symbols", "give a smaller --length")
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
     cells, gates, log_probs = [], [], []
@@ -97,11 +99,11 @@ def _cell_values(layer: LayerActivations) -> Array:
 
 
 def _openness(layer: LayerActivations, cell: str) -> Array:
-    """Return each gate's openness in each step of one stream, (G, T), the mean over the units."""
-    T = len(layer.h) - 1
+    """Return the openness of each gate in each step of one stream, (G, T, H)."""
+    T, H = len(layer.h) - 1, layer.h.shape[-1]
     if not isinstance(layer, LSTMActivations | GRUActivations):
-        return np.empty((0, T))
-    blocks = layer.gates[:, 0].reshape(T, len(CELLS[cell].GATES), -1)
+        return np.empty((0, T, H))
+    blocks = layer.gates[:, 0].reshape(T, len(CELLS[cell].GATES), H)
     is_gate = [letter in gates_of(cell) for letter in CELLS[cell].GATES]
-    openness: Array = blocks[:, is_gate].mean(axis=2, dtype=np.float64).T
+    openness: Array = blocks[:, is_gate].swapaxes(0, 1)
     return openness

@@ -9,23 +9,38 @@ import numpy as np
 from charlstm.analysis.gate_activity import Activity, gates_of
 from charlstm.analysis.gates_page import (
     BITS_UNITS,
-    CELL_UNITS,
     FRACTION_UNITS,
+    GATE_UNITS,
+    VALUE_UNITS,
     FeatureReactions,
     GatesPage,
 )
-from charlstm.analysis.text_features import reactions, text_features
+from charlstm.analysis.reactions import features_with_floors, reactions
 from charlstm.arrays import Array
+from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import Vocab
 
+LARGEST_PAGE = 250_000_000  # bytes; browsers refuse texts of more than about 500 MB
 MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # visible signs for white space in the text
 NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 
+def require_small_page(model: CharModel, length: int) -> None:
+    """Raise CharlstmError if the page of a text of `length` symbols is too large for browsers."""
+    config = model.config
+    numbers = length * config.layers * config.hidden * (1 + len(gates_of(config.cell)))
+    if numbers * 4 / 3 > LARGEST_PAGE:  # base64 takes 4 bytes for 3
+        fits = int(length * LARGEST_PAGE / (numbers * 4 / 3))
+        raise CharlstmError(
+            f"a page of {length:,} symbols would have {numbers * 4 / 3e6:,.0f} MB, too many for a "
+            f"browser: give --length {fits} or less"
+        )
+
+
 def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage:
-    """Return the data of the page of gates. run: its title, such as the folder of a run."""
+    """Return the data of the page of gates. run: the name of the run, such as its folder."""
     used, numbers = np.unique(
         np.concatenate((activity.ids[:, None], activity.expected), axis=1), return_inverse=True
     )
@@ -46,11 +61,14 @@ def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage
         "probabilities": _integers(np.nan_to_num(activity.probabilities), FRACTION_UNITS),
         "gate_names": gates,
         "gates": [
-            dict(zip(gates, _integers(layer, FRACTION_UNITS), strict=True))
+            dict(zip(gates, _integers(layer.mean(2, np.float64), FRACTION_UNITS), strict=True))
             for layer in activity.gates
         ],
-        "cells": [[_base64(cell) for cell in layer.T] for layer in activity.cells],
-        "reactions": _reactions(model.vocab, activity),
+        "units": [
+            [_base64(values[:, k], gates[:, :, k]) for k in range(model.config.hidden)]
+            for values, gates in zip(activity.cells, activity.gates, strict=True)
+        ],
+        "reactions": _reactions(model, activity),
     }
 
 
@@ -60,9 +78,12 @@ def _integers(values: Array, units: int) -> list[Any]:
     return rounded
 
 
-def _base64(cell: Array) -> str:
-    """Return the values of a cell, -1 to 1, as int8 in base64."""
-    return base64.b64encode(np.rint(cell * CELL_UNITS).astype(np.int8).tobytes()).decode()
+def _base64(values: Array, gates: Array) -> str:
+    """Return the values (N,) and the gates (G, N) of a unit in base64, as GatesPage says."""
+    numbers = np.rint(values * VALUE_UNITS).astype(np.int8).tobytes()
+    return base64.b64encode(
+        numbers + np.rint(gates * GATE_UNITS).astype(np.uint8).tobytes()
+    ).decode()
 
 
 def _shown(symbol: str) -> tuple[str, str]:
@@ -70,7 +91,7 @@ def _shown(symbol: str) -> tuple[str, str]:
     if symbol in NAMES:
         return MARKS.get(symbol, "") + symbol.replace("\r", ""), NAMES[symbol]
     text = visible(symbol)
-    return text, f"◌{text}" if unicodedata.combining(text[0]) else text
+    return text, f"◌{text}" if unicodedata.category(text[0]).startswith("M") else text
 
 
 def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
@@ -81,13 +102,17 @@ def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
     return [int(decoder.feed(int(id_)) != vocab.symbols[id_]) for id_ in activity.ids]
 
 
-def _reactions(vocab: Vocab, activity: Activity) -> list[FeatureReactions]:
-    """Return, for each feature that varies in the text, the cells that correlate most with it."""
+def _reactions(model: CharModel, activity: Activity) -> list[FeatureReactions]:
+    """Return, for each feature that varies in the text, the units that follow it."""
     found: list[FeatureReactions] = []
-    for name, feature in text_features(vocab, activity.ids).items():
-        strongest = reactions(activity.cells, feature)
-        cells = [(r.layer, r.unit, round(r.correlation, 3)) for r in strongest]
-        count = int(feature.sum()) if np.isin(feature, (0, 1)).all() else None
-        if cells:
-            found.append({"feature": name, "count": count, "cells": cells})
-    return found
+    for name, feature, floor in features_with_floors(model, activity):
+        strongest = reactions(activity.cells, feature, floor)
+        found.append(
+            {
+                "feature": name,
+                "count": int(feature.sum()) if np.isin(feature, (0, 1)).all() else None,
+                "floor": round(floor, 3),
+                "units": [(r.layer, r.unit, round(r.correlation, 3)) for r in strongest],
+            }
+        )
+    return sorted(found, key=lambda feature: not feature["units"])  # with units first

@@ -1,8 +1,7 @@
-"""Features of a text, such as being inside quotes, and the cells that correlate with them."""
+"""Features of a text, such as being inside quotes, and their correlation with units."""
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,22 +10,9 @@ from charlstm.text.vocab import Vocab
 
 QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # not single quotes: they may be apostrophes
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
-# Cells are compared with a feature only if the feature differs from its own most frequent value at
+# Units are compared with a feature only if the feature differs from its own most frequent value at
 # this number of positions or more.
 MIN_POSITIONS = 5
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """A cell whose value correlates with a feature of the text.
-
-    correlation: Pearson's coefficient; for a feature with the values 0 and 1, this is the
-        point-biserial coefficient.
-    """
-
-    layer: int
-    unit: int
-    correlation: float
 
 
 def text_features(vocab: Vocab, ids: Ids) -> dict[str, Array]:
@@ -109,18 +95,10 @@ def _line_features(text: str) -> Array:
     return np.concatenate([np.array(columns, float) for columns in found], axis=1)
 
 
-def reactions(cells: Array, feature: Array, count: int = 3) -> list[Reaction]:
-    """Return the `count` cells that correlate most with a feature (N,), the strongest first.
-
-    cells: (L, N, H) values. The list is empty if nearly all values of the feature are equal.
-    """
-    _, N, H = cells.shape
-    values, counts = np.unique(feature, return_counts=True)
-    if len(values) < 2 or N - counts.max() < MIN_POSITIONS:
-        return []
-    correlations = correlate(cells, feature).ravel()
-    strongest = np.argsort(-np.abs(correlations), kind="stable")[:count]
-    return [Reaction(int(k) // H, int(k) % H, float(correlations[k])) for k in strongest]
+def varies(feature: Array) -> bool:
+    """Return whether a feature (N,) leaves its most frequent value at MIN_POSITIONS places."""
+    _, counts = np.unique(feature, return_counts=True)
+    return bool(len(feature) - counts.max() >= MIN_POSITIONS)
 
 
 def correlate(cells: Array, feature: Array) -> Array:

@@ -10,8 +10,8 @@ import click
 
 from charlstm.analysis import gradient_flow, gradient_picture
 from charlstm.analysis.gate_activity import measure_activity
-from charlstm.analysis.gates_page import write_page
-from charlstm.analysis.gates_page_data import gates_page_data
+from charlstm.analysis.gates_page import render
+from charlstm.analysis.gates_page_data import gates_page_data, require_small_page
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
 from charlstm.cli.loading import load_model
@@ -27,6 +27,7 @@ from charlstm.cli.shared_options import (
 from charlstm.cli.text_input import encode_text, read_text_for
 from charlstm.config import ModelConfig
 from charlstm.network.model import CharModel
+from charlstm.pages.page import write_page
 from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
 from charlstm.text.vocab import UnknownTreatment, Vocab
@@ -45,7 +46,7 @@ NORMS = {
 
 @click.group()
 def inspect() -> None:
-    """Look into a model: its cells and gates on a text, and its gradients over time."""
+    """Look into a model: its units and gates on a text, and its gradients over time."""
 
 
 @inspect.command()
@@ -80,11 +81,11 @@ def gates(
     encoding: str,
     unknown: UnknownTreatment,
 ) -> None:
-    """Write a page that shows a model's cells and gates on TEXTS, joined; - is standard input.
+    """Write a page that shows a model's units and gates on TEXTS, joined; - is standard input.
 
-    The page is one HTML file and needs no internet connection. It colours the text by surprisal, by
-    the value of any cell or by the gates' openness, and names the cells that react to quotes, lines
-    and brackets.
+    The page is one HTML file and needs no internet connection. It shows the value and the gates of
+    any unit at each character, or the surprisal, and names the units that follow quotes, lines or
+    brackets more closely than noise does. Layers and units are counted from 1.
     """
     if bool(texts) == (given is not None):
         raise click.UsageError("give files or --text, one of the two")
@@ -92,7 +93,9 @@ def gates(
     require_output(output, (*texts, checkpoint_path(run)), overwrite)
     model = load_model(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
-    size = write_page(output, gates_page_data(model, measure_activity(model, ids), str(run)))
+    require_small_page(model, len(ids))
+    data = gates_page_data(model, measure_activity(model, ids), str(run))
+    size = write_page(output, render(data))
     part = "" if whole else ", the beginning of the text (--length)"
     click.echo(f"{len(ids):,} {model.vocab.unit}s{part}; {size / 1e6:.1f} MB", err=True)
     click.echo(output)

@@ -14,7 +14,7 @@ from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 
 
 def steps_of_cells(model, ids):
-    """Each layer's cell values (N, H) and mean gates (N, G), by the textbook cells."""
+    """Each layer's cell values (N, H) and gates (N, G, H), by the textbook cells."""
     H, cell = model.config.hidden, model.config.cell
     inputs = np.eye(len(model.vocab))[ids]
     for k in range(model.config.layers):
@@ -27,17 +27,17 @@ def steps_of_cells(model, ids):
                     x, h, c, part["Wx"], part["Wh"], part["b"]
                 )
                 values.append(tanh_c[0])
-                gates.append([i.mean(), f.mean(), o.mean()])
+                gates.append([i[0], f[0], o[0]])
             elif cell == "gru":
                 h, (*_, r, z, _, _) = gru_step_forward(
                     x, h, part["Wx"], part["Wh"], part["b"], part["bn"]
                 )
                 values.append(h[0])
-                gates.append([r.mean(), z.mean()])
+                gates.append([r[0], z[0]])
             else:
                 h, _ = rnn_step_forward(x, h, part["Wx"], part["Wh"], part["b"])
                 values.append(h[0])
-                gates.append([])
+                gates.append(np.empty((0, H)))
             outputs.append(h[0])
         yield np.array(values), np.array(gates)
         inputs = np.array(outputs)
@@ -76,10 +76,10 @@ def test_cells_and_gates_equal_those_of_the_textbook_cells_across_windows(cell, 
     # the model first reads a line end, which is not part of the activity
     expected = list(steps_of_cells(model, [*model.vocab.encode("\n"), *ids]))
     assert activity.cells.shape == (2, len(TEXT), 6)
-    assert activity.gates.shape == (2, {"lstm": 3, "gru": 2, "rnn": 0}[cell], len(TEXT))
+    assert activity.gates.shape == (2, {"lstm": 3, "gru": 2, "rnn": 0}[cell], len(TEXT), 6)
     for k, (values, gates) in enumerate(expected):
         np.testing.assert_allclose(activity.cells[k], values[1:], atol=bound)
-        np.testing.assert_allclose(activity.gates[k], gates[1:].T, atol=bound)
+        np.testing.assert_allclose(activity.gates[k], gates[1:].swapaxes(0, 1), atol=bound)
     score = model.score(TEXT)
     np.testing.assert_allclose(activity.bits, score.nats / np.log(2), atol=bound)
     assert activity.bits.mean() == pytest.approx(score.bits_per_character)
@@ -116,7 +116,7 @@ def test_the_command_writes_a_page(cli, tmp_path):
     page = tmp_path / "page.html"
     result = cli("inspect", "gates", tmp_path / "text.txt", "-r", tmp_path, "--output", page)
     assert result.stdout == f"{page}\n"
-    assert result.stderr == "300 characters; 0.0 MB\n"
+    assert result.stderr == "300 characters; 0.1 MB\n"
     whole = embedded(page.read_text("utf-8"))
     assert (
         whole["bits"]

@@ -1,19 +1,10 @@
-"""Features of a text, and the cells that follow them."""
+"""Features of a text, and their correlation with units."""
 
 import numpy as np
 import pytest
-from gate_pages import TEXT, make_model, quote_model
 
 from charlstm import Vocab
-from charlstm.analysis.gate_activity import measure_activity
-from charlstm.analysis.gates_page_data import gates_page_data
-from charlstm.analysis.text_features import (
-    Reaction,
-    correlate,
-    features,
-    reactions,
-    text_features,
-)
+from charlstm.analysis.text_features import correlate, features, text_features, varies
 
 
 @pytest.mark.parametrize(
@@ -60,28 +51,10 @@ def test_correlations_are_those_of_numpy():
         assert found[layer, unit] == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_cell_that_follows_quotes_is_found():
-    model = quote_model()
-    activity = measure_activity(model, model.vocab.encode(TEXT))
-    inside = features(TEXT)["inside quotes"]
-    np.testing.assert_allclose(activity.cells[0, :, 1], inside * np.tanh(1), atol=1e-9)
-    first = reactions(activity.cells, inside)[0]
-    assert first == Reaction(0, 1, pytest.approx(1.0, abs=1e-9))
-    listed = gates_page_data(model, activity, "run")["reactions"]
-    assert listed[0]["feature"] == "inside quotes"
-    assert listed[0]["count"] == inside.sum()
-    assert listed[0]["cells"][0] == (0, 1, 1.0)
-    strengths = [abs(correlation) for _, _, correlation in listed[0]["cells"]]
-    assert strengths == sorted(strengths, reverse=True)
-
-
-def test_rare_features_have_no_reactions():
-    model = make_model()
-    activity = measure_activity(model, model.vocab.encode(TEXT))
-    feature = np.zeros(len(TEXT))
-    assert reactions(activity.cells, feature) == []
+def test_a_feature_varies_if_it_leaves_its_most_frequent_value_at_five_places():
+    feature = np.zeros(300)
+    assert not varies(feature)
     feature[:4] = 1
-    assert reactions(activity.cells, feature) == []
-    assert reactions(activity.cells, 1 - feature) == []
+    assert not varies(feature) and not varies(1 - feature)
     feature[4] = 1
-    assert len(reactions(activity.cells, feature)) == 3
+    assert varies(feature) and varies(1 - feature)

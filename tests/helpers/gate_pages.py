@@ -45,7 +45,7 @@ def make_model(
 
 
 def quote_model():
-    """A model whose unit 0.1 is tanh(1) inside curly quotes and 0 outside; others are random."""
+    """A model whose layer 1, unit 2 is tanh(1) inside curly quotes, else 0; others are random."""
     model = make_model(scale=0.2)
     H, opening, closing = 6, *model.vocab.encode("“”")
     Wx, Wh, b = (model.parameters[f"layers.0.{name}"] for name in ("Wx", "Wh", "b"))

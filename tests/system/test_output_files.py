@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-from charlstm.analysis.gates_page import write_page
 from charlstm.analysis.gradient_flow import measure_gradient_flow, random_ids
 from charlstm.analysis.gradient_picture import draw
 from charlstm.cli.inspect import models_to_measure
 from charlstm.errors import CharlstmError
+from charlstm.pages.page import render, write_page
 from charlstm.system.output_files import require_output
 
 
@@ -58,5 +58,6 @@ def test_pages_and_pictures_of_charlstm_are_replaced_without_being_asked(tmp_pat
     for name in ("a.svg", "a.png"):
         draw(flows, tmp_path / name)
         require_output(tmp_path / name, (), overwrite=False)
-    write_page(tmp_path / "page", {"run": "x" * 10_000})
+    page = render("charlstm.analysis", "gates_page", {"run": "x" * 10_000})
+    write_page(tmp_path / "page", page)
     require_output(tmp_path / "page", (), overwrite=False)
