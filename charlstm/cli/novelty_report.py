@@ -10,7 +10,7 @@ from charlstm.analysis.stretches import Stretch
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
-from charlstm.runs.texts import training_and_validation_ids
+from charlstm.runs.texts import RunTextError, training_and_validation_ids
 from charlstm.system.memory import require_memory
 from charlstm.system.terminal import visible
 from charlstm.text.vocab import line_end
@@ -34,7 +34,7 @@ class NoveltyReport:
         with closing(CorpusDisplay()) as display:
             try:
                 split = training_and_validation_ids(run, display)
-            except CharlstmError as error:
+            except RunTextError as error:
                 raise CharlstmError(
                     f"{error}: --novelty needs the run's folder, and the text that the run was "
                     "trained on, unchanged and at its old path"

@@ -13,8 +13,14 @@ from charlstm.arrays import Ids
 from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
 from charlstm.errors import CharlstmError
-from charlstm.runs.folder import newest_run
-from charlstm.runs.texts import corpus_settings, own_corpus, training_and_validation_ids
+from charlstm.runs.folder import load, newest_run
+from charlstm.runs.texts import (
+    RunTextError,
+    corpus_settings,
+    own_corpus,
+    training_and_validation_ids,
+)
+from charlstm.system.terminal import visible
 from charlstm.text.corpus import open_corpus
 from charlstm.text.known_lines import KnownLines
 from charlstm.text.reading import NEWLINES
@@ -53,7 +59,9 @@ def reading_options(command: Command) -> Command:
             try:
                 settings = corpus_settings(place) or settings
             except CharlstmError as error:
-                click.echo(f"{error}: text is read as UTF-8, its line ends as they are", err=True)
+                load(place)  # A damaged model is refused, without this note.
+                note = f"{error}: text is read as UTF-8, its line ends as they are"
+                click.echo(f"note: {visible(note)}", err=True)
         if encoding is None:
             encoding = settings.encoding
         return command(
@@ -89,7 +97,7 @@ def own_validation_ids(run: Path) -> tuple[Ids, Ids]:
     with closing(CorpusDisplay()) as display:
         try:
             split = training_and_validation_ids(run, display)
-        except CharlstmError as error:
+        except RunTextError as error:
             raise CharlstmError(
                 f"{error}: without TEXTS, eval needs the run's folder, and the text that the run "
                 "was trained on, unchanged and at its old path"
@@ -121,7 +129,7 @@ def known_lines(run: Path, vocab: Vocab, paths: Sequence[Path]) -> KnownLines:
         else:
             try:
                 corpus, _ = own_corpus(run, display)
-            except CharlstmError as error:
+            except RunTextError as error:
                 raise CharlstmError(
                     f"{error}: sample --new-only --corpus PATH takes the known lines from PATH"
                 ) from error

@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,10 +165,9 @@ def sample(
     if prime_file:
         prime = join_within_memory(read_text_for(model.vocab, [prime_file], "utf-8"))
         prime = decode_bytes(model.vocab, prime)
+    is_new_seed = seed is None
     if seed is None:
         seed = secrets.randbelow(2**32)
-        click.echo(f"seed {seed}", err=True)
-    warn_unknown(model.vocab, prime, unknown)
     if count is None:
         count = DEFAULT_LINES if lines else 1
     shown_prime = "" if hide_prime else prime
@@ -182,19 +182,26 @@ def sample(
         "seed": seed,
         "errors": "surrogateescape",
     }
+    chooses = new_only or unique
+    stream: Iterator[Any] = (
+        stream_lines(model, chosen=chosen, stops=stop, **options)
+        if chooses
+        else stream_texts(model, stops=(*stop, "\n") if lines else stop, **options)
+    )
+    if is_new_seed:  # By now, all arguments have been checked: an error is the only line.
+        click.echo(f"seed {seed}", err=True)
+    warn_unknown(model.vocab, prime, unknown)
     passed_over = {}
-    if new_only or unique:
-        found = stream_lines(model, chosen=chosen, stops=stop, **options)
-        texts = list(found) if as_json else print_lines(model.vocab, found, shown_prime, between)
+    if chooses:
+        texts = list(stream) if as_json else print_lines(model.vocab, stream, shown_prime, between)
         counts = {"known_lines": chosen.known_lines, "repeated_lines": chosen.repeated_lines}
         asked = {"known_lines": new_only, "repeated_lines": unique}
         passed_over = {name: number for name, number in counts.items() if asked[name]}
     else:
-        steps = stream_texts(model, stops=(*stop, "\n") if lines else stop, **options)
         if as_json:
-            texts = ["".join(pieces) for pieces in zip(*steps, strict=True)]
+            texts = ["".join(pieces) for pieces in zip(*stream, strict=True)]
         else:
-            texts = print_samples(model.vocab, steps, count, shown_prime, between, keep=novelty)
+            texts = print_samples(model.vocab, stream, count, shown_prime, between, keep=novelty)
     _report(model.vocab, texts, shown_prime, seed, report, passed_over, as_json)
     if len(texts) < count:
         raise CharlstmError(

@@ -1,7 +1,9 @@
 """Sample lines from a model of lines: only new ones, or each line once."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from itertools import count as numbers_from
 from typing import Any
 
@@ -47,7 +49,7 @@ def stream_lines(
     stops: tuple[str, ...] = (),
     **options: Any,
 ) -> Iterator[str]:
-    """Yield up to `count` sampled lines that the filter keeps, without the prime.
+    """Return an iterator of up to `count` sampled lines that the filter keeps, without the prime.
 
     There are fewer lines if the filter has passed over MAX_TRIES lines in a row. The lines are
     those that the same seed gives without the filter, as far as the filter keeps them, and then
@@ -55,14 +57,23 @@ def stream_lines(
 
     prime: the beginning of each line. The filter sees the line with its prime.
     options: those of stream_texts.
+
+    Raises CharlstmError for bad arguments when it is called, not at the first line.
     """
     if not model.config.lines:
         raise CharlstmError("only a model of lines (charlstm train --lines) writes new lines")
-    begun, left, tries = prime.rpartition("\n")[2], count, 0
-    for number in numbers_from():
-        steps = stream_texts(
-            model, count=count, batch=number, prime=prime, stops=(*stops, "\n"), **options
-        )
+    stream = partial(stream_texts, model, count=count, prime=prime, stops=(*stops, "\n"), **options)
+    first = stream(batch=0)
+    batches = chain([first], (stream(batch=number) for number in numbers_from(1)))
+    return _kept_lines(batches, count, chosen, prime.rpartition("\n")[2])
+
+
+def _kept_lines(
+    batches: Iterable[Iterator[list[str]]], count: int, chosen: LineFilter, begun: str
+) -> Iterator[str]:
+    """Yield the lines that the filter keeps. begun: the part of each line that is in the prime."""
+    left, tries = count, 0
+    for steps in batches:
         for text in map("".join, zip(*steps, strict=True)):
             if chosen.keeps(begun + text):
                 yield text

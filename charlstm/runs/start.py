@@ -30,7 +30,13 @@ from charlstm.runs.metrics import require_format
 from charlstm.runs.notices import notices_of
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
-from charlstm.runs.texts import open_run_corpus, recorded, reopen_corpus, standard_input_kept
+from charlstm.runs.texts import (
+    RunTextError,
+    open_run_corpus,
+    recorded,
+    reopen_corpus,
+    standard_input_kept,
+)
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals
@@ -250,7 +256,13 @@ def resume_run(
     state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
     if new_end:
         config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
-    corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
+    try:
+        corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
+    except RunTextError as error:
+        raise CharlstmError(
+            f"{error}: charlstm train -r {folder} --resume --corpus PATH takes the text from "
+            "another place"
+        ) from error
     train_ids = split_train_validation(corpus, state.corpus, config.seed).train
     require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
     trainer = Trainer(saved.model, train_ids, config)

@@ -20,12 +20,19 @@ from charlstm.text.standard_input import copy_standard_input
 from charlstm.text.vocab import Vocab
 
 
+class RunTextError(CharlstmError):
+    """Raised if a run's text is not known, cannot be found or has changed.
+
+    The message does not say what to do: this depends on the command that needs the text.
+    """
+
+
 def training_and_validation_ids(path: Path, progress: ReadingProgress | None = None) -> Split:
     """Return the ids of a run's training text and of its validation text.
 
     If the run started from the weights of another run, the text of that run is not included.
 
-    path: the run's folder, or a checkpoint in the folder. Raises CharlstmError if the text is
+    path: the run's folder, or a checkpoint in the folder. Raises RunTextError if the text is
         missing or has changed.
     """
     corpus, state = own_corpus(path, progress)
@@ -39,7 +46,7 @@ def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Cor
     """
     folder = path if path.is_dir() else path.parent
     if not (folder / LAST).exists():
-        raise CharlstmError(
+        raise RunTextError(
             f"{path}: the training text is not known, as the run's folder has no {LAST}"
         )
     saved = load_checkpoint(folder / LAST)
@@ -66,7 +73,7 @@ def corpus_settings(path: Path) -> CorpusConfig | None:
 def reopen_corpus(
     folder: Path, state: TrainingState, vocab: Vocab, progress: ReadingProgress | None
 ) -> Corpus:
-    """Open the text of a saved run; CharlstmError if it has changed since the run began.
+    """Open the text of a saved run; RunTextError if it is missing or has changed.
 
     A run from an untrusted source may name any file as its text. Therefore a text is opened only if
     the size of its files is the size that the run recorded, and encoded into ids only if the
@@ -74,26 +81,22 @@ def reopen_corpus(
 
     vocab: the vocabulary of the run's model.
     """
-    advice = f"charlstm train -r {folder} --resume --corpus PATH takes the text from another place"
     texts = resolved(folder, (*state.corpus.paths, *state.corpus.val_file))
     for text in texts:
         try:
             mode = Path(text).stat().st_mode
         except (OSError, ValueError) as error:  # A path with a NUL character raises ValueError.
             reason = getattr(error, "strerror", None) or error
-            raise CharlstmError(
-                f"cannot read {text}: {reason} (the text of {folder}; {advice})"
-            ) from error
+            raise RunTextError(f"cannot read {text}, the text of {folder}: {reason}") from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise CharlstmError(f"{text}, the text of {folder}, is not a regular file: {advice}")
+            raise RunTextError(f"{text}, the text of {folder}, is not a regular file")
     base_vocab = vocab if state.extended else None
     expected = (state.file_bytes, state.digest)
     try:
         return open_run_corpus(folder, state.corpus, base_vocab, progress, expected)
     except ChangedTextError:
-        raise CharlstmError(
-            f"{folder}: the corpus of this run has changed since it began: {', '.join(texts)}: "
-            f"{advice}"
+        raise RunTextError(
+            f"{folder}: the corpus of this run has changed since it began: {', '.join(texts)}"
         ) from None
 
 

@@ -28,6 +28,8 @@ def test_a_text_that_is_read_at_once_must_fit(monkeypatch, trained, tmp_path, cl
     assert re.search(r"^charlstm: a text of 4,\d+,\d+ characters or more takes at least", error)
 
 
-def test_a_sample_of_too_many_texts_is_refused(trained, cli):
-    error = cli("sample", "-r", trained, "--count", 10**12, code=1).stderr
-    assert error.startswith("seed ") and "--count 1000000000000 takes at least" in error
+def test_a_sample_of_too_many_texts_is_refused(trained, line_run, cli):
+    for arguments in (["-r", trained], ["-r", line_run, "--unique"]):
+        error = cli("sample", *arguments, "--count", 10**12, code=1).stderr
+        assert error.startswith("charlstm: --count 1000000000000 takes at least")
+        assert error.count("\n") == 1

@@ -141,7 +141,9 @@ def test_a_checkpoint_in_the_folder_of_its_run_is_as_good_as_the_run(cli, traine
     assert vocab.decode(split.train) + vocab.decode(split.validation) == text_file.read_text()
 
 
-def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tmp_path):
+def test_a_missing_training_text_is_refused_before_any_sample(
+    cli, text_file, tmp_path, monkeypatch
+):
     text = tmp_path / "text.txt"
     shutil.copy(text_file, text)
     run = charlstm.train(text, tmp_path / "run", **TINY).path
@@ -163,8 +165,15 @@ def test_a_missing_training_text_is_refused_before_any_sample(cli, text_file, tm
             assert result.stderr.endswith(advice) and result.stderr.count("\n") == 1
     text.unlink()
     result = cli("sample", "-r", run, "--novelty", code=1)
-    assert f"cannot read {text}: No such file or directory (the text of {run}; " in result.stderr
-    assert result.stderr.endswith(f" --corpus PATH takes the text from another place){advice}")
+    refusal = f"charlstm: cannot read {text}, the text of {run}: No such file or directory"
+    assert result.stderr == refusal + advice
+    monkeypatch.setenv("CHARLSTM_CACHE_GB", "much")
+    shutil.copy(text_file, text)
+    result = cli("sample", "-r", run, "--novelty", code=1)
+    assert result.stderr == (
+        "charlstm: CHARLSTM_CACHE_GB must be a number of at least 0, not 'much'\n"
+    )
+    monkeypatch.undo()
     assert cli("sample", "-r", run, "--length", 5).stderr.startswith("seed ")
 
 

@@ -50,9 +50,14 @@ def test_without_the_settings_of_a_run_text_is_utf8_with_its_line_ends(latin_run
     for place in (tmp_path / "model.safetensors",):  # is not of the run whose `last` is beside it
         assert "invalid UTF-8" in cli("eval", text, "-r", place, code=1).stderr
     (tmp_path / LAST).write_bytes(b"damaged")
+    note, error = cli("eval", text, "-r", tmp_path, code=1).stderr.splitlines()
+    assert note.startswith(f"note: {tmp_path / LAST}: not a checkpoint")
+    assert note.endswith(": text is read as UTF-8, its line ends as they are")
+    assert error.startswith("charlstm: ") and "invalid UTF-8" in error
+    (tmp_path / "best.safetensors").write_bytes(b"damaged")
     error = cli("eval", text, "-r", tmp_path, code=1).stderr
-    assert f"{tmp_path / LAST}: not a checkpoint" in error
-    assert "text is read as UTF-8, its line ends as they are" in error
+    assert error.startswith(f"charlstm: {tmp_path / 'best.safetensors'}: not a checkpoint")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"val_file": "v.txt"}, {"lines": True}])
@@ -68,6 +73,7 @@ def test_eval_without_a_text_measures_the_runs_own_validation_text(tmp_path, cli
     (tmp_path / "t.txt").write_text(make_text(99))
     error = cli("eval", "-r", run.path, code=1).stderr
     assert error.count("\n") == 1 and "without TEXTS, eval needs the run's folder" in error
+    assert "has changed since it began" in error and "charlstm train" not in error
     (run.path / LAST).unlink()
     error = cli("eval", "-r", run.path, code=1).stderr
     assert "the training text is not known" in error
