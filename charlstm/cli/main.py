@@ -27,7 +27,7 @@ def one_line_errors() -> Iterator[None]:
         yield
         return
     except CharlstmError as error:
-        message = " ".join(str(error).split())
+        message = str(error)
     except click.UsageError as error:
         message = error.format_message()  # may quote text with control characters
         if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":

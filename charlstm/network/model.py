@@ -104,7 +104,9 @@ class CharModel(RecurrentStack):
         options are those of stream.
         """
         if whole_number("length", length) < 1:
-            raise CharlstmError(f"length must be 1 or more, not {length}")
+            raise CharlstmError(
+                f"length must be 1 or more, not {length} (0 has no end: use stream)"
+            )
         pieces = self.stream(
             length,
             prime=prime,

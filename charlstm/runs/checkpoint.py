@@ -121,7 +121,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
             return _read_checked(SafetensorsReader(file))
     except FileNotFoundError:
         raise CharlstmError(f"{path}: no such file") from None
-    except (OSError, CharlstmError) as error:
+    except OSError as error:
+        raise CharlstmError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except CharlstmError as error:
         reason = " ".join(str(error)[:MAX_REASON].split())
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None
 

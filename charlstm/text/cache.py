@@ -4,6 +4,7 @@ An entry is complete or missing, never half written. The entries that were used 
 removed when the cache grows beyond its limit.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -30,15 +31,22 @@ def cache_folder() -> Path:
     """Return the folder of the cache, and make it if it does not exist.
 
     The folder is $CHARLSTM_CACHE, or by default "charlstm" in the platform's folder for caches. If
-    that folder cannot be written to, the cache is a folder among the system's temporary files.
+    the default folder cannot be written to, the cache is a folder among the system's temporary
+    files. Raises CharlstmError if $CHARLSTM_CACHE cannot be written to.
     """
+    asked = os.environ.get("CHARLSTM_CACHE")
     try:
-        folder = Path(os.environ.get("CHARLSTM_CACHE") or _platform_folder() / "charlstm")
+        folder = Path(asked or _platform_folder() / "charlstm")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
-    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
-        pass
+        reason = os.strerror(errno.EACCES)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
+        reason = getattr(error, "strerror", None) or str(error)
+    if asked:
+        raise CharlstmError(
+            f"CHARLSTM_CACHE={asked}: the folder cannot be written to: {reason}: name another one"
+        )
     return _temporary_folder()
 
 

@@ -142,7 +142,9 @@ def open_corpus(
             f"the vocabulary to extend is of level {base_vocab.level}, the text of level "
             f"{level}: use --level {base_vocab.level}"
         )
-    cache_limit()  # A bad CHARLSTM_CACHE_GB is refused now, before the text is read.
+    # A bad CHARLSTM_CACHE or CHARLSTM_CACHE_GB is refused now, before the text is read.
+    root = cache_folder() if cache is None else cache
+    cache_limit()
     changed = ChangedTextError("the text has changed: its size or digest is not as expected")
     if expected is not None and texts.total_bytes != expected[0]:
         raise changed
@@ -151,7 +153,6 @@ def open_corpus(
         raise changed
     # The order of the ids of one file does not depend on which of them are held out.
     key = cache_key(digest, vocab_size, base_vocab, held_out * (len(texts.files) > 1))
-    root = cache_folder() if cache is None else cache
     was_there = (root / key).exists()
     try:
         facts, ids = open_entry(root / key)

@@ -26,7 +26,7 @@ REFUSED = [
     (["train", "none.txt"], "/none.txt: No such file or directory"),
     (["train", "empty.txt"], "empty.txt: too small to learn from: 0 characters"),
     (["train", "same.txt"], "same.txt: too small to learn from: 'a' is its only character"),
-    (["train", "two.txt"], "too small to learn from"),
+    (["train", "two.txt"], "leaves 1 of 2 characters to learn from"),
     (["train", "latin.txt"], "latin.txt: invalid UTF-8 at byte 3 (0xe9"),
     (["train", "good.txt", "none"], "/none: No such file"),
     (["train"], "no corpus: name a text file"),
@@ -101,8 +101,16 @@ def test_an_error_of_a_process_prints_no_traceback(tmp_path):
 
 
 def test_an_error_contains_no_control_characters(cli):
-    result = cli("train", "no\x1b[2Jne\n.txt", code=1)
-    assert "\x1b" not in result.stderr and result.stderr.count("\n") == 1
+    for command in ("train", "info"):
+        result = cli(command, "no\x1b[2Jne\n  .txt", code=1)
+        assert "no\\x1b[2Jne\\n  .txt: " in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_link_to_itself_is_not_called_a_damaged_file(cli, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for command in (["info"], ["sample", "-r"], ["train", "--init-from"]):
+        error = cli(*command, tmp_path / "loop", *["x"] * (command[0] == "train"), code=1).stderr
+        assert error.endswith("loop: cannot be read: Too many levels of symbolic links\n")
 
 
 def test_a_closed_standard_input_is_an_error(trained, tmp_path):

@@ -304,11 +304,17 @@ def test_the_folder_of_the_cache_depends_on_the_platform(
     assert cache_folder().is_dir()
 
 
-def test_a_cache_that_cannot_be_made_is_a_temporary_folder(write, tmp_path, monkeypatch):
+def no_default_cache(monkeypatch, file):
+    """Make the default folder of the cache one that cannot be made, as its parent is a file."""
+    monkeypatch.delenv("CHARLSTM_CACHE", raising=False)
+    monkeypatch.setattr(cache_module, "_platform_folder", lambda: file)
+
+
+def test_a_default_cache_that_cannot_be_made_is_a_temporary_folder(write, tmp_path, monkeypatch):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setenv("CHARLSTM_CACHE", str(write("a-file", "x") / "cache"))
+    no_default_cache(monkeypatch, write("a-file", "x"))
     folder = cache_folder()
     assert folder == temporary / f"charlstm-{os.getuid()}"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -316,9 +322,23 @@ def test_a_cache_that_cannot_be_made_is_a_temporary_folder(write, tmp_path, monk
     assert len(entries(folder)) == 1
 
 
+def test_a_cache_of_the_user_that_cannot_be_made_is_refused(write, cache, monkeypatch):
+    file = write("a-file", "x")
+    for folder, reason in ((file, "File exists"), (file / "cache", "Not a directory")):
+        monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
+        for use in (cache_size, clear_cache, lambda: open_corpus([write("a", SENTENCE)])):
+            with pytest.raises(CharlstmError, match=f"^CHARLSTM_CACHE={folder}: .*: {reason}: "):
+                use()
+    # root may write to every folder
+    monkeypatch.setenv("CHARLSTM_CACHE", str(cache))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(CharlstmError, match="Permission denied: name another one"):
+        open_corpus([write("a", SENTENCE)])
+
+
 def test_a_temporary_folder_of_another_user_is_not_used(write, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setenv("CHARLSTM_CACHE", str(write("a-file", "x") / "cache"))
+    no_default_cache(monkeypatch, write("a-file", "x"))
     (tmp_path / "theirs").mkdir()
     (tmp_path / f"charlstm-{os.getuid()}").symlink_to(tmp_path / "theirs")
     folder = cache_folder()
