@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 BEGINNINGS = ("charlstm ", "./scripts/", ".venv/bin/python ", ".ci/run", "zcat ", "lint-imports")
 
 PYTHON = ".venv/bin/python scripts"
+TRAIN_ON_REBER = (
+    "charlstm train corpora/reber.txt --textbook --lines --val-split end "
+    "--layers 1 --hidden 8 --steps 3000"
+)
 
 # Commands that take more than about three seconds, need the network or change files of the
 # repository, with the reason; in an order in which each finds the files of those before it.
@@ -26,6 +30,7 @@ PYTHON = ".venv/bin/python scripts"
 LONG = {
     "./scripts/setup": "installs",
     "./scripts/setup test,oracles": "installs",
+    "./scripts/setup oracles": "installs",
     "./scripts/demo": "trains for a minute, after setup",
     "./scripts/test --quick": "1 minute, after setup",
     "./scripts/test": "4 minutes, after setup",
@@ -62,6 +67,8 @@ LONG = {
     f"{PYTHON}/benchmarks/defaults.py dozen": "1.5 hours: a measurement",
     f"{PYTHON}/benchmarks/defaults.py minutes --seeds 3": "39 minutes: a measurement",
     f"{PYTHON}/benchmarks/defaults.py sweep": "3 hours: a measurement",
+    f"{TRAIN_ON_REBER} -r runs/lstm-8": "15 seconds",
+    f"{TRAIN_ON_REBER} -r runs/rnn-8 --cell rnn": "15 seconds",
     f"{PYTHON}/exercises/check_gradients.py": "4 seconds",
     f"{PYTHON}/exercises/classify_direction.py": "8 seconds",
     f"{PYTHON}/exercises/learn_words.py": "13 seconds, and needs the download",

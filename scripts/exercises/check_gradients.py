@@ -1,4 +1,4 @@
-"""Exercises 1 and 2: compare backward functions with numeric gradients and with PyTorch.
+"""Compares backward functions with numeric gradients and with PyTorch.
 
     .venv/bin/python scripts/exercises/check_gradients.py
 

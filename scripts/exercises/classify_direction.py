@@ -1,4 +1,4 @@
-"""Exercise 3: a stack of LSTM layers classifies the direction in which a noisy point turns.
+"""A stack of LSTM layers classifies the direction in which a noisy point turns.
 
     .venv/bin/python scripts/exercises/classify_direction.py
 

@@ -1,4 +1,4 @@
-"""Exercise 4: a memory cell with weights set by hand (from the lectures of Hung-yi Lee).
+"""A memory cell with weights set by hand (from the lectures of Hung-yi Lee).
 
     .venv/bin/python scripts/exercises/hand_set_gates.py
 

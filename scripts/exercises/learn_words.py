@@ -1,4 +1,4 @@
-"""Exercise 5: learn words, a line at a time, with plain gradient descent.
+"""Learns words, a line at a time, with plain gradient descent.
 
     .venv/bin/python scripts/exercises/learn_words.py [TEXT] [--cell rnn|gru|lstm] [--epochs N]
 

@@ -1,4 +1,4 @@
-"""Exercise 6: where gradients vanish, last or explode, and the effect of clipping.
+"""Shows where gradients vanish, last or explode, and the effect of clipping.
 
     .venv/bin/python scripts/exercises/vanishing_gradients.py
 

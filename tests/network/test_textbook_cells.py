@@ -1,6 +1,6 @@
 """Textbook cells: gradients of all inputs against finite differences, steps against PyTorch.
 
-These are exercises 1 and 2 of scripts/exercises. The worst relative errors are printed (pytest -s).
+Lesson 2 of scripts/exercises shows a part of this. `pytest -s` prints the worst relative errors.
 """
 
 import numpy as np

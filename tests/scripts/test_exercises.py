@@ -1,5 +1,6 @@
 """scripts/exercises: the values of scripts/exercises/README.md, and that each script runs."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import vanishing_gradients
 
+import charlstm
 from charlstm.text.corpus import open_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -239,3 +241,20 @@ def test_each_exercise_runs_as_a_script(name):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+# -- the textbook's network on reber.txt ------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_lstm_of_8_units_remembers_the_letter_that_an_rnn_of_8_units_forgets(tmp_path):
+    """A model that knows the grammar but forgets the letter needs 0.538 + 1/13 = 0.615 bits."""
+    bits = {}
+    for cell in ("lstm", "rnn"):
+        run = charlstm.train(
+            ROOT / "corpora" / "reber.txt", tmp_path / cell, textbook=True, cell=cell, lines=True,
+            val_split="end", layers=1, hidden=8, steps=3000, precision="float32", workers=1,
+        )  # fmt: skip
+        bits[cell] = run.best_val_loss / math.log(2)
+    assert 0.538 < bits["lstm"] < 0.56
+    assert 0.615 < bits["rnn"] < 0.67
