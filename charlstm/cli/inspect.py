@@ -17,6 +17,7 @@ from charlstm.arrays import Ids
 from charlstm.cli.loading import load_model
 from charlstm.cli.shared_options import (
     PathArgument,
+    TextArgument,
     encoding_option,
     json_option,
     knob_values,
@@ -51,7 +52,7 @@ def inspect() -> None:
 
 @inspect.command()
 @click.argument("texts", nargs=-1, type=PathArgument(str))
-@click.option("--text", "given", help="The text itself, instead of files.")
+@click.option("--text", "given", type=TextArgument(), help="The text itself, instead of files.")
 @run_option
 @click.option(
     "--output",

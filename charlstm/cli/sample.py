@@ -15,6 +15,7 @@ from charlstm.cli.run_text import known_lines
 from charlstm.cli.sample_output import print_lines, print_samples
 from charlstm.cli.shared_options import (
     PathArgument,
+    TextArgument,
     json_option,
     knob_options,
     knob_values,
@@ -42,6 +43,7 @@ def _unescaped(text: str) -> str:
 @run_option
 @click.option(
     "--prime",
+    type=TextArgument(),
     default="",
     callback=lambda context, option, text: _unescaped(text),
     help="Text that the sample continues; without it, the sample begins a line. In it, \\n stands "
@@ -97,6 +99,7 @@ def _unescaped(text: str) -> str:
 )
 @click.option(
     "--separator",
+    type=TextArgument(),
     callback=lambda context, option, text: None if text is None else _unescaped(text),
     help="Line to print between two samples, with \\n, \\t and \\\\ as in --prime; an empty text "
     "gives an empty line.  [default: the shortest line of three or more dashes that no sample has; "
@@ -104,6 +107,7 @@ def _unescaped(text: str) -> str:
 )
 @click.option(
     "--stop",
+    type=TextArgument(),
     multiple=True,
     callback=lambda context, option, texts: tuple(map(_unescaped, texts)),
     help="End a sample before this text, with \\n, \\t and \\\\ as in --prime; may be given "

@@ -4,6 +4,7 @@ A settings class is a Record, such as TrainConfig. Each of its fields (knobs, se
 becomes an option.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,20 @@ class PathArgument(click.Path):
         if not str(value):
             self.fail("the path is empty: name a file or a folder", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class TextArgument(click.types.StringParamType):
+    """A text on the command line, which is read as UTF-8 under every locale if it is valid UTF-8.
+
+    Under a locale of another encoding, such as C, Python reads each byte above 127 as a character
+    of its own.
+    """
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except ValueError:  # e.g. Latin-1 under a locale of Latin-1
+            return value
 
 
 run_option = click.option(

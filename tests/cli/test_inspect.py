@@ -77,6 +77,12 @@ def test_a_text_for_a_model_of_bytes_may_have_any_bytes(cli, byte_run, tmp_path)
     assert result.stderr.startswith("4 bytes; ")
 
 
+def test_a_text_is_read_as_utf8_under_every_locale(cli, line_run, tmp_path):
+    text = "gr\udcc3\udcbc"  # as Python reads it from the command line under the locale C
+    page = ("--output", tmp_path / "gates.html")
+    assert cli("inspect", "gates", "--text", text, "-r", line_run, *page).stderr.startswith("3 ")
+
+
 def test_output_replaces_no_input_and_no_file_of_the_users_without_being_asked(
     cli, trained, tmp_path
 ):

@@ -216,6 +216,22 @@ def test_a_terminal_that_cannot_show_a_character_gets_its_escape(trained):
     assert code == 0 and out.startswith("th\\xe9")
 
 
+def test_texts_and_names_on_the_command_line_are_read_as_utf8_under_the_locale_c(
+    cli, line_run, tmp_path
+):
+    run = tmp_path / "größe"
+    run.symlink_to(line_run)
+    arguments = ["-r", run, "--count", 30, "--seed", 1, "--prime", "gr", "--stop", "ße"]
+    expected = cli("sample", *arguments, "--separator", "ö").stdout
+    assert "\ngrü\n" in expected and "ß" not in expected
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    code, out, err = run_command("sample", *arguments, "--separator", "ö", env=environment)
+    assert (code, out, err) == (0, expected.replace("ü", "\\xfc").replace("ö", "\\xf6"), "")
+    code, _, err = run_command("info", tmp_path / "grün", env=environment)
+    assert code == 1
+    assert err == f"charlstm: {tmp_path}/gr\\udcc3\\udcbcn: no such file\n"
+
+
 def test_an_endless_sample_is_printed_as_it_grows_and_ends_at_an_interrupt(trained):
     process = subprocess.Popen(
         [*COMMAND, "sample", "-r", str(trained), "--length", "0", "--seed", "1"],
