@@ -48,6 +48,7 @@ LONG = {
     "charlstm train data/tinyshakespeare.txt --minutes 60 -r runs/hour": "an hour",
     "charlstm eval validation.txt -r runs/hour --window 256": "needs the run of an hour",
     "charlstm eval validation.txt -r runs/hour --dynamic": "1 minute",
+    f"{PYTHON}/benchmarks/advice.py": "20 minutes: a measurement",
     f"{PYTHON}/benchmarks/dynamic_evaluation.py runs/first": "minutes: a measurement",
     "head -n 41400 corpora/reber.txt > lines.txt": "goes before the next",
     "tail -n 4600 corpora/reber.txt > held-out-lines.txt": "goes before the next",

@@ -16,7 +16,8 @@ class TrainedRun:
     steps: the number of training steps since the run began, including those before a resumption.
     reason: why the training ended: "finished", "stopped early" (see the setting stop_after), or the
         name of the signal that interrupted the run.
-    warnings: sentences that say whether the model overfits or underfits, and what to change.
+    warnings: sentences that say whether the model overfits or underfits, or had a learning rate
+        that was too low or too high, and which option to change.
     """
 
     path: Path

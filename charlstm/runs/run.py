@@ -259,7 +259,8 @@ class Run:
         reason, warnings = self.stop_signals.signal_name, []
         if self.plan.finished and not self.losses.count:
             reason = "finished" if self.plan.at_end else "stopped early"
-            warnings = find_warnings(self.validation.evaluations, self.trainer.config)
+            trainer, evaluations = self.trainer, self.validation.evaluations
+            warnings = find_warnings(evaluations, trainer.config, trainer.model.config)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done
         return TrainedRun(self.folder, loss, steps, reason, tuple(warnings))
 

@@ -1,12 +1,15 @@
-"""Advice at the end of a run: warnings that it overfitted, or that more training would help.
+"""Advice at the end of a run: warnings that name a problem, an option and a value to try.
 
-The thresholds are fractions of the loss, because the losses of two texts can differ several times.
-The thresholds are high: a run with the default settings and enough time gets no warning.
+A run overfits, or needs more training, or has a learning rate that is too low or too high. The
+thresholds were fitted on runs that were made again with the advised values:
+`scripts/benchmarks/advice.py --print` counts how often each advice is right. They are fractions of
+the loss, because the losses of two texts can differ several times. In doubt there is no warning.
 """
 
 from collections.abc import Sequence
 
-from charlstm.config import ENDS, TrainConfig
+from charlstm.config import ENDS, ModelConfig, TrainConfig
+from charlstm.training.defaults import learning_rate
 from charlstm.training.validation import Evaluation
 
 # A run overfits if, since its best evaluation, its validation loss rose by more than this fraction
@@ -17,11 +20,27 @@ UNDERFITTING = 0.05
 # A run that overfits is advised a dropout of its own dropout plus MORE_DROPOUT, at most
 # MAX_ADVISED_DROPOUT.
 MORE_DROPOUT, MAX_ADVISED_DROPOUT = 0.2, 0.6
+# A learning rate is too low if both losses fell by more than LEARNING over the second half of the
+# steps, and if RATE_FACTOR times the rate is usable: at most RATE_FACTOR times the default rate of
+# the cell, and less in a run of more than about 1,000 steps.
+LEARNING, RATE_FACTOR = 0.015, 3
+# Rates of Adam above which a lower one reaches a lower loss, even if the losses fell to the end. In
+# the measured runs of RNNs no rate was too high.
+HIGHEST = {"lstm": 0.2, "gru": 0.05}
 
 
-def find_warnings(evaluations: Sequence[Evaluation], config: TrainConfig) -> list[str]:
+def find_warnings(
+    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig
+) -> list[str]:
     """Return a warning of one sentence for each problem that the losses of a run show."""
-    found = (_overfits(evaluations, config), _underfits(evaluations, config))
+    if not evaluations:
+        return []
+    found = (
+        _overfits(evaluations, config),
+        _underfits(evaluations, config),
+        _learns_too_slowly(evaluations, config, model),
+        _learns_too_fast(evaluations, config, model),
+    )
     return [warning for warning in found if warning is not None]
 
 
@@ -29,7 +48,8 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | N
     """Return a warning if the last two validation losses are well above the best one.
 
     The training loss must have fallen since the best evaluation: if both losses rise, the run
-    diverges instead of overfitting.
+    diverges instead of overfitting. Fewer steps are not advised: a run with as many steps as the
+    best evaluation had mostly ends with a higher loss than that evaluation.
     """
     if len(evaluations) < 3:
         return None
@@ -39,29 +59,85 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | N
     fell = last.train_loss < (1 - OVERFITTING) * best.train_loss
     if not (rose and fell):
         return None
-    ways = ["a smaller --hidden", "fewer steps"]
     dropout = min(MAX_ADVISED_DROPOUT, round(config.dropout + MORE_DROPOUT, 2))
+    advice = "best.safetensors holds the weights of that step"
     if dropout > config.dropout:
-        ways.insert(0, f"--dropout {dropout:g}")
+        advice = f"try --dropout {dropout:g}"
     return (
         f"the model overfits since step {best.step:,}: since then its validation loss rose from "
         f"{best.val_loss:.4f} to {last.val_loss:.4f} nats while the training loss fell from "
-        f"{best.train_loss:.4f} to {last.train_loss:.4f}; try {', '.join(ways[:-1])} or {ways[-1]}"
+        f"{best.train_loss:.4f} to {last.train_loss:.4f}; {advice}"
     )
 
 
 def _underfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | None:
     """Return a warning if training and validation loss fell steeply in the second half of a run."""
-    first_half = [e for e in evaluations if e.step <= evaluations[-1].step / 2]
-    if not first_half:
-        return None
-    middle, last = first_half[-1], evaluations[-1]
-    losses = ((middle.train_loss, last.train_loss), (middle.val_loss, last.val_loss))
-    if not all(new < (1 - UNDERFITTING) * old for old, new in losses):
+    middle, last = _middle(evaluations), evaluations[-1]
+    if middle is None or not _fell(middle, last, UNDERFITTING):
         return None
     end = next((name for name in ENDS if getattr(config, name)), "steps")
     return (
         f"the model is not done learning: from step {middle.step:,} to {last.step:,} its "
         f"validation loss still fell from {middle.val_loss:.4f} to {last.val_loss:.4f} nats; "
-        f"more --{end} would help"
+        f"--{end} {2 * (getattr(config, end) or last.step):g} would help"
     )
+
+
+def _learns_too_slowly(
+    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig
+) -> str | None:
+    """Return a warning if a higher learning rate is usable and the losses fell to the end.
+
+    No rate of SGD is known to be usable, because it depends on the scale of the gradients.
+    """
+    middle, last, higher = _middle(evaluations), evaluations[-1], RATE_FACTOR * config.lr
+    if middle is None or not _fell(middle, last, LEARNING) or config.optimizer == "sgd":
+        return None
+    if config.optimizer == "adam":
+        usable = learning_rate(model.cell, last.step, most=RATE_FACTOR)
+    else:
+        usable = RATE_FACTOR * TrainConfig.lr
+    if higher > usable:
+        return None
+    return (
+        f"the learning rate is low: at {config.lr:g} the training loss still fell from "
+        f"{middle.train_loss:.4f} to {last.train_loss:.4f} nats in the second half of the run; "
+        f"--lr {higher:.3g} would help"
+    )
+
+
+def _learns_too_fast(
+    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig
+) -> str | None:
+    """Return a warning if both losses rose since the best evaluation, or if the rate is very high.
+
+    A run of Adam with a very high rate can end with a fair loss, but a lower rate reaches a lower
+    one.
+    """
+    best, last = min(evaluations, key=lambda e: e.val_loss), evaluations[-1]
+    lower = f"try --lr {config.lr / RATE_FACTOR:.3g}"
+    if _fell(last, best, OVERFITTING):
+        return (
+            f"the learning rate is too high: since step {best.step:,} the training loss rose from "
+            f"{best.train_loss:.4f} to {last.train_loss:.4f} nats, and the validation loss from "
+            f"{best.val_loss:.4f} to {last.val_loss:.4f}; {lower}"
+        )
+    highest = HIGHEST.get(model.cell, config.lr)
+    if config.optimizer == "adam" and config.lr > highest:
+        return (
+            f"the learning rate is too high: above {highest:g} a lower rate reaches a lower loss "
+            f"in nearly all runs, and it was {config.lr:g}; {lower}"
+        )
+    return None
+
+
+def _middle(evaluations: Sequence[Evaluation]) -> Evaluation | None:
+    """Return the last evaluation in the first half of a run's steps; None without one."""
+    first_half = [e for e in evaluations if e.step <= evaluations[-1].step / 2]
+    return first_half[-1] if first_half else None
+
+
+def _fell(before: Evaluation, after: Evaluation, fraction: float) -> bool:
+    """Return whether both losses fell by more than this fraction; False if one is NaN."""
+    losses = ((before.train_loss, after.train_loss), (before.val_loss, after.val_loss))
+    return all(new < (1 - fraction) * old for old, new in losses)

@@ -149,6 +149,15 @@ def choose_settings(
     return model, train
 
 
+def learning_rate(cell: str, steps: int, most: float = 1) -> float:
+    """Return the default peak learning rate of Adam for a run of this number of steps.
+
+    most: the factor by which the rate of a short run may exceed LR.
+    """
+    factor = min(most, (SHORT_RUN / max(1, steps)) ** LR_POWER)
+    return float(f"{LR[cell] * factor:.3g}")
+
+
 def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
     """Return the number of steps between evaluations of a run whose length is known."""
     if config.eval_every != AUTO:
@@ -207,8 +216,7 @@ def _learning_rates(
     """Return the learning rates of the network, if Adam trains it, and of the table of n-grams."""
     rates: dict[str, float] = {}
     if optimizer == "adam":
-        rates["lr"] = LR[model.cell] * min(1, (SHORT_RUN / max(1, steps)) ** LR_POWER)
-        rates["lr"] = float(f"{rates['lr']:.3g}")
+        rates["lr"] = learning_rate(model.cell, steps)
         rates["beta2"] = ADAM_BETA2
     if model.ngrams:
         rate = min(MAX_NGRAM_LR, NGRAM_LR * max(passes, 1) ** NGRAM_LR_POWER)

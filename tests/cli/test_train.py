@@ -67,6 +67,19 @@ def test_quiet_and_json(cli, text_file, tmp_path):
     assert (record["path"], record["steps"], record["reason"]) == (str(folder), 3, "finished")
 
 
+def test_advice_is_shown_saved_and_part_of_the_result(cli, text_file, tmp_path):
+    options = ("--steps", 8, "--hidden", 4, "--cell", "gru", "--lr", 0.3)
+    shown = cli("train", text_file, "-r", tmp_path / "run", *options).stderr
+    result = cli("train", text_file, "-r", tmp_path / "2", *options, "--json", "--quiet").stdout
+    event = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
+    (advice,) = [text for text in event["warnings"] if text.endswith("; try --lr 0.1")]
+    assert advice.startswith("the learning rate is too high: ")
+    assert f"note: {advice}\n" in shown
+    assert advice in json.loads(result)["warnings"]
+    again = charlstm.train(run=tmp_path / "run", resume=True)  # it has finished already
+    assert advice in again.warnings
+
+
 def test_a_text_from_standard_input_is_kept_for_resumption(cli, tmp_path):
     folder, text = tmp_path / "run", make_text(60)
     cli("train", "-", "-r", folder, "--steps", 4, "--hidden", 4, "--quiet", input=text)

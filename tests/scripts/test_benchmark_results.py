@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import advice
 import bfloat16
 import common
 import defaults
@@ -150,7 +151,8 @@ def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, cap
     for script, arguments in commands:
         assert (BENCHMARKS / f"{script}.py").exists()
         if "--print" in arguments:
-            {"defaults": defaults, "bfloat16": bfloat16}[script].main(arguments.split())
+            scripts = {"defaults": defaults, "bfloat16": bfloat16, "advice": advice}
+            scripts[script].main(arguments.split())
             printed.append(capsys.readouterr().out)
-    assert len(commands) > len(printed) == 6
+    assert len(commands) > len(printed) == 7
     assert all(table.count("\n") > 2 for table in printed)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from charlstm import TrainConfig
+from charlstm import ModelConfig, TrainConfig
 from charlstm.training.advice import find_warnings
 from charlstm.training.validation import Evaluation
 
@@ -12,9 +12,11 @@ def evaluations_of(train_losses, val_losses, every=100):
     return [Evaluation(every * k, *pair) for k, pair in enumerate(pairs, 1)]
 
 
-def warnings_of(train_losses, val_losses, **options):
-    options = {"steps": 1000, "dropout": 0.1} | options
-    return find_warnings(evaluations_of(train_losses, val_losses), TrainConfig(**options))
+def warnings_of(train_losses, val_losses, cell="lstm", **options):
+    """The warnings for a rate that is too high to be raised, if no other rate is given."""
+    options = {"steps": 1000, "dropout": 0.1, "lr": 0.1} | options
+    evaluations = evaluations_of(train_losses, val_losses)
+    return find_warnings(evaluations, TrainConfig(**options), ModelConfig(cell=cell))
 
 
 FALLING = (2.0, 1.8, 1.6, 1.5, 1.4, 1.3)
@@ -23,8 +25,7 @@ FALLING = (2.0, 1.8, 1.6, 1.5, 1.4, 1.3)
 def test_a_warning_of_overfitting_has_numbers_and_advice():
     assert warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0)) == [
         "the model overfits since step 300: since then its validation loss rose from 1.8000 to "
-        "2.0000 nats while the training loss fell from 1.6000 to 1.3000; try --dropout 0.3, a "
-        "smaller --hidden or fewer steps"
+        "2.0000 nats while the training loss fell from 1.6000 to 1.3000; try --dropout 0.3"
     ]
 
 
@@ -35,9 +36,9 @@ def test_a_warning_of_overfitting_has_numbers_and_advice():
 def test_more_dropout_is_advised_up_to_a_limit(dropout, advised):
     (warning,) = warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0), dropout=dropout)
     if advised is None:
-        assert warning.endswith("; try a smaller --hidden or fewer steps")
+        assert warning.endswith("; best.safetensors holds the weights of that step")
     else:
-        assert f"; try --dropout {advised}, a smaller --hidden or fewer" in warning
+        assert warning.endswith(f"; try --dropout {advised}")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,6 @@ def test_more_dropout_is_advised_up_to_a_limit(dropout, advised):
         (FALLING, (2.1, 1.9, 1.8, 1.80, 1.81, 1.82)),  # a rise of one part in a hundred
         (FALLING, (2.1, 1.9, 1.8, 1.79, 1.78, 2.5)),  # only the last evaluation
         (FALLING, (2.1, 1.9, 1.8, 2.5, 2.4, 1.79)),  # it came down again
-        ((2.0, 1.8, 1.6, 1.6, 1.7, 1.9), (2.1, 1.9, 1.8, 1.9, 2.0, 2.2)),  # diverges: both rise
         ((1.30, 1.30, 1.29, 1.29), (1.4, 1.45, 1.46, 1.47)),  # trains no further
         ((2.0, 1.0), (1.0, 3.0)),  # too few to tell
         ((1.0,), (1.0,)),
@@ -62,13 +62,17 @@ STEEP = (3.0, 2.7, 2.5, 2.3, 2.1, 1.9)
 
 @pytest.mark.parametrize(
     ("end", "more"),
-    [({"steps": 600}, "steps"), ({"epochs": 3.0}, "epochs"), ({"minutes": 1.0}, "minutes")],
+    [
+        ({"steps": 600}, "--steps 1200"),
+        ({"epochs": 3.0}, "--epochs 6"),
+        ({"minutes": 0.25}, "--minutes 0.5"),
+        ({}, "--steps 1200"),
+    ],
 )
-def test_a_warning_of_underfitting_names_the_option_to_raise(end, more):
-    config = TrainConfig(**end)
-    assert find_warnings(evaluations_of(STEEP, STEEP), config) == [
+def test_a_warning_of_underfitting_names_twice_the_end(end, more):
+    assert warnings_of(STEEP, STEEP, **{"steps": None, **end}) == [
         "the model is not done learning: from step 300 to 600 its validation loss still fell from "
-        f"2.5000 to 1.9000 nats; more --{more} would help"
+        f"2.5000 to 1.9000 nats; {more} would help"
     ]
 
 
@@ -83,6 +87,116 @@ def test_a_warning_of_underfitting_names_the_option_to_raise(end, more):
 )
 def test_no_warning_of_underfitting(train_losses, val_losses):
     assert warnings_of(train_losses, val_losses) == []
+
+
+SLOWLY = (3.0, 2.9, 2.8, 2.75, 2.73, 2.7)  # falls by 3.6 % over the second half
+
+
+@pytest.mark.parametrize(
+    ("options", "advised"),
+    [
+        ({"lr": 0.002}, "0.006"),
+        ({"lr": 0.02}, "0.06"),  # a short run can use three times the default
+        ({"lr": 0.021}, None),
+        ({"lr": 0.01, "cell": "gru"}, "0.03"),
+        ({"lr": 0.011, "cell": "gru"}, None),
+        ({"lr": 0.002, "cell": "rnn"}, "0.006"),
+        ({"lr": 0.002, "optimizer": "rmsprop"}, "0.006"),
+        ({"lr": 0.0021, "optimizer": "rmsprop"}, None),
+        ({"lr": 0.001, "optimizer": "sgd"}, None),
+    ],
+)
+def test_a_low_rate_is_raised_if_the_losses_fell_to_the_end(options, advised):
+    warnings = warnings_of(SLOWLY, SLOWLY, **options)
+    if advised is None:
+        assert warnings == []
+    else:
+        assert warnings == [
+            f"the learning rate is low: at {options['lr']:g} the training loss still fell from "
+            f"2.8000 to 2.7000 nats in the second half of the run; --lr {advised} would help"
+        ]
+
+
+@pytest.mark.parametrize(("every", "advised"), [(100, True), (800, False), (4000, False)])
+def test_a_long_run_can_use_lower_rates_only(every, advised):
+    evaluations = evaluations_of(SLOWLY, SLOWLY, every)
+    warnings = find_warnings(evaluations, TrainConfig(lr=0.015), ModelConfig())
+    assert bool(warnings) == advised
+    assert len(find_warnings(evaluations, TrainConfig(lr=0.001), ModelConfig())) == 1
+
+
+@pytest.mark.parametrize(
+    ("train_losses", "val_losses"),
+    [
+        ((3.0, 2.9, 2.80, 2.79, 2.78, 2.77), SLOWLY),  # the training loss fell by 1.1 %
+        (SLOWLY, (3.0, 2.9, 2.80, 2.79, 2.78, 2.77)),
+        (SLOWLY, (3.0, 2.9, 2.8, 2.75, 2.9, 2.85)),  # it rose again
+    ],
+)
+def test_a_low_rate_is_not_raised_if_the_run_was_done(train_losses, val_losses):
+    assert warnings_of(train_losses, val_losses, lr=0.002) == []
+
+
+RISING = (2.0, 1.8, 1.6, 1.6, 1.7, 1.9), (2.1, 1.9, 1.8, 1.9, 2.0, 2.2)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_a_rate_is_lowered_if_both_losses_rose(optimizer):
+    assert warnings_of(*RISING, optimizer=optimizer, lr=0.03) == [
+        "the learning rate is too high: since step 300 the training loss rose from 1.6000 to "
+        "1.9000 nats, and the validation loss from 1.8000 to 2.2000; try --lr 0.01"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "lr", "advised"),
+    [
+        ("lstm", 0.21, "0.07"),
+        ("lstm", 0.2, None),
+        ("gru", 0.06, "0.02"),
+        ("gru", 0.05, None),
+        ("rnn", 0.3, None),
+    ],
+)
+def test_a_very_high_rate_of_adam_is_lowered(cell, lr, advised):
+    falling = (1.5, 1.5, 1.49, 1.48)
+    sentence = "the learning rate is too high: above {} a lower rate reaches a lower loss in nearly"
+    sentence = sentence.format({"lstm": 0.2, "gru": 0.05}.get(cell))
+    sentence += f" all runs, and it was {lr:g}; try --lr {advised}"
+    expected = [] if advised is None else [sentence]
+    assert warnings_of(falling, falling, cell=cell, lr=lr) == expected
+    assert warnings_of(falling, falling, cell=cell, lr=lr, optimizer="rmsprop") == []
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [(), (2.0,), (NAN,), (NAN, NAN), (NAN, NAN, NAN, NAN), (2.0, NAN, NAN, NAN), (2.0, 2.0)],
+)
+def test_too_few_or_broken_evaluations_get_no_warning(losses):
+    for lr in (0.001, 0.1):
+        assert warnings_of(losses, losses, lr=lr) == []
+
+
+def test_a_schedule_that_has_lowered_the_rate_is_no_reason_to_raise_it():
+    """With plateau the rate falls when the validation loss does not: nothing fell to the end."""
+    losses = (3.0, 2.5, 2.2, 2.19, 2.19, 2.19)
+    assert warnings_of(losses, losses, schedule="plateau", lr=0.01) == []
+
+
+def test_a_resumed_run_is_judged_by_all_its_evaluations_and_its_new_end():
+    """The first 600 of 1,200 steps; the run went on with another distance of evaluations."""
+    first = evaluations_of(STEEP, STEEP)
+    rest = [Evaluation(900, 1.7, 1.7), Evaluation(1200, 1.5, 1.5)]
+    (warning,) = find_warnings(first + rest, TrainConfig(steps=1200, lr=0.1), ModelConfig())
+    assert "from step 600 to 1,200" in warning and warning.endswith("; --steps 2400 would help")
+
+
+def test_a_finetuned_run_that_has_little_to_learn_keeps_its_low_rate():
+    losses = (1.42, 1.415, 1.41, 1.41, 1.405, 1.40)  # falls by 0.7 % over the second half
+    assert warnings_of(losses, losses, lr=0.0005) == []
 
 
 # (training, validation) losses of runs with charlstm's own settings
@@ -104,7 +218,11 @@ MEASURED = {
 
 @pytest.mark.parametrize("name", MEASURED)
 def test_runs_with_good_settings_get_no_warning(name):
-    assert warnings_of(*MEASURED[name]) == []
+    steps = {"200 kB of Shakespeare, no options": 4_600, "1 MB of Shakespeare, 2,500 steps": 2_500}
+    train_losses, val_losses = MEASURED[name]
+    every = steps.get(name, 5_000) // 10
+    evaluations = evaluations_of(train_losses, val_losses, every)
+    assert find_warnings(evaluations, TrainConfig(lr=0.02), ModelConfig()) == []
 
 
 def test_a_run_that_is_far_too_short_gets_a_warning_although_its_learning_rate_fell():
@@ -112,5 +230,6 @@ def test_a_run_that_is_far_too_short_gets_a_warning_although_its_learning_rate_f
     (warning,) = warnings_of(
         (3.4175, 2.5999, 2.1107, 1.8718, 1.6783, 1.5498, 1.4617, 1.3872, 1.3393, 1.3156),
         (3.1133, 2.2357, 1.9084, 1.7018, 1.5399, 1.4154, 1.3348, 1.2800, 1.2524, 1.2425),
+        steps=500,
     )
-    assert "from 1.5399 to 1.2425 nats; more --steps would help" in warning
+    assert "from 1.5399 to 1.2425 nats; --steps 1000 would help" in warning
