@@ -29,7 +29,7 @@ class KnownLines:
     ) -> None:
         self._vocab, self._line_end = vocab, line_end(vocab)
         blocks = list(line_blocks(ids, self._line_end, BLOCK_SYMBOLS))
-        lines = sum(np.count_nonzero(ids[a:b] == self._line_end) for a, b in blocks) + 1
+        lines = sum(int(np.count_nonzero(ids[a:b] == self._line_end)) for a, b in blocks) + 1
         require_memory(
             HASH_BYTES * lines, f"--new-only with a text of {lines:,} lines", "leave it out"
         )
