@@ -15,8 +15,9 @@ def use_runs(corpus: Path, folder: Path) -> charlstm.CharModel:
     """Train, resume and load."""
     events: list[dict[str, Any]] = []
     run: charlstm.TrainedRun = charlstm.train(
-        corpus, folder / "run", cell="gru", hidden=8, layers="auto", lr=1e-3, dropout=0, steps=2,
-        seq_length=8, schedule="cosine", val_frac=0.2, workers=1, seed=3, observer=events.append,
+        corpus, folder / "run", cell="gru", lines=True, hidden=8, layers="auto", lr=1e-3, steps=2,
+        dropout=0, seq_length=8, schedule="cosine", val_frac=0.2, workers=1, seed=3,
+        observer=events.append,
     )  # fmt: skip
     run = charlstm.train(run=run.path, resume=True, steps=3, quiet=True)
     text: tuple[str, int, float | None, tuple[str, ...]]
@@ -32,7 +33,7 @@ def use_runs(corpus: Path, folder: Path) -> charlstm.CharModel:
 def use_model(model: charlstm.CharModel, file: Path) -> None:
     """Sample, score, compute losses and gradients, and save."""
     text: str = model.sample(5, prime="the", temperature=0.8, top_k=3, top_p=0.9, min_p=0.01)
-    lines: Iterator[str] = model.sample_lines(2, known={"a"}, unique=True, top_k=3, seed=1)
+    lines: Iterator[str] = model.sample_lines(2, known={"a"}, unique=True, length=9, seed=1)
     pieces: Iterator[str] = model.stream(3, stop=["x"], unknown="skip", seed=1, errors="replace")
     score: charlstm.Score = model.score(text + "".join(pieces), unknown="replace")
     loss: charlstm.Loss = score.loss
@@ -55,7 +56,9 @@ def use_model(model: charlstm.CharModel, file: Path) -> None:
     for task in model.weight_gradients(activations, total):
         task()
     charlstm.save(model, file)
-    print(text, lines, score.text, score.characters, loss.characters, figures, after.shape, mean)
+    print(
+        text, list(lines), score.text, score.characters, loss.characters, figures, after.shape, mean
+    )
     print(log_probs.shape, losses.shape, sorted(gradients), model.parameters.count)
 
 
