@@ -26,6 +26,14 @@ def notices_of(asked: TrainConfig, run: Run) -> list[str]:
             f"--eval-every {every:,} is more than the {total:,} steps of the run: it is evaluated "
             "only once, at its end"
         )
+    model = run.trainer.model.config
+    contexts = run.train_characters * (model.ngrams - 1)
+    is_own = not run.extended  # The table of --init-from cannot be chosen.
+    if is_own and model.ngrams and model.ngram_slots > contexts:
+        notices.append(
+            f"--ngram-slots {model.ngram_slots:,} is more than the text can use, at most "
+            f"{contexts:,}: a smaller table trains as well, and is saved faster"
+        )
     if on_validation := _on_validation_text(run):
         notices.append(on_validation)
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:

@@ -125,3 +125,18 @@ def test_a_huge_vocabulary_causes_a_notice(tmp_path):
 
 def test_a_small_vocabulary_causes_no_notice(uninterrupted):
     assert events_of(uninterrupted.folder)[0]["notices"] == []
+
+
+@pytest.mark.parametrize(("slots", "has_notice"), [(100_000, True), (1_000, False)])
+def test_a_table_larger_than_the_text_can_use_causes_a_notice(
+    text_file, tmp_path, slots, has_notice
+):
+    options = {**SMALL, "steps": 1, "ngrams": 3, "ngram_slots": slots}
+    run = charlstm.train(text_file, tmp_path / "run", **options)
+    (start,) = events_of(run.path, "start")
+    most = 2 * start["train_characters"]
+    notice = (
+        f"--ngram-slots {slots:,} is more than the text can use, at most {most:,}: a smaller table "
+        "trains as well, and is saved faster"
+    )
+    assert (notice in start["notices"]) == has_notice
