@@ -15,17 +15,24 @@ def ignore_event(event: Event) -> None:
     """Do nothing. A run has this observer until the caller sets another one."""
 
 
+def do_nothing() -> None:
+    """Do nothing. A run calls this function instead of require_lock if its folder has no lock."""
+
+
 class EventLog:
     """Adds step, epoch and seconds to events, writes them to a file, and calls an observer.
 
     observer: a function that is called with each event that is written, and with events that are
         not written but may be shown to the user, such as "step".
+    require_lock: a function that is called before the run writes a file. It raises CharlstmError if
+        another folder has taken the place of the run's folder.
     started: the time.monotonic() from which the seconds of events count.
     """
 
     def __init__(self, path: Path, trainer: Trainer, started: float) -> None:
         self.metrics = Metrics(path)
         self.observer: Observer = ignore_event
+        self.require_lock: Callable[[], None] = do_nothing
         self._trainer, self._started = trainer, started
 
     @property
@@ -53,6 +60,7 @@ class EventLog:
 
         If writing begins to fail, or works again, a notice says that.
         """
+        self.require_lock()
         event = self.stamped(kind, **facts)
         had_failed = bool(self.metrics.problem)
         self.metrics.append(event)

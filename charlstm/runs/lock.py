@@ -7,9 +7,7 @@ process that the file names is running.
 """
 
 import hashlib
-import json
 import os
-import socket
 import stat
 import sys
 import time
@@ -17,14 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
 
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LOCK, holds_run
+from charlstm.runs.lock_holder import is_running, read_holder, write_holder
 from charlstm.runs.ownership import LOCK_BEGINNING, foreign_files, is_lock, require_ours
-from charlstm.runs.safetensors_reader import strict_json
 from charlstm.system.paths import absolute
-from charlstm.untrusted import entry, of_type
 
 flock: Callable[[int, int], None] | None = None
 EXCLUSIVE_NO_WAIT = 0
@@ -39,20 +35,6 @@ MAX_ATTEMPTS = 100
 SECONDS_BETWEEN_ATTEMPTS = 0.01  # A process waits this long while another removes a stale lock.
 # A process that creates a lock file is given this long to write its name into the file.
 SECONDS_TO_NAME_HOLDER = 10
-MAX_LOCK_BYTES = 4096  # A lock file of charlstm is never longer than this.
-
-
-class Holder(NamedTuple):
-    """The process that has a lock, as the lock file names it.
-
-    since: the time at which the process locked the folder.
-    process_started: the start of the process, as _process_start returns it.
-    """
-
-    pid: int
-    host: str
-    since: str
-    process_started: str | None
 
 
 class LockedError(CharlstmError):
@@ -74,16 +56,37 @@ def locked(folder: Path) -> Iterator[None]:
     except BaseException:
         _remove_empty(made)
         raise
+    holder = read_holder(path)
     try:
         yield
     finally:
         # The file is removed while it is locked. A process that has just opened the file then finds
-        # that the file has been removed, and does not take it for a valid lock.
+        # that the file has been removed, and does not take it for a valid lock. If the folder was
+        # moved meanwhile, the file may be the lock of another process.
         with suppress(OSError):
-            path.unlink()
+            if read_holder(path) == holder:
+                path.unlink()
         if descriptor is not None:
             os.close(descriptor)
         _remove_empty(made)
+
+
+def lock_check(folder: Path) -> Callable[[], None]:
+    """Return a function that raises CharlstmError if this process no longer has the folder's lock.
+
+    That is so if the folder was moved, and another run has begun in a folder of the old name. If
+    there is no folder of that name, the function does nothing: writing to the folder fails.
+    """
+    holder = read_holder(folder / LOCK)
+
+    def require_lock() -> None:
+        if read_holder(folder / LOCK) != holder and folder.exists():
+            raise CharlstmError(
+                f"{folder}: the file {LOCK} was removed or replaced during training, which ends "
+                "here: the run is saved in the folder that was moved, if the folder was moved"
+            )
+
+    return require_lock
 
 
 @contextmanager
@@ -140,11 +143,11 @@ def _acquire(path: Path) -> int | None:
             if _try_flock(path, descriptor):
                 with suppress(FileNotFoundError):
                     if os.path.samestat(path.stat(), os.fstat(descriptor)):
-                        _write_holder(path, descriptor)
+                        write_holder(path, descriptor)
                         return descriptor
                 os.close(descriptor)  # Another process has removed the file: try again.
             elif is_new:
-                _write_holder(path, descriptor)
+                write_holder(path, descriptor)
                 os.close(descriptor)
                 return None
             else:
@@ -244,93 +247,23 @@ def _is_locked(path: Path) -> bool:
     A lock file is valid if the process that it names is running. A file that names no process is
     valid for SECONDS_TO_NAME_HOLDER, in which its process may write its name.
     """
-    holder = _read_holder(path)
+    holder = read_holder(path)
     if holder is None:
         with suppress(FileNotFoundError):
             return time.time() - path.stat().st_mtime < SECONDS_TO_NAME_HOLDER
         return False
-    return _is_running(holder)
-
-
-def _write_holder(path: Path, descriptor: int) -> None:
-    """Write the number, host and start of this process into the lock file.
-
-    If that fails, remove the file.
-    """
-    holder = Holder(
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        since=time.strftime("%Y-%m-%d %H:%M:%S"),
-        process_started=_process_start(os.getpid()),
-    )
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps(holder._asdict()).encode())
-    except OSError:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
-        raise
-
-
-def _read_holder(path: Path) -> Holder | None:
-    """Return the process that a lock file names; None if the file names no process."""
-    try:
-        with path.open("rb") as file:
-            saved = strict_json(file.read(MAX_LOCK_BYTES).decode("ascii", "replace"))
-        started = entry(saved, "process_started")
-        return Holder(
-            pid=of_type(int, saved, "pid"),
-            host=of_type(str, saved, "host"),
-            since=of_type(str, saved, "since"),
-            process_started=None if started is None else of_type(str, saved, "process_started"),
-        )
-    except (OSError, CharlstmError):
-        return None
+    return is_running(holder)
 
 
 def _locked_error(path: Path) -> LockedError:
     """Return the error that names the process of a lock file."""
-    holder = _read_holder(path)
+    holder = read_holder(path)
     process = "another process"
     if holder is not None:
         process = f"process {holder.pid} on {holder.host} since {holder.since}"
     return LockedError(
         f"{path.parent} is being trained by {process}: wait for it to end, or stop it"
     )
-
-
-def _is_running(holder: Holder) -> bool:
-    """Whether the process that a lock file names is running, or may run on another machine.
-
-    After the named process has ended, another process may get the same number. Therefore the times
-    at which the processes started are compared too.
-    """
-    if holder.host != socket.gethostname():
-        return True  # Processes on another machine cannot be checked, and count as running.
-    pid = holder.pid
-    if sys.platform == "win32":
-        import ctypes
-
-        process = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)
-        ctypes.windll.kernel32.CloseHandle(process)
-        return bool(process)
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return _process_start(pid) == holder.process_started
-
-
-def _process_start(pid: int) -> str | None:
-    """Return when a process started, in clock ticks since the system booted; None if not known."""
-    try:
-        # The file names the program in parentheses, and the name may hold spaces and parentheses:
-        # the other fields are counted from the last closing parenthesis.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
 
 
 def _make_folder(folder: Path) -> None:

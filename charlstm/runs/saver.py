@@ -42,6 +42,7 @@ class Saver:
 
         If writing begins to fail, or works again, a notice says so. name: the name of the file.
         """
+        self._events.require_lock()
         had_failed = bool(self.problem)
         for file in self._write_waiting(name, checkpoint):
             self._events.write("save", file=file)

@@ -25,7 +25,7 @@ from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
 from charlstm.runs.folder import LAST, METRICS, load, newest_run
-from charlstm.runs.lock import locked, new_folder
+from charlstm.runs.lock import lock_check, locked, new_folder
 from charlstm.runs.metrics import require_format
 from charlstm.runs.notices import notices_of
 from charlstm.runs.result import TrainedRun
@@ -132,6 +132,7 @@ def train(
             the_run = begin_run(folder, asked, base, started, progress)
         if observer is not None:
             the_run.events.observer = observer
+        the_run.events.require_lock = lock_check(folder)
         try:
             return the_run.train()
         finally:

@@ -430,3 +430,50 @@ def test_only_one_process_removes_a_stale_lock(tmp_path, monkeypatch):
     os.utime(claim, (0, 0))  # of a process that was killed
     with locked(tmp_path):
         assert not claim.exists()
+
+
+@pytest.mark.parametrize("change", ["another run", "no lock"])
+def test_a_run_whose_folder_was_replaced_writes_nothing_into_the_new_folder(
+    text_file, tmp_path, system, change
+):
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+
+    def replace(event):
+        if event["event"] == "step" and event["step"] == 15:
+            folder.rename(moved)
+            if change == "another run":
+                charlstm.train(text_file, folder, **SMALL | {"seed": 5, "steps": 3})
+            else:
+                folder.mkdir()
+            before.update(snapshot(folder))
+
+    before = {}
+    with pytest.raises(CharlstmError, match="lock was removed or replaced during training"):
+        charlstm.train(text_file, folder, observer=replace, **SMALL)
+    assert snapshot(folder) == before
+    if system == "no flock":  # The lock in the moved folder names this process, which goes on.
+        (moved / "lock").unlink()
+    assert charlstm.train(run=moved, resume=True).steps == 60
+
+
+def test_the_lock_of_another_process_in_a_new_folder_is_not_removed(tmp_path, system):
+    folder = tmp_path / "run"
+    with locked(folder):
+        folder.rename(tmp_path / "moved")
+        folder.mkdir()
+        (folder / "lock").write_text(json.dumps(STALE))
+    assert json.loads((folder / "lock").read_text()) == STALE
+
+
+def test_a_run_whose_folder_is_missing_for_a_while_is_saved_afterwards(text_file, tmp_path):
+    folder, moved = tmp_path / "run", tmp_path / "moved"
+
+    def move(event):
+        if event["event"] == "step" and event["step"] == 15:
+            folder.rename(moved)
+        if event["event"] == "step" and event["step"] == 35:
+            moved.rename(folder)
+
+    assert charlstm.train(text_file, folder, observer=move, **SMALL).steps == 60
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 60
+    assert not (folder / "lock").exists()

@@ -1,0 +1,98 @@
+"""Holder: the process that a lock file names, and whether that process is still running."""
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from charlstm.errors import CharlstmError
+from charlstm.runs.safetensors_reader import strict_json
+from charlstm.untrusted import entry, of_type
+
+MAX_LOCK_BYTES = 4096  # A lock file of charlstm is never longer than this.
+
+
+class Holder(NamedTuple):
+    """The process that has a lock, as the lock file names it.
+
+    since: the time at which the process locked the folder.
+    process_started: the start of the process, as _process_start returns it.
+    """
+
+    pid: int
+    host: str
+    since: str
+    process_started: str | None
+
+
+def write_holder(path: Path, descriptor: int) -> None:
+    """Write the number, host and start of this process into the lock file.
+
+    If that fails, remove the file.
+    """
+    holder = Holder(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        since=time.strftime("%Y-%m-%d %H:%M:%S"),
+        process_started=_process_start(os.getpid()),
+    )
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps(holder._asdict()).encode())
+    except OSError:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Return the process that a lock file names; None if the file names no process."""
+    try:
+        with path.open("rb") as file:
+            saved = strict_json(file.read(MAX_LOCK_BYTES).decode("ascii", "replace"))
+        started = entry(saved, "process_started")
+        return Holder(
+            pid=of_type(int, saved, "pid"),
+            host=of_type(str, saved, "host"),
+            since=of_type(str, saved, "since"),
+            process_started=None if started is None else of_type(str, saved, "process_started"),
+        )
+    except (OSError, CharlstmError):
+        return None
+
+
+def is_running(holder: Holder) -> bool:
+    """Whether the process that a lock file names is running, or may run on another machine.
+
+    After the named process has ended, another process may get the same number. Therefore the times
+    at which the processes started are compared too.
+    """
+    if holder.host != socket.gethostname():
+        return True  # Processes on another machine cannot be checked, and count as running.
+    pid = holder.pid
+    if sys.platform == "win32":
+        import ctypes
+
+        process = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)
+        ctypes.windll.kernel32.CloseHandle(process)
+        return bool(process)
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return _process_start(pid) == holder.process_started
+
+
+def _process_start(pid: int) -> str | None:
+    """Return when a process started, in clock ticks since the system booted; None if not known."""
+    try:
+        # The file names the program in parentheses, and the name may hold spaces and parentheses:
+        # the other fields are counted from the last closing parenthesis.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
