@@ -320,7 +320,8 @@ def worker_count(config: TrainConfig, batch_size: int) -> int:
 
 def _make_batches(ids: Ids, model: CharModel, config: TrainConfig) -> Batches:
     """Cut a text into batches of parallel streams, or into batches of lines with --lines."""
-    if np.ndim(ids) != 1 or not np.issubdtype(ids.dtype, np.integer):
+    is_vector = isinstance(ids, np.ndarray) and ids.ndim == 1
+    if not (is_vector and np.issubdtype(ids.dtype, np.integer)):
         raise CharlstmError("ids must be a 1-D array of whole numbers")
     size, length = config.batch_size, config.seq_length
     rng = generator(config.seed, "batches")

@@ -169,7 +169,13 @@ def test_memory_mapped_ids_give_the_same_losses_as_ids_in_memory(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "ids", [IDS.astype(float), IDS.reshape(2, -1)[:, :10] if len(IDS) % 2 == 0 else IDS[None]]
+    "ids",
+    [
+        IDS.astype(float),
+        IDS.reshape(2, -1)[:, :10] if len(IDS) % 2 == 0 else IDS[None],
+        IDS.tolist(),
+        "text",
+    ],
 )
 def test_ids_of_another_type_or_shape_are_refused(ids):
     with pytest.raises(CharlstmError, match="ids must be a 1-D array of whole numbers"):
