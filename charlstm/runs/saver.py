@@ -78,6 +78,11 @@ class Saver:
 
     def require_all_written(self) -> None:
         """Raise UnwritableError, which says what is lost, if a checkpoint or event is unwritten."""
+        if not self.folder.exists():
+            raise UnwritableError(
+                f"{self.folder}: the folder was removed or moved during training, and nothing was "
+                f"saved after that; if it was moved, it has the run up to step {self.saved_step:,}"
+            )
         if self.problem:
             raise UnwritableError(
                 f"{self.problem}; the run is saved up to step {self.saved_step:,}: make room, then "

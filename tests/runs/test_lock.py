@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -477,3 +478,17 @@ def test_a_run_whose_folder_is_missing_for_a_while_is_saved_afterwards(text_file
     assert charlstm.train(text_file, folder, observer=move, **SMALL).steps == 60
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 60
     assert not (folder / "lock").exists()
+
+
+def test_a_run_whose_folder_was_removed_says_so(text_file, tmp_path):
+    folder = tmp_path / "run"
+
+    def remove(event):
+        if event["event"] == "step" and event["step"] == 15:
+            shutil.rmtree(folder)
+
+    with pytest.raises(
+        CharlstmError, match=r"run: the folder was removed or moved during training.*up to step 10$"
+    ):
+        charlstm.train(text_file, folder, observer=remove, **SMALL)
+    assert not folder.exists()
