@@ -3,4 +3,4 @@
 from charlstm.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="charlstm")

@@ -4,11 +4,12 @@ from contextlib import closing
 
 import click
 
+from charlstm.cli.help import GroupedCommand
 from charlstm.text.cache import cache_folder, cache_limit, cache_size, clear_cache
 from charlstm.text.cache_entry import remove_damaged_entries
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.option("--clear", is_flag=True, help="Remove all encoded texts.")
 @click.option(
     "--check",

@@ -14,6 +14,7 @@ import numpy as np
 from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
 from charlstm.arrays import Ids
+from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.run_text import own_validation_ids, reading_options, with_newlines
@@ -61,7 +62,7 @@ def dynamic_options(command: Command) -> Command:
     return _dynamic_flag(knob_options(DynamicConfig, DYNAMIC_KNOBS, "dynamic-")(with_dynamic))
 
 
-@click.command(name="eval")
+@click.command(cls=GroupedCommand, name="eval")
 @click.argument("texts", nargs=-1, type=PathArgument(str))
 @run_option
 @click.option(

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
+from charlstm.cli.help import GroupedCommand
 from charlstm.cli.shared_options import PathArgument, json_option, run_option
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import describe, describe_machine, newest_run
 from charlstm.system.terminal import visible
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("path", required=False, type=PathArgument())
 @run_option
 @json_option

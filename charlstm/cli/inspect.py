@@ -14,6 +14,7 @@ from charlstm.analysis.gates_page import render
 from charlstm.analysis.gates_page_data import gates_page_data, require_small_page
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
+from charlstm.cli.help import CommandGroup, GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.shared_options import (
     PathArgument,
@@ -45,12 +46,12 @@ NORMS = {
 }
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def inspect() -> None:
     """Look into a model: its units and gates on a text, and its gradients over time."""
 
 
-@inspect.command()
+@inspect.command(cls=GroupedCommand)
 @click.argument("texts", nargs=-1, type=PathArgument(str))
 @click.option("--text", "given", type=TextArgument(), help="The text itself, instead of files.")
 @run_option
@@ -102,7 +103,7 @@ def gates(
     click.echo(output)
 
 
-@inspect.command()
+@inspect.command(cls=GroupedCommand)
 @click.argument("texts", nargs=-1, type=PathArgument(str))
 @click.option(
     "-r",

@@ -10,6 +10,7 @@ from charlstm import __version__, kernels
 from charlstm.cli.cache import cache
 from charlstm.cli.command_start import begin_command
 from charlstm.cli.evaluate import evaluate
+from charlstm.cli.help import CommandGroup
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
 from charlstm.cli.sample import sample
@@ -46,8 +47,8 @@ def one_line_errors() -> Iterator[None]:
     raise click.exceptions.Exit(1)
 
 
-class CommandGroup(click.Group):
-    """A group of commands that prints an error as one line on standard error and exits with 1."""
+class MainGroup(CommandGroup):
+    """The group of all commands, which prints an error as one line and exits with 1."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         begin_command()
@@ -65,13 +66,28 @@ class CommandGroup(click.Group):
 
 
 @click.group(
-    cls=CommandGroup,
+    cls=MainGroup,
+    headings={
+        "Train a model": [train],
+        "Use a model": [sample, evaluate, score],
+        "Look closer": [info, inspect, cache],
+    },
+    epilog="""Completion with the Tab key: put the line of your shell into its start-up file.
+
+    \b
+    bash, in ~/.bashrc:
+      eval "$(_CHARLSTM_COMPLETE=bash_source charlstm)"
+    zsh, in ~/.zshrc:
+      eval "$(_CHARLSTM_COMPLETE=zsh_source charlstm)"
+    fish, in ~/.config/fish/config.fish:
+      _CHARLSTM_COMPLETE=fish_source charlstm | source
+    """,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="charlstm")
 def main() -> None:
-    """Train character-level language models on your own text, and use them."""
+    """Train character-level language models on your own text, and use them.
 
-
-for command in (train, sample, evaluate, score, info, inspect, cache):
-    main.add_command(command)
+    To begin: "charlstm train FILE" learns from a text, and "charlstm sample" then writes more text
+    like it. "charlstm train --help" explains all options of train.
+    """

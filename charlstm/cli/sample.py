@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
 from charlstm.cli.run_text import known_lines
@@ -39,7 +40,7 @@ def _unescaped(text: str) -> str:
     return re.sub(r"\\([nt\\])", lambda found: {"n": "\n", "t": "\t"}.get(found[1], "\\"), text)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @run_option
 @click.option(
     "--prime",

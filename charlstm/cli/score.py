@@ -12,6 +12,7 @@ import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
+from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.run_text import reading_options, with_newlines
 from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
@@ -21,7 +22,7 @@ from charlstm.system.threads import Workers, available_cores
 from charlstm.text.vocab import UnknownTreatment
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("files", nargs=-1, type=PathArgument(str))
 @run_option
 @click.option("--per-char", is_flag=True, help="Print the bits of each character too.")

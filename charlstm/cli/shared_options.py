@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from charlstm.cli.help import option
 from charlstm.config import AUTO, Knob, Record, knobs_of
 
 Command = Callable[..., Any]
@@ -103,9 +104,10 @@ def _option_of(knob: Knob, prefix: str) -> Decorator:
     flag = f"--{prefix}{knob.name}".replace("_", "-")
     if bool in knob.types:
         off = flag.replace("--", "--no-", 1)
-        return click.option(f"{flag}/{off}", default=None, help=knob.help_in_full)
-    return click.option(
+        return option(f"{flag}/{off}", group=knob.group, default=None, help=knob.help_in_full)
+    return option(
         flag,
+        group=knob.group,
         type=_type_of(knob),
         multiple=tuple in knob.types,
         default=None,

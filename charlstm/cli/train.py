@@ -9,6 +9,7 @@ import click
 
 import charlstm
 from charlstm.cli.command_start import command_start
+from charlstm.cli.help import GroupedCommand, option
 from charlstm.cli.loading import note_missing_best
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
@@ -19,44 +20,50 @@ from charlstm.system.terminal import visible
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("corpus", nargs=-1, type=PathArgument(str))
-@click.option(
+@option(
     "-r",
     "--run",
+    group="Common options",
     type=PathArgument(),
     help="Folder of the run.  [default: a new one under runs/, named after the text]",
 )
-@click.option(
+@option(
     "--resume",
+    group="Common options",
     is_flag=True,
     help="Continue a run, with the same result as if it had not been interrupted. Of its settings, "
     "only the end may be changed: --steps, --epochs or --minutes.",
 )
-@click.option(
+@option(
     "--corpus",
     "moved",
+    group="Run",
     multiple=True,
     type=PathArgument(str),
     metavar="PATH",
     help="With --resume: the new path of the run's text, if it was moved. The content of the text "
     "must not have changed. May be given several times, in the order of the original paths.",
 )
-@click.option(
+@option(
     "--overwrite",
+    group="Run",
     is_flag=True,
     help="Replace the run that the folder holds by a new run. Files that charlstm did not write "
     "are kept.",
 )
-@click.option(
+@option(
     "--init-from",
+    group="Model",
     type=PathArgument(),
     metavar="RUN",
     help="Start from the best weights of another run. Characters of the text that its model does "
     "not know are added to the vocabulary.",
 )
-@click.option(
+@option(
     "--textbook",
+    group="Model",
     is_flag=True,
     help="Train a textbook's LSTM and nothing else: no capped gates, no table of n-grams, no skip "
     "connections, no dropout, no resets of the state, no averaged weights. Options that are given "

@@ -8,7 +8,16 @@ Start reading at knobs.py.
 
 from charlstm.config.corpus import CorpusConfig, Level, Newlines, ValSplit
 from charlstm.config.keywords import takes_options
-from charlstm.config.knobs import AUTO, Interval, Knob, Record, knob, knobs_of, split_by_record
+from charlstm.config.knobs import (
+    AUTO,
+    GROUPS,
+    Interval,
+    Knob,
+    Record,
+    knob,
+    knobs_of,
+    split_by_record,
+)
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
 from charlstm.config.run import RunConfig, run_options
 from charlstm.config.textbook import TEXTBOOK, beyond_textbook
@@ -17,6 +26,7 @@ from charlstm.config.train import ENDS, Optimizer, Precision, Reduction, Schedul
 __all__ = [
     "AUTO",
     "ENDS",
+    "GROUPS",
     "MAX_HIDDEN",
     "MAX_LAYERS",
     "TEXTBOOK",

@@ -18,11 +18,14 @@ class CorpusConfig(Record):
     of other texts are absolute.
     """
 
+    group = "Text"
+
     paths: tuple[str, ...] = knob((), "Files and folders of text.")
     level: Level = knob(
         "char",
         "Kind of symbol: a Unicode code point, a byte, or a word. At level word, punctuation marks "
         "and line ends are symbols too, and other spacing is not kept.",
+        group="Common options",
     )
     vocab_size: int | None = knob(
         None,

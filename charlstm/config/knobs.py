@@ -14,7 +14,7 @@ import typing
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import NoneType
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
 # `charlstm train` replaces this value by one that it chooses. Knobs of every type may have it.
 AUTO: Any = "auto"
+
+# The headings in --help of a command with many options, in their order.
+Group = Literal["Common options", "Text", "Model", "Training", "Regularisation", "Run", "Output"]
+GROUPS: tuple[str, ...] = typing.get_args(Group)
 
 _UNSET: Any = object()
 
@@ -78,6 +82,7 @@ class KnobFacts:
     also: tuple[Any, ...]
     train: Any
     rule: str
+    group: Group | None
 
 
 def knob(
@@ -88,6 +93,7 @@ def knob(
     also: tuple[Any, ...] = (),
     train: Any = _UNSET,
     rule: str = "",
+    group: Group | None = None,
 ) -> Any:
     """Declare a field of a Record.
 
@@ -97,8 +103,9 @@ def knob(
     also: values outside of the interval that are allowed too.
     train: the default of `charlstm train`, if that is a constant other than `default`.
     rule: how `charlstm train` chooses the value, if that depends on the text or on the time.
+    group: the heading in --help under which the option stands, by default that of the record.
     """
-    facts = KnobFacts(help, Interval(within) if within else None, also, train, rule)
+    facts = KnobFacts(help, Interval(within) if within else None, also, train, rule, group)
     return field(default=default, metadata={"knob": facts})
 
 
@@ -112,6 +119,7 @@ class Knob:
     choices: tuple[str, ...]  # the only values allowed; empty if there are types
     default: Any
     facts: KnobFacts
+    group: Group | None  # the heading in --help under which the option stands
 
     @property
     def train_default(self) -> Any:
@@ -187,9 +195,9 @@ def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
             choices, types = typing.get_args(annotation), ()
         elif typing.get_origin(annotation) is tuple:
             types = (tuple,)
-        found[each.name] = Knob(
-            each.name, annotation, types, choices, each.default, each.metadata["knob"]
-        )
+        facts = each.metadata["knob"]
+        group = facts.group or record.group
+        found[each.name] = Knob(each.name, annotation, types, choices, each.default, facts, group)
     return found
 
 
@@ -203,7 +211,11 @@ class Record:
     """The base class of settings classes. Making a record checks the value of each of its knobs.
 
     Values of NumPy's types are converted to Python's types.
+
+    group: the heading in --help under which the options stand whose knobs name no group.
     """
+
+    group: ClassVar[Group | None] = None
 
     def __post_init__(self) -> None:
         for name, one in knobs_of(type(self)).items():

@@ -24,12 +24,15 @@ class ModelConfig(Record):
     The defaults give a plain model; `charlstm train` chooses better values.
     """
 
+    group = "Model"
+
     cell: Cell = knob("lstm", "Kind of recurrent layer.")
     hidden: int = knob(
         128,
         "Hidden units of each layer.",
         within=f"[1, {MAX_HIDDEN}]",
         rule="by the size of the text and the time available",
+        group="Common options",
     )
     layers: int = knob(
         2,
@@ -42,6 +45,7 @@ class ModelConfig(Record):
         False,
         "Treat each line as a text of its own, which is predicted without the lines before it: for "
         "lists of names and other records.",
+        group="Common options",
     )
     skip: bool = knob(
         False,

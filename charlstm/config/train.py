@@ -22,6 +22,8 @@ class TrainConfig(Record):
     chooses values that suit the text and the time.
     """
 
+    group = "Training"
+
     batch_size: int = knob(
         50,
         "Number of streams of text (with --lines: of lines) that each step reads in parallel.",
@@ -48,12 +50,14 @@ class TrainConfig(Record):
         within="[0, 1)",
         rule="more for more passes over the text and for more weights per character; at most 0.3, "
         "or 0.5 without a table of n-grams",
+        group="Regularisation",
     )
     dropout_between: float | None = knob(
         None,
         "Fraction of a layer's outputs that is dropped before the next layer, in training.",
         within="[0, 1)",
         rule="half of --dropout",
+        group="Regularisation",
     )
     weight_dropout: float = knob(
         0.0,
@@ -61,6 +65,7 @@ class TrainConfig(Record):
         "1/256 (DropConnect, Merity et al. 2018).",
         within="[0, 1)",
         rule="the value that would be chosen for --dropout",
+        group="Regularisation",
     )
     reset: float = knob(
         0.0,
@@ -70,6 +75,7 @@ class TrainConfig(Record):
         # With a reset probability of 0.01 instead of 0.04, the loss at the beginning of a text is
         # 0.01 nats higher, because capped cells need many steps to fill.
         train=0.04,
+        group="Regularisation",
     )
     optimizer: Optimizer = knob("adam", "Rule by which gradients change the weights.")
     lr: float = knob(
@@ -134,6 +140,7 @@ class TrainConfig(Record):
         "where r is the learning rate and d this number. At the peak rate, r x d must be at most "
         "1.",
         within="[0, inf)",
+        group="Regularisation",
     )
     average: float = knob(
         0.0,
@@ -141,6 +148,7 @@ class TrainConfig(Record):
         "average, or the latest weights if these are better. 0: no average.",
         within="[0, 1)",
         train=0.998,
+        group="Regularisation",
     )
     clip: float = knob(
         5.0,
@@ -155,15 +163,21 @@ class TrainConfig(Record):
         within="[0, inf)",
     )
     epochs: float | None = knob(
-        None, "End after this number of passes over the text.", within="(0, 1000000000]"
+        None,
+        "End after this number of passes over the text.",
+        within="(0, 1000000000]",
+        group="Run",
     )
-    steps: int | None = knob(None, "End after this number of steps.", within="(0, inf)")
+    steps: int | None = knob(
+        None, "End after this number of steps.", within="(0, inf)", group="Run"
+    )
     minutes: float | None = knob(
         None,
         "End after this number of minutes, from the start of the command to its exit. Without "
         "--epochs, --steps and --minutes a run takes about three minutes on two cores, less for a "
         "small text, and prints its expected time.",
         within="(0, 10000000]",
+        group="Common options",
     )
     stop_after: int = knob(
         0,
@@ -172,27 +186,33 @@ class TrainConfig(Record):
         "model overfits before that, train it for fewer steps instead.",
         within="[0, inf)",
         rule="5, or 0 with --steps and --epochs",
+        group="Run",
     )
     eval_every: int = knob(
         AUTO,
         "Steps between evaluations.",
         within="(0, inf)",
         rule="a tenth of all steps, at most 1,000",
+        group="Run",
     )
     keep_every: int | None = knob(
         None,
         "Steps between checkpoints that are kept in addition to best and last. Without this "
         "option, only these two are kept.",
         within="(0, inf)",
+        group="Run",
     )
     precision: Precision = knob(
         AUTO,
         "Precision of the factors of matrix products in training; sums, states and weights keep "
         "the type of --dtype.",
         rule="bfloat16 for an LSTM of float32 where the processor has AMX, else float32",
+        group="Run",
     )
-    seed: int = knob(0, "Seed of all random numbers.", within=f"[0, {2**128 - 1}]")
-    workers: int = knob(AUTO, "Number of threads.", within="[1, 1024]", rule="one per core")
+    seed: int = knob(0, "Seed of all random numbers.", within=f"[0, {2**128 - 1}]", group="Run")
+    workers: int = knob(
+        AUTO, "Number of threads.", within="[1, 1024]", rule="one per core", group="Run"
+    )
 
     def check_together(self) -> None:
         ends = [name for name in ENDS if getattr(self, name) not in (None, AUTO)]

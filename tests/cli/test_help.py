@@ -6,7 +6,7 @@ import click
 import pytest
 
 from charlstm.cli.main import main
-from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
+from charlstm.config import GROUPS, CorpusConfig, ModelConfig, TrainConfig, knobs_of
 
 
 def commands(group, name="charlstm"):
@@ -101,3 +101,34 @@ def test_help_of_train_lists_every_knob(cli):
             flag = f"--{name.replace('_', '-')}"
             assert re.search(rf"^  {flag} ", text, re.MULTILINE), flag
             assert one.default_in_words in shown and one.range_in_words in shown
+
+
+def test_help_of_train_begins_with_six_options_and_shows_the_others_in_groups(cli):
+    text = cli("train", "--help").stdout
+    headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
+    assert headings == list(GROUPS)
+    parts = dict(zip(headings, re.split(r"^\w.*:$", text, flags=re.MULTILINE)[1:], strict=True))
+    members = {name: re.findall(r"^  (?:-\w, )?--([a-z0-9-]+)", part, re.MULTILINE)
+               for name, part in parts.items()}  # fmt: skip
+    six = {"run", "resume", "level", "hidden", "lines", "minutes"}
+    assert set(members["Common options"]) == six
+    examples = {"Text": "val-frac", "Model": "cell", "Training": "lr", "Regularisation": "dropout",
+                "Run": "seed", "Output": "json"}  # fmt: skip
+    for group, option in examples.items():
+        assert option in members[group]
+    assert sum(map(len, members.values())) == len(main.commands["train"].params)
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+@pytest.mark.parametrize(("name", "command"), COMMANDS)
+def test_help_fits_into_the_terminal_and_breaks_no_word(monkeypatch, name, command, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with command.make_context(name, ["x"], resilient_parsing=True) as context:
+        context.max_content_width = 100
+        shown = command.get_help(context)
+    too_long = [line for line in shown.split("\n") if len(line) > columns]
+    assert [line for line in too_long if "_CHARLSTM_COMPLETE" not in line] == []
+    words = set(re.sub(r"\|", " | ", shown).split())
+    for option in command.params:
+        if isinstance(option, click.Option):
+            assert set(re.sub(r"\|", " | ", option.help).split()) <= words, option.name

@@ -1,0 +1,121 @@
+"""Help texts: options and commands under headings, in lines that fit into the terminal."""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from click import formatting
+
+from charlstm.config import GROUPS
+
+NARROW = 60  # columns; below this width, a help text stands below the name of its option
+FEWEST_COLUMNS = 20
+UNBROKEN_HYPHEN = "\u2011"  # stands for a hyphen until the lines are broken
+
+
+class Formatter(click.HelpFormatter):
+    """Lays out a help text in the width of the terminal, with a margin of two columns.
+
+    Lines are broken at spaces only: a name such as --batch-size stays whole.
+    """
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        if width is None:
+            columns = shutil.get_terminal_size().columns
+            width = formatting.FORCED_WIDTH or min(columns, max_width or 80) - 2
+        super().__init__(indent_increment, max(FEWEST_COLUMNS, width))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write a list of names and texts: side by side, or one below the other if narrow."""
+        rows = [(name, text.replace("-", UNBROKEN_HYPHEN)) for name, text in rows]
+        if self.width >= NARROW:
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        for name, text in rows:
+            if len(name) + self.current_indent > self.width:
+                name = name.replace("|", " | ")  # so that a long list of choices can be wrapped
+            self.write_text(name)
+            with self.indentation():
+                self.write_text(text)
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs."""
+        super().write_text(text.replace("-", UNBROKEN_HYPHEN))
+
+    def getvalue(self) -> str:
+        """Return all that was written."""
+        return super().getvalue().replace(UNBROKEN_HYPHEN, "-")
+
+
+class _Context(click.Context):
+    formatter_class = Formatter
+
+
+class GroupedCommand(click.Command):
+    """A command whose options stand in --help under the headings of their groups, in order.
+
+    Options without a group stand in the last group; if no option has a group, under "Options".
+    """
+
+    context_class = _Context
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of each group under its heading."""
+        members: dict[str | None, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                members.setdefault(getattr(parameter, "group", None), []).append(record)
+        ungrouped = members.pop(None, [])
+        last = GROUPS[-1] if members else "Options"
+        members[last] = members.get(last, []) + ungrouped
+        for group in (*GROUPS, "Options"):
+            if records := members.get(group):
+                with formatter.section(group):
+                    formatter.write_dl(records)
+
+
+class GroupedOption(click.Option):
+    """An option that stands in --help under the heading of its group, one of config.GROUPS."""
+
+    def __init__(self, *names: Any, group: str | None = None, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.group = group
+
+
+def option(*names: str, group: str | None, **settings: Any) -> Callable[[Any], Any]:
+    """Return a decorator that adds a GroupedOption to a command. settings: as of click.option."""
+    return click.option(*names, cls=GroupedOption, group=group, **settings)
+
+
+class CommandGroup(click.Group):
+    """A group of commands that stand in --help under headings.
+
+    headings: the commands under each heading.
+    """
+
+    context_class = _Context
+
+    def __init__(
+        self,
+        *arguments: Any,
+        headings: Mapping[str, Sequence[click.Command]] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self.headings = headings or {}
+        for command in (command for commands in self.headings.values() for command in commands):
+            self.add_command(command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the first sentence of the help of each command under its heading."""
+        longest = max(map(len, self.commands))
+        for heading, commands in (self.headings or {"Commands": [*self.commands.values()]}).items():
+            names = [(command.name or "").ljust(longest) for command in commands]
+            texts = [command.get_short_help_str(limit=10_000) for command in commands]
+            with formatter.section(heading):
+                formatter.write_dl(list(zip(names, texts, strict=True)))
