@@ -6,30 +6,38 @@ print(model.sample(500, prime="Once"))
 print(model.score("To be, or not to be").bits_per_character)
 """
 
-from charlstm.config import ModelConfig, TrainConfig
-from charlstm.errors import CharlstmError
-from charlstm.network.model import CharModel
-from charlstm.network.scoring import Loss, Score
-from charlstm.runs.folder import load, save
-from charlstm.runs.result import TrainedRun
-from charlstm.runs.start import train
-from charlstm.text.vocab import Vocab
-from charlstm.training.trainer import Trainer
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "CharModel",
-    "CharlstmError",
-    "Loss",
-    "ModelConfig",
-    "Score",
-    "TrainConfig",
-    "TrainedRun",
-    "Trainer",
-    "Vocab",
-    "__version__",
-    "load",
-    "save",
-    "train",
-]
+# The names of the library, each with its module, which is imported when the name is first used.
+# `import charlstm` is thus quick, and the command line can handle signals before NumPy is imported.
+# Type checkers read __init__.pyi instead, which scripts/api_page.py makes.
+MODULES = {
+    "CharModel": "charlstm.network.model",
+    "CharlstmError": "charlstm.errors",
+    "Loss": "charlstm.network.scoring",
+    "ModelConfig": "charlstm.config",
+    "Score": "charlstm.network.scoring",
+    "TrainConfig": "charlstm.config",
+    "TrainedRun": "charlstm.runs.result",
+    "Trainer": "charlstm.training.trainer",
+    "Vocab": "charlstm.text.vocab",
+    "load": "charlstm.runs.folder",
+    "save": "charlstm.runs.folder",
+    "train": "charlstm.runs.start",
+}
+
+__all__ = sorted([*MODULES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = getattr(import_module(MODULES[name]), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

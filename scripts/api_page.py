@@ -105,11 +105,12 @@ def returned_by(function: Callable[..., Any]) -> str:
 
 
 def stub() -> str:
-    """The text of the stub file: the package's own imports, and train with all its keywords."""
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    imports = [ast.unparse(each) for each in tree.body if isinstance(each, ast.ImportFrom)]
-    imports.remove("from charlstm.runs.start import train")
-    imports.append("from charlstm.runs.events import Observer")
+    """The text of the stub file: the imports of the names, and train with all its keywords."""
+    names_by_module = {"charlstm.runs.events": ["Observer"]}
+    for name, module in charlstm.MODULES.items():
+        if name != "train":
+            names_by_module.setdefault(module, []).append(name)
+    imports = [f"from {m} import {', '.join(each)}" for m, each in names_by_module.items()]
     names = "".join(f'    "{name}",\n' for name in charlstm.__all__)
     parameters = parameters_of(charlstm.train)
     documentation = textwrap.indent((charlstm.train.__doc__ or "").replace("\\", "\\\\"), "    ")

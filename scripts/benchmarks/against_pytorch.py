@@ -72,7 +72,9 @@ TORCH = version("torch") if find_spec("torch") else None
 # Fresh processes keep their bytecode, as those of an installed program do.
 INSTALLED = {name: x for name, x in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 UNKNOWN = dict.fromkeys(("peer", "peer_milliseconds", "ratio", "spread", "peak_share"))
-IMPORT = "import time as t; s = t.perf_counter(); import charlstm; print(t.perf_counter() - s)"
+IMPORT = (
+    "import time as t; s = t.perf_counter(); from charlstm import *; print(t.perf_counter() - s)"
+)
 MEMORY = """
 import resource, sys, numpy, charlstm
 vocab = charlstm.Vocab.from_text("".join(map(chr, range(32, 97))))

@@ -106,7 +106,7 @@ def ended_as_expected(code: int, errors: str, interruption: str) -> bool:
         refused = code == 1 and lines == 1 and any(reason in errors for reason in reasons)
         return code == 0 or refused
     number = {"kill": signal.SIGKILL, "term": signal.SIGTERM}[interruption]
-    # -number: SIGTERM ends a process at once that is still importing
+    # -number: SIGTERM ends a process at once while Python itself starts
     return lines <= 1 and code in (0, -number, 128 + number)
 
 

@@ -89,7 +89,7 @@ def test_an_interrupted_process_ends_with_a_fitting_code_and_one_line(
 
 def has_native_kernels():
     done = subprocess.run(
-        [sys.executable, "-c", "import charlstm"],
+        [sys.executable, "-c", "from charlstm import kernels; kernels.require_requested_kernels()"],
         env=os.environ | {"CHARLSTM_KERNELS": "native"},
         capture_output=True,
     )
