@@ -23,6 +23,8 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from charlstm.runs.origin import Origin
+from charlstm.runs.training_state import malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.text.vocab import Vocab
 
@@ -99,6 +101,9 @@ def describe(path: Path) -> dict[str, Any]:
     if checkpoint.training:
         about["training"] = checkpoint.training["config"]
         about["corpus"] = checkpoint.training.get("corpus")
+        if "origin" in checkpoint.training:
+            with malformed_refused(f"{file}: does not say from what run this run started"):
+                about["origin"] = Origin.from_dict(checkpoint.training["origin"]).to_dict()
         precision = about["training"]["precision"]
         train_config = TrainConfig.from_dict(about["training"])
     about["beyond_textbook"] = beyond_textbook(checkpoint.model.config, train_config)

@@ -109,6 +109,8 @@ class RunDisplay:
             f"{model['cell'].upper()} units{gates}{skips}{table}, "
             f"{event['parameters']:,} parameters, {ratio:.2f} for each {unit} of training text"
         )
+        if event["origin"] is not None and not event["resumed"]:
+            self._print(visible(self._beginning(event["origin"])))
         dropout = f"dropout {config['dropout']:g}"
         if config["dropout_between"] is not None:
             dropout += f" ({config['dropout_between']:g} between layers)"
@@ -136,6 +138,20 @@ class RunDisplay:
             smoothing=SMOOTHING,
             mininterval=0.1 if self._stream.isatty() else SECONDS_IN_A_LOG,
         )
+
+    def _beginning(self, origin: Event) -> str:
+        """Return a sentence on the run from whose weights this run started."""
+        step = "" if origin["step"] is None else f" (step {origin['step']:,})"
+        added, loss = origin["added"], origin["val_loss"]
+        sentence = f"starts from {origin['path']}{step}: "
+        if loss is not None:
+            measured = f"{in_nats_and_bits(loss)} a {self._unit}"
+            sentence += f"{measured} on the validation text before the first step, "
+        sentence += f"{added:,} {self._unit}{'s' * (added != 1)} added"
+        if origin["symbols"]:
+            more = ", ..." if added > len(origin["symbols"]) else ""
+            sentence += f" ({' '.join(origin['symbols'])}{more})"
+        return sentence
 
     def _on_plan(self, event: Event) -> None:
         self._print(

@@ -17,6 +17,7 @@ from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, LAST, METRICS
 from charlstm.runs.metrics import FORMAT as METRICS_FORMAT
 from charlstm.runs.metrics import last_event
+from charlstm.runs.origin import Origin
 from charlstm.runs.ownership import clear_folder, mark_copies_of_last, remove_unfinished
 from charlstm.runs.plan import Plan
 from charlstm.runs.result import TrainedRun
@@ -40,6 +41,7 @@ class Run:
         the seconds that the run took before it was interrupted.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
         started from.
+    origin: the run from whose weights this run started, and its loss then; None if there is none.
     notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
     """
@@ -56,6 +58,7 @@ class Run:
     ) -> None:
         self.folder, self.corpus_config, self.corpus = folder, corpus_config, corpus
         self.trainer, self.extended = trainer, extended
+        self.origin: Origin | None = None
         self.notices: list[str] = []
         split = split_train_validation(corpus, corpus_config, trainer.config.seed)
         self.train_characters = len(split.train)
@@ -291,6 +294,7 @@ class Run:
             eval_every=self.plan.eval_every,
             losses=self.losses,
             seconds=self.events.seconds,
+            origin=self.origin,
         )
         summary = self._summary("last")
         return Checkpoint(self.trainer.model, summary, state.to_dict(), self.trainer.arrays())
@@ -309,6 +313,7 @@ class Run:
             "val_loss": self.validation.val_loss,
             "best_val_loss": self.validation.best_val_loss,
             "train_characters": self.train_characters,
+            **({} if self.origin is None else {"origin": str(self.origin)}),
         }
 
     def _start_facts(self) -> dict[str, Any]:
@@ -329,6 +334,7 @@ class Run:
             "windows_per_pass": trainer.batches.windows_per_pass,
             "kernels": kernels.DESCRIPTION,
             "precision": explain_precision(trainer.config.precision, model.config),
+            "origin": None if self.origin is None else self.origin.to_dict(),
             "notices": self.notices,
             "model": model.config.to_dict(),
             "config": trainer.config.to_dict(),

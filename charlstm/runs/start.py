@@ -1,5 +1,6 @@
 """train: begins a run from settings, or resumes a run from its folder, and trains the model."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -24,12 +25,14 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
-from charlstm.runs.folder import LAST, METRICS, load, newest_run
+from charlstm.runs.folder import LAST, METRICS, checkpoint_path, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
 from charlstm.runs.metrics import require_format
 from charlstm.runs.notices import notices_of
+from charlstm.runs.origin import Origin
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
+from charlstm.runs.start_checks import check_settings, check_split, require_training_text
 from charlstm.runs.texts import (
     RunTextError,
     open_run_corpus,
@@ -40,7 +43,7 @@ from charlstm.runs.texts import (
 from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals
-from charlstm.text.corpus import Corpus, split_train_validation
+from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
@@ -49,6 +52,8 @@ from charlstm.training.training_memory import require_memory_to_train
 
 # Training steps get this share of a time budget. Evaluations and saves get the rest.
 TRAINING_SHARE = 0.9
+# The evaluation before the first step of a run that starts from another one gets this share.
+FIRST_EVALUATION_SHARE = 0.03
 
 
 @takes_options(*run_options())
@@ -125,11 +130,14 @@ def train(
                     "--resume goes on with a run"
                 )
             folder = resources.enter_context(new_folder(paths[0], run or None, overwrite))
-            base = None if init_from is None else load(init_from)
-            _check_settings(asked, base)
+            base, origin = None, None
+            if init_from is not None:
+                checkpoint = load_checkpoint(checkpoint_path(Path(init_from)))
+                base, origin = checkpoint.model, Origin.of(str(init_from), checkpoint.summary)
+            check_settings(asked, base)
             paths = resources.enter_context(standard_input_kept(folder, paths))
             asked = replace(asked, corpus=replace(asked.corpus, paths=paths))
-            the_run = begin_run(folder, asked, base, started, progress)
+            the_run = begin_run(folder, asked, base, started, progress, origin)
         if observer is not None:
             the_run.events.observer = observer
         the_run.events.require_lock = lock_check(folder)
@@ -147,54 +155,33 @@ def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ..
     return paths
 
 
-def _check_settings(asked: RunConfig, base: CharModel | None) -> None:
-    """Raise CharlstmError for settings that contradict each other.
-
-    This is checked before the text is read, as reading may take long.
-    """
-    # The length of the text, here 1,000,000 characters, does not change the errors of this call.
-    choose_settings(1_000_000, asked.model, asked.train)
-    if base is not None:
-        for name, value in asked.model.given.items():
-            if value != getattr(base.config, name):
-                raise CharlstmError(
-                    f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
-                )
-    if {"val_file", "val_frac"} <= asked.corpus.given.keys():
-        raise CharlstmError(
-            "give --val-file or --val-frac, not both: each sets the validation text"
-        )
-    if {"val_file", "val_split"} <= asked.corpus.given.keys():
-        raise CharlstmError(
-            "give --val-file or --val-split, not both: each sets the validation text"
-        )
-
-
 def begin_run(
     folder: Path,
     asked: RunConfig,
     base: CharModel | None,
     started: float,
     progress: ReadingProgress | None,
+    origin: Origin | None = None,
 ) -> Run:
     """Return a new run in an existing folder, ready to train.
 
     asked: the settings that the user gave; its paths must be files and folders, as standard input
         has been copied to a file before.
     base: a model from whose weights the run starts; None for random weights.
+    origin: the record that names this model.
     """
     lines = (asked.model if base is None else base.config).lines is True
     chosen = {} if base is None else {"level": base.vocab.level}
     given = asked.corpus.given
     chosen["val_split"] = "end" if given.get("val_file") else "random" if lines else "each"
     text = _recorded(folder, asked.corpus.completed(chosen))
-    _check_split(text, lines)
+    check_split(text, lines)
     corpus = open_run_corpus(folder, text, None if base is None else base.vocab, progress)
     if text.val_split == "each" and len(corpus.paths) == 1 and "val_split" not in given:
         text = replace(text, val_split="end")
     seed = asked.train.given.get("seed", TrainConfig.seed)
     train_ids = split_train_validation(corpus, text, seed).train
-    _require_training_text(corpus, text, len(train_ids))
+    require_training_text(corpus, text, len(train_ids))
     model_asked = asked.model if base is None else base.config
     model_config, train_config = _choose_settings_for_time(
         len(train_ids), len(corpus.vocab), model_asked, asked.train, started
@@ -205,34 +192,22 @@ def begin_run(
         copy_weights_by_symbol(base, model)
     trainer = Trainer(model, train_ids, train_config)
     run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
+    if base is not None and origin is not None:
+        origin = origin.extended(base.vocab, corpus.vocab)
+        run.origin = replace(origin, val_loss=_first_val_loss(run))
     run.notices = notices_of(train_config, run)
     return run
 
 
-def _check_split(text: CorpusConfig, lines: bool) -> None:
-    """Raise CharlstmError for a --val-split that does not suit a model of lines, or another one."""
-    if text.val_split == "random" and not lines:
-        raise CharlstmError(
-            "--val-split random draws lines: add --lines, or give --val-split each or end"
-        )
-    if text.val_split == "each" and lines:
-        raise CharlstmError(
-            "--val-split each may cut a line of each file: with --lines, give --val-split random, "
-            "which draws whole lines from all files, or end"
-        )
+def _first_val_loss(run: Run) -> float | None:
+    """Return the validation loss of a run before its first step, in nats; None if there is none.
 
-
-def _require_training_text(corpus: Corpus, text: CorpusConfig, characters: int) -> None:
-    """Raise CharlstmError if the validation text leaves too few characters to train on."""
-    total = corpus.characters
-    if text.val_file or characters >= 2:
-        return
-    unit = corpus.vocab.unit
-    suitable = 0.1 if text.val_frac > 0.1 and int(total * 0.9) >= 2 else 0
-    raise CharlstmError(
-        f"--val-frac {text.val_frac} leaves {characters} of {total:,} {unit}s to learn from, at "
-        f"least 2 are needed: give a smaller --val-frac, such as {suitable}, or a longer text"
-    )
+    In a run with `minutes`, the measurement takes at most FIRST_EVALUATION_SHARE of the time.
+    """
+    model, workers, minutes = run.trainer.model, run.trainer.workers, run.trainer.config.minutes
+    seconds = math.inf if minutes is None else FIRST_EVALUATION_SHARE * 60 * minutes
+    loss = run.validation.loss_within(seconds, model, workers)
+    return loss if loss is not None and math.isfinite(loss) else None
 
 
 def resume_run(
@@ -281,6 +256,7 @@ def resume_run(
         started=started - state.seconds,
         extended=state.extended,
     )
+    run.origin = state.origin
     with malformed_refused(refused):
         run.load_progress(state)
     run.remove_traces_of_crash()

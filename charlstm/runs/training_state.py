@@ -11,6 +11,7 @@ from typing import Any
 
 from charlstm.config import CorpusConfig, TrainConfig
 from charlstm.errors import CharlstmError
+from charlstm.runs.origin import Origin
 from charlstm.training.loss_history import LossHistory
 from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real
 
@@ -32,6 +33,8 @@ class TrainingState:
     losses: the losses of the steps since the last evaluation.
     seconds: the seconds that the run has taken, without the time between interruption and
         resumption.
+    origin: the run from whose weights this run started. If there is none, and in files of older
+        versions, the saved entry is missing.
     """
 
     config: TrainConfig
@@ -46,11 +49,14 @@ class TrainingState:
     eval_every: int | None
     losses: LossHistory
     seconds: float
+    origin: Origin | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dictionary that can be written as JSON."""
         configs = {"config": self.config.to_dict(), "corpus": self.corpus.to_dict()}
-        return {**vars(self), **configs, "losses": self.losses.to_dict()}
+        saved = {**vars(self), **configs, "losses": self.losses.to_dict()}
+        origin = saved.pop("origin")
+        return saved if origin is None else {**saved, "origin": origin.to_dict()}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "TrainingState":
@@ -69,6 +75,7 @@ class TrainingState:
             eval_every=integer(saved, "eval_every", least=1) if is_planned else None,
             losses=LossHistory.from_dict(entry(saved, "losses")),
             seconds=real(saved, "seconds", least=0, most=LARGEST_INTEGER),
+            origin=Origin.from_dict(saved["origin"]) if "origin" in saved else None,
         )
 
 

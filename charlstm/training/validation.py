@@ -1,6 +1,9 @@
 """Validation: the validation text of a run, its evaluations, and which of them is the best."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -19,6 +22,8 @@ from charlstm.untrusted import integer, of_type, real
 MAX_SYMBOLS, MIN_SYMBOLS = 1_000_000, 1_000
 # A shortened text of several parts keeps at least this number of symbols of a part, on average.
 SYMBOLS_PER_PART = 100
+# The speed of an evaluation is measured on this number of symbols.
+TRIAL_SYMBOLS = 100
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,25 @@ class Validation:
             ).nats_per_character
             for name, model in models.items()
         }
+
+    def loss_within(self, seconds: float, model: CharModel, workers: Workers) -> float | None:
+        """Return the loss of a model on as much of the text as it reads in about these seconds.
+
+        Only TRIAL_SYMBOLS symbols are read if there is no time for more. Returns None if no symbol
+        can be predicted.
+        """
+        part = copy(self)
+        if seconds < math.inf:
+            part.shorten(TRIAL_SYMBOLS, least=0)
+            began = time.monotonic()
+            losses = part.evaluate({"trial": model}, workers)
+            per_symbol = (time.monotonic() - began) / max(1, len(part.ids))
+            affordable = int(seconds / max(per_symbol, 1e-9))
+            if affordable <= TRIAL_SYMBOLS:
+                return losses.get("trial")
+            part = copy(self)
+            part.shorten(affordable, least=0)
+        return part.evaluate({"whole": model}, workers).get("whole")
 
     def record_and_compare(self, evaluation: Evaluation) -> bool:
         """Record an evaluation; return whether its validation loss is the lowest so far."""

@@ -1,0 +1,78 @@
+"""Origin: the record of the model from whose weights a run starts (`train --init-from`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from charlstm.text.vocab import Vocab
+from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL, entry, integer, of_type, real
+
+MAX_SYMBOLS = 50  # A record names at most this many of the characters that were added.
+# The part of a path that the summary of a checkpoint shows, in characters. An entry of a summary is
+# limited in length (checkpoint.py).
+MAX_PATH = 60
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model from whose weights a run starts, and the loss from which the run starts.
+
+    path: the run or the checkpoint file, as the user named it. It is only shown, never opened.
+    step, best_val_loss: the step after which the model was saved, and the lowest validation loss of
+        its run by then, in nats per symbol of that run's text; None if the file does not say.
+    added: the number of symbols that the model's vocabulary lacks and the run's has.
+    symbols: the first of these symbols, if they are characters.
+    val_loss: the loss of the model on the run's validation text before the first step, in nats per
+        symbol; None if it was not measured.
+    """
+
+    path: str
+    step: int | None
+    best_val_loss: float | None
+    added: int = 0
+    symbols: str = ""
+    val_loss: float | None = None
+
+    def extended(self, known: Vocab, vocab: Vocab) -> "Origin":
+        """Return a copy that says which symbols of a run's vocabulary the model does not know.
+
+        known: the vocabulary of the model. vocab: the vocabulary of the run.
+        """
+        added = sorted(set(vocab.symbols) - set(known.symbols))
+        symbols = "".join(added[:MAX_SYMBOLS]) if vocab.level == "char" else ""
+        return replace(self, added=len(added), symbols=symbols)
+
+    def __str__(self) -> str:
+        """The origin in a few words, such as "runs/old, step 2500"; only the end of a long path."""
+        path = self.path if len(self.path) <= MAX_PATH else f"...{self.path[3 - MAX_PATH :]}"
+        return path if self.step is None else f"{path}, step {self.step}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as a dictionary for JSON."""
+        return dict(vars(self))
+
+    @classmethod
+    def of(cls, path: str, summary: Mapping[str, Any]) -> "Origin":
+        """Return the record of a model in a checkpoint. summary: that of the checkpoint."""
+        step, loss = summary.get("step"), summary.get("best_val_loss")
+        return cls(
+            path,
+            step if type(step) is int and 0 <= step <= LARGEST_INTEGER else None,
+            loss if type(loss) is float and 0 <= loss <= LARGEST_REAL else None,
+        )
+
+    @classmethod
+    def from_dict(cls, saved: object) -> "Origin":
+        """Rebuild a record from a dictionary of to_dict; CharlstmError if it is malformed."""
+        return cls(
+            path=of_type(str, saved, "path"),
+            step=None if entry(saved, "step") is None else integer(saved, "step"),
+            best_val_loss=_loss(saved, "best_val_loss"),
+            added=integer(saved, "added"),
+            symbols=of_type(str, saved, "symbols")[:MAX_SYMBOLS],
+            val_loss=_loss(saved, "val_loss"),
+        )
+
+
+def _loss(saved: object, name: str) -> float | None:
+    return None if entry(saved, name) is None else real(saved, name, least=0)

@@ -1,0 +1,56 @@
+"""Checks of the settings of a new run that contradict each other, or do not suit its text."""
+
+from charlstm.config import CorpusConfig, RunConfig
+from charlstm.errors import CharlstmError
+from charlstm.network.model import CharModel
+from charlstm.text.corpus import Corpus
+from charlstm.training.defaults import choose_settings
+
+
+def check_settings(asked: RunConfig, base: CharModel | None) -> None:
+    """Raise CharlstmError for settings that contradict each other.
+
+    This is checked before the text is read, as reading may take long.
+    """
+    # The length of the text, here 1,000,000 characters, does not change the errors of this call.
+    choose_settings(1_000_000, asked.model, asked.train)
+    if base is not None:
+        for name, value in asked.model.given.items():
+            if value != getattr(base.config, name):
+                raise CharlstmError(
+                    f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
+                )
+    if {"val_file", "val_frac"} <= asked.corpus.given.keys():
+        raise CharlstmError(
+            "give --val-file or --val-frac, not both: each sets the validation text"
+        )
+    if {"val_file", "val_split"} <= asked.corpus.given.keys():
+        raise CharlstmError(
+            "give --val-file or --val-split, not both: each sets the validation text"
+        )
+
+
+def check_split(text: CorpusConfig, lines: bool) -> None:
+    """Raise CharlstmError for a --val-split that does not suit a model of lines, or another one."""
+    if text.val_split == "random" and not lines:
+        raise CharlstmError(
+            "--val-split random draws lines: add --lines, or give --val-split each or end"
+        )
+    if text.val_split == "each" and lines:
+        raise CharlstmError(
+            "--val-split each may cut a line of each file: with --lines, give --val-split random, "
+            "which draws whole lines from all files, or end"
+        )
+
+
+def require_training_text(corpus: Corpus, text: CorpusConfig, characters: int) -> None:
+    """Raise CharlstmError if the validation text leaves too few characters to train on."""
+    total = corpus.characters
+    if text.val_file or characters >= 2:
+        return
+    unit = corpus.vocab.unit
+    suitable = 0.1 if text.val_frac > 0.1 and int(total * 0.9) >= 2 else 0
+    raise CharlstmError(
+        f"--val-frac {text.val_frac} leaves {characters} of {total:,} {unit}s to learn from, at "
+        f"least 2 are needed: give a smaller --val-frac, such as {suitable}, or a longer text"
+    )
