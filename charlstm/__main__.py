@@ -8,8 +8,8 @@ def main() -> None:
     end_at_once_on_signals()
     from charlstm.cli.main import main as command_line  # imported here, as NumPy is slow to import
 
-    command_line()
+    command_line(prog_name="charlstm")
 
 
 if __name__ == "__main__":
-    main(prog_name="charlstm")
+    main()
