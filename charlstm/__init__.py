@@ -6,9 +6,6 @@ print(model.sample(500, prime="Once"))
 print(model.score("To be, or not to be").bits_per_character)
 """
 
-from importlib import import_module
-from typing import Any
-
 __version__ = "0.1.0"
 
 # The names of the library, each with its module, which is imported when the name is first used.
@@ -32,9 +29,11 @@ MODULES = {
 __all__ = sorted([*MODULES, "__version__"])
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     globals()[name] = getattr(import_module(MODULES[name]), name)
     return globals()[name]
 

@@ -1,6 +1,6 @@
 """The command `charlstm`, also for `python -m charlstm`. Signals are handled before all imports."""
 
-from charlstm.system.signals import end_at_once_on_signals
+from charlstm.system.early_signals import end_at_once_on_signals
 
 
 def main() -> None:

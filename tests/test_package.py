@@ -54,6 +54,16 @@ def test_a_signal_while_a_command_imports_its_modules_ends_it_quietly(name, code
     assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
 
 
+def test_little_is_imported_before_signals_are_handled():
+    code = (
+        "import sys; before = set(sys.modules); import charlstm.__main__;"
+        "print(*set(sys.modules) - before)"
+    )
+    imported = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert "charlstm.system.early_signals" in imported
+    assert not {"contextlib", "importlib", "threading", "typing", "click"} & set(imported)
+
+
 def test_the_installed_command_begins_in_the_module_that_handles_signals_first():
     settings = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
     assert '\n[project.scripts]\ncharlstm = "charlstm.__main__:main"\n' in settings

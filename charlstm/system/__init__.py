@@ -1,5 +1,5 @@
 """The machine: threads, signals, the terminal, memory, paths, and atomic writing of files.
 
 This package may import the modules that stand directly in charlstm/, and uses only charlstm.errors.
-Its modules do not depend on each other and can be read in any order.
+Its modules can be read in any order.
 """

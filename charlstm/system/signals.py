@@ -1,12 +1,9 @@
 """Signals: they stop a run after its current step, and end other work with cleaning up.
 
-While a command imports its modules, they end it at once.
-
 The signals are SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed). A signal that is
 ignored stays ignored: a shell ignores SIGINT for its background jobs, and nohup ignores SIGHUP.
 """
 
-import os
 import signal
 import sys
 import threading
@@ -15,8 +12,7 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-# Windows has no SIGHUP.
-SIGNALS = [signal.Signals[n] for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+from charlstm.system.early_signals import SIGNALS, end_process
 
 
 def exit_code(signal_name: str) -> int:
@@ -83,28 +79,13 @@ def exit_on_signals() -> Iterator[None]:
     """
     previous = _replace_handlers(
         lambda number: signal.default_int_handler if number == signal.SIGINT else _raise_exit,
-        only=(signal.SIG_DFL, _end_process),
+        only=(signal.SIG_DFL, end_process),
     )
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def end_at_once_on_signals() -> None:
-    """Make signals end this process at once, without a message, with exit code 128 + number.
-
-    This is for the time in which a command imports its modules. There is nothing to clean up yet,
-    and an exception in the middle of an import may be lost or change into another one.
-    """
-    _replace_handlers(
-        lambda number: _end_process, only=(signal.SIG_DFL, signal.default_int_handler)
-    )
-
-
-def _end_process(number: int, frame: FrameType | None) -> None:
-    os._exit(128 + number)
 
 
 def _raise_exit(number: int, frame: FrameType | None) -> None:
