@@ -46,7 +46,7 @@ def train(
     level: Literal["char", "byte", "word", "auto"] = "char",
     vocab_size: int | Literal["auto"] | None = None,
     encoding: str | Literal["auto"] = "utf-8",
-    newlines: Literal["keep", "lf", "auto"] = "keep",
+    newlines: Literal["keep", "lf", "auto"] = "auto",
     val_frac: float | Literal["auto"] = 0.1,
     val_split: Literal["end", "each", "random", "auto"] = "auto",
     cell: Literal["lstm", "gru", "rnn", "auto"] = "lstm",
@@ -118,8 +118,9 @@ def train(
         and one symbol for all other words. Without this option, every word has a symbol of its
         own.
     encoding: Encoding of the files, by its name in Python, such as latin-1.  [default: utf-8]
-    newlines: Treatment of line ends. keep: leave them as they are. lf: read each \\r\\n and each
-        \\r as \\n.  [default: keep]
+    newlines: Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep:
+        leave them as they are. Level byte reads all bytes as they are.  [default: lf; with
+        init_from keep, if that model knows \\r]
     val_frac: Fraction of the text that is held out for validation; 0: no validation. val_split
         chooses which part of the text is held out.  [default: 0.1; range: 0 or more and below
         1]

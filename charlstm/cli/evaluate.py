@@ -17,7 +17,7 @@ from charlstm.arrays import Ids
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
-from charlstm.cli.run_text import own_validation_ids, reading_options, with_newlines
+from charlstm.cli.run_text import own_validation_ids, reading_options
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
@@ -90,7 +90,7 @@ def evaluate(
     batch_size: int | None,
     dynamic: DynamicConfig | None,
     encoding: str,
-    newlines: str,
+    newlines: str | None,
     unknown: UnknownTreatment,
     novelty: bool,
     as_json: bool,
@@ -111,7 +111,7 @@ def evaluate(
     model = load_model(run)
     report = NoveltyReport(run, model) if novelty else None
     if texts:
-        pieces = with_newlines(read_text_for(model.vocab, texts, encoding), newlines)
+        pieces = read_text_for(model.vocab, texts, encoding, newlines)
         ids, starts = encode_on_disk(model.vocab, pieces, unknown), np.zeros(1, np.int64)
     else:
         ids, starts = own_validation_ids(run)

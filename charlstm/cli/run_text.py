@@ -1,7 +1,6 @@
 """Options to read texts in the same way as a run read its text, and a run's validation text."""
 
-import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import wraps
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 from charlstm.arrays import Ids
 from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
+from charlstm.config.unused import refuse_unused
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import load, newest_run
 from charlstm.runs.texts import (
@@ -23,7 +23,7 @@ from charlstm.runs.texts import (
 from charlstm.system.terminal import visible
 from charlstm.text.corpus import open_corpus
 from charlstm.text.known_lines import KnownLines
-from charlstm.text.reading import NEWLINES
+from charlstm.text.reading import NEWLINES, newlines_for
 from charlstm.text.vocab import Vocab
 
 _AS_THE_RUN = "[default: the value used in training, if the run's folder records it; else {}]"
@@ -35,8 +35,9 @@ _encoding_option = click.option(
 _newlines_option = click.option(
     "--newlines",
     type=click.Choice(NEWLINES),
-    help="Treatment of line ends. keep: leave them as they are. lf: read each \\r\\n and each \\r "
-    "as \\n.  " + _AS_THE_RUN.format("keep"),
+    help="Treatment of line ends. lf: read each \\r\\n and each \\r as \\n. keep: leave them as "
+    "they are. A model of bytes reads all bytes as they are.  "
+    + _AS_THE_RUN.format("keep if the model knows \\r, and lf if not"),
 )
 
 
@@ -44,7 +45,8 @@ def reading_options(command: Command) -> Command:
     """Add the options --encoding and --newlines; their defaults are the values used in training.
 
     The command gets the path `run` (by default the newest run), and the strings `encoding` and
-    `newlines`. A text is always read at the level of the model's vocabulary.
+    `newlines`; `newlines` is None if the run's folder does not record it. A text is always read at
+    the level of the model's vocabulary.
     """
 
     @wraps(command)
@@ -54,36 +56,22 @@ def reading_options(command: Command) -> Command:
         if options.get("texts") == () and (encoding or newlines):
             raise click.UsageError("--encoding and --newlines say how TEXTS are read: give TEXTS")
         place = run or newest_run()
-        settings = CorpusConfig()
-        if encoding is None or newlines is None:
-            try:
-                settings = corpus_settings(place) or settings
-            except CharlstmError as error:
-                load(place)  # A damaged model is refused, without this note.
-                note = f"{error}: text is read as UTF-8, its line ends as they are"
+        settings = None
+        try:
+            settings = corpus_settings(place)
+        except CharlstmError as error:
+            load(place)  # A damaged model is refused, without this note.
+            if encoding is None or newlines is None:
+                note = f"{error}: text is read as UTF-8, its line ends as the model knows them"
                 click.echo(f"note: {visible(note)}", err=True)
-        if encoding is None:
-            encoding = settings.encoding
+        if settings is not None:
+            refuse_unused({"newlines": newlines} if newlines else {}, {"level": settings.level})
+            encoding, newlines = encoding or settings.encoding, newlines or settings.newlines
         return command(
-            run=place, encoding=encoding, newlines=newlines or settings.newlines, **options
+            run=place, encoding=encoding or CorpusConfig.encoding, newlines=newlines, **options
         )
 
     return _encoding_option(_newlines_option(with_reading))
-
-
-def with_newlines(pieces: Iterable[str], newlines: str) -> Iterator[str]:
-    """Yield the pieces of a text. With newlines "lf", each "\\r\\n" and "\\r" is read as "\\n"."""
-    if newlines == "keep":
-        yield from pieces
-        return
-    decoder = io.IncrementalNewlineDecoder(None, translate=True)
-    # With None for a decoder of bytes, `decode` takes text; its declared type knows bytes only.
-    decode: Callable[..., Any] = decoder.decode
-    for piece in pieces:
-        if text := decode(piece):
-            yield text
-    if rest := decode("", final=True):
-        yield rest
 
 
 def own_validation_ids(run: Path) -> tuple[Ids, Ids]:
@@ -117,7 +105,7 @@ def known_lines(run: Path, vocab: Vocab, paths: Sequence[Path]) -> KnownLines:
 
     with closing(CorpusDisplay()) as display:
         if paths:
-            settings = corpus_settings(run) or CorpusConfig()
+            settings = corpus_settings(run) or CorpusConfig(newlines=newlines_for(vocab))
             corpus = open_corpus(
                 paths,
                 level=vocab.level,

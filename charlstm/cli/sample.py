@@ -53,8 +53,9 @@ def _unescaped(text: str) -> str:
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File of text in UTF-8 that the sample continues. The text is used as it is: no \\n is "
-    "replaced. For a model of bytes, the file may hold any bytes.",
+    help="File of text in UTF-8 that the sample continues. No \\n in it is replaced; its line "
+    "ends are read as those of the training text. For a model of bytes, the file may hold any "
+    "bytes.",
 )
 @click.option("--hide-prime", is_flag=True, help="Print only the new text.")
 @click.option(

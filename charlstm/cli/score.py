@@ -14,7 +14,7 @@ from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
-from charlstm.cli.run_text import reading_options, with_newlines
+from charlstm.cli.run_text import reading_options
 from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
 from charlstm.network.scoring import BLOCK_CHARACTERS, score_texts
@@ -35,7 +35,7 @@ def score(
     per_char: bool,
     dynamic: DynamicConfig | None,
     encoding: str,
-    newlines: str,
+    newlines: str | None,
     unknown: UnknownTreatment,
 ) -> None:
     """Score each line of FILES, or of standard input, by itself: print a JSON object for each.
@@ -57,8 +57,7 @@ def score(
         )
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
     warned, unit = set[str](), unit_of(model)
-    pieces = read_text_for(model.vocab, files or ("-",), encoding, BLOCK_CHARACTERS)
-    pieces = with_newlines(pieces, newlines)
+    pieces = read_text_for(model.vocab, files or ("-",), encoding, newlines, BLOCK_CHARACTERS)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
     # Each group of lines is measured as soon as it arrives: the next may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):

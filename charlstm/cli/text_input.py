@@ -11,7 +11,7 @@ from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.system.memory import require_memory
 from charlstm.text.decompression import READ_BYTES
-from charlstm.text.reading import TextFiles
+from charlstm.text.reading import TextFiles, newlines_for
 from charlstm.text.standard_input import read_standard_input, require_given_once
 from charlstm.text.vocab import UnknownTreatment, Vocab
 from charlstm.text.words import split_chunks
@@ -22,7 +22,11 @@ BYTES_PER_CHARACTER = 16
 
 
 def read_text(
-    paths: Sequence[str | Path], encoding: str, level: str = "char", chunk_bytes: int = READ_BYTES
+    paths: Sequence[str | Path],
+    encoding: str,
+    newlines: str,
+    level: str = "char",
+    chunk_bytes: int = READ_BYTES,
 ) -> Iterator[str]:
     """Yield the text of files and folders, in pieces. The path "-" means standard input.
 
@@ -32,22 +36,32 @@ def read_text(
     names = list(map(str, paths))
     require_given_once(names)
     texts = {  # All paths are checked before any text is read: a missing file is reported at once.
-        name: TextFiles.find([name], level=level, encoding=encoding, chunk_bytes=chunk_bytes)
+        name: TextFiles.find(
+            [name], level=level, encoding=encoding, newlines=newlines, chunk_bytes=chunk_bytes
+        )
         for name in names
         if name != "-"
     }
     for name in names:
         if name == "-":
-            yield from read_standard_input(level, encoding, chunk_bytes)
+            yield from read_standard_input(level, encoding, newlines, chunk_bytes)
         else:
             yield from (text for _, text in texts[name].chunks("reading"))
 
 
 def read_text_for(
-    vocab: Vocab, paths: Sequence[str | Path], encoding: str, chunk_bytes: int = READ_BYTES
+    vocab: Vocab,
+    paths: Sequence[str | Path],
+    encoding: str,
+    newlines: str | None = None,
+    chunk_bytes: int = READ_BYTES,
 ) -> Iterator[str]:
-    """Yield the text of files, in pieces, in the form that encode_text expects."""
-    return read_text(paths, encoding, "byte" if vocab.level == "byte" else "char", chunk_bytes)
+    """Yield the text of files, in pieces, in the form that encode_text expects.
+
+    newlines: the treatment of line ends; by default, that which the vocabulary shows.
+    """
+    level = "byte" if vocab.level == "byte" else "char"
+    return read_text(paths, encoding, newlines or newlines_for(vocab), level, chunk_bytes)
 
 
 def decode_bytes(vocab: Vocab, text: str) -> str:

@@ -35,8 +35,9 @@ class CorpusConfig(Record):
     encoding: str = knob("utf-8", "Encoding of the files, by its name in Python, such as latin-1.")
     newlines: Newlines = knob(
         "keep",
-        "Treatment of line ends. keep: leave them as they are. lf: read each \\r\\n and each \\r "
-        "as \\n.",
+        "Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep: "
+        "leave them as they are. Level byte reads all bytes as they are.",
+        rule="lf; with --init-from keep, if that model knows \\r",
     )
     val_frac: float = knob(
         0.1,

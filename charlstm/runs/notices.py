@@ -34,6 +34,11 @@ def notices_of(asked: TrainConfig, run: Run) -> list[str]:
             f"--ngram-slots {model.ngram_slots:,} is more than the text can use, at most "
             f"{contexts:,}: a smaller table trains as well, and is saved faster"
         )
+    if changed := run.corpus.changed_line_ends:
+        notices.append(
+            f"{changed:,} line end{'s' * (changed > 1)} (\\r\\n or \\r) read as \\n: "
+            "--newlines keep leaves them as they are"
+        )
     if on_validation := _on_validation_text(run):
         notices.append(on_validation)
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:

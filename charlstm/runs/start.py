@@ -44,7 +44,7 @@ from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals
 from charlstm.text.corpus import split_train_validation
-from charlstm.text.reading import ReadingProgress
+from charlstm.text.reading import ReadingProgress, newlines_for
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
@@ -173,6 +173,10 @@ def begin_run(
     lines = (asked.model if base is None else base.config).lines is True
     chosen = {} if base is None else {"level": base.vocab.level}
     given = asked.corpus.given
+    if base is not None:
+        chosen["newlines"] = newlines_for(base.vocab)
+    else:
+        chosen["newlines"] = "keep" if given.get("level") == "byte" else "lf"
     chosen["val_split"] = "end" if given.get("val_file") else "random" if lines else "each"
     text = _recorded(folder, asked.corpus.completed(chosen))
     check_split(text, lines)

@@ -1,6 +1,7 @@
 """Checks of the settings of a new run that contradict each other, or do not suit its text."""
 
 from charlstm.config import CorpusConfig, RunConfig
+from charlstm.config.unused import refuse_unused
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.text.corpus import Corpus
@@ -15,6 +16,7 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
     # The length of the text, here 1,000,000 characters, does not change the errors of this call.
     choose_settings(1_000_000, asked.model, asked.train)
     if base is not None:
+        refuse_unused(asked.corpus.given, {"level": base.vocab.level})
         for name, value in asked.model.given.items():
             if value != getattr(base.config, name):
                 raise CharlstmError(

@@ -29,7 +29,7 @@ IDS, FACTS = "ids.bin", "facts.json"
 CHECKED_BYTES = 1 << 26
 # Version of the format of entries. The key of an entry depends on the version, so that entries of
 # other versions are not found.
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 
 
 class DamagedEntryError(Exception):
@@ -43,11 +43,13 @@ class EntryFacts:
     file_symbols: (files,) the number of ids of each file: one for each character, byte or word,
         depending on the level.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
+    changed_line_ends: the number of line ends that were read as "\\n" and are others in the files.
     """
 
     vocab: Vocab
     file_symbols: Ids
     bytes: int
+    changed_line_ends: int
 
     @property
     def characters(self) -> int:
@@ -89,6 +91,7 @@ def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryvie
         "vocab": facts.vocab.to_dict(),
         "file_symbols": facts.file_symbols.tolist(),
         "bytes": facts.bytes,
+        "changed_line_ends": facts.changed_line_ends,
         "ids_type": facts.vocab.dtype.str,
         "ids_checksum": digest.hexdigest(),
     }
@@ -112,6 +115,7 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
             vocab=Vocab.from_dict(record["vocab"]),
             file_symbols=np.array(record["file_symbols"], np.int64),
             bytes=integer(record, "bytes"),
+            changed_line_ends=integer(record, "changed_line_ends"),
         )
         path = entry / IDS
         if record["ids_type"] != facts.vocab.dtype.str:  # The ids have another byte order.

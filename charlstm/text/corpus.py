@@ -42,6 +42,7 @@ class Corpus:
 
     ids: (characters,), read-only, mapped from disk, of type `vocab.dtype`.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
+    changed_line_ends: the number of line ends that were read as "\\n" and are others in the files.
     validation_sizes: (files,) how many ids of each file belong to the validation text: all ids of a
         validation file; of a training file, its last ids if `open_corpus` held some out.
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
@@ -54,6 +55,7 @@ class Corpus:
     ids: Ids
     vocab: Vocab
     bytes: int
+    changed_line_ends: int
     validation_sizes: Ids
     digest: str
     file_bytes: int
@@ -174,6 +176,7 @@ def open_corpus(
         ids=ids,
         vocab=facts.vocab,
         bytes=facts.bytes,
+        changed_line_ends=facts.changed_line_ends,
         validation_sizes=_validation_sizes(texts, facts.file_symbols, held_out),
         digest=digest,
         file_bytes=texts.total_bytes,
@@ -192,7 +195,7 @@ def _make_entry(
 ) -> None:
     """Encode `texts` and store their ids in the cache `root` as the entry `key`."""
     found = scan(texts, vocab_size, base_vocab, progress)
-    facts = EntryFacts(found.vocab, found.file_symbols, found.bytes)
+    facts = EntryFacts(found.vocab, found.file_symbols, found.bytes, found.changed_line_ends)
     train_sizes = found.file_symbols - _validation_sizes(texts, found.file_symbols, held_out)
     try:
         with new_entry(root, key) as folder:

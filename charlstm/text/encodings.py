@@ -52,6 +52,7 @@ def decoded_chunks(
     level: str,
     encoding: str,
     newlines: str,
+    changed: Callable[[int], None] | None = None,
 ) -> Iterator[str]:
     """Yield the text of each chunk of bytes; "" for a chunk without the end of any character.
 
@@ -62,12 +63,13 @@ def decoded_chunks(
     read: a function that returns the next chunk of bytes, and b"" at the end of the text.
     damage_errors: the exceptions that `read` raises for damaged compressed data.
     encoding: a name that `encoding_for` returned.
-    newlines: "keep" or "lf".
+    newlines: "keep", or "lf" to read each \\r\\n and each \\r as \\n.
+    changed: called for each chunk with the number of line ends in it that "lf" changes.
 
     Raises CharlstmError for damaged compressed data, and for bytes that are invalid in the
         encoding.
     """
-    decode = _decoder(level, encoding, newlines)
+    decode = _decoder(level, encoding, newlines, changed)
     mark = BYTE_ORDER_MARKS.get(encoding, b"")
     try:
         data = read()
@@ -101,8 +103,19 @@ def decoded_chunks(
         raise CharlstmError(f"{path}: {error}: name the text's encoding with --encoding") from error
 
 
-def _decoder(level: str, encoding: str, newlines: str) -> Callable[[bytes, bool], str]:
+def _decoder(
+    level: str, encoding: str, newlines: str, changed: Callable[[int], None] | None
+) -> Callable[[bytes, bool], str]:
     decoder = codecs.getincrementaldecoder("latin-1" if level == "byte" else encoding)("strict")
     if newlines == "keep":
         return decoder.decode
-    return io.IncrementalNewlineDecoder(decoder, translate=True).decode
+    # With None for a decoder of bytes, `decode` takes text; its declared type knows bytes only.
+    translate: Callable[..., str] = io.IncrementalNewlineDecoder(None, translate=True).decode
+
+    def decode(data: bytes, final: bool) -> str:
+        text = decoder.decode(data, final)
+        if changed is not None:
+            changed(text.count("\r"))
+        return translate(text, final)
+
+    return decode

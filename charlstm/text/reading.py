@@ -15,7 +15,7 @@ from charlstm.errors import CharlstmError
 from charlstm.system.paths import require_path
 from charlstm.text.decompression import READ_BYTES, decompressed
 from charlstm.text.encodings import decoded_chunks, encoding_for
-from charlstm.text.vocab import LEVELS
+from charlstm.text.vocab import LEVELS, Vocab
 
 NEWLINES: tuple[str, ...] = get_args(Newlines)
 ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total, stage
@@ -116,7 +116,10 @@ class TextFiles:
             raise CharlstmError(f"{self.files[number]} changed while it was read: start again")
 
     def chunks(
-        self, stage: str, progress: ReadingProgress | None = None
+        self,
+        stage: str,
+        progress: ReadingProgress | None = None,
+        changed: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[int, str]]:
         """Yield the text of the files in order, as pairs (number of the file from 0, text).
 
@@ -124,16 +127,19 @@ class TextFiles:
         code point.
 
         stage: the name of this pass over the files, with which `progress` is called.
+        changed: called with the number of line ends that `newlines` changed, as they are read.
         """
         done = 0
         for number, (size, _, _) in enumerate(self.stamps):
-            for position, text in self._chunks_of_file(number):
+            for position, text in self._chunks_of_file(number, changed):
                 yield number, text
                 if progress is not None:
                     progress(done + position, self.total_bytes, stage)
             done += size
 
-    def _chunks_of_file(self, number: int) -> Iterator[tuple[int, str]]:
+    def _chunks_of_file(
+        self, number: int, changed: Callable[[int], None] | None
+    ) -> Iterator[tuple[int, str]]:
         """Yield the text of a file, as pairs (bytes of the file read so far, text)."""
         path = self.files[number]
         with _opened(path) as file:
@@ -146,10 +152,19 @@ class TextFiles:
                     self._refuse_changed(number, file)
 
             for text in decoded_chunks(
-                path, read, damage_errors, self.level, self.encoding, self.newlines
+                path, read, damage_errors, self.level, self.encoding, self.newlines, changed
             ):
                 if text:
                     yield file.tell(), text
+
+
+def newlines_for(vocab: Vocab) -> Newlines:
+    """Return the treatment of line ends with which texts for a vocabulary are read.
+
+    That is "keep" for a vocabulary that has "\\r", as one of bytes has, and else "lf".
+    """
+    keeps = vocab.level == "byte" or (vocab.level == "char" and "\r" in vocab.characters)
+    return "keep" if keeps else "lf"
 
 
 def _stamp(status: os.stat_result) -> Stamp:

@@ -1,6 +1,6 @@
 """The scan: a first pass over text files that finds their vocabulary and their sizes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -24,11 +24,13 @@ class Scan:
     file_symbols: (files,) the number of symbols of each file. A symbol is a character, a byte or a
         word, depending on the level.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
+    changed_line_ends: the number of line ends that were read as "\\n" and are others in the files.
     """
 
     vocab: Vocab
     file_symbols: Ids
     bytes: int
+    changed_line_ends: int
 
 
 def scan(
@@ -56,8 +58,8 @@ def _scan_characters(
     found = np.zeros(0x110000, bool)
     known_ascii = b""  # the ASCII characters found so far
     counts = np.zeros(len(texts.files), np.int64)  # numbers of symbols
-    size = 0
-    for number, text in texts.chunks("scanning", progress):
+    size, changed = 0, list[int]()
+    for number, text in texts.chunks("scanning", progress, changed.append):
         counts[number] += len(text)
         if texts.level == "byte":
             size += len(text)
@@ -72,16 +74,16 @@ def _scan_characters(
             known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
     _refuse_too_small(texts, counts)
     if texts.level == "byte":
-        return Scan(Vocab.bytes(), counts, size)
+        return Scan(Vocab.bytes(), counts, size, sum(changed))
     characters = list(map(chr, np.flatnonzero(found).tolist()))
     if base_vocab is not None:
-        return Scan(base_vocab.extended(characters), counts, size)
+        return Scan(base_vocab.extended(characters), counts, size, sum(changed))
     if len(characters) < 2:
         raise CharlstmError(
             f"{texts.files[0]}: too small to learn from: {characters[0]!r} is its only character, "
             "at least 2 distinct ones are needed"
         )
-    return Scan(Vocab.from_characters(characters), counts, size)
+    return Scan(Vocab.from_characters(characters), counts, size, sum(changed))
 
 
 def _scan_words(
@@ -96,7 +98,8 @@ def _scan_words(
     """
     found = WordCounts()
     counts = np.zeros(len(texts.files), np.int64)  # numbers of symbols
-    for number, words in words_of(texts, "scanning", progress):
+    changed = list[int]()
+    for number, words in words_of(texts, "scanning", progress, changed.append):
         counts[number] += len(words)
         found.add(words)
         if vocab_size is None and (found.forgotten or len(found.counts) > MAX_SYMBOLS):
@@ -118,17 +121,22 @@ def _scan_words(
     vocab = Vocab.from_words(chosen)
     if base_vocab is not None:
         vocab = base_vocab.union(vocab)
-    return Scan(vocab, counts, found.bytes)
+    return Scan(vocab, counts, found.bytes, sum(changed))
 
 
 def words_of(
-    texts: TextFiles, stage: str, progress: ReadingProgress | None
+    texts: TextFiles,
+    stage: str,
+    progress: ReadingProgress | None,
+    changed: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the words of the files in order, as pairs (number of the file from 0, words).
 
     A word at the end of a file does not continue in the next file.
+
+    stage, progress, changed: arguments of TextFiles.chunks.
     """
-    chunks = texts.chunks(stage, progress)
+    chunks = texts.chunks(stage, progress, changed)
     for number, group in groupby(chunks, key=lambda chunk: chunk[0]):
         yield from ((number, words) for words in split_chunks(text for _, text in group))
 

@@ -17,7 +17,9 @@ from charlstm.text.decompression import READ_BYTES, decompressed_input
 from charlstm.text.encodings import decoded_chunks, encoding_for
 
 
-def read_standard_input(level: str, encoding: str, chunk_bytes: int = READ_BYTES) -> Iterator[str]:
+def read_standard_input(
+    level: str, encoding: str, newlines: str = "keep", chunk_bytes: int = READ_BYTES
+) -> Iterator[str]:
     """Yield the text of standard input in pieces, decompressed and decoded like a file.
 
     Each piece is yielded as soon as its bytes have arrived.
@@ -29,7 +31,8 @@ def read_standard_input(level: str, encoding: str, chunk_bytes: int = READ_BYTES
     try:
         stream, damage_errors = decompressed_input(path, _standard_input())
         read = partial(stream.read1, chunk_bytes)
-        yield from filter(None, decoded_chunks(path, read, damage_errors, level, encoding, "keep"))
+        pieces = decoded_chunks(path, read, damage_errors, level, encoding, newlines)
+        yield from filter(None, pieces)
     except OSError as error:
         raise CharlstmError(f"cannot read {path}: {error.strerror or error}") from error
 

@@ -114,7 +114,7 @@ def cases(draw: st.DrawFn) -> Case:
         "val_frac": draw(st.sampled_from((0.1, 0.0, 0.5))),
     }
     if options["level"] == "byte":
-        options["encoding"] = "utf-8"
+        options |= {"encoding": "utf-8", "newlines": "auto"}
     if kind in FILES:
         return kind, FILES[kind](draw), options
     text = draw(TEXTS[kind])
@@ -154,6 +154,8 @@ def attempt(folder: Path, data: bytes, options: dict[str, Any]) -> str:
     model = charlstm.load(run)
     assert isinstance(model.sample(SAMPLE_LENGTH, seed=1), str)
     reading = {name: options[name] for name in ("level", "newlines", "encoding")}
+    if options["level"] == "byte":
+        reading["newlines"] = "keep"
     corpus, text = open_corpus([path], **reading), decode(data, options)
     assert corpus.vocab == model.vocab
     if options["level"] == "byte":

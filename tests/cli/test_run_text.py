@@ -7,10 +7,12 @@ import pytest
 from corpus_files import make_text
 
 import charlstm
+from charlstm.runs.texts import corpus_settings
 
 LAST = "last.safetensors"
 TEXT = "grüße aus köln\r\nein alter ton\rschöne tage\n" * 60
 SMALL = {"hidden": 4, "steps": 12, "batch_size": 4, "seq_length": 16, "workers": 1}
+FURTHER = {name: value for name, value in SMALL.items() if name != "hidden"}
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,7 @@ def test_without_the_settings_of_a_run_text_is_utf8_with_its_line_ends(latin_run
     (tmp_path / LAST).write_bytes(b"damaged")
     note, error = cli("eval", text, "-r", tmp_path, code=1).stderr.splitlines()
     assert note.startswith(f"note: {tmp_path / LAST}: not a checkpoint")
-    assert note.endswith(": text is read as UTF-8, its line ends as they are")
+    assert note.endswith(": text is read as UTF-8, its line ends as the model knows them")
     assert error.startswith("charlstm: ") and "invalid UTF-8" in error
     (tmp_path / "best.safetensors").write_bytes(b"damaged")
     error = cli("eval", text, "-r", tmp_path, code=1).stderr
@@ -87,8 +89,81 @@ def test_eval_without_a_text_needs_a_run_with_validation_text(text_file, tmp_pat
     )
 
 
-def test_line_ends_are_read_as_lf_when_they_stand_on_two_pieces():
-    from charlstm.cli.run_text import with_newlines
+NOTE = "read as \\n: --newlines keep leaves them as they are"
 
-    assert "".join(with_newlines(["a\r", "\nb\r", "c\r"], "lf")) == "a\nb\nc\n"
-    assert list(with_newlines(["a\r", "\n"], "keep")) == ["a\r", "\n"]
+
+def test_windows_line_ends_are_read_as_lines_with_one_note(tmp_path, cli):
+    text = make_text(60)
+    (tmp_path / "lf.txt").write_text(text, newline="\n")
+    windows = tmp_path / "windows.txt"
+    windows.write_bytes(text.replace("\n", "\r\n").encode() + b"one\rtwo")
+    small = [
+        item for name, value in SMALL.items() for item in (f"--{name.replace('_', '-')}", value)
+    ]
+    result = cli("train", windows, "-r", tmp_path / "run", *small)
+    assert f"note: {text.count(chr(10)) + 1} line ends (\\r\\n or \\r) {NOTE}" in result.stderr
+    again = cli("train", windows, "-r", tmp_path / "again", *small)  # its ids come from the cache
+    assert again.stderr.count(NOTE) == 1
+    assert NOTE not in cli("train", tmp_path / "lf.txt", "-r", tmp_path / "lf", *small).stderr
+    assert NOTE not in cli("eval", windows, "-r", tmp_path / "run").stderr
+    model = charlstm.load(tmp_path / "run")
+    assert "\r" not in model.vocab.characters
+    corpus = corpus_settings(tmp_path / "run")
+    assert corpus.newlines == "lf"
+    (tmp_path / "p.txt").write_bytes(b"the\r\ncat")
+    options = ("-r", tmp_path / "run", "--length", 20, "--seed", 1)
+    primed = cli("sample", *options, "--prime-file", tmp_path / "p.txt")
+    assert primed.stdout == cli("sample", *options, "--prime", "the\\ncat").stdout
+    assert (
+        cli(
+            "inspect",
+            "gates",
+            tmp_path / "p.txt",
+            "-r",
+            tmp_path / "run",
+            "--output",
+            tmp_path / "g.html",
+        ).stderr.count("unknown")
+        == 0
+    )
+
+
+def test_line_ends_that_are_kept_are_kept_in_every_command(tmp_path, cli):
+    windows, again = tmp_path / "w.txt", tmp_path / "again.txt"
+    windows.write_bytes(make_text(60).replace("\n", "\r\n").encode())
+    run = charlstm.train(windows, tmp_path / "run", newlines="keep", **SMALL)
+    assert "\r" in charlstm.load(run.path).vocab.characters
+    size = len(windows.read_bytes()) - 1
+    assert measured(cli, windows, "-r", run.path)["characters"] == size
+    shutil.copy(run.path / "best.safetensors", tmp_path / "alone.safetensors")
+    assert measured(cli, windows, "-r", tmp_path / "alone.safetensors")["characters"] == size
+    shown = cli("sample", "-r", run.path, "--length", 1, "--prime-file", windows).stdout_bytes
+    assert shown.startswith(windows.read_bytes())
+    again.write_bytes(windows.read_bytes())
+    further = charlstm.train(again, tmp_path / "further", init_from=run.path, **FURTHER)
+    assert corpus_settings(further.path).newlines == "keep"
+
+
+def test_a_model_alone_reads_windows_line_ends_as_lines(tmp_path, cli):
+    (tmp_path / "t.txt").write_text(make_text(60), newline="\n")
+    run = charlstm.train(tmp_path / "t.txt", tmp_path / "run", newlines="keep", **SMALL)
+    shutil.copy(run.path / "best.safetensors", tmp_path / "alone.safetensors")
+    (tmp_path / "w.txt").write_bytes(make_text(60).replace("\n", "\r\n").encode())
+    alone = measured(cli, tmp_path / "w.txt", "-r", tmp_path / "alone.safetensors")
+    assert alone == measured(cli, tmp_path / "t.txt", "-r", tmp_path / "alone.safetensors")
+    # A run that recorded "keep" reads other texts as it read its own.
+    assert r"'\r'" in cli("eval", tmp_path / "w.txt", "-r", run.path, code=1).stderr
+
+
+def test_level_byte_reads_line_ends_as_they_are(byte_run, tmp_path, cli):
+    (tmp_path / "w.txt").write_bytes(make_text(60).replace("\n", "\r\n").encode())
+    run = charlstm.train(tmp_path / "w.txt", tmp_path / "run", level="byte", **SMALL)
+    assert corpus_settings(run.path).newlines == "keep"
+    size = (tmp_path / "w.txt").stat().st_size - 1
+    assert measured(cli, tmp_path / "w.txt", "-r", run.path)["characters"] == size
+    for newlines in ("keep", "lf"):
+        error = cli("eval", tmp_path / "w.txt", "-r", run.path, "--newlines", newlines, code=1)
+        assert error.stderr.startswith("charlstm: newlines has no effect with level byte")
+        for options in ({"level": "byte"}, {"init_from": run.path}):
+            with pytest.raises(charlstm.CharlstmError, match="newlines has no effect with level b"):
+                charlstm.train(tmp_path / "w.txt", newlines=newlines, **options)

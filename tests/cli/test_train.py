@@ -135,6 +135,7 @@ def test_a_text_of_very_many_characters_is_trained_on_if_the_model_fits(cache, t
     path = tmp_path / "all.txt"
     path.write_text("".join(chr(k) for k in range(0x20000) if not 0xD800 <= k < 0xE000), "utf-8")
     small = {
+        "newlines": "keep",
         "batch_size": 1,
         "seq_length": 1,
         "steps": 1,
@@ -142,7 +143,7 @@ def test_a_text_of_very_many_characters_is_trained_on_if_the_model_fits(cache, t
         "val_frac": 0,
         "workers": 1,
     }
-    run = charlstm.train(path, tmp_path / "run", hidden=1, newlines="keep", **small)
+    run = charlstm.train(path, tmp_path / "run", hidden=1, **small)
     assert len(charlstm.load(run.path).vocab) == 129_024
     with pytest.raises(CharlstmError, match="on 129,024 distinct symbols takes at least"):
         charlstm.train(path, tmp_path / "no", hidden=16_384, **small)
