@@ -237,7 +237,7 @@ def evaluate(
         spans = Spans.cut(starts, stops, -(-(stops - starts) // counts))
         warm_up, batches = WARM_UP_SYMBOLS, min(batch_size, workers.count)
     else:
-        spans = Spans.cut(starts, stops, np.minimum(window, stops - starts))
+        spans = Spans.cut(starts, stops, np.minimum(min(window, len(ids)), stops - starts))
         warm_up, batches = 0, 1
     groups = -(-len(spans) * batches // batch_size)
     size, longer = divmod(len(spans), groups)  # the first `longer` groups have one span more

@@ -280,7 +280,7 @@ def test_a_changed_or_missing_corpus_is_refused(text_file, tmp_path):
     with pytest.raises(CharlstmError, match=r"corpus of this run has changed.*text"):
         charlstm.train(run=run.path, resume=True, steps=20)
     text.unlink()
-    with pytest.raises(CharlstmError, match=r"cannot read .*text\.txt: No such file"):
+    with pytest.raises(CharlstmError, match=r"cannot read .*text\.txt, the text of .*: No such file"):
         charlstm.train(run=run.path, resume=True, steps=20)
     assert contents(run.path) == before
     shutil.copy(text_file, text)  # the same content again, only newer
@@ -292,7 +292,7 @@ def test_a_changed_or_missing_corpus_is_refused(text_file, tmp_path):
     [
         ({"hidden": 5}, "hidden comes from the run that is resumed: only epochs, steps, minutes"),
         ({"seed": 0}, "seed comes from the run"),
-        ({"corpus": "x.txt"}, r"cannot read .*x\.txt: No such file"),
+        ({"corpus": "x.txt"}, r"cannot read .*x\.txt, the text of .*: No such file"),
         ({"init_from": "x"}, "takes the corpus, the weights and the settings from the run"),
         ({"overwrite": True}, "takes the corpus, the weights and the settings from the run"),
         ({"steps": 70, "epochs": 3.0}, "epochs and steps contradict"),

@@ -182,10 +182,10 @@ def test_files_without_permission_are_refused(without_root):
         path.write_text("abc", encoding="utf-8")
         path.chmod(0)
         with pytest.raises(CharlstmError, match=r"cannot read .*a\.txt: Permission denied"):
-            open_corpus([path])
+            open_corpus([path], cache=Path(name) / "cache")
         folder.chmod(0)
         with pytest.raises(CharlstmError, match=r"cannot read .*texts.*: Permission denied"):
-            open_corpus([folder])
+            open_corpus([folder], cache=Path(name) / "cache")
         folder.chmod(0o700)
 
 
