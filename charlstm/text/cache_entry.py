@@ -32,6 +32,9 @@ CHECKED_BYTES = 1 << 26
 CACHE_FORMAT = 4
 
 
+FACT_NAMES = {"vocab", "file_symbols", "bytes", "changed_line_ends", "ids_type", "ids_checksum"}
+
+
 class DamagedEntryError(Exception):
     """Raised for an entry that is missing, incomplete, or changed since it was written."""
 
@@ -162,7 +165,7 @@ def remove_damaged_entries(progress: ReadingProgress | None = None) -> tuple[int
 
 
 def _read_facts(path: Path) -> dict[str, Any]:
-    """Return the facts in a file; DamagedEntryError if they do not have the recorded checksum."""
+    """Return the facts in a file; DamagedEntryError if they are damaged or of another version."""
     try:
         record = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -170,6 +173,8 @@ def _read_facts(path: Path) -> dict[str, Any]:
     facts = record.get("facts") if isinstance(record, dict) else None
     if not isinstance(facts, dict) or record.get("checksum") != _checksum(facts):
         raise DamagedEntryError(f"{path}: the facts do not have the recorded checksum")
+    if facts.keys() != FACT_NAMES:
+        raise DamagedEntryError(f"{path}: another version of charlstm wrote the facts")
     return facts
 
 
