@@ -114,7 +114,8 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
                 )
             yield folder
         return
-    name = "stdin" if str(first) == "-" else Path(os.path.realpath(first)).name.split(".")[0]
+    text = Path("stdin") if str(first) == "-" else Path(os.path.realpath(absolute(first)))
+    name = text.name.split(".")[0]
     for n in count(1):
         folder = Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run")
         if holds_run(folder) or (folder.is_dir() and foreign_files(folder)):

@@ -366,7 +366,8 @@ def test_a_deleted_working_directory_is_refused_where_a_path_is_relative_to_it(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    for text, folder in ((text_file, None), (text_file, "run"), ("text", tmp_path / "run")):
+    places = ((text_file, None), ("text", None), (text_file, "run"), ("text", tmp_path / "run"))
+    for text, folder in places:
         with pytest.raises(CharlstmError, match="the working directory was deleted: change to"):
             charlstm.train(text, folder, **SMALL)
     assert list(tmp_path.iterdir()) == []
