@@ -1,5 +1,6 @@
 """The command `charlstm`: the group of all commands, and how their errors are printed."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,7 +54,13 @@ class MainGroup(CommandGroup):
     def main(self, *args: Any, **options: Any) -> Any:
         begin_command()
         prepare_standard_streams()
-        return super().main(*args, **options)
+        try:
+            with (
+                one_line_errors()
+            ):  # Click prints the completions outside of the two methods below.
+                return super().main(*args, **options)
+        except click.exceptions.Exit as end:
+            sys.exit(end.exit_code)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         with one_line_errors():  # This prints the version, for example.

@@ -226,9 +226,15 @@ def test_a_reader_of_standard_output_that_has_ended_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        for arguments in (["--version"], ["train", "--help"]):
-            command = [*COMMAND, *arguments]
-            done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+        for completion, arguments in (
+            ("", ["--version"]),
+            ("", ["train", "-h"]),
+            ("bash_source", []),
+        ):
+            done = subprocess.run(
+                [*COMMAND, *arguments], stdout=writing, stderr=subprocess.PIPE, timeout=60,
+                env={**os.environ, "_CHARLSTM_COMPLETE": completion},
+            )  # fmt: skip
             assert (done.returncode, done.stderr) == (0, b"")
     finally:
         os.close(writing)
