@@ -217,9 +217,11 @@ def run_apart(batch: Batch) -> Outcome:
 
 
 def measure(batch: Batch, origin: Origin) -> Row:
-    """Run a batch and make its row."""
+    """Run a batch, print its failures in full, and make its row."""
     began = time.monotonic()
     numbers, failures = run_apart(batch)
+    for failure in failures:
+        print(f"  FAILED: {failure}", file=sys.stderr)
     shown = [shortened(failure) for failure in failures[:MAX_DESCRIPTIONS]]
     if len(failures) > len(shown):
         shown.append(f"{len(failures) - len(shown)} more failures")
@@ -228,8 +230,9 @@ def measure(batch: Batch, origin: Origin) -> Row:
 
 
 def shortened(text: str) -> str:
-    """A text without its middle if it is long: a failure is named first, an error stands last."""
-    return text if len(text) <= 1_500 else f"{text[:500]} ... {text[-1_000:]}"
+    """The first and the last line of a text: a failure is named first, its error stands last."""
+    lines = text.strip().splitlines()
+    return " ... ".join(line[:500] for line in dict.fromkeys((lines[0], lines[-1])))
 
 
 def read_results(path: Path) -> list[Row]:
@@ -252,8 +255,6 @@ def run_missing(batches: Sequence[Batch], table: Path) -> bool:
         good = good and not row.descriptions
         left = hours_of(missing[number + 1 :], rows)
         print(f"  {described(json.loads(row.numbers))}; {row.seconds} s; {left}", file=sys.stderr)
-        for failure in row.descriptions:
-            print(f"  FAILED: {failure}", file=sys.stderr)
     return good
 
 
@@ -307,10 +308,7 @@ def summary(rows: Sequence[Row]) -> str:
     for row in rows:
         command = TESTS[row.test].command.format(**row._asdict()) if row.test in TESTS else row.test
         again = " (without a failure later)" if not last.get(row.key, row).descriptions else ""
-        lines += [
-            f"{command} at {row.commit}{again}: {' '.join(each.split())}"
-            for each in row.descriptions
-        ]
+        lines += [f"{command} at {row.commit}{again}: {each}" for each in row.descriptions]
     return "\n".join([table, "", *lines])
 
 
