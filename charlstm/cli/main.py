@@ -55,9 +55,8 @@ class MainGroup(CommandGroup):
         begin_command()
         prepare_standard_streams()
         try:
-            with (
-                one_line_errors()
-            ):  # Click prints the completions outside of the two methods below.
+            # Click prints the completions for a shell outside of the two methods below.
+            with one_line_errors():
                 return super().main(*args, **options)
         except click.exceptions.Exit as end:
             sys.exit(end.exit_code)
