@@ -42,6 +42,8 @@ def read_text(
         for name in names
         if name != "-"
     }
+    for name, files in texts.items():
+        files.check_kinds([name])
     for name in names:
         if name == "-":
             yield from read_standard_input(level, encoding, newlines, chunk_bytes)

@@ -39,6 +39,12 @@ def notices_of(asked: TrainConfig, run: Run) -> list[str]:
             f"{changed:,} line end{'s' * (changed > 1)} (\\r\\n or \\r) read as \\n: "
             "--newlines keep leaves them as they are"
         )
+    if pages := run.corpus.html_files:
+        others = f" (and {len(pages) - 1:,} others)" if len(pages) > 1 else ""
+        notices.append(
+            f"{pages[0]}{others} is HTML: the model learns its tags like its words. To learn only "
+            "the words, save it as plain text, for example with: pandoc -t plain FILE -o FILE.txt"
+        )
     if on_validation := _on_validation_text(run):
         notices.append(on_validation)
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:

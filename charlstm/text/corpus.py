@@ -50,6 +50,7 @@ class Corpus:
         does not depend on the names of the files or on a base vocabulary.
     file_bytes: the total size of the files on disk.
     paths: the files that were read, in order.
+    html_files: those of the paths that are HTML pages; () at level "byte" and for a saved run.
     """
 
     ids: Ids
@@ -60,6 +61,7 @@ class Corpus:
     digest: str
     file_bytes: int
     paths: tuple[str, ...]
+    html_files: tuple[str, ...]
 
     @property
     def characters(self) -> int:
@@ -122,8 +124,8 @@ def open_corpus(
     expected: the file_bytes and the digest that the corpus must have. ChangedTextError is raised
         for another size before any file is opened, for another digest before the text is encoded.
 
-    Raises CharlstmError for files that cannot be read or decoded, for a text that is too small, and
-    if the ids cannot be stored.
+    Raises CharlstmError for files that cannot be read or decoded or are no plain text, for a text
+    that is too small, and if the ids cannot be stored.
     """
     texts = TextFiles.find(
         paths,
@@ -150,6 +152,8 @@ def open_corpus(
     changed = ChangedTextError("the text has changed: its size or digest is not as expected")
     if expected is not None and texts.total_bytes != expected[0]:
         raise changed
+    # The text of a saved run was accepted when the run began.
+    html_files = () if expected else texts.check_kinds((*paths, *validation_paths))
     digest = texts.digest(progress)
     if expected is not None and digest != expected[1]:
         raise changed
@@ -181,6 +185,7 @@ def open_corpus(
         digest=digest,
         file_bytes=texts.total_bytes,
         paths=paths_read,
+        html_files=tuple(map(str, html_files)),
     )
 
 

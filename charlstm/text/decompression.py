@@ -42,7 +42,7 @@ def decompressed_input(
     """
     start = b""
     while any(magic != start and magic.startswith(start) for magic in (GZIP_MAGIC, XZ_MAGIC)):
-        if not (more := stream.read1(len(XZ_MAGIC) - len(start))):
+        if not (more := stream.read1(READ_BYTES)):
             break
         start += more
     file = io.BufferedReader(_Continued(start, stream), READ_BYTES)

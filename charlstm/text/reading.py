@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, get_args
@@ -15,6 +15,7 @@ from charlstm.errors import CharlstmError
 from charlstm.system.paths import require_path
 from charlstm.text.decompression import READ_BYTES, decompressed
 from charlstm.text.encodings import decoded_chunks, encoding_for
+from charlstm.text.file_kinds import START_BYTES, is_html, refuse_other_kinds
 from charlstm.text.vocab import LEVELS, Vocab
 
 NEWLINES: tuple[str, ...] = get_args(Newlines)
@@ -77,6 +78,29 @@ class TextFiles:
         files = train + _expand(validation_paths, run, most_bytes)
         stamps = tuple(_stamp_of(path) for path in files)
         return cls(files, stamps, len(train), level, encoding, newlines, chunk_bytes)
+
+    def check_kinds(self, named: Iterable[str | Path]) -> tuple[Path, ...]:
+        """Return the files that are HTML pages; CharlstmError for a file that is no plain text.
+
+        At level "byte", any file is accepted, and no file is looked at.
+
+        named: the paths that the user gave; other files were found in folders.
+        """
+        pages = []
+        for path in self.files if self.level != "byte" else ():
+            start = _start_of(path)
+            try:
+                refuse_other_kinds(path, start)
+            except CharlstmError as error:
+                if path in map(Path, named):
+                    raise
+                raise CharlstmError(
+                    f"{error}; or, in place of the folder, name the files to read, such as "
+                    f"{path.parent}/*.txt"
+                ) from error
+            if is_html(start):
+                pages.append(path)
+        return tuple(pages)
 
     @property
     def total_bytes(self) -> int:
@@ -156,6 +180,15 @@ class TextFiles:
             ):
                 if text:
                     yield file.tell(), text
+
+
+def _start_of(path: Path) -> bytes:
+    """Return the first bytes of a file, decompressed; b"" if they are damaged."""
+    with _opened(path) as file:
+        stream, damage_errors = decompressed(path, file)
+        with suppress(*damage_errors):
+            return stream.read(START_BYTES)
+    return b""
 
 
 def newlines_for(vocab: Vocab) -> Newlines:

@@ -7,7 +7,6 @@ input to a file.
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +14,7 @@ from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
 from charlstm.text.decompression import READ_BYTES, decompressed_input
 from charlstm.text.encodings import decoded_chunks, encoding_for
+from charlstm.text.file_kinds import START_BYTES, refuse_other_kinds
 
 
 def read_standard_input(
@@ -30,7 +30,16 @@ def read_standard_input(
     path = Path("standard input")
     try:
         stream, damage_errors = decompressed_input(path, _standard_input())
-        read = partial(stream.read1, chunk_bytes)
+        looked_at = level == "byte"
+
+        def read() -> bytes:
+            nonlocal looked_at
+            data = stream.read1(chunk_bytes)
+            if not looked_at:
+                looked_at = True
+                refuse_other_kinds(path, data[:START_BYTES])
+            return data
+
         pieces = decoded_chunks(path, read, damage_errors, level, encoding, newlines)
         yield from filter(None, pieces)
     except OSError as error:

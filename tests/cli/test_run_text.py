@@ -12,6 +12,7 @@ from charlstm.runs.texts import corpus_settings
 LAST = "last.safetensors"
 TEXT = "grüße aus köln\r\nein alter ton\rschöne tage\n" * 60
 SMALL = {"hidden": 4, "steps": 12, "batch_size": 4, "seq_length": 16, "workers": 1}
+SMALL_OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
 FURTHER = {name: value for name, value in SMALL.items() if name != "hidden"}
 
 
@@ -97,14 +98,15 @@ def test_windows_line_ends_are_read_as_lines_with_one_note(tmp_path, cli):
     (tmp_path / "lf.txt").write_text(text, newline="\n")
     windows = tmp_path / "windows.txt"
     windows.write_bytes(text.replace("\n", "\r\n").encode() + b"one\rtwo")
-    small = [
-        item for name, value in SMALL.items() for item in (f"--{name.replace('_', '-')}", value)
-    ]
-    result = cli("train", windows, "-r", tmp_path / "run", *small)
+    result = cli("train", windows, "-r", tmp_path / "run", *SMALL_OPTIONS)
     assert f"note: {text.count(chr(10)) + 1} line ends (\\r\\n or \\r) {NOTE}" in result.stderr
-    again = cli("train", windows, "-r", tmp_path / "again", *small)  # its ids come from the cache
+    again = cli(
+        "train", windows, "-r", tmp_path / "again", *SMALL_OPTIONS
+    )  # its ids come from the cache
     assert again.stderr.count(NOTE) == 1
-    assert NOTE not in cli("train", tmp_path / "lf.txt", "-r", tmp_path / "lf", *small).stderr
+    assert (
+        NOTE not in cli("train", tmp_path / "lf.txt", "-r", tmp_path / "lf", *SMALL_OPTIONS).stderr
+    )
     assert NOTE not in cli("eval", windows, "-r", tmp_path / "run").stderr
     model = charlstm.load(tmp_path / "run")
     assert "\r" not in model.vocab.characters
@@ -126,6 +128,24 @@ def test_windows_line_ends_are_read_as_lines_with_one_note(tmp_path, cli):
         ).stderr.count("unknown")
         == 0
     )
+
+
+def test_an_html_page_is_trained_on_with_a_note_and_a_document_refused(tmp_path, cli):
+    page, document = tmp_path / "page.html", tmp_path / "a.pdf"
+    page.write_text("<!doctype html>" + make_text(60))
+    document.write_bytes(b"%PDF-1.4\n" + make_text(60).encode())
+    result = cli("train", page, "-r", tmp_path / "run", *SMALL_OPTIONS)
+    assert f"note: {page} is HTML: the model learns its tags" in result.stderr
+    refused = [
+        cli("train", document, "-r", tmp_path / "no", code=1),
+        cli("eval", document, "-r", tmp_path / "run", code=1),
+        cli("score", document, "-r", tmp_path / "run", code=1),
+        cli("sample", "--prime-file", document, "-r", tmp_path / "run", code=1),
+    ]
+    for each in refused:
+        assert each.stderr.startswith(f"charlstm: {document} is a PDF document, not plain text: ")
+        assert each.stderr.count("\n") == 1 and each.stdout == ""
+    assert not (tmp_path / "no").exists()
 
 
 def test_line_ends_that_are_kept_are_kept_in_every_command(tmp_path, cli):
