@@ -307,8 +307,8 @@ def summary(rows: Sequence[Row]) -> str:
     lines = [f"Measured with {origin}." for origin in origins]
     for row in rows:
         command = TESTS[row.test].command.format(**row._asdict()) if row.test in TESTS else row.test
-        again = " (without a failure later)" if not last.get(row.key, row).descriptions else ""
-        lines += [f"{command} at {row.commit}{again}: {each}" for each in row.descriptions]
+        again = ", but not later" if not last.get(row.key, row).descriptions else ""
+        lines += [f"- `{command}` at {row.commit}{again}: {each}" for each in row.descriptions]
     return "\n".join([table, "", *lines])
 
 

@@ -106,7 +106,7 @@ def test_a_failure_is_recorded_exits_with_1_and_is_tried_again_later(
     assert f"  FAILED: {FAILURE}" in progress
     kills = [cell.strip() for cell in printed.splitlines()[2].split("|")]
     assert kills[1:5] == ["kills", "40 of 40 runs", "39 identical, 4 s at most", "1"]
-    assert printed.endswith(f"\ncrash.py --seed 2 at abc1234: {SHORT}\n")
+    assert printed.endswith(f"\n- `crash.py --seed 2` at abc1234: {SHORT}\n")
     assert call(table, "--print") == 0
     failing.clear()
     monkeypatch.setattr(script, "this_origin", lambda scripts: ORIGIN._replace(commit="def5678"))
@@ -115,7 +115,7 @@ def test_a_failure_is_recorded_exits_with_1_and_is_tried_again_later(
     printed = capsys.readouterr().out
     kills = [cell.strip() for cell in printed.splitlines()[2].split("|")]
     assert kills[3:5] == ["40 identical, 4 s at most", "0"] and kills[6] == "abc1234, def5678"
-    assert f"crash.py --seed 2 at abc1234 (without a failure later): {SHORT}\n" in printed
+    assert f"\n- `crash.py --seed 2` at abc1234, but not later: {SHORT}\n" in printed
 
 
 def test_the_table_has_sums_maxima_and_where_they_were_measured(ran):
@@ -136,6 +136,12 @@ def test_the_table_has_sums_maxima_and_where_they_were_measured(ran):
         "Measured with some kernels on Some CPU, 3 cores.",
         "Measured with some kernels on Other CPU, 3 cores.",
     ]
+
+
+def test_the_readme_has_the_results_of_the_committed_table():
+    readme = script.TABLE.with_name("README.md").read_text(encoding="utf-8")
+    committed = script.summary(script.read_results(script.TABLE))
+    assert committed.strip() in readme, "put there what unattended.py --print prints"
 
 
 def test_long_and_many_failures_are_shortened(monkeypatch):
