@@ -104,7 +104,7 @@ def evaluate(
     The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
     skipped or replaced. It is not known for a model of words.
     """
-    from tqdm import tqdm  # imported here, as it is slow to import
+    from charlstm.runs.progress_bar import FittedBar  # imported here, as tqdm is slow to import
 
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: leave out --window and --batch-size")
@@ -120,7 +120,7 @@ def evaluate(
     measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, batch_size=batch_size)
     if dynamic:
         measure = dynamic_evaluation_of(model, dynamic, workers).evaluate
-    with tqdm(total=predictions, unit=model.vocab.unit, delay=1) as bar:
+    with FittedBar(predictions, model.vocab.unit, "measuring", delay=1) as bar:
         loss = measure(ids, starts=starts, workers=workers, advance=bar.update)
     if dynamic and model.config.lines:
         note_useless_dynamic(loss, evaluate_ids(model, ids, workers=workers))
@@ -209,10 +209,10 @@ def dynamic_evaluation_of(
     Dynamic evaluation needs the usual size of the model's gradients. This function measures that
     size on text sampled from the model.
     """
-    from tqdm import tqdm  # imported here, as it is slow to import
+    from charlstm.runs.progress_bar import FittedBar  # imported here, as tqdm is slow to import
 
     size = rms_predictions(config.segment)
-    with tqdm(total=size, desc="measuring gradients", unit=model.vocab.unit, delay=1) as bar:
+    with FittedBar(size, model.vocab.unit, "measuring gradients", delay=1) as bar:
         ids = own_text(model, config.segment)
         rms = gradient_rms(model, ids, config.segment, workers=workers, advance=bar.update)
     return DynamicEvaluation(model, rms, config)

@@ -1,7 +1,9 @@
 """charlstm train: train a model on text, or continue a run."""
 
 import json
+import shlex
 import sys
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
@@ -15,7 +17,8 @@ from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
 from charlstm.system.signals import exit_code
-from charlstm.system.terminal import visible
+from charlstm.system.terminal import columns_of, visible
+from charlstm.system.wording import counted, in_nats_and_bits, wrapped
 
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 
@@ -73,16 +76,21 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 @knob_options(ModelConfig)
 @knob_options(TrainConfig)
 @click.option("--quiet", is_flag=True, help="Print only the result and errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Print the settings of the training too.")
 @json_option
-def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) -> None:
+def train(
+    quiet: bool, verbose: bool, as_json: bool, moved: tuple[str, ...], **options: Any
+) -> None:
     """Train a model on CORPUS: text files and folders, or - for standard input.
 
     Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
     model), last.safetensors (the state from which the run can be resumed) and metrics.jsonl.
     """
     # imported here, as tqdm is slow to import
-    from charlstm.runs.progress_display import in_nats_and_bits
+    from charlstm.runs.progress_display import RunDisplay
 
+    if quiet and verbose:
+        raise click.UsageError("give --quiet or --verbose, not both")
     corpus, resume = options.pop("corpus"), options["resume"]
     if corpus and resume:
         raise CharlstmError(
@@ -93,25 +101,38 @@ def train(quiet: bool, as_json: bool, moved: tuple[str, ...], **options: Any) ->
         raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
     if options["init_from"]:
         note_missing_best(options["init_from"])
-    result = charlstm.train(moved or corpus, started=command_start(), quiet=quiet, **options)
-    path, loss = visible(str(result.path)), result.best_val_loss
+    with closing(RunDisplay(verbose)) as display:
+        result = charlstm.train(
+            moved or corpus,
+            started=command_start(),
+            quiet=quiet,
+            observer=None if quiet else display,
+            **options,
+        )
     signal_code = exit_code(result.reason)
     try:
-        if as_json:
-            click.echo(json.dumps(asdict(result) | {"path": str(result.path)}))
-        else:
-            best = (
-                "no validation loss"
-                if loss is None
-                else f"best validation loss {in_nats_and_bits(loss)}"
-            )
-            click.echo(f"{path}: {result.steps:,} steps, {best}")
+        _print_result(result, as_json)
     except OSError as error:  # e.g. the terminal is gone, after SIGHUP
         if not signal_code:
+            path = visible(str(result.path))
             error.strerror = f"{error.strerror} (the run is saved in {path})"
             raise
+    path = visible(shlex.quote(str(result.path)))
     if signal_code:
-        click.echo(f"interrupted and saved: charlstm train -r {path} --resume", err=True)
+        click.echo(f"interrupted and saved; to go on: charlstm train -r {path} --resume", err=True)
         sys.exit(signal_code)
     if not quiet:
-        click.echo(f"charlstm sample -r {path}", err=True)
+        click.echo(f"to write text: charlstm sample -r {path}", err=True)
+
+
+def _print_result(result: charlstm.TrainedRun, as_json: bool) -> None:
+    """Print the result of a training on standard output: in words, or as JSON."""
+    if as_json:
+        bits = {"best_val_bits": result.best_val_bits}
+        click.echo(json.dumps(asdict(result) | {"path": str(result.path)} | bits))
+        return
+    loss, best = result.best_val_loss, "no validation loss"
+    if loss is not None:
+        best = f"best validation loss {in_nats_and_bits(loss, result.unit)}"
+    text = f"{visible(str(result.path))}: {counted(result.steps, 'step')}, {best}"
+    click.echo(wrapped(text, columns_of(sys.stdout), indent="  "))

@@ -20,7 +20,7 @@ from charlstm.config.knobs import (
 )
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
 from charlstm.config.run import RunConfig, run_options
-from charlstm.config.textbook import TEXTBOOK, beyond_textbook
+from charlstm.config.textbook import TEXTBOOK, beyond_textbook, textbook_in_words
 from charlstm.config.train import ENDS, Optimizer, Precision, Reduction, Schedule, TrainConfig
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "run_options",
     "split_by_record",
     "takes_options",
+    "textbook_in_words",
 ]

@@ -20,6 +20,18 @@ TEXTBOOK_TRAINING: dict[str, Any] = {
 }
 TEXTBOOK = TEXTBOOK_MODEL | TEXTBOOK_TRAINING
 
+IN_WORDS = {
+    "capped": "capped gates",
+    "skip": "skip connections",
+    "ngrams": "table of n-grams",
+    "dropout": "dropout",
+    "weight_dropout": "dropout of recurrent weights",
+    "reset": "resets of the state",
+    "average": "averaged weights",
+    "weight_decay": "weight decay",
+    "dropout_between": "dropout between layers",
+}
+
 
 def beyond_textbook(model: ModelConfig, train: TrainConfig | None = None) -> dict[str, Any]:
     """Return the settings, by name, in which a model and its training differ from a textbook's.
@@ -32,3 +44,14 @@ def beyond_textbook(model: ModelConfig, train: TrainConfig | None = None) -> dic
     if train and model.layers > 1 and train.dropout_between:
         found["dropout_between"] = train.dropout_between
     return found
+
+
+def textbook_in_words(model: ModelConfig, train: TrainConfig | None = None) -> str:
+    """Return "a textbook LSTM" for such a model, else "beyond the textbook:" and the differences.
+
+    train: None for a model whose training is not known.
+    """
+    found = beyond_textbook(model, train)
+    if not found:
+        return f"a textbook {model.cell.upper()}"
+    return f"beyond the textbook: {', '.join(IN_WORDS[name] for name in found)}"

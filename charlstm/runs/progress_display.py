@@ -1,30 +1,36 @@
-"""RunDisplay and CorpusDisplay: the progress of a run, on standard error."""
+"""RunDisplay and CorpusDisplay: the progress of a run, for people, on standard error.
 
-import math
+On a terminal, lines are broken at spaces, and a progress bar stands below them. In a file or a pipe
+there are only lines.
+"""
 
-from tqdm import tqdm
+import time
+from collections.abc import Callable
 
+from charlstm.config import ModelConfig, TrainConfig, textbook_in_words
 from charlstm.runs.metrics import Event
-from charlstm.system.terminal import messages_stream, visible
+from charlstm.runs.progress_bar import Fields, FittedBar, graph, percentage
+from charlstm.system.terminal import columns_of, messages_stream, visible, write_styled
+from charlstm.system.wording import counted, duration, fitted, in_bits, rounded, wrapped
 
-# If standard error is a file, each update of a progress bar adds a line to the file. Updates are
-# then at least this many seconds apart.
-SECONDS_IN_A_LOG = 10.0
+# Without a terminal, a line on the progress is written when none was written for this long.
+SECONDS_BETWEEN_LINES = 60.0
 SMOOTHING = 0.05  # This is the weight of the newest value in an exponential moving average.
+UNLIMITED = 10**9  # columns
 
 
-def duration(seconds: float) -> str:
-    """Format a duration for people: "50 s", "about 3 min", "about 2.5 h"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"about {round(seconds / 60)} min"
-    return f"about {seconds / 3600:.1f} h"
+class MovingAverage:
+    """An exponential moving average; of the first values, the mean. value: None without values."""
 
+    def __init__(self) -> None:
+        self.value: float | None = None
+        self._count = 0
 
-def in_nats_and_bits(loss: float) -> str:
-    """Format a loss, given in nats, in both units: "1.2345 nats (1.781 bits)"."""
-    return f"{loss:.4f} nats ({loss / math.log(2):.3f} bits)"
+    def add(self, value: float) -> None:
+        """Add a value."""
+        self._count += 1
+        before = value if self.value is None else self.value
+        self.value = before + max(SMOOTHING, 1 / self._count) * (value - before)
 
 
 class CorpusDisplay:
@@ -35,41 +41,40 @@ class CorpusDisplay:
 
     def __init__(self, unit: str = "B") -> None:
         self._unit = unit
-        self._stream = messages_stream()
-        self._bar: tqdm | None = None
+        self._bar: FittedBar | None = None
 
     def __call__(self, done: int, total: int, activity: str) -> None:
         """Show that `done` of `total` units are done. activity: a word such as "scanning"."""
-        if self._bar is None or self._bar.desc != f"{activity}: ":
+        if self._bar is None or self._bar.activity != activity:
             self.close()
-            self._bar = tqdm(
-                total=total,
-                desc=activity,
-                unit=self._unit,
-                unit_scale=True,
-                delay=1,
-                file=self._stream,
-                dynamic_ncols=True,
-            )
+            self._bar = FittedBar(total, self._unit, activity, delay=1)
         self._bar.update(done - self._bar.n)
         if done >= total:
             self.close()
 
     def close(self) -> None:
-        """Stop updating the progress bar; its last state stays on the screen."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 class RunDisplay:
-    """Shows the events of a run: a bar with loss, speed and time left, and lines of text above."""
+    """Shows the events of a run: lines of text and, on a terminal, a progress bar below them.
 
-    def __init__(self) -> None:
-        self._stream = messages_stream()
-        self._bar: tqdm | None = None
-        self._smoothed_loss: float | None = None
+    verbose: whether to show the settings of the training too.
+    clock: returns the time in seconds.
+    """
+
+    def __init__(self, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._verbose, self._clock = messages_stream(), verbose, clock
+        self._bar: FittedBar | None = None
         self._unit = "character"
+        self._end_moves = False
+        self._step, self._total = 0, 0
+        self._loss, self._step_seconds = MovingAverage(), MovingAverage()
+        self._step_time = self._line_time = 0.0  # the time of the newest step, and of a line
+        self._characters = 0.0  # that a step reads
 
     def __call__(self, event: Event) -> None:
         """Show an event. The event "start" is shown by the method _on_start, and so on."""
@@ -78,65 +83,74 @@ class RunDisplay:
             handler(event)
 
     def close(self) -> None:
-        """Stop updating the progress bar; its last state stays on the screen."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _print(self, line: str) -> None:
-        tqdm.write(line, file=self._stream)
+    def _print(
+        self, text: str, style: str | None = None, indent: str = "  ", first: str = ""
+    ) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        lines = wrapped(text, columns_of(self._stream), indent, first)
+        write_styled(self._stream, lines, style)
+        if self._bar is not None:
+            self._bar.refresh()
+        else:
+            self._stream.flush()
+        self._line_time = self._clock()
 
     def _on_start(self, event: Event) -> None:
-        model, config, unit = event["model"], event["config"], event["unit"]
-        self._unit = unit
-        ratio = event["parameters"] / max(1, event["train_characters"])
-        gates = " with capped input gates" * model["capped"]
-        skips = ", skip connections" * model["skip"]
-        batch = f"{config['batch_size']} streams, windows of {config['seq_length']}"
-        if model["lines"]:
-            batch = (
-                f"{config['batch_size']} lines of up to {config['seq_length']} {unit}s at a time"
-            )
-        self._print(f"{event['kernels']}, {event['precision']}, {config['workers']} workers")
+        model = ModelConfig.from_dict(event["model"])
+        config = TrainConfig.from_dict(event["config"])
+        self._unit = unit = event["unit"]
+        validation = event["validation_characters"]
+        held_out = f", {validation:,} to validate on" * bool(validation)
         self._print(
-            f"{event['characters']:,} {unit}s, {event['vocabulary']:,} distinct: "
-            f"{event['train_characters']:,} to train on, "
-            f"{event['validation_characters']:,} to validate"
+            f"Text: {counted(event['train_characters'], unit)} to learn from{held_out} "
+            f"({event['vocabulary']:,} distinct)"
         )
-        table = f", contexts of 2 to {model['ngrams']} {unit}s" if model["ngrams"] else ""
         self._print(
-            f"{model['layers']} layer{'s' * (model['layers'] > 1)} of {model['hidden']} "
-            f"{model['cell'].upper()} units{gates}{skips}{table}, "
-            f"{event['parameters']:,} parameters, {ratio:.2f} for each {unit} of training text"
+            f"Model: {model.cell.upper()}, {counted(model.layers, 'layer')} of "
+            f"{counted(model.hidden, 'unit')}, {counted(event['parameters'], 'parameter')}; "
+            f"saved in {visible(event['run'])}"
         )
         if event["origin"] is not None and not event["resumed"]:
             self._print(visible(self._beginning(event["origin"])))
-        dropout = f"dropout {config['dropout']:g}"
-        if config["dropout_between"] is not None:
-            dropout += f" ({config['dropout_between']:g} between layers)"
-        if config["weight_dropout"]:
-            dropout += f", weight dropout {config['weight_dropout']:g}"
-        self._print(
-            f"{batch}, {config['optimizer']} at {config['lr']:g}, {dropout}, seed {config['seed']}"
-        )
+        if self._verbose:
+            self._print_settings(event, model, config)
         for notice in event["notices"]:
             self._print(f"note: {visible(notice)}")
         if event["finished"]:
             self._print(
-                f"the run has finished already, after {event['step']:,} steps: to continue it, "
-                "give a new end (--steps, --epochs or --minutes), counted from its first step"
+                f"the run has finished already, after {counted(event['step'], 'step')}: to "
+                "continue it, give a new end (--steps, --epochs or --minutes), counted from its "
+                "first step"
             )
             return
         if event["resumed"]:
             self._print(f"resuming the run from step {event['step']:,}")
-        self._bar = tqdm(
-            total=event["total_steps"],
-            initial=event["step"],
-            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-            dynamic_ncols=True,
-            file=self._stream,
-            smoothing=SMOOTHING,
-            mininterval=0.1 if self._stream.isatty() else SECONDS_IN_A_LOG,
+        self._end_moves = config.minutes is not None
+        self._step, self._total = event["step"], event["total_steps"] or 0
+        self._step_time = self._clock()
+        self._bar = FittedBar(0, "step", "", self._fields, file=self._stream)
+
+    def _print_settings(self, event: Event, model: ModelConfig, config: TrainConfig) -> None:
+        unit, streams, length = event["unit"], config.batch_size, config.seq_length
+        read = f"{counted(streams, 'stream')}, windows of {counted(length, unit)}"
+        if model.lines:
+            read = f"{counted(streams, 'line')} of up to {counted(length, unit)}"
+        ratio = event["parameters"] / max(1, event["train_characters"])
+        self._print(f"Kind: {textbook_in_words(model, config)}")
+        self._print(
+            f"Each step: {read}; {config.optimizer} with a learning rate of {config.lr:g} at its "
+            f"peak; dropout {config.dropout:g}"
+        )
+        self._print(
+            f"Computed with {event['kernels']}, {event['precision']}, "
+            f"{counted(config.workers, 'worker')}, seed {config.seed}; {rounded(ratio)} parameters "
+            f"for each {unit} of training text"
         )
 
     def _beginning(self, origin: Event) -> str:
@@ -145,57 +159,85 @@ class RunDisplay:
         added, loss = origin["added"], origin["val_loss"]
         sentence = f"starts from {origin['path']}{step}: "
         if loss is not None:
-            measured = f"{in_nats_and_bits(loss)} a {self._unit}"
+            measured = in_bits(loss, self._unit)
             sentence += f"{measured} on the validation text before the first step, "
-        sentence += f"{added:,} {self._unit}{'s' * (added != 1)} added"
+        sentence += f"{counted(added, self._unit)} added"
         if origin["symbols"]:
             more = ", ..." if added > len(origin["symbols"]) else ""
             sentence += f" ({' '.join(origin['symbols'])}{more})"
         return sentence
 
     def _on_plan(self, event: Event) -> None:
-        self._print(
-            f"{event['total_steps']:,} steps, {event['epochs']:.1f} passes over the text: "
-            f"{duration(event['seconds'])}"
-        )
+        self._total = event["total_steps"]
+        steps = counted(self._total_in_words(), "step")
+        passes = counted(rounded(event["epochs"]), "pass", "passes")
+        time_in_words = duration(event["seconds"])
+        self._print(f"Plan: {steps}, {passes} over the text, about {time_in_words}", "dim")
+
+    def _total_in_words(self) -> str:
+        """Return the number of steps of the run; rounded if it depends on the speed."""
+        return f"about {rounded(self._total)}" if self._end_moves else f"{self._total:,}"
 
     def _on_step(self, event: Event) -> None:
-        if self._bar is None:
-            return
-        loss = event["train_loss"]
-        previous = loss if self._smoothed_loss is None else self._smoothed_loss
-        self._smoothed_loss = smoothed = previous + SMOOTHING * (loss - previous)
-        self._bar.total = event["total_steps"]
-        speed = (self._bar.format_dict["rate"] or 0) * event["characters"]
-        self._bar.set_postfix_str(
-            f"{smoothed:.3f} nats {smoothed / math.log(2):.3f} bits, {speed:,.0f} {self._unit}s/s",
-            refresh=False,
-        )
-        self._bar.update()
+        now = self._clock()
+        self._loss.add(event["train_loss"])
+        self._step_seconds.add(now - self._step_time)
+        self._step, self._step_time = event["step"], now
+        self._total, self._characters = event["total_steps"] or 0, event["characters"]
+        if columns_of(self._stream) is None:
+            if now - self._line_time >= SECONDS_BETWEEN_LINES:
+                self._print(fitted(self._fields(), UNLIMITED))
+        elif self._bar is not None:
+            self._bar.update()
+
+    def _fields(self) -> Fields:
+        """Return the fields of the progress bar, or of a line on the progress in a file."""
+        done, total, left, speed = f"step {self._step:,}", self._total, "", ""
+        if seconds := self._step_seconds.value:
+            speed = f"{rounded(self._characters / seconds)} {self._unit}s/s"
+            if total:
+                left = f"{duration((total - self._step) * seconds)} left"
+        if total:
+            done += f" of {self._total_in_words()}"
+        loss = self._loss.value
+        on_terminal = columns_of(self._stream) is not None
+        return [
+            (0, percentage(self._step, total) if total else ""),
+            (4, graph(self._step, total, self._stream) if total and on_terminal else ""),
+            (3, done),
+            (1, "" if loss is None else in_bits(loss, self._unit, 2)),
+            (2, left),
+            (5, speed),
+        ]
 
     def _on_eval(self, event: Event) -> None:
-        training = in_nats_and_bits(event["train_loss"])
+        self._step_time = self._clock()
+        line = f"step {event['step']:,}: training "
         if event["val_loss"] is None:
-            self._print(f"step {event['step']:,}: training {training} a {self._unit}")
+            self._print(line + in_bits(event["train_loss"], self._unit), "dim")
             return
-        best = ", the best so far" if event["is_best"] else ""
-        best += " (averaged weights)" if event["weights"] == "average" else ""
-        self._print(
-            f"step {event['step']:,}: training {event['train_loss']:.4f}, validation "
-            f"{in_nats_and_bits(event['val_loss'])} a {self._unit}{best}"
-        )
+        training = in_bits(event["train_loss"], self._unit).split()[0]
+        line += f"{training}, validation {in_bits(event['val_loss'], self._unit)}"
+        line += ", best so far" * event["is_best"]
+        if self._verbose and event["weights"] == "average":
+            line += " (averaged weights)"
+        self._print(line, "bold" if event["is_best"] else "dim")
 
     def _on_sample(self, event: Event) -> None:
-        self._print("\n".join(f"    {visible(line)}" for line in event["text"].split("\n")))
+        for line in event["text"].split("\n"):
+            self._print(visible(line), None, "    ", "    ")
+        self._step_time = self._clock()
+
+    def _on_save(self, event: Event) -> None:
+        self._step_time = self._clock()  # The time of saving does not count as that of a step.
 
     def _on_recovery(self, event: Event) -> None:
         self._print(
             f"{event['cause']}: back to step {event['step']:,}, from there on with "
             f"{event['rate_factor']:g} of the learning rate"
         )
-        self._smoothed_loss = None
-        if self._bar is not None:
-            self._bar.n = event["step"]
+        self._loss = MovingAverage()
+        self._step = event["step"]
 
     def _on_notice(self, event: Event) -> None:
         self._print(f"note: {visible(event['text'])}")

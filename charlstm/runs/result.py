@@ -1,5 +1,6 @@
 """TrainedRun: the result of charlstm.train."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +13,13 @@ class TrainedRun:
     """The result of a training, which `charlstm.train` returns.
 
     path: the folder of the run.
-    best_val_loss: the lowest validation loss in nats per character; None without validation text.
+    best_val_loss: the lowest validation loss in nats per `unit`; None without validation text.
     steps: the number of training steps since the run began, including those before a resumption.
     reason: why the training ended: "finished", "stopped early" (see the setting stop_after), or the
         name of the signal that interrupted the run.
     warnings: sentences that say whether the model overfits or underfits, or had a learning rate
         that was too low or too high, and which option to change.
+    unit: the kind of symbol that the model predicts: "character", "byte" or "word".
     """
 
     path: Path
@@ -25,6 +27,12 @@ class TrainedRun:
     steps: int
     reason: str
     warnings: tuple[str, ...] = ()
+    unit: str = "character"
+
+    @property
+    def best_val_bits(self) -> float | None:
+        """The lowest validation loss in bits per `unit`; None without validation text."""
+        return None if self.best_val_loss is None else self.best_val_loss / math.log(2)
 
     @property
     def model(self) -> CharModel:

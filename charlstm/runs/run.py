@@ -265,7 +265,8 @@ class Run:
             trainer, evaluations = self.trainer, self.validation.evaluations
             warnings = find_warnings(evaluations, trainer.config, trainer.model.config)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done
-        return TrainedRun(self.folder, loss, steps, reason, tuple(warnings))
+        unit = self.trainer.model.vocab.unit
+        return TrainedRun(self.folder, loss, steps, reason, tuple(warnings), unit)
 
     def _report_stop(self, result: TrainedRun) -> None:
         best = self.validation.best

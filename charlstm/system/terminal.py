@@ -14,10 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+DEFAULT_COLUMNS = 80  # of a terminal that does not report its width
+
 # Characters that could change the state of the terminal: C0 and C1 controls, which begin escape
 # sequences, line and paragraph separators, and characters that change the direction of text. Lone
 # surrogates are escaped as well.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+# The sequences that begin and end a style.
+STYLES = {"bold": "\x1b[1m", "dim": "\x1b[2m"}
+END_OF_STYLE = "\x1b[0m"
 
 
 def visible(text: str) -> str:
@@ -53,6 +59,7 @@ class VisibleControls(_Wrapper):
 
     def __init__(self, terminal: TextIO, progress_bars: bool) -> None:
         super().__init__(terminal)
+        self.unescaped = terminal
         self._progress_bars = progress_bars
 
     def write(self, text: str) -> int:
@@ -100,6 +107,40 @@ class _StandardOutput(io.FileIO):
             if error.errno == errno.EBADF:
                 error.strerror = "it is closed: redirect it to a file"
             raise
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """Return the width of the terminal that a stream writes to; None if it is not a terminal.
+
+    The environment variable COLUMNS overrides the width that the terminal reports.
+    """
+    if not stream.isatty():
+        return None
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or DEFAULT_COLUMNS
+    except (OSError, ValueError):  # e.g. a stream without a file
+        return DEFAULT_COLUMNS
+
+
+def write_styled(stream: TextIO, text: str, style: str | None = None) -> None:
+    """Write a line to a stream, in a style of STYLES where styles are shown.
+
+    Styles are shown on terminals, but not on a dumb one, nor if the environment variable NO_COLOR
+    is set (no-color.org).
+    """
+    environ = os.environ
+    plain = not stream.isatty() or environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+    if style is None or plain:
+        stream.write(f"{text}\n")
+        return
+    # Only the text itself may hold control characters to escape.
+    unescaped = stream.unescaped if isinstance(stream, VisibleControls) else stream
+    unescaped.write(STYLES[style])
+    stream.write(text)
+    unescaped.write(f"{END_OF_STYLE}\n")
 
 
 def _escaped(found: re.Match[str]) -> str:

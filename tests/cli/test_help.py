@@ -123,9 +123,9 @@ def test_help_of_train_begins_with_six_options_and_shows_the_others_in_groups(cl
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
 def test_help_fits_into_the_terminal_and_breaks_no_word(monkeypatch, name, command, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    with command.make_context(name, ["x"], resilient_parsing=True) as context:
-        context.max_content_width = 100
-        shown = command.get_help(context)
+    whole = main.context_class(main, **main.context_settings)
+    context = command.context_class(command, info_name=name, parent=whole)
+    shown = command.get_help(context)
     too_long = [line for line in shown.split("\n") if len(line) > columns]
     assert [line for line in too_long if "_CHARLSTM_COMPLETE" not in line] == []
     words = set(re.sub(r"\|", " | ", shown).split())

@@ -129,19 +129,6 @@ def test_standard_input_given_twice_is_an_error(cli, trained):
         assert error == "charlstm: standard input (-) can be given only once\n"
 
 
-# The command line with progress bars that are drawn at once, not only after a second.
-WITH_EAGER_BARS = """
-import sys
-import tqdm
-from charlstm.cli.main import main
-class EagerBar(tqdm.tqdm):
-    def __init__(self, *args, **options):
-        super().__init__(*args, **{**options, "delay": 0, "mininterval": 0})
-tqdm.tqdm = EagerBar
-main(sys.argv[1:])
-"""
-
-
 EVAL = ["eval", "TEXT", "--json"]
 
 
@@ -168,7 +155,7 @@ def test_commands_work_without_a_reader_of_standard_error(
         stderr = os.open(os.devnull if target == "nothing" else target, os.O_WRONLY)
     try:
         done = subprocess.run(
-            [sys.executable, "-c", WITH_EAGER_BARS, *arguments],
+            [*COMMAND, *arguments],
             stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=60,
             preexec_fn=(lambda: os.close(2)) if target == "nothing" else None,
         )  # fmt: skip

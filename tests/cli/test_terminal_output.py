@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import termios
@@ -86,8 +87,8 @@ def place(tmp_path_factory):
 
 
 def harmless(shown):
-    """Whether a text has no control characters but line ends, tabs and bars' carriage returns."""
-    rest = shown.replace("\r\n", "").replace("\t", "").replace("\r", "")
+    """Whether a text has no control characters but line ends, tabs, those of bars, and styles."""
+    rest = re.sub("\r\n|\t|\r|\x1b\\[[012]m", "", shown)
     return CONTROLS.search(rest) is None
 
 

@@ -2,6 +2,8 @@
 
 import inspect
 import json
+import math
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -22,7 +24,7 @@ def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
     own = {"corpus", "run", "resume", "overwrite", "init_from", "textbook"}
     assert own < set(inspect.signature(charlstm.train).parameters)
     given = {p.name: p for p in main.commands["train"].params}
-    assert set(given) - {"quiet", "as_json", "moved"} == names | own
+    assert set(given) - {"quiet", "verbose", "as_json", "moved"} == names | own
     chosen = main.commands["train"].make_context("train", ["text"]).params
     for name in names:
         assert chosen[name] in (None, ()), "the defaults are the library's"
@@ -37,22 +39,24 @@ def test_progress_is_on_standard_error_and_the_result_on_standard_output(cli, te
     assert result.stdout.count("\n") == 1
     err = result.stderr
     text = text_file.read_text()
-    assert f"{len(text):,} characters, {len(set(text))} distinct" in err
-    parameters = charlstm.load(folder).parameters.count
-    ratio = parameters / int(len(text) * 0.9)
-    assert f"{parameters:,} parameters, {ratio:.2f} for each character" in err
-    assert "seed 5" in err and "step 4: training" in err and "the best so far" in err
-    assert "nats (" in err and "bits) a character" in err
-    assert f"charlstm sample -r {folder}" in err
-    assert "averaged" not in err
+    learned = int(len(text) * 0.9)
+    assert err.startswith(
+        f"Text: {learned:,} characters to learn from, {len(text) - learned:,} to validate on "
+        f"({len(set(text))} distinct)\nModel: LSTM, 1 layer of 8 units, "
+    )
+    assert f"{charlstm.load(folder).parameters.count:,} parameters; saved in {folder}\n" in err
+    assert "step 4: training " in err and " bits per character, best so far\n" in err
+    assert "averaged" not in err and "seed" not in err
+    assert err.endswith(f"to write text: charlstm sample -r {folder}\n")
+    assert re.search(r"loss \d\.\d{4} nats \(\d\.\d{4} bits\) per character\n", result.stdout)
 
 
 def test_progress_names_the_evaluated_weights_and_info_those_of_a_file(cli, text_file, tmp_path):
-    small = ("--steps", 4, "--hidden", 4, "--eval-every", 2, "--average", 0.5)
+    small = ("--steps", 4, "--hidden", 4, "--eval-every", 2, "--average", 0.5, "-v")
     lines = cli("train", text_file, "-r", tmp_path / "run", *small).stderr.splitlines()
     evaluations = [line for line in lines if line.startswith("step ")]
     assert len(evaluations) == 2
-    assert evaluations[0].endswith(", the best so far (averaged weights)")
+    assert evaluations[0].endswith(", best so far (averaged weights)")
     assert "average 0.5" in cli("info", tmp_path / "run").stdout
     assert "weights last" in cli("info", tmp_path / "run" / "last.safetensors").stdout
 
@@ -63,7 +67,10 @@ def test_quiet_and_json(cli, text_file, tmp_path):
     result = cli("train", text_file, "-r", folder, *small, "--quiet", "--json")
     assert result.stderr == ""
     record = json.loads(result.stdout)
-    assert set(record) == {"path", "best_val_loss", "steps", "reason", "warnings"}
+    names = {"path", "best_val_loss", "best_val_bits", "unit", "steps", "reason", "warnings"}
+    assert set(record) == names
+    assert record["best_val_bits"] == pytest.approx(record["best_val_loss"] / math.log(2))
+    assert record["unit"] == "character"
     assert (record["path"], record["steps"], record["reason"]) == (str(folder), 3, "finished")
 
 
@@ -123,7 +130,7 @@ def test_training_goes_on_when_standard_error_is_closed(text_file, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert "kernels" in process.stderr.readline()
+        assert process.stderr.readline().startswith("Text: ")
         process.stderr.close()
         assert ": 200 steps, best validation loss " in process.stdout.read()
         assert process.wait(60) == 0

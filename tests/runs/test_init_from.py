@@ -168,7 +168,7 @@ def test_the_origin_is_shown_when_the_run_begins_and_kept_when_it_is_resumed(
     origin = events_of(folder, "start")[0]["origin"]
     bits = origin["val_loss"] / 0.6931471805599453
     assert f"starts from {trained} (step {origin['step']:,}): " in shown
-    assert f" {origin['val_loss']:.4f} nats ({bits:.3f} bits) a character on the val" in shown
+    assert f" {bits:.3f} bits per character on the validation text before" in shown
     assert f"{origin['added']} characters added ({' '.join(origin['symbols'])})" in shown
     again = cli("train", "-r", folder, "--resume", "--steps", 3).stderr
     assert "starts from" not in again

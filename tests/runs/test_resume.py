@@ -129,7 +129,7 @@ def test_a_signal_ends_the_step_and_saves(long_steps, overfitting_text, tmp_path
     process.send_signal(getattr(signal, name))
     output, errors = process.communicate(timeout=20)
     assert process.returncode == code
-    assert errors == f"interrupted and saved: charlstm train -r {folder} --resume\n"
+    assert errors == f"interrupted and saved; to go on: charlstm train -r {folder} --resume\n"
     assert output.startswith(f"{folder}: ")
     stop = events_of(folder)[-1]
     assert (stop["event"], stop["reason"]) == ("stop", name)
