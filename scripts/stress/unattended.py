@@ -290,14 +290,13 @@ def total(rows: Sequence[Row]) -> Numbers:
 def summary(rows: Sequence[Row]) -> str:
     """A Markdown table with a row for each test; below it the kernels, the machines, the failures.
 
-    The last row of each planned batch counts.
+    The last row of each batch counts, also where the batch has another number of cases by now.
     """
-    batches = set(planned())
-    last = {row.key: row for row in rows if row.key in batches}
+    last = {(row.test, row.batch): row for row in rows}
     cells = []
     for name, test in TESTS.items():
         own = [row for row in last.values() if row.test == name]
-        done = f"{sum(row.cases for row in own):,} of {sum(test.batches.values()):,} {test.unit}"
+        done = f"{sum(row.cases for row in own):,} {test.unit}"
         failures = sum(len(row.descriptions) for row in own)
         hours = f"{sum(row.seconds for row in own) / 3600:.1f}"
         commits = ", ".join(dict.fromkeys(row.commit for row in own))
@@ -307,7 +306,7 @@ def summary(rows: Sequence[Row]) -> str:
     lines = [f"Measured with {origin}." for origin in origins]
     for row in rows:
         command = TESTS[row.test].command.format(**row._asdict()) if row.test in TESTS else row.test
-        again = ", but not later" if not last.get(row.key, row).descriptions else ""
+        again = "" if last[row.test, row.batch].descriptions else ", but not later"
         lines += [f"- `{command}` at {row.commit}{again}: {each}" for each in row.descriptions]
     return "\n".join([table, "", *lines])
 
