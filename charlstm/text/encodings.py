@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from charlstm.errors import CharlstmError
+from charlstm.text.encoding_guess import likely_encoding, unicode_encoding
 
 # The byte-order marks that are dropped at the start of a text. For "utf-16" and "utf-32", Python's
 # decoder reads the order of the bytes from the mark and drops the mark.
@@ -96,11 +97,31 @@ def decoded_chunks(
         name = "UTF-8" if encoding == "utf-8" else encoding
         raise CharlstmError(
             f"{path}: invalid {name} at byte {offset} (0x{error.object[error.start]:02x}, "
-            f"{error.reason}): name the text's encoding with --encoding, or take the bytes as they "
-            "are with --level byte"
+            f"{error.reason}): {_advice(encoding, error)}, or take the bytes as they are with "
+            "--level byte"
         ) from error
     except UnicodeError as error:  # e.g. utf-16 without a mark; it names no byte
         raise CharlstmError(f"{path}: {error}: name the text's encoding with --encoding") from error
+
+
+def _advice(encoding: str, error: UnicodeDecodeError) -> str:
+    """Return advice on a text with invalid bytes; it names the likely encoding if there is one."""
+    likely = likely_encoding(error.object, error.start) if encoding == "utf-8" else ""
+    if likely:
+        return f"the text is likely {likely}, which --encoding {likely} reads"
+    return "name the text's encoding with --encoding"
+
+
+def refuse_other_unicode(path: Path, start: bytes, encoding: str) -> None:
+    """Raise CharlstmError if a text to be read as UTF-8 is UTF-16 or UTF-32.
+
+    start: the first bytes of the text. Without this check, text in UTF-16 could be read as UTF-8
+        with a NUL after each character.
+    """
+    if encoding == "utf-8" and (likely := unicode_encoding(start)):
+        raise CharlstmError(
+            f"{path}: not UTF-8: the text is likely {likely}, which --encoding {likely} reads"
+        )
 
 
 def _decoder(

@@ -14,7 +14,7 @@ from charlstm.config import Newlines
 from charlstm.errors import CharlstmError
 from charlstm.system.paths import require_path
 from charlstm.text.decompression import READ_BYTES, decompressed
-from charlstm.text.encodings import decoded_chunks, encoding_for
+from charlstm.text.encodings import decoded_chunks, encoding_for, refuse_other_unicode
 from charlstm.text.file_kinds import START_BYTES, is_html, refuse_other_kinds
 from charlstm.text.vocab import LEVELS, Vocab
 
@@ -82,7 +82,8 @@ class TextFiles:
     def check_kinds(self, named: Iterable[str | Path]) -> tuple[Path, ...]:
         """Return the files that are HTML pages; CharlstmError for a file that is no plain text.
 
-        At level "byte", any file is accepted, and no file is looked at.
+        Text in UTF-16 or UTF-32 that would be read as UTF-8 is refused too. At level "byte", any
+        file is accepted, and no file is looked at.
 
         named: the paths that the user gave; other files were found in folders.
         """
@@ -98,6 +99,7 @@ class TextFiles:
                     f"{error}; or, in place of the folder, name the files to read, such as "
                     f"{path.parent}/*.txt"
                 ) from error
+            refuse_other_unicode(path, start, self.encoding)
             if is_html(start):
                 pages.append(path)
         return tuple(pages)

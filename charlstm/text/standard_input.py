@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
 from charlstm.text.decompression import READ_BYTES, decompressed_input
-from charlstm.text.encodings import decoded_chunks, encoding_for
+from charlstm.text.encodings import decoded_chunks, encoding_for, refuse_other_unicode
 from charlstm.text.file_kinds import START_BYTES, refuse_other_kinds
 
 
@@ -38,6 +38,7 @@ def read_standard_input(
             if not looked_at:
                 looked_at = True
                 refuse_other_kinds(path, data[:START_BYTES])
+                refuse_other_unicode(path, data[:START_BYTES], encoding)
             return data
 
         pieces = decoded_chunks(path, read, damage_errors, level, encoding, newlines)

@@ -98,6 +98,16 @@ def test_files_are_joined_in_the_order_given(write):
     assert open_corpus(paths).paths == tuple(map(str, paths))
 
 
+@pytest.mark.parametrize("level", ["char", "word"])
+@pytest.mark.parametrize("chunk_bytes", [1, 2, 100])
+def test_line_ends_that_are_read_as_others_are_counted(write, level, chunk_bytes):
+    path = write("a", "one\r\ntwo\rthree\nfour\r\n")
+    for _ in range(2):  # The second time, the ids come from the cache.
+        corpus = open_corpus([path], level=level, newlines="lf", chunk_bytes=chunk_bytes)
+        assert corpus.changed_line_ends == 3
+    assert open_corpus([path], level=level).changed_line_ends == 0
+
+
 def test_validation_files_come_last_and_are_in_the_vocabulary(write):
     train, validation = write("t", "abcab"), write("v", "zé")
     corpus = open_corpus([train], validation_paths=[validation])
