@@ -7,6 +7,11 @@ from charlstm.runs.run import Run
 
 LARGE_VOCABULARY = 5_000  # If a text has more distinct characters, a notice advises level byte.
 
+SUGGESTION_OF_LINES = (
+    "the text looks like a list: with --lines each line is a text of its own, and sample writes "
+    "new lines (--no-lines hides this note)"
+)
+
 
 def notices_of(asked: TrainConfig, run: Run) -> list[str]:
     """Return sentences for the user on settings that are impossible or unwise for the text.

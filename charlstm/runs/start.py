@@ -28,7 +28,7 @@ from charlstm.runs.events import Observer
 from charlstm.runs.folder import LAST, METRICS, checkpoint_path, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
 from charlstm.runs.metrics import require_format
-from charlstm.runs.notices import notices_of
+from charlstm.runs.notices import SUGGESTION_OF_LINES, notices_of
 from charlstm.runs.origin import Origin
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.run import Run
@@ -44,6 +44,7 @@ from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals
 from charlstm.text.corpus import split_train_validation
+from charlstm.text.lists import looks_like_list
 from charlstm.text.reading import ReadingProgress, newlines_for
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
@@ -200,6 +201,8 @@ def begin_run(
         origin = origin.extended(base.vocab, corpus.vocab)
         run.origin = replace(origin, val_loss=_first_val_loss(run))
     run.notices = notices_of(train_config, run)
+    if base is None and asked.model.lines == AUTO and looks_like_list(train_ids, corpus.vocab):
+        run.notices.insert(0, SUGGESTION_OF_LINES)
     return run
 
 
