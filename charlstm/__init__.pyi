@@ -43,6 +43,7 @@ def train(
     observer: Observer | None = None,
     started: float | None = None,
     val_file: str | Path | Sequence[str | Path] | None = None,
+    mix: str | Path | Sequence[str | Path] | None = None,
     level: Literal["char", "byte", "word", "auto"] = "char",
     vocab_size: int | Literal["auto"] | None = None,
     encoding: str | Literal["auto"] = "utf-8",
@@ -60,6 +61,7 @@ def train(
     capped: bool | Literal["auto"] = "auto",
     batch_size: int | Literal["auto"] = 24,
     seq_length: int | Literal["auto"] = "auto",
+    mix_share: float | Literal["auto"] = 0.375,
     recut: bool | Literal["auto"] = True,
     reduction: Literal["mean", "sum", "auto"] = "mean",
     dropout: float | Literal["auto"] = "auto",
@@ -97,7 +99,7 @@ def train(
         the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
     resume: continue a run, bit for bit as if it had not been interrupted. Of its settings, only the
-        end (steps, epochs or minutes) and the paths of the text (corpus and val_file) may change.
+        end (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
     overwrite: begin a new run in a folder that holds a run.
     init_from: a run or a checkpoint file from whose weights to start. Characters that its model
         does not know are added to the vocabulary.
@@ -106,6 +108,7 @@ def train(
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
     val_file: one or more files to validate on, instead of a part of the text.
+    mix: one or more files and folders of another text, which is read beside the text.
 
     Raises CharlstmError for bad arguments, settings and files.
 
@@ -154,6 +157,9 @@ def train(
     seq_length: Time steps of truncated back-propagation through time, in characters; with
         lines, the length above which a line is cut.  [default: 64, or 256 with lines; range: 1
         or more]
+    mix_share: Fraction of the streams of each step that read the text of mix; at least one
+        stream does, and at least one reads the other text.  [default: 0.375; range: above 0 and
+        below 1]
     recut: Cut the text into streams at a new random place in each pass over it.  [default: yes]
     reduction: Whether a step takes the gradient of the mean or of the sum of its characters'
         losses.  [default: mean]

@@ -58,3 +58,15 @@ class CorpusConfig(Record):
         (),
         "File to validate on, instead of a part of the text; may be given several times.",
     )
+    mix: tuple[str, ...] = knob(
+        (),
+        "Other text to read beside the text, such as the text of the run that --init-from names, "
+        "so that the model does not forget it: a part of each step, --mix-share, is read from it. "
+        "Its last part, as large as --val-frac says, is held out, and the loss on it is measured "
+        "too. May be given several times.",
+    )
+
+    @property
+    def all_paths(self) -> tuple[str, ...]:
+        """The paths of all texts that the run reads."""
+        return (*self.paths, *self.val_file, *self.mix)

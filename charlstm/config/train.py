@@ -37,6 +37,12 @@ class TrainConfig(Record):
         within="[1, inf)",
         rule="64, or 256 with --lines",
     )
+    mix_share: float = knob(
+        0.375,
+        "Fraction of the streams of each step that read the text of --mix; at least one stream "
+        "does, and at least one reads the other text.",
+        within="(0, 1)",
+    )
     recut: bool = knob(
         True, "Cut the text into streams at a new random place in each pass over it."
     )

@@ -24,6 +24,7 @@ class Origin:
     symbols: the first of these symbols, if they are characters.
     val_loss: the loss of the model on the run's validation text before the first step, in nats per
         symbol; None if it was not measured.
+    mix_val_loss: the same on the end of the text of --mix; None if there is none.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Origin:
     added: int = 0
     symbols: str = ""
     val_loss: float | None = None
+    mix_val_loss: float | None = None
 
     def extended(self, known: Vocab, vocab: Vocab) -> "Origin":
         """Return a copy that says which symbols of a run's vocabulary the model does not know.
@@ -71,6 +73,7 @@ class Origin:
             added=integer(saved, "added"),
             symbols=of_type(str, saved, "symbols")[:MAX_SYMBOLS],
             val_loss=_loss(saved, "val_loss"),
+            mix_val_loss=_loss(saved, "mix_val_loss"),
         )
 
 

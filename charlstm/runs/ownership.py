@@ -122,7 +122,7 @@ def _texts_of_last(folder: Path) -> tuple[str, ...]:
     with (folder / LAST).open("rb") as file:
         saved = strict_json(of_type(str, SafetensorsReader(file).metadata, "charlstm"))
     corpus = recorded_corpus(entry(of_type(dict, saved, "training"), "corpus"))
-    return (*corpus.paths, *corpus.val_file)
+    return corpus.all_paths
 
 
 def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:

@@ -40,6 +40,11 @@ class Plan:
         self.is_reported = False
 
     @property
+    def _texts(self) -> int:
+        """The number of texts that an evaluation reads."""
+        return 1 if self._validation.mix is None else 2
+
+    @property
     def at_end(self) -> bool:
         """Whether the number of steps done has reached trainer.total_steps."""
         total = self._trainer.total_steps
@@ -120,8 +125,8 @@ class Plan:
         """
         budget = self.time_budget
         if not budget.seconds_per_evaluation:
-            self._shorten_validation(budget.affordable_characters(seconds))
-            budget.estimate_evaluation(len(self._validation.ids))
+            self._shorten_validation(budget.affordable_characters(seconds) // self._texts)
+            budget.estimate_evaluation(self._validation.characters)
         steps = budget.steps_within(seconds, self.eval_every)
         self._trainer.total_steps = self._trainer.steps_done + steps
         if self.eval_every is None:
@@ -131,9 +136,10 @@ class Plan:
     def _end_before_time_is_up(self, minutes: float) -> None:
         """End the run now if the time left is too short for a step and the last evaluation."""
         budget, steps = self.time_budget, self._trainer.steps_done
-        affordable = max(FEWEST_SYMBOLS, budget.affordable_characters(minutes * 60))
+        affordable = max(FEWEST_SYMBOLS, budget.affordable_characters(minutes * 60) // self._texts)
         characters = min(affordable, len(self._validation.ids))
-        if budget.has_time_for_step(minutes * 60 - self._events.seconds, characters):
+        total = min(affordable * self._texts, self._validation.characters)
+        if budget.has_time_for_step(minutes * 60 - self._events.seconds, total):
             return
         self._trainer.total_steps = steps
         self._events.notice(

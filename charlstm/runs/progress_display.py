@@ -111,6 +111,9 @@ class RunDisplay:
             f"Text: {counted(event['train_characters'], unit)} to learn from{held_out} "
             f"({event['vocabulary']:,} distinct)"
         )
+        if event["mix_characters"]:
+            share = f"{config.mix_share:.0%} of each step"
+            self._print(f"Mixed in: {counted(event['mix_characters'], unit)}, {share}")
         self._print(
             f"Model: {model.cell.upper()}, {counted(model.layers, 'layer')} of "
             f"{counted(model.hidden, 'unit')}, {counted(event['parameters'], 'parameter')}; "
@@ -161,6 +164,8 @@ class RunDisplay:
         if loss is not None:
             measured = in_bits(loss, self._unit)
             sentence += f"{measured} on the validation text before the first step, "
+        if origin["mix_val_loss"] is not None:
+            sentence += f"{in_bits(origin['mix_val_loss'], self._unit)} on the text of --mix, "
         sentence += f"{counted(added, self._unit)} added"
         if origin["symbols"]:
             more = ", ..." if added > len(origin["symbols"]) else ""
@@ -218,6 +223,8 @@ class RunDisplay:
             return
         training = in_bits(event["train_loss"], self._unit).split()[0]
         line += f"{training}, validation {in_bits(event['val_loss'], self._unit)}"
+        if event["mix_val_loss"] is not None:
+            line += f", {in_bits(event['mix_val_loss'], self._unit)} on the text of --mix"
         line += ", best so far" * event["is_best"]
         if self._verbose and event["weights"] == "average":
             line += " (averaged weights)"

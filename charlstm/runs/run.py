@@ -22,6 +22,7 @@ from charlstm.runs.ownership import clear_folder, mark_copies_of_last, remove_un
 from charlstm.runs.plan import Plan
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.saver import Saver
+from charlstm.runs.texts import split_mix
 from charlstm.runs.training_state import TrainingState
 from charlstm.system.signals import Interrupted, StopSignals
 from charlstm.text.corpus import Corpus, split_train_validation
@@ -41,6 +42,7 @@ class Run:
         the seconds that the run took before it was interrupted.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
         started from.
+    mix: the text of --mix; None if there is none.
     origin: the run from whose weights this run started, and its loss then; None if there is none.
     notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
@@ -53,18 +55,22 @@ class Run:
         corpus: Corpus,
         trainer: Trainer,
         *,
+        mix: Corpus | None = None,
         started: float,
         extended: bool = False,
     ) -> None:
         self.folder, self.corpus_config, self.corpus = folder, corpus_config, corpus
-        self.trainer, self.extended = trainer, extended
+        self.trainer, self.extended, self.mix = trainer, extended, mix
         self.origin: Origin | None = None
         self.notices: list[str] = []
         split = split_train_validation(corpus, corpus_config, trainer.config.seed)
         self.train_characters = len(split.train)
         model = trainer.model
         end = line_end(model.vocab) if model.config.lines else None
-        self.validation = Validation(split.validation, end, split.starts)
+        of_mix = None
+        if mix is not None:
+            of_mix = Validation(split_mix(mix, corpus_config).validation, end)
+        self.validation = Validation(split.validation, end, split.starts, of_mix)
         self.losses = LossHistory()
         self.events = EventLog(folder / METRICS, trainer, started)
         self.plan = Plan(trainer, self.validation, self.events)
@@ -73,8 +79,7 @@ class Run:
 
     @property
     def _texts(self) -> list[Path]:
-        names = (*self.corpus_config.paths, *self.corpus_config.val_file)
-        return [self.folder / name for name in names]
+        return [self.folder / name for name in self.corpus_config.all_paths]
 
     def load_progress(self, state: TrainingState) -> None:
         """Load a saved state, except the state of the trainer, which the caller has loaded."""
@@ -204,12 +209,17 @@ class Run:
             val_losses |= self.validation.evaluate(
                 {"last": trainer.model}, trainer.workers, self.stop_signals.check
             )
-        for val_loss in val_losses.values():
-            divergence.check_step(trainer.steps_done, val_loss, 0.0)
         # Without validation text, the newest weights count as the best.
         weights, is_best = next(iter(models)), True
         if val_losses:
             weights = min(val_losses, key=val_losses.__getitem__)
+        mix_loss = self._mix_loss(models[weights])
+        for loss in (*val_losses.values(), mix_loss or 0.0):
+            divergence.check_step(trainer.steps_done, loss, 0.0)
+        if self.validation.mix is not None and mix_loss is not None:
+            evaluation = Evaluation(trainer.steps_done, train_loss, mix_loss)
+            self.validation.mix.record_and_compare(evaluation)
+        if val_losses:
             val_loss = val_losses[weights]
             trainer.schedule.observe(val_loss)
             is_best = self.validation.record_and_compare(
@@ -217,7 +227,8 @@ class Run:
             )
         self.losses = LossHistory()
         self.events.write("eval", train_loss=train_loss, val_loss=val_losses.get(weights),
-                          val_losses=val_losses, weights=weights, is_best=is_best)  # fmt: skip
+                          val_losses=val_losses, mix_val_loss=mix_loss, weights=weights,
+                          is_best=is_best)  # fmt: skip
         model = models[weights]
         if self.events.is_observed:
             sample = model.sample(SAMPLE_CHARACTERS, seed=trainer.steps_done)
@@ -226,6 +237,15 @@ class Run:
             self._save(BEST, weights, model)
         self._save_last()
         self.plan.time_budget.count_evaluation((time.monotonic() - began) / len(models))
+
+    def _mix_loss(self, model: CharModel) -> float | None:
+        """Return the loss of a model on the end of the text of --mix; None if there is none."""
+        if self.validation.mix is None:
+            return None
+        losses = self.validation.mix.evaluate(
+            {"mix": model}, self.trainer.workers, self.stop_signals.check
+        )
+        return losses.get("mix")
 
     def _models(self) -> dict[str, CharModel]:
         """Return the models to evaluate, by the name of their weights: "average" or "last".
@@ -295,6 +315,7 @@ class Run:
             eval_every=self.plan.eval_every,
             losses=self.losses,
             seconds=self.events.seconds,
+            mix=None if self.mix is None else (self.mix.file_bytes, self.mix.digest),
             origin=self.origin,
         )
         summary = self._summary("last")
@@ -305,6 +326,7 @@ class Run:
 
         weights: which weights the checkpoint holds: "last" or "average".
         """
+        mix = self.validation.mix
         return {
             "weights": weights,
             "step": self.trainer.steps_done,
@@ -314,6 +336,7 @@ class Run:
             "val_loss": self.validation.val_loss,
             "best_val_loss": self.validation.best_val_loss,
             "train_characters": self.train_characters,
+            **({} if mix is None else {"mix_val_loss": mix.val_loss}),
             **({} if self.origin is None else {"origin": str(self.origin)}),
         }
 
@@ -330,6 +353,7 @@ class Run:
             "vocabulary": len(model.vocab),
             "train_characters": self.train_characters,
             "validation_characters": self.corpus.characters - self.train_characters,
+            "mix_characters": 0 if self.mix is None else self.mix.characters,
             "parameters": model.parameters.count,
             "total_steps": trainer.total_steps,
             "windows_per_pass": trainer.batches.windows_per_pass,

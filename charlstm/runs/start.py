@@ -1,4 +1,4 @@
-"""train: begins a run from settings, or resumes a run from its folder, and trains the model."""
+"""train: begins a run from settings, or lets resume.py resume one, and trains the model."""
 
 import math
 import sys
@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from charlstm import kernels
 from charlstm.config import (
     AUTO,
-    ENDS,
     TEXTBOOK,
     CorpusConfig,
     ModelConfig,
@@ -25,22 +23,26 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
-from charlstm.runs.folder import LAST, METRICS, checkpoint_path, newest_run
+from charlstm.runs.folder import LAST, checkpoint_path, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
-from charlstm.runs.metrics import require_format
 from charlstm.runs.notices import SUGGESTION_OF_LINES, notices_of
 from charlstm.runs.origin import Origin
 from charlstm.runs.result import TrainedRun
+from charlstm.runs.resume import resume_run
 from charlstm.runs.run import Run
-from charlstm.runs.start_checks import check_settings, check_split, require_training_text
+from charlstm.runs.start_checks import (
+    check_settings,
+    check_split,
+    require_memory,
+    require_training_text,
+)
 from charlstm.runs.texts import (
-    RunTextError,
+    open_mix,
     open_run_corpus,
     recorded,
-    reopen_corpus,
+    split_mix,
     standard_input_kept,
 )
-from charlstm.runs.training_state import TrainingState, malformed_refused
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals
 from charlstm.text.corpus import split_train_validation
@@ -49,7 +51,7 @@ from charlstm.text.reading import ReadingProgress, newlines_for
 from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
-from charlstm.training.training_memory import require_memory_to_train
+from charlstm.training.validation import Validation
 
 # Training steps get this share of a time budget. Evaluations and saves get the rest.
 TRAINING_SHARE = 0.9
@@ -70,6 +72,7 @@ def train(
     observer: Observer | None = None,
     started: float | None = None,
     val_file: str | Path | Sequence[str | Path] | None = None,
+    mix: str | Path | Sequence[str | Path] | None = None,
     **options: Any,
 ) -> TrainedRun:
     """Train a model on text and save the model in a folder.
@@ -78,7 +81,7 @@ def train(
         the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
     resume: continue a run, bit for bit as if it had not been interrupted. Of its settings, only the
-        end (steps, epochs or minutes) and the paths of the text (corpus and val_file) may change.
+        end (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
     overwrite: begin a new run in a folder that holds a run.
     init_from: a run or a checkpoint file from whose weights to start. Characters that its model
         does not know are added to the vocabulary.
@@ -87,6 +90,7 @@ def train(
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
     val_file: one or more files to validate on, instead of a part of the text.
+    mix: one or more files and folders of another text, which is read beside the text.
 
     Raises CharlstmError for bad arguments, settings and files.
 
@@ -95,8 +99,9 @@ def train(
     """
     started = time.monotonic() if started is None else started
     paths = _paths("corpus", corpus)
-    if val_file is not None:
-        options["val_file"] = _paths("val_file", val_file) or None
+    for name, files in (("val_file", val_file), ("mix", mix)):
+        if files is not None:
+            options[name] = _paths(name, files) or None
     for name, path in (("run", run), ("init_from", init_from)):
         if path is not None:
             require_path(name, path)
@@ -185,109 +190,44 @@ def begin_run(
     if text.val_split == "each" and len(corpus.paths) == 1 and "val_split" not in given:
         text = replace(text, val_split="end")
     seed = asked.train.given.get("seed", TrainConfig.seed)
+    mixed = open_mix(folder, text, corpus.vocab, progress) if text.mix else None
+    if mixed is not None and mixed.vocab != corpus.vocab:
+        corpus = open_run_corpus(folder, text, mixed.vocab, progress)
     train_ids = split_train_validation(corpus, text, seed).train
+    mix_ids = None if mixed is None else split_mix(mixed, text).train
     require_training_text(corpus, text, len(train_ids))
     model_asked = asked.model if base is None else base.config
+    # The settings depend on the length of all text that is learned: --mix lowers the dropout.
+    learned = len(train_ids) + (0 if mix_ids is None else len(mix_ids))
     model_config, train_config = _choose_settings_for_time(
-        len(train_ids), len(corpus.vocab), model_asked, asked.train, started
+        learned, len(corpus.vocab), model_asked, asked.train, started
     )
-    require_memory_to_train(len(train_ids), len(corpus.vocab), model_config, train_config)
+    require_memory(train_ids, mix_ids, corpus.vocab, model_config, train_config)
     model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
     if base is not None:
         copy_weights_by_symbol(base, model)
-    trainer = Trainer(model, train_ids, train_config)
-    run = Run(folder, text, corpus, trainer, started=started, extended=base is not None)
+    trainer = Trainer(model, train_ids, train_config, mix_ids)
+    extended = base is not None or mixed is not None
+    run = Run(folder, text, corpus, trainer, mix=mixed, started=started, extended=extended)
     if base is not None and origin is not None:
         origin = origin.extended(base.vocab, corpus.vocab)
-        run.origin = replace(origin, val_loss=_first_val_loss(run))
+        loss, mix_loss = (_first_loss(run, each) for each in (run.validation, run.validation.mix))
+        run.origin = replace(origin, val_loss=loss, mix_val_loss=mix_loss)
     run.notices = notices_of(train_config, run)
     if base is None and asked.model.lines == AUTO and looks_like_list(train_ids, corpus.vocab):
         run.notices.insert(0, SUGGESTION_OF_LINES)
     return run
 
 
-def _first_val_loss(run: Run) -> float | None:
-    """Return the validation loss of a run before its first step, in nats; None if there is none.
+def _first_loss(run: Run, text: Validation | None) -> float | None:
+    """Return the loss on a text before the first step of a run, in nats; None if there is none.
 
     In a run with `minutes`, the measurement takes at most FIRST_EVALUATION_SHARE of the time.
     """
     model, workers, minutes = run.trainer.model, run.trainer.workers, run.trainer.config.minutes
     seconds = math.inf if minutes is None else FIRST_EVALUATION_SHARE * 60 * minutes
-    loss = run.validation.loss_within(seconds, model, workers)
+    loss = None if text is None else text.loss_within(seconds, model, workers)
     return loss if loss is not None and math.isfinite(loss) else None
-
-
-def resume_run(
-    folder: Path, asked: RunConfig, started: float, progress: ReadingProgress | None
-) -> Run:
-    """Return the run of a folder in the state that last.safetensors holds.
-
-    asked: the settings that the user changes: the end of the run, or the paths of its text.
-    """
-    new_end = asked.train.given
-    if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file"}):
-        raise CharlstmError(
-            f"{others[0]} comes from the run that is resumed: "
-            f"only {', '.join(ENDS)} may be given anew"
-        )
-    require_format(folder / METRICS)
-    saved = load_checkpoint(folder / LAST)
-    refused = f"{folder / LAST}: the run cannot be resumed from this file"
-    with malformed_refused(refused):
-        state = TrainingState.from_dict(saved.training)
-    config = state.config
-    state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
-    if new_end:
-        config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
-    try:
-        corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-    except RunTextError as error:
-        raise CharlstmError(
-            f"{error}: charlstm train -r {folder} --resume --corpus PATH takes the text from "
-            "another place"
-        ) from error
-    train_ids = split_train_validation(corpus, state.corpus, config.seed).train
-    require_memory_to_train(len(train_ids), len(corpus.vocab), saved.model.config, config)
-    trainer = Trainer(saved.model, train_ids, config)
-    total_steps = trainer.total_steps
-    with malformed_refused(refused):
-        trainer.load_arrays(saved.arrays)
-        trainer.load_dict(state.trainer)
-    if new_end:
-        trainer.total_steps = total_steps
-    run = Run(
-        folder,
-        state.corpus,
-        corpus,
-        trainer,
-        started=started - state.seconds,
-        extended=state.extended,
-    )
-    run.origin = state.origin
-    with malformed_refused(refused):
-        run.load_progress(state)
-    run.remove_traces_of_crash()
-    if new_end:
-        # Without this, a run that stopped early would stop again at once.
-        run.validation.evaluations_since_best = 0
-    if state.kernels != kernels.DESCRIPTION and not run.plan.finished:
-        run.notices.append(
-            f"the run was begun with {state.kernels} and goes on with {kernels.DESCRIPTION}: "
-            "the last digits of losses may differ"
-        )
-    return run
-
-
-def _text_at(folder: Path, saved: CorpusConfig, asked: CorpusConfig) -> CorpusConfig:
-    """Return the settings of a saved run's text, with the new paths that the user gave."""
-    paths, val_file = asked.given.get("paths"), asked.given.get("val_file")
-    if val_file and not saved.val_file:
-        raise CharlstmError("the run that is resumed has no --val-file: leave out --val-file")
-    return replace(
-        saved,
-        paths=recorded(folder, paths) if paths else saved.paths,
-        val_file=recorded(folder, val_file) if val_file else saved.val_file,
-    )
 
 
 def _choose_settings_for_time(
@@ -321,5 +261,9 @@ def _choose_settings_for_time(
 
 def _recorded(folder: Path, text: CorpusConfig) -> CorpusConfig:
     """Return the settings of a text, with its paths in the form that a run in `folder` records."""
-    paths, val_file = recorded(folder, text.paths), recorded(folder, text.val_file)
-    return replace(text, paths=paths, val_file=val_file)
+    return replace(
+        text,
+        paths=recorded(folder, text.paths),
+        val_file=recorded(folder, text.val_file),
+        mix=recorded(folder, text.mix),
+    )

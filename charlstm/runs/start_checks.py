@@ -1,11 +1,14 @@
 """Checks of the settings of a new run that contradict each other, or do not suit its text."""
 
-from charlstm.config import CorpusConfig, RunConfig
+from charlstm.arrays import Ids
+from charlstm.config import CorpusConfig, ModelConfig, RunConfig, TrainConfig
 from charlstm.config.unused import refuse_unused
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.text.corpus import Corpus
+from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import choose_settings
+from charlstm.training.training_memory import require_memory_to_train
 
 
 def check_settings(asked: RunConfig, base: CharModel | None) -> None:
@@ -22,6 +25,8 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
                 raise CharlstmError(
                     f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
                 )
+    if "mix_share" in asked.train.given and not asked.corpus.given.get("mix"):
+        raise CharlstmError("mix_share has no effect without mix: name a text with --mix")
     if {"val_file", "val_frac"} <= asked.corpus.given.keys():
         raise CharlstmError(
             "give --val-file or --val-frac, not both: each sets the validation text"
@@ -56,3 +61,11 @@ def require_training_text(corpus: Corpus, text: CorpusConfig, characters: int) -
         f"--val-frac {text.val_frac} leaves {characters} of {total:,} {unit}s to learn from, at "
         f"least 2 are needed: give a smaller --val-frac, such as {suitable}, or a longer text"
     )
+
+
+def require_memory(
+    train_ids: Ids, mix_ids: Ids | None, vocab: Vocab, model: ModelConfig, train: TrainConfig
+) -> None:
+    """Raise CharlstmError if the machine has less memory than training on these texts needs."""
+    mixed = 0 if mix_ids is None else len(mix_ids)
+    require_memory_to_train(len(train_ids), len(vocab), model, train, mixed)

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -81,7 +82,31 @@ def reopen_corpus(
 
     vocab: the vocabulary of the run's model.
     """
-    texts = resolved(folder, (*state.corpus.paths, *state.corpus.val_file))
+    config, expected = state.corpus, (state.file_bytes, state.digest)
+    base_vocab = vocab if state.extended else None
+    with _text_of_run(folder, (*config.paths, *config.val_file)):
+        return open_run_corpus(folder, config, base_vocab, progress, expected)
+
+
+def reopen_mix(
+    folder: Path, state: TrainingState, vocab: Vocab, progress: ReadingProgress | None
+) -> Corpus | None:
+    """Open the text that a saved run mixes in, as reopen_corpus does; None if there is none."""
+    if not state.corpus.mix:
+        return None
+    if state.mix is None:
+        raise CharlstmError(f"{folder}: the run does not record the size of its --mix text")
+    with _text_of_run(folder, state.corpus.mix):
+        return open_mix(folder, state.corpus, vocab, progress, state.mix)
+
+
+@contextmanager
+def _text_of_run(folder: Path, paths: Sequence[str]) -> Iterator[None]:
+    """Raise RunTextError if a recorded text is no regular file or folder.
+
+    If the with block raises ChangedTextError, that becomes a RunTextError.
+    """
+    texts = resolved(folder, paths)
     for text in texts:
         try:
             mode = Path(text).stat().st_mode
@@ -90,10 +115,8 @@ def reopen_corpus(
             raise RunTextError(f"cannot read {text}, the text of {folder}: {reason}") from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise RunTextError(f"{text}, the text of {folder}, is not a regular file")
-    base_vocab = vocab if state.extended else None
-    expected = (state.file_bytes, state.digest)
     try:
-        return open_run_corpus(folder, state.corpus, base_vocab, progress, expected)
+        yield
     except ChangedTextError:
         raise RunTextError(
             f"{folder}: the corpus of this run has changed since it began: {', '.join(texts)}"
@@ -146,6 +169,27 @@ def open_run_corpus(
         run=folder,
         expected=expected,
     )
+
+
+def open_mix(
+    folder: Path,
+    config: CorpusConfig,
+    base_vocab: Vocab,
+    progress: ReadingProgress | None,
+    expected: tuple[int, str] | None = None,
+) -> Corpus:
+    """Open the text of --mix of the run in `folder`, with the parameters of open_run_corpus."""
+    return open_run_corpus(folder, _as_main_text(config), base_vocab, progress, expected)
+
+
+def split_mix(corpus: Corpus, config: CorpusConfig) -> Split:
+    """Return the ids of the text of --mix to train on, and its end, which is held out."""
+    return split_train_validation(corpus, _as_main_text(config))
+
+
+def _as_main_text(config: CorpusConfig) -> CorpusConfig:
+    """Return the settings with which a run reads the text of --mix."""
+    return replace(config, paths=config.mix, val_file=(), val_split="end")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """TrainingState: the record in last.safetensors from which a run is resumed.
 
-Run gathers the state from its parts (run.py). resume_run (start.py) restores it, and so does
+Run gathers the state from its parts (run.py). resume_run (resume.py) restores it, and so does
 return_to_good_state (divergence.py) after a divergence.
 """
 
@@ -33,8 +33,9 @@ class TrainingState:
     losses: the losses of the steps since the last evaluation.
     seconds: the seconds that the run has taken, without the time between interruption and
         resumption.
+    mix: the size and the digest of the files of --mix; None if there are none.
     origin: the run from whose weights this run started. If there is none, and in files of older
-        versions, the saved entry is missing.
+        versions, the saved entry is missing. This holds for `mix` too.
     """
 
     config: TrainConfig
@@ -49,13 +50,16 @@ class TrainingState:
     eval_every: int | None
     losses: LossHistory
     seconds: float
+    mix: tuple[int, str] | None = None
     origin: Origin | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dictionary that can be written as JSON."""
         configs = {"config": self.config.to_dict(), "corpus": self.corpus.to_dict()}
         saved = {**vars(self), **configs, "losses": self.losses.to_dict()}
-        origin = saved.pop("origin")
+        origin, mix = saved.pop("origin"), saved.pop("mix")
+        if mix is not None:
+            saved["mix"] = dict(zip(("file_bytes", "digest"), mix, strict=True))
         return saved if origin is None else {**saved, "origin": origin.to_dict()}
 
     @classmethod
@@ -75,15 +79,20 @@ class TrainingState:
             eval_every=integer(saved, "eval_every", least=1) if is_planned else None,
             losses=LossHistory.from_dict(entry(saved, "losses")),
             seconds=real(saved, "seconds", least=0, most=LARGEST_INTEGER),
+            mix=_size_and_digest(saved["mix"]) if "mix" in saved else None,
             origin=Origin.from_dict(saved["origin"]) if "origin" in saved else None,
         )
+
+
+def _size_and_digest(saved: object) -> tuple[int, str]:
+    return integer(saved, "file_bytes"), of_type(str, saved, "digest")
 
 
 def recorded_corpus(saved: object) -> CorpusConfig:
     """Rebuild the config of a text from its to_dict; CharlstmError if that is malformed."""
     config = CorpusConfig.from_dict(saved)
     config.require_chosen()
-    for path in (*config.paths, *config.val_file):
+    for path in config.all_paths:
         if not isinstance(path, str):
             raise CharlstmError(f"corpus: a path must be a string, not {path!r:.60}")
     return config

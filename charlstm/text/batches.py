@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.seeds import generator_to_dict, load_generator
 from charlstm.untrusted import entry, integer
+
+Flags = npt.NDArray[np.bool_]
 
 PADDING = -1
 
@@ -49,10 +52,11 @@ class Batches(ABC):
 
     @property
     @abstractmethod
-    def starts_afresh(self) -> bool:
-        """Whether the model reads the next window from its initial state.
+    def begins_text(self) -> Flags:
+        """Whether each column of the next window begins a text: flags (B,).
 
-        If False, the model continues from its state after the previous window.
+        The model reads such a column from its initial state, and each other column from its state
+        after the previous window.
         """
 
     @abstractmethod
@@ -118,9 +122,9 @@ class StreamBatches(Batches):
         self.offset = int(self._rng.integers(len(self.ids))) if self.recut else 0
 
     @property
-    def starts_afresh(self) -> bool:
-        """Whether the next window is the first of a pass."""
-        return self.windows_done == 0
+    def begins_text(self) -> Flags:
+        """All true if the next window is the first of a pass, else all false."""
+        return np.full(self.batch_size, self.windows_done == 0)
 
     def _current_window(self) -> Ids:
         first = self.offset + self.windows_done * self.seq_length
@@ -232,9 +236,9 @@ class LineBatches(Batches):
         self._order = self._rng.permutation(len(self._starts))
 
     @property
-    def starts_afresh(self) -> bool:
-        """Always true: no line continues another line."""
-        return True
+    def begins_text(self) -> Flags:
+        """All true: no line continues another line."""
+        return np.full(self.batch_size, True)
 
     def _current_window(self) -> Ids:
         # The last window of a pass may have fewer lines than columns.

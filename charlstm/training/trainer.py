@@ -18,8 +18,9 @@ from charlstm.network.precision import resolve_precision
 from charlstm.network.stack import state_shape
 from charlstm.seeds import generator, generator_to_dict, load_generator
 from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
-from charlstm.text.batches import PADDING, Batches, LineBatches, StreamBatches
-from charlstm.text.vocab import line_end
+from charlstm.text.batches import PADDING, Batches
+from charlstm.text.mixed_batches import MixedBatches
+from charlstm.training.batching import make_batches
 from charlstm.training.optimizers import (
     OPTIMIZERS,
     Optimizer,
@@ -35,12 +36,15 @@ from charlstm.untrusted import entry, integer, of_type, real
 class Trainer:
     """Trains a model on a text: a 1-D array of ids, in memory or memory-mapped.
 
+    mix_ids: a second text. The fraction config.mix_share of the streams reads it.
+
     Each worker thread takes some of the batch's streams, and each step sums the gradients of all
     workers. The table of n-grams, of which a step changes few rows, is trained by AdaGrad at a
     learning rate of its own, without clipping, schedule or average.
 
-    config: the settings given, but with the batch size, sequence length, number of workers and
-        precision in use. The number of workers sets the order of sums, and so the rounding errors.
+    config: the settings given, but with the batch size, sequence length, share of the second text,
+        number of workers and precision in use. The number of workers sets the order of sums, and
+        so the rounding errors.
     averaged: a model with the moving average of the weights; None without config.average.
     total_steps: the number of steps of the run, on which the schedule depends. It follows from
         config.steps or config.epochs; for a time budget, the caller sets it. None while unknown.
@@ -52,10 +56,12 @@ class Trainer:
     process.
     """
 
-    def __init__(self, model: CharModel, ids: Ids, config: TrainConfig) -> None:
+    def __init__(
+        self, model: CharModel, ids: Ids, config: TrainConfig, mix_ids: Ids | None = None
+    ) -> None:
         config.require_chosen("workers", "precision", "eval_every")
         self.model = model
-        self.batches: Batches = _make_batches(ids, model, config)
+        self.batches: Batches = make_batches(ids, mix_ids, model, config)
         batch_size, weights = self.batches.batch_size, model.parameters.vector
         config = replace(
             config,
@@ -64,6 +70,8 @@ class Trainer:
             workers=worker_count(config, batch_size),
             precision=resolve_precision(config.precision, model.config),
         )
+        if isinstance(self.batches, MixedBatches):
+            config = replace(config, mix_share=self.batches.share)
         self.config: TrainConfig = config
         self.optimizer: Optimizer = make_optimizer(config, weights)
         table = model.parameters.get(NGRAM_TABLE)
@@ -133,12 +141,12 @@ class Trainer:
         return nats / count
 
     def _reset_states(self) -> None:
-        """Set states to zero: all at the start of a pass, random ones before other windows."""
-        if self.batches.starts_afresh:
-            self.state[...] = 0
-        elif self.config.reset:  # resets teach the model to start from a zero state, as samples do
-            begins = self._rng.random(self.batches.batch_size) < self.config.reset
-            self.state[:, :, begins] = 0
+        """Set the states of streams that begin a text to zero, and those of random ones."""
+        begins = self.batches.begins_text
+        if self.config.reset and not begins.all():
+            # Resets teach the model to start from a zero state, as samples do.
+            begins = begins | (self._rng.random(self.batches.batch_size) < self.config.reset)
+        self.state[:, :, begins] = 0
 
     def _next_window(self) -> Ids:
         """Return the ids of the next window, (T + 1, B); raise CharlstmError for invalid ids."""
@@ -316,18 +324,6 @@ def worker_count(config: TrainConfig, batch_size: int) -> int:
     """Return config.workers, or one worker per core if it is AUTO; at most one per stream."""
     workers = available_cores() if config.workers == AUTO else config.workers
     return min(workers, batch_size)
-
-
-def _make_batches(ids: Ids, model: CharModel, config: TrainConfig) -> Batches:
-    """Cut a text into batches of parallel streams, or into batches of lines with --lines."""
-    is_vector = isinstance(ids, np.ndarray) and ids.ndim == 1
-    if not (is_vector and np.issubdtype(ids.dtype, np.integer)):
-        raise CharlstmError("ids must be a 1-D array of whole numbers")
-    size, length = config.batch_size, config.seq_length
-    rng = generator(config.seed, "batches")
-    if model.config.lines:
-        return LineBatches(ids, line_end(model.vocab), size, length, rng)
-    return StreamBatches(ids, size, length, rng, config.recut)
 
 
 def _copy_sharing_table(model: CharModel) -> CharModel:

@@ -5,19 +5,28 @@ from charlstm.network.memory_needs import activation_bytes, parameter_bytes
 from charlstm.network.parameters import parameter_shapes
 from charlstm.system.memory import require_memory
 from charlstm.text.batches import STEPS_MULTIPLE, fit_batch
+from charlstm.text.mixed_batches import fit_mixed_batch
 from charlstm.training.optimizers import OPTIMIZERS
 from charlstm.training.trainer import worker_count
 
 
 def require_memory_to_train(
-    characters: int, symbols: int, model: ModelConfig, config: TrainConfig
+    characters: int, symbols: int, model: ModelConfig, config: TrainConfig, mixed: int = 0
 ) -> None:
     """Raise CharlstmError if the machine has less memory than training needs at the least.
 
     characters: the length of the training text, in symbols.
     symbols: the number of distinct symbols.
+    mixed: the length of the second training text; 0 if there is none.
     """
-    batch_size, seq_length = fit_batch(characters, config.batch_size, config.seq_length)
+    batch_size, seq_length = config.batch_size, config.seq_length
+    if mixed:
+        first, second, seq_length = fit_mixed_batch(
+            (characters, mixed), batch_size, seq_length, config.mix_share
+        )
+        batch_size = first + second
+    else:
+        batch_size, seq_length = fit_batch(characters, batch_size, seq_length)
     if model.lines:  # All lines may be short, so only the shortest window is sure to be needed.
         batch_size = min(config.batch_size, characters)
         seq_length = min(config.seq_length, STEPS_MULTIPLE)

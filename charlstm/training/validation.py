@@ -45,10 +45,19 @@ class Validation:
     ids, starts: the text on which the losses are measured, and the positions at which its parts
         start (see Split).
     line_end: the id of the line end for a model of lines, else None.
+    mix: the end of the text of --mix; None if there is none. Its losses do not count for the best
+        evaluation.
     evaluations_since_best: the number of evaluations since the one with the lowest loss.
     """
 
-    def __init__(self, ids: Ids, line_end: int | None = None, starts: Ids | None = None) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        line_end: int | None = None,
+        starts: Ids | None = None,
+        mix: "Validation | None" = None,
+    ) -> None:
+        self.mix = mix
         self._line_end = line_end
         self._whole = ids, np.zeros(1, np.int64) if starts is None else starts
         self._most = len(ids)
@@ -67,10 +76,21 @@ class Validation:
     def shorten(self, symbols: int, least: int = MIN_SYMBOLS) -> None:
         """Keep at most `symbols` symbols of the text, or `least` if that is more.
 
-        They are the first symbols of the text, or of each of its parts.
+        They are the first symbols of the text, or of each of its parts. The text of --mix is
+        shortened to the same length.
         """
+        self._shorten_own(symbols, least)
+        if self.mix is not None:
+            self.mix.shorten(symbols, least)
+
+    def _shorten_own(self, symbols: int, least: int) -> None:
         self._most = min(self._most, max(symbols, least))
         self.ids, self.starts = shortened(*self._whole, self._most, SYMBOLS_PER_PART)
+
+    @property
+    def characters(self) -> int:
+        """The number of symbols that an evaluation reads, of both texts."""
+        return len(self.ids) + (0 if self.mix is None else len(self.mix.ids))
 
     @property
     def best(self) -> Evaluation | None:
@@ -143,13 +163,16 @@ class Validation:
             "characters": self._most,
             "evaluations": [astuple(e) for e in self.evaluations],
             "evaluations_since_best": self.evaluations_since_best,
+            **({} if self.mix is None else {"mix": self.mix.to_dict()}),
         }
 
     def load_dict(self, saved: Mapping[str, Any]) -> None:
         """Restore the evaluations and the text's length from the dict that to_dict returned."""
         self.evaluations = [_evaluation(row) for row in of_type(list, saved, "evaluations")]
         self.evaluations_since_best = integer(saved, "evaluations_since_best")
-        self.shorten(integer(saved, "characters"), least=0)
+        self._shorten_own(integer(saved, "characters"), least=0)
+        if self.mix is not None:
+            self.mix.load_dict(of_type(dict, saved, "mix"))
 
 
 def _evaluation(saved: object) -> Evaluation:

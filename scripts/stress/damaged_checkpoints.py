@@ -42,8 +42,8 @@ try:
     from charlstm.config import RunConfig
     from charlstm.runs.checkpoint import FORMAT, Checkpoint, load_checkpoint
     from charlstm.runs.folder import BEST, LAST, describe
+    from charlstm.runs.resume import resume_run
     from charlstm.runs.safetensors_reader import NO_CHECKSUM
-    from charlstm.runs.start import resume_run
 except ImportError as error:
     sys.exit(
         f"{error}: run ./scripts/setup test, "

@@ -33,6 +33,7 @@ WITHOUT_DEFAULT = {
     "charlstm train --init-from",
     "charlstm train --vocab-size",
     "charlstm train --val-file",
+    "charlstm train --mix",
     "charlstm train --corpus",
     "charlstm train --epochs",
     "charlstm train --steps",

@@ -110,6 +110,7 @@ def test_the_origin_stands_in_the_start_event_the_checkpoints_and_info(cli, trai
         "added": len(added),
         "symbols": added,
         "val_loss": None,
+        "mix_val_loss": None,
     }
     assert load_checkpoint(tuned / LAST).training["origin"] == origin
     assert json.loads(cli("info", tuned, "--json").stdout)["origin"] == origin
@@ -196,6 +197,7 @@ MALFORMED = [
     {"added": None},
     {"symbols": []},
     {"val_loss": "low"},
+    {"mix_val_loss": -1},
 ]
 
 

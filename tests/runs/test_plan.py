@@ -23,7 +23,8 @@ from run_files import (
 import charlstm
 from charlstm.config import RunConfig
 from charlstm.runs.checkpoint import load_checkpoint
-from charlstm.runs.start import begin_run, resume_run
+from charlstm.runs.resume import resume_run
+from charlstm.runs.start import begin_run
 from charlstm.training.trainer import Trainer
 
 # -- early stopping --------------------------------------------------------------------------------

@@ -53,12 +53,12 @@ def test_targets_follow_inputs_and_windows_follow_each_other():
     assert (batches.stream_length, batches.windows_per_pass) == (25, 4)
     offset = batches.offset
     for k in range(4):
-        assert batches.starts_afresh == (k == 0)
+        assert batches.begins_text.all() == batches.begins_text.any() == (k == 0)
         window = batches.next_window()
         for b in range(4):
             first = offset + 25 * b + 6 * k
             assert window[:, b].tolist() == [(first + t) % 103 for t in range(7)]
-    assert batches.passes == 1 and batches.starts_afresh
+    assert batches.passes == 1 and batches.begins_text.all()
 
 
 def test_a_pass_learns_nearly_all_places_and_none_twice():

@@ -79,7 +79,7 @@ def test_the_state_is_carried_within_a_pass_but_not_into_the_next():
     batches = StreamBatches(IDS, 5, 9, generator(4, "batches"))
     state = None
     for _ in range(batches.windows_per_pass + 2):
-        if batches.starts_afresh:
+        if batches.begins_text.all():
             state = None
         window = batches.next_window()
         loss, _, state = trainer.model.loss_and_gradients(window[:-1], window[1:], state)
