@@ -84,7 +84,7 @@ def test_stretches_of_several_samples_name_their_sample(cli, trained):
 def test_control_characters_are_made_visible(cli, tmp_path):
     text = make_text(30) + "the \x1b[2Jcat \u202e sees\x07 a\r\nlong dog.\n" + make_text(30, seed=1)
     (tmp_path / "t.txt").write_text(text, newline="")
-    charlstm.train(tmp_path / "t.txt", tmp_path / "run", **TINY)
+    charlstm.train(tmp_path / "t.txt", tmp_path / "run", newlines="keep", **TINY)
     passage = text[text.index("the \x1b") :][:30]
     plain = cli("eval", "-", "-r", tmp_path / "run", input=passage)
     result = cli("eval", "-", "-r", tmp_path / "run", "--novelty", input=passage)
