@@ -31,11 +31,13 @@ from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab
 from charlstm.training.trainer import Trainer
+from charlstm.untrusted import real_value
 
 DEFAULT_LAGS = 500  # number of time steps over which gradients are followed back
 STREAMS = 8  # streams of text that are read in parallel, from places all over the text
 WARM_UP_STEPS = 100  # time steps read before those measured, because the state begins at zero
 CLIPPED_STEPS = 200  # time steps in the window of the training step that shows clipping
+MAX_FORGET_BIAS, MAX_RECURRENT_SCALE = 100, 1_000  # of untrained models
 GONE_FRACTION = 1e-3  # a gradient has vanished if norm < GONE_FRACTION * (norm at lag 1)
 
 
@@ -215,8 +217,11 @@ def fresh_model(
         is about the spectral radius of their matrix. PyTorch's initial weights correspond to a
         factor of 1/sqrt(3) = 0.58.
     """
-    if forget_bias is not None and config.cell == "rnn":
-        raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
+    if forget_bias is not None:
+        real_value("forget_bias", forget_bias, -MAX_FORGET_BIAS, MAX_FORGET_BIAS)
+        if config.cell == "rnn":
+            raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
+    real_value("recurrent_scale", recurrent_scale, 0, MAX_RECURRENT_SCALE)
     # The measurement needs a copy of the model in float64, a gradient of the same size, and a copy
     # of the weights before the training step.
     require_memory_for_model(

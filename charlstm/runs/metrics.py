@@ -137,8 +137,13 @@ def remove_events_after(path: Path, step: int, keep_evaluation: bool = True) -> 
 
 
 def require_format(path: Path) -> None:
-    """Raise CharlstmError unless the first event names FORMAT; a missing file is accepted."""
+    """Raise CharlstmError if the first event `start` names another format than FORMAT, or none.
+
+    A file without such an event is accepted: the user may have removed or damaged its first line.
+    """
     for event, _ in read_events(path):
+        if event.get("event") != "start":
+            continue
         if event.get("format") != FORMAT:
             found = event.get("format", "none")
             raise CharlstmError(f"{path}: format {found!r:.20}, this program reads format {FORMAT}")

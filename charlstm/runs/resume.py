@@ -1,5 +1,6 @@
 """resume_run: continues a run from its folder, bit for bit as if it had not been interrupted."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -88,8 +89,8 @@ def _text_missing(folder: Path, option: str) -> Iterator[None]:
         yield
     except RunTextError as error:
         raise CharlstmError(
-            f"{error}: charlstm train -r {folder} --resume {option} PATH takes the text from "
-            "another place"
+            f"{error}: charlstm train -r {shlex.quote(str(folder))} --resume {option} PATH takes "
+            "the text from another place"
         ) from error
 
 

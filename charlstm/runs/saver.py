@@ -1,6 +1,7 @@
 """Saver: writes the checkpoints of a run, and keeps in memory those that cannot be written yet."""
 
 import os
+import shlex
 import shutil
 from contextlib import suppress
 from dataclasses import replace
@@ -86,7 +87,7 @@ class Saver:
         if self.problem:
             raise UnwritableError(
                 f"{self.problem}; the run is saved up to step {self.saved_step:,}: make room, then "
-                f"charlstm train -r {self.folder} --resume"
+                f"charlstm train -r {shlex.quote(str(self.folder))} --resume"
             )
         if self.given_up:
             raise UnwritableError(

@@ -276,3 +276,13 @@ def test_more_lags_read_more_of_a_text(cli, tmp_path, monkeypatch):
 
 def test_random_ids_are_long_enough_for_all_streams():
     assert len(random_ids(VOCAB, 300)) >= STREAMS * (WARM_UP_STEPS + 300)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -101.0])
+def test_extreme_weights_of_an_untrained_model_are_refused(value):
+    """They gave NaN and infinity, which are no JSON, or blamed the number of lags."""
+    vocab, config = Vocab.from_text("ab"), ModelConfig(hidden=2, layers=1)
+    with pytest.raises(CharlstmError, match="forget_bias must be a number from -100 to 100, not"):
+        fresh_model(config, vocab, forget_bias=value)
+    with pytest.raises(CharlstmError, match="recurrent_scale must be a number from 0 to 1000, not"):
+        fresh_model(config, vocab, recurrent_scale=value)

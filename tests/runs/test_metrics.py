@@ -123,3 +123,9 @@ def test_the_format_of_the_first_event_is_required(tmp_path):
     assert FORMAT == 1
     path.write_text('{"event": "st\n{"event": "start", "step": 0, "format": 1}\n')
     require_format(path)
+
+
+def test_metrics_whose_first_line_is_damaged_are_accepted(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('null\n"event": "start"}\n{"event": "train", "step": 1}\n')
+    require_format(path)
