@@ -1,15 +1,17 @@
 """charlstm info: describe a run or a checkpoint file."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from charlstm.cli.help import GroupedCommand
+from charlstm.cli.info_card import card
 from charlstm.cli.shared_options import PathArgument, json_option, run_option
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import describe, describe_machine, newest_run
-from charlstm.system.terminal import visible
+from charlstm.system.terminal import columns_of, visible
 
 
 @click.command(cls=GroupedCommand)
@@ -19,7 +21,8 @@ from charlstm.system.terminal import visible
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:
     """Describe a run or a checkpoint file, by default the newest run, and this machine's kernels.
 
-    If there is no run, only the kernels and the precision of training are described.
+    The card has rounded numbers; --json has all settings and all digits. If there is no run, only
+    the kernels and the precision of training are described.
     """
     if path and run:
         raise click.UsageError("give a PATH or -r, not both")
@@ -33,7 +36,8 @@ def info(path: Path | None, run: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
         return
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {item}" for key, item in value.items() if item is not None)
-        click.echo(f"{name.replace('_', ' '):14} {visible(str(value))}")
+    if place is None:
+        click.echo(f"kernels    {facts['kernels']}\nprecision  {facts['precision']}")
+        return
+    for line in card(facts, columns_of(sys.stdout)):
+        click.echo(line)

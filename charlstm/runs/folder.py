@@ -14,18 +14,19 @@ process. Files of other names, and files that charlstm did not write, are never 
 see ownership.py.
 """
 
+from os.path import normpath
 from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.config import AUTO, ModelConfig, TrainConfig, beyond_textbook
+from charlstm.config import AUTO, CorpusConfig, ModelConfig, TrainConfig, beyond_textbook
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlstm.runs.origin import Origin
 from charlstm.runs.training_state import malformed_refused
-from charlstm.system.paths import require_path
+from charlstm.system.paths import absolute, require_path
 from charlstm.text.vocab import Vocab
 
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
@@ -89,6 +90,7 @@ def describe(path: Path) -> dict[str, Any]:
     vocab = checkpoint.model.vocab
     about: dict[str, Any] = {
         "path": str(path),
+        "absolute_path": normpath(absolute(path)),
         "bytes": file.stat().st_size,
         "model": checkpoint.model.config.to_dict(),
         "parameters": checkpoint.model.parameters.count,
@@ -100,14 +102,33 @@ def describe(path: Path) -> dict[str, Any]:
     precision, train_config = AUTO, None
     if checkpoint.training:
         about["training"] = checkpoint.training["config"]
-        about["corpus"] = checkpoint.training.get("corpus")
+        about["corpus"] = corpus = checkpoint.training.get("corpus")
+        about["digest"] = checkpoint.training.get("digest")
+        with malformed_refused(f"{file}: does not say what text the run was trained on"):
+            settings = CorpusConfig.from_dict(corpus)
+        names = (*settings.paths, *settings.val_file)
+        about["texts"] = [normpath(absolute(file.parent / name)) for name in names]
         if "origin" in checkpoint.training:
             with malformed_refused(f"{file}: does not say from what run this run started"):
                 about["origin"] = Origin.from_dict(checkpoint.training["origin"]).to_dict()
         precision = about["training"]["precision"]
         train_config = TrainConfig.from_dict(about["training"])
+    about["sample"] = _used_by_sample(path, file, checkpoint)
+    about["files"] = {
+        str(each): each.stat().st_size for each in sorted({file, checkpoint_path(path)})
+    }
     about["beyond_textbook"] = beyond_textbook(checkpoint.model.config, train_config)
     return about | describe_machine(checkpoint.model.config, precision)
+
+
+def _used_by_sample(path: Path, read: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the file that `charlstm sample` reads, the step of its weights, and which they are.
+
+    read: a file that was read already. checkpoint: its content.
+    """
+    file = checkpoint_path(path)
+    summary = (checkpoint if file == read else load_checkpoint(file)).summary
+    return {"file": str(file), "step": summary.get("step"), "weights": summary.get("weights")}
 
 
 def _symbols(vocab: Vocab) -> str:

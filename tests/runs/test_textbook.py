@@ -55,7 +55,7 @@ def test_an_option_beside_textbook_adds_one_thing(cli, text_file, tmp_path):
     assert json.loads(cli("info", tmp_path / "r", "--json").stdout)["beyond_textbook"] == {
         "capped": True
     }
-    assert "beyond textbook capped True" in cli("info", tmp_path / "r").stdout
+    assert "beyond the textbook: capped gates\n" in cli("info", tmp_path / "r").stdout
 
 
 def test_textbook_is_refused_with_resume(trained):
