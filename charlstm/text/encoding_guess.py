@@ -54,7 +54,7 @@ _LANGUAGES: tuple[tuple[str, str, float], ...] = (
 )
 _LATIN = ("cp1250", "cp1252", "cp1254")
 # Characters other than ASCII in a row, between the letters of ASCII beside them, if there are any.
-_RUNS = re.compile(r"([a-zA-Z]?)([^\0-\x7f]+)(?=([a-zA-Z]?))")
+_RUNS = r"([a-zA-Z]?)([^\0-\x7f]+)(?=([a-zA-Z]?))"
 _MARKED = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254")
 
 
@@ -82,7 +82,7 @@ def _score(sample: bytes, encoding: str, letters: str, usual_share: float) -> fl
     if encoding in _MARKED:
         letters += _MARKS
     total = frequent = 0
-    for before, run, after in _RUNS.findall(text):
+    for before, run, after in re.findall(_RUNS, text):
         total += len(run)
         # In other scripts than the Latin one, letters seldom adjoin letters of ASCII.
         if encoding in _LATIN or not (before or after):

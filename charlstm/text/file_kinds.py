@@ -53,9 +53,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"\x7fELF|MZ.{0,58}\0\0|[\xce\xcf]\xfa\xed\xfe", "a program", _NO_TEXT),
 )
 # One declaration of XML and one comment may come first.
-_HTML = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--[^>]*>\s*)?<(!doctype\s+html|html)\b", re.IGNORECASE
-)
+_HTML = rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--[^>]*>\s*)?<(!doctype\s+html|html)\b"
 
 
 def refuse_other_kinds(path: Path, start: bytes) -> None:
@@ -76,4 +74,4 @@ def refuse_other_kinds(path: Path, start: bytes) -> None:
 
 def is_html(start: bytes) -> bool:
     """Return whether a file with these first bytes is an HTML page."""
-    return _HTML.match(start) is not None
+    return re.match(_HTML, start, re.IGNORECASE) is not None
