@@ -5,6 +5,7 @@ from contextlib import closing
 import click
 
 from charlstm.cli.help import GroupedCommand
+from charlstm.system.wording import counted
 from charlstm.text.cache import cache_folder, cache_limit, cache_size, clear_cache
 from charlstm.text.cache_entry import remove_damaged_entries
 
@@ -34,10 +35,12 @@ def cache(clear: bool, check: bool) -> None:
 
         with closing(CorpusDisplay("text")) as display:
             intact, removed = remove_damaged_entries(display)
-        click.echo(f"{intact} texts as they were written, {removed} damaged and removed")
+        click.echo(f"{counted(intact, 'text')} as written, {removed:,} damaged and removed")
         return
     if clear:
-        click.echo(f"{clear_cache():,} bytes freed")
+        click.echo(f"{counted(clear_cache(), 'byte')} freed")
         return
     size, entries = cache_size()
-    click.echo(f"{cache_folder()}: {entries} texts, {size:,} of {cache_limit():,.0f} bytes")
+    click.echo(
+        f"{cache_folder()}: {counted(entries, 'text')}, {size:,} of {cache_limit():,.0f} bytes"
+    )

@@ -32,6 +32,7 @@ from charlstm.network.model import CharModel
 from charlstm.pages.page import write_page
 from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
+from charlstm.system.wording import counted
 from charlstm.text.vocab import UnknownTreatment, Vocab
 
 # `inspect gradients` reads this number of symbols plus --lags from the beginning of a text.
@@ -99,7 +100,7 @@ def gates(
     data = gates_page_data(model, measure_activity(model, ids), str(run))
     size = write_page(output, render(data))
     part = "" if whole else ", the beginning of the text (--length)"
-    click.echo(f"{len(ids):,} {model.vocab.unit}s{part}; {size / 1e6:.1f} MB", err=True)
+    click.echo(f"{counted(len(ids), model.vocab.unit)}{part}; {size / 1e6:.1f} MB", err=True)
     click.echo(output)
 
 

@@ -13,6 +13,7 @@ from charlstm.network.model import CharModel
 from charlstm.runs.texts import RunTextError, training_and_validation_ids
 from charlstm.system.memory import require_memory
 from charlstm.system.terminal import visible
+from charlstm.system.wording import counted
 from charlstm.text.vocab import line_end
 
 BYTES_PER_SYMBOL = 64  # bytes of memory for each symbol of a text to compare
@@ -102,11 +103,11 @@ def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]
         size = others.symbols // len(lengths)
         of = "its longest" if len(lengths) == 1 else "their longest, the median of which is above:"
         pieces = "1 piece" if len(lengths) == 1 else f"{len(lengths)} pieces"
-        yield f"(held-out text: {pieces} of {size:,} {unit}s; {of} {' '.join(lengths)})"
+        yield f"(held-out text: {pieces} of {counted(size, unit)}; {of} {' '.join(lengths)})"
     for stretch in novelty.stretches:
         which = f" of text {stretch.number + 1}" if novelty.count > 1 else ""
         yield (
-            f"{stretch.length:,} {unit}s at {stretch.start:,}{which}, in the training text at "
+            f"{counted(stretch.length, unit)} at {stretch.start:,}{which}, in the training text at "
             f'{stretch.place:,}: "{_shortened(visible(text_of(stretch)))}"'
         )
 

@@ -25,6 +25,7 @@ START = {
     "characters": 1_026_489, "unit": "character", "vocabulary": 61, "train_characters": 923_840,
     "validation_characters": 102_649, "parameters": 8_687_421, "total_steps": None,
     "kernels": "native kernels (avx2)", "precision": "float32", "notices": [], "origin": None,
+    "mix_characters": 0,
     "model": MODEL.to_dict(), "config": {**TRAIN.to_dict(), "minutes": 3.0},
 }  # fmt: skip
 SAMPLE = (
@@ -62,7 +63,7 @@ class Play:
     def evaluation(self, step, val_loss, best, weights="average"):
         self.now += 3
         self.show(event="eval", step=step, train_loss=val_loss - 0.1, val_loss=val_loss,
-                  weights=weights, is_best=best)  # fmt: skip
+                  weights=weights, is_best=best, mix_val_loss=None)  # fmt: skip
 
     def training(self):
         """From the start of a training to its end."""
