@@ -1,22 +1,23 @@
 """Dynamic evaluation: the loss of a text while the weights adapt to it (Krause et al. 2018).
 
-The text is read in short segments. First the loss of a segment is counted. Then the weights take a
-step against the gradient of this loss, which is propagated back to the start of the segment only.
-With g the gradient, R its root mean square for each weight, and w0 the trained weights, the step is
+The text is read in short segments. The loss of a segment is measured before the weights adapt to
+the segment. Then the weights take a step against the gradient of this loss, which is propagated
+back to the start of the segment only. With g the gradient, R its root mean square for each weight,
+and w0 the trained weights, the step is
 
     w += min(decay * R / mean(R), 1) * (w0 - w) - rate * g / (R + epsilon * mean(R))
 
 This step differs from that of the paper in three points:
 
 1. epsilon is a fraction of mean(R), so that one value of epsilon suits every model.
-2. R is measured on text that the model generates. On its training text, the gradients are too small
-   if the model knows much of that text by heart.
-3. The norm of g is clipped to MAX_NORM times the norm of R. Otherwise one surprising segment can
-   move the weights so far that the next segments surprise the model as well.
+2. R is measured on text that the model generates. If the model knows much of its training text by
+   heart, the gradients on the training text are too small.
+3. The norm of g is clipped to MAX_NORM times the norm of R. Without clipping, one surprising
+   segment can move the weights so far that the next segments surprise the model as well.
 
 The table of n-grams, of which a segment changes few rows, adapts by AdaGrad as in training. The sum
-of squares that AdaGrad keeps for each row starts at NGRAM_SQUARES. No row is pulled back to its
-trained values.
+of squares that AdaGrad keeps for each row starts at NGRAM_SQUARES. The rows of the table are not
+pulled back to their trained values.
 """
 
 import math
@@ -70,7 +71,8 @@ class DynamicConfig(Record):
     epsilon: float = knob(
         0.1,
         "Number added to the usual size of each weight's gradient, as a fraction of the mean over "
-        "all weights. It keeps steps small for weights whose gradients are usually tiny.",
+        "all weights. A larger number makes the steps smaller, most of all for weights whose "
+        "gradients are usually tiny.",
         within="(0, inf)",
     )
     ngram_lr: float = knob(
@@ -86,9 +88,9 @@ class DynamicEvaluation:
     rms: (P,) the root mean square of each weight's gradient, as gradient_rms measures it on
         segments of the same length.
 
-    The copy starts each text with the trained weights. As the model itself never changes, several
-    threads may share the model and this object. All methods raise CharlstmError if the weights
-    change so fast that the loss diverges.
+    Each call of evaluate, and each text of score_texts, starts with the trained weights. As the
+    model itself never changes, several threads may share the model and this object. All methods
+    raise CharlstmError if the weights change so fast that the loss diverges.
     """
 
     def __init__(self, model: CharModel, rms: Array, config: DynamicConfig | None = None) -> None:
@@ -110,12 +112,12 @@ class DynamicEvaluation:
         workers: Workers | None = None,
         advance: Advance | None = None,
     ) -> Loss:
-        """Return the loss of a text, read in one stream. Its first id is not predicted.
+        """Return the loss of a text, read in one stream; its first id is not predicted.
 
         A model of lines reads each line from a state of zeros, but keeps the adapted weights.
 
-        starts: the positions at which texts start, if `ids` is several texts joined. Each text is
-            read from a state of zeros, with the weights as the texts before it have changed them.
+        starts: the positions at which texts start, if `ids` is several texts joined. The state is
+            set to zeros at the start of each text, but the weights keep their changes.
         advance: called with the number of predictions just made.
         """
         follower = _AdaptingModel(self, workers or Workers(1))
@@ -127,7 +129,9 @@ class DynamicEvaluation:
                 if advance is not None:
                     advance(len(nats))
         if not count:
-            raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
+            raise CharlstmError(
+                "a text of fewer than 2 characters has nothing to predict: give a longer text"
+            )
         return Loss(total, count)
 
     def score_texts(
@@ -158,7 +162,7 @@ class DynamicEvaluation:
 class _AdaptingModel:
     """Reads texts with a copy of a model. The weights of the copy adapt to a text as it is read.
 
-    Before the next text they are reset to the trained weights.
+    The weights of the copy are reset to the trained weights before the next text.
     """
 
     def __init__(self, dynamic: DynamicEvaluation, workers: Workers) -> None:
@@ -175,7 +179,7 @@ class _AdaptingModel:
             self._table_optimizer = RowAdaGrad(self._table, NGRAM_SQUARES)
 
     def score(self, sequences: Sequence[Ids]) -> Array:
-        """Return the losses (N,) of a text cut into sequences; first ids are not predicted."""
+        """Return the losses (N,) of a text's sequences, whose first ids are not predicted."""
         length = self._dynamic.config.segment
         nats = list(self.read(one for sequence in sequences for one in cut(sequence, length)))
         return np.concatenate(nats) if nats else np.empty(0)
@@ -209,7 +213,7 @@ class _AdaptingModel:
             squares[changed] = NGRAM_SQUARES
 
     def _move_weights(self, clipping: float, k: int) -> None:
-        """Move the weights of worker k's span by one step, and overwrite the gradient in that span.
+        """Move worker k's share of the weights by one step, and overwrite their gradient.
 
         clipping: the factor that scales the gradient to the maximum norm; 1 if its norm is smaller.
         """

@@ -68,7 +68,7 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
             )
             log_probs.append(activations.log_probs)
     before = np.concatenate(log_probs)[:-1].astype(np.float64)  # row k predicts sequence[k + 1]
-    if len(start) == 0:  # The vocabulary has no line end, from which to predict the first symbol.
+    if len(start) == 0:  # Without line ends, nothing comes before the first symbol to predict it.
         before = np.concatenate((np.full((1, before.shape[1]), np.nan), before))
     ids = sequence[len(start) :]
     expected = np.argsort(-before, axis=1, kind="stable")[:, :EXPECTED]

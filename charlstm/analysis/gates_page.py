@@ -1,7 +1,7 @@
 """The page of gates: one HTML file that shows the activity of a model and needs no internet access.
 
 The page is gates_page.html with its own style and script. The module gates_page_data makes the data
-from a model.
+of the page from a model.
 """
 
 from typing import TypedDict
@@ -20,7 +20,7 @@ class FeatureReactions(TypedDict):
         feature with numeric values, such as the position in the line.
     floor: the strongest correlation that noise has with the feature.
     units: (layer, unit, correlation) of each unit, the strongest correlation first; layers and
-        units are counted from 1. Empty if no unit is above the floor.
+        units are counted from 1. The list is empty if no unit is above the floor.
     """
 
     feature: str

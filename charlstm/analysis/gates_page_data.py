@@ -103,7 +103,7 @@ def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
 
 
 def _reactions(model: CharModel, activity: Activity) -> list[FeatureReactions]:
-    """Return, for each feature that varies in the text, the units that follow it."""
+    """Return each feature that varies in the text, and the units that correlate with it most."""
     found: list[FeatureReactions] = []
     for name, feature, floor in features_with_floors(model, activity):
         strongest = reactions(activity.cells, feature, floor)

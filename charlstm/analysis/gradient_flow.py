@@ -2,12 +2,12 @@
 
 One step back in time multiplies the gradient of the state by that step's Jacobian. In a plain RNN,
 the Jacobian is the matrix of recurrent weights, which is the same in all steps, times slopes of
-tanh, which are at most 1. Over k steps the gradient shrinks or grows like a k-th power (Hochreiter
-1991; Bengio et al. 1994), and it always vanishes if the largest singular value of the weights is
-below 1 (Pascanu et al. 2013). In an LSTM, the gradient of the cell state has a path through the
-forget gates alone (Hochreiter and Schmidhuber 1997, Gers et al. 2000): k steps multiply it by k
-gates, which are near 1 when open. Clipping the norm limits gradients that explode (Pascanu et al.
-2013), but does not enlarge gradients that vanish.
+tanh, which are at most 1. Over k steps, the gradient of a plain RNN shrinks or grows like a k-th
+power (Hochreiter 1991; Bengio et al. 1994). The gradient always vanishes if the largest singular
+value of the recurrent weights is below 1 (Pascanu et al. 2013). In an LSTM, the gradient of the
+cell state has a path through the forget gates alone (Hochreiter and Schmidhuber 1997, Gers et al.
+2000): k steps multiply it by k gates, which are near 1 when open. Clipping the norm limits
+gradients that explode (Pascanu et al. 2013), but does not enlarge gradients that vanish.
 
 The measurement runs the same layers and kernels as training does, in windows of one time step.
 """
@@ -213,9 +213,9 @@ def fresh_model(
     """Return an untrained model.
 
     forget_bias: the bias of the gate that keeps the state, f of an LSTM or z of a GRU; None for 1.
-    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H). The factor
-        is about the spectral radius of their matrix. PyTorch's initial weights correspond to a
-        factor of 1/sqrt(3) = 0.58.
+    recurrent_scale: a factor on all recurrent weights, which are drawn from N(0, 1/H). The matrix
+        of recurrent weights then has a spectral radius of about recurrent_scale. PyTorch's initial
+        weights correspond to a factor of 1/sqrt(3) = 0.58.
     """
     if forget_bias is not None:
         real_value("forget_bias", forget_bias, -MAX_FORGET_BIAS, MAX_FORGET_BIAS)
@@ -232,7 +232,7 @@ def fresh_model(
         layer = model.parameters.part(f"layers.{k}.")
         layer["Wh"] *= recurrent_scale
         if forget_bias is not None:
-            # This block of columns is the forget gate f of an LSTM, the update gate z of a GRU.
+            # The second H biases belong to the gate f of an LSTM or the gate z of a GRU.
             layer["b"][config.hidden : 2 * config.hidden] = forget_bias
     return model
 

@@ -1,7 +1,8 @@
 """A picture of gradient flow: the norms of gradients by their lag, drawn with matplotlib.
 
-A line is the median of the streams, and the band around it holds the middle half of them. Both are
-smoothed: in a trained model, the norm depends on the symbols at each step.
+A line of the picture is the median over streams of text, and the band around the line holds the
+middle half of the streams. Lines and bands are smoothed, because the norm in a trained model
+depends on the symbols at each step.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ DASHES: dict[str, Any] = {"rnn": (0, (5, 2)), "gru": (0, (7, 2, 1.5, 2)), "lstm"
 # flatten the curves.
 LOWEST_SHOWN, HIGHEST_SHOWN = 1e-9, 1e6
 SMOOTHED_RATIO = 1.25  # at lag k, lags from k / SMOOTHED_RATIO to k * SMOOTHED_RATIO are averaged
-SMALLEST = 1e-300  # counts instead of a norm of 0, which has no logarithm
+SMALLEST = 1e-300  # this number replaces a norm of 0, which has no logarithm
 
 
 def require_drawable(path: Path) -> None:

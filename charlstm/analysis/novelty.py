@@ -1,8 +1,8 @@
 """Novelty: how much of a text is new, compared with the text that a model was trained on.
 
-Held-out text of the same source also has stretches in common with the training text. It therefore
-serves for comparison: a model copies its training text if its texts have more in common with the
-training text than held-out text has.
+Held-out text of the same source also has stretches in common with the training text. A model is
+therefore said to copy its training text only if the texts that it generates have more in common
+with the training text than held-out text has.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,8 +55,9 @@ class Figures:
 class Novelty:
     """The figures of `count` texts, the same figures of held-out text, and the longest stretches.
 
-    held_out: the figures of pieces of held-out text; None without held-out text. Each piece is as
-        long as the total of the texts. In these figures, `longest` is the median over the pieces.
+    held_out: the figures of pieces of held-out text; None without held-out text. Each piece of
+        held-out text is as long as all `count` texts together. The figure `longest` of held-out
+        text is the median over the pieces.
     longest_of_pieces: the length of the longest stretch of each piece, in ascending order.
     stretches: the longest stretches of the texts, in descending order; they do not overlap.
     """

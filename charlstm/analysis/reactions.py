@@ -1,15 +1,18 @@
 """The units of a model whose values follow a feature of a text more closely than noise does.
 
-The noise floor of a feature is the strongest correlation that any unit has where nothing was learnt
-about the feature. Two cases are measured, each ROUNDS times:
+The noise floor of a feature is the strongest correlation with the feature that a unit has by
+chance, or without training. The strongest correlation of a unit is measured in two cases, each
+ROUNDS times:
 
-- This model reads the characters of the text in random order, each of which keeps its own value of
-  the feature. Such a correlation comes from the single character or from chance.
-- An untrained model of the same size reads the text. It echoes the last few characters, so that
-  some of its units seem to follow lines or capitals.
+- The model reads the symbols of the text in random order, and the values of the feature are
+  reordered in the same way. A correlation in random order comes from the single symbol or from
+  chance.
+- An untrained model of the same size reads the text. The state of an untrained model depends on the
+  last few characters, so that some of its units seem to follow lines or capitals.
 
-The floor of a case lies three standard deviations above the mean of the strongest correlations,
-both of Fisher's z = arctanh(correlation). The higher of the two floors counts.
+The floor of a case is the mean of its strongest correlations plus three standard deviations. The
+mean and the standard deviation are computed with Fisher's z = arctanh(correlation). The noise floor
+of the feature is the higher of the two floors.
 """
 
 from collections.abc import Mapping
@@ -27,8 +30,8 @@ ROUNDS = 8
 # The floor is measured on at most this number of symbols, from the beginning of the text. A longer
 # text would give a lower floor, but take longer.
 FLOOR_SYMBOLS = 20_000
-ROUNDING = 1e-6  # a correlation that exceeds the floor by less than this equals it
-MOST_NAMED = 3  # units that are named for each feature
+ROUNDING = 1e-6  # a correlation must exceed the floor by more than this
+MOST_NAMED = 3  # maximum number of units that are named for each feature
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def features_with_floors(model: CharModel, activity: Activity) -> list[tuple[str
 def noise_floors(
     model: CharModel, activity: Activity, features: Mapping[str, Array]
 ) -> dict[str, float]:
-    """Return the noise floor of each feature (N,) of a text, by name. It is always the same.
+    """Return the noise floor of each feature (N,) of a text, by name; each call returns the same.
 
     The floor is 1 if the feature hardly varies in the part of the text that is measured.
     """

@@ -42,8 +42,8 @@ def segments(
     end = line_end(model.vocab)
     for begin, finish in line_blocks(ids, end, BLOCK_CHARACTERS):
         block = ids[begin:finish]
-        # A long line is a block of its own. line_spans is not called for such a line, because it
-        # would make a large array.
+        # A block of more than BLOCK_CHARACTERS is a single line, for which line_spans would make a
+        # large array.
         is_long = len(block) > BLOCK_CHARACTERS
         spans = ([0], [len(block)]) if is_long else line_spans(block, end, len(block))
         for start, stop in zip(*spans, strict=True):
@@ -68,7 +68,7 @@ class SegmentReader:
     def __init__(self, model: CharModel) -> None:
         self.model = model
         self._state = model.initial_state(1)
-        self._activations: dict[int, Activations] = {}  # by the number of predictions in a segment
+        self._activations: dict[int, Activations] = {}  # key: predictions in a segment
         self._gradients = model.parameters.zeros_like_dense()
         self.gradient = self._gradients.vector
         self._targets: Ids = np.empty((0, 1), np.intp)
@@ -94,7 +94,8 @@ class SegmentReader:
     def table_gradient(self) -> tuple[Ids, Array]:
         """Return the gradient of the sum of the losses for the table of n-grams.
 
-        find_gradient must have been called before, because it computes this gradient too.
+        Call find_gradient before table_gradient: find_gradient computes the gradients of all
+        weights and of the table.
 
         Returns the table rows (n, contexts) that each prediction used, and the gradients (n, V):
         all rows that a prediction used have the same gradient.

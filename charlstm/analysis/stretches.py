@@ -8,13 +8,15 @@ import numpy as np
 from charlstm.analysis.suffix_automaton import Reader, SuffixAutomaton
 from charlstm.arrays import Ids
 
-# Each pass over the training text compares one section of the texts with it, by an automaton of the
-# section. The texts are cut into sections for which the automaton's transition table has at most
-# MAX_TABLE_ENTRIES entries. But a section has at least MIN_PASS_LENGTH symbols, except the last.
+# The texts are cut into sections. Each pass over the training text finds the stretches of one
+# section with a suffix automaton of the section. Sections are so short that the transition table of
+# the automaton has at most MAX_TABLE_ENTRIES entries, but have at least MIN_PASS_LENGTH symbols.
+# Only the last section may be shorter.
 MAX_TABLE_ENTRIES = 1 << 23
 MIN_PASS_LENGTH = 2_000
-# A pass also compares the last symbols of the previous section, up to this number, to find a
-# stretch that begins there and goes on in the new section. A longer stretch may be found as two.
+# A stretch may begin in one section and go on in the next section. To find the complete stretch, a
+# pass also reads the end of the previous section, up to MAX_OVERLAP symbols. A stretch with more
+# symbols in the previous section may be found as two stretches.
 MAX_OVERLAP = 10_000
 
 
@@ -126,7 +128,7 @@ def _match(text: Ids, training: Ids, advance_to: Callable[[int], None]) -> tuple
     """Return the length and the place of the longest match that ends with each symbol, both (N,).
 
     text: (N,) ids with -1 between texts. The place of a match is the position of its first symbol
-    in the training text. The symbols of its automaton are indices into the distinct ids.
+        in the training text. The suffix automaton of the text numbers its distinct ids from 0.
     """
     alphabet, symbols = np.unique(text, return_inverse=True)
     unknown = len(alphabet)

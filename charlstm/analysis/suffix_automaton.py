@@ -1,9 +1,10 @@
 """The suffix automaton of a text, and the matches that it finds while it reads another text.
 
-A suffix automaton recognises every substring of its own text (Blumer et al. 1985). It can
-read another text symbol by symbol. After each symbol, its state and the length of the match give
-the longest of these substrings that ends with that symbol: the matching statistics of Chang and
-Lawler (1994). For any two texts, reading a symbol takes one look-up in a table.
+A suffix automaton recognises every substring of its own text (Blumer et al. 1985). The automaton
+can read another text symbol by symbol. After each symbol, the state of the automaton and the length
+of the match give the longest substring of the automaton's text that ends with the last symbols
+read: the matching statistics of Chang and Lawler (1994). For any two texts, reading a symbol takes
+one look-up in a table.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +19,8 @@ Integers = npt.NDArray[np.int64]
 SYMBOLS_AT_ONCE = 1 << 23  # number of symbols read at once, cut into parallel streams
 # Bounds of the length of a stream, in symbols; between them, a stream is about as long as the
 # longest possible match. A match at the end of a stream is followed into the next stream. In a
-# repetitive text these matches are long: with shorter streams, most symbols would be read several
-# times.
+# repetitive text, matches at the ends of streams are long: with shorter streams, most symbols would
+# be read several times.
 MIN_STREAM_LENGTH, MAX_STREAM_LENGTH = 1024, 4096
 CONVERTED_AT_ONCE = 1 << 16  # number of ids converted to symbols at once, which take 8 bytes each
 TRANSPOSED_AT_ONCE = 64  # number of symbols of each stream that are transposed at once
@@ -38,8 +39,8 @@ class SuffixAutomaton:
 
     transitions: for each state, a dictionary from symbols to next states.
     lengths: for each state, the length of its longest substring.
-    links: for each state, its suffix link. It leads to the state of the longest suffix of the
-        state's substrings that ends at more places than they do. State 0 has the link -1.
+    links: for each state, its suffix link; -1 for state 0. The suffix link of a state is the state
+        of the longest suffix of its substrings that also ends at other places in the text.
     prefixes: the states of the text's prefixes of length 1, 2, and so on.
     by_length: the states in ascending order of lengths; a state comes after its suffix link.
     """
@@ -197,8 +198,9 @@ class Reader:
         occurrence of the match in the text that was read.
         """
         automaton, longest, ends = self.automaton, self.longest.copy(), self.ends.copy()
-        # Where a string occurs, its suffixes occur too. So each match is passed on to the state of
-        # its longest suffix, from the longest states to the shortest.
+        # Where a string occurs, its suffixes occur too. A match of a state is therefore also a
+        # match of its suffix link. States of long substrings pass on their matches before states of
+        # shorter ones.
         for state in reversed(automaton.by_length):
             link = automaton.links[state]
             if longest[state] and longest[link] < automaton.lengths[link]:

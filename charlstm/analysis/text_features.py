@@ -8,7 +8,8 @@ import numpy as np
 from charlstm.arrays import Array, Ids
 from charlstm.text.vocab import Vocab
 
-QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}  # not single quotes: they may be apostrophes
+# Single quotes are left out, because they may be apostrophes.
+QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»"}
 BRACKETS = {"(": ")", "[": "]", "{": "}"}
 # Units are compared with a feature only if the feature differs from its own most frequent value at
 # this number of positions or more.
@@ -96,7 +97,10 @@ def _line_features(text: str) -> Array:
 
 
 def varies(feature: Array) -> bool:
-    """Return whether a feature (N,) leaves its most frequent value at MIN_POSITIONS places."""
+    """Return whether a feature (N,) differs from its own most frequent value often enough.
+
+    Often enough means at MIN_POSITIONS positions or more.
+    """
     _, counts = np.unique(feature, return_counts=True)
     return bool(len(feature) - counts.max() >= MIN_POSITIONS)
 

@@ -223,7 +223,9 @@ def evaluate(
     stops = np.append(starts[1:], len(ids)) - 1
     predictions = int((stops - starts).sum())
     if predictions < 1:
-        raise CharlstmError("a text of fewer than 2 characters has nothing to predict")
+        raise CharlstmError(
+            "a text of fewer than 2 characters has nothing to predict: give a longer text"
+        )
     if window is not None and whole_number("window", window) < 1:
         raise CharlstmError(f"window must be 1 or more, not {window}")
     if batch_size is not None and whole_number("batch_size", batch_size) < 1:

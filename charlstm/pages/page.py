@@ -24,8 +24,8 @@ ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 def render(package: str, name: str, data: Any) -> str:
     """Return the page `name` of a package as HTML, with its data.
 
-    Nothing in the data can become markup or script of the page. Its Content-Security-Policy allows
-    this style and this script only.
+    Nothing in the data can become markup or script of the page. The Content-Security-Policy of the
+    page allows only the page's own style and script.
     """
 
     def read(package: str, file: str) -> str:
