@@ -1,4 +1,4 @@
-"""Checkpoint files: a model and, in `last`, everything needed to continue its training.
+"""Checkpoint files: a model and, in last.safetensors, everything needed to resume its training.
 
 The format is safetensors (https://huggingface.co/docs/safetensors): named arrays, no code. The
 metadata has one entry, `charlstm`: a JSON object with the members checksum, format, model, vocab,
@@ -57,7 +57,7 @@ class Checkpoint:
     training: a TrainingState as a dictionary.
     arrays: the arrays that training changes beside the weights, such as the optimiser's moments.
 
-    In checkpoints other than `last` and `good`, training and arrays are empty.
+    In checkpoints other than last.safetensors and good.safetensors, training and arrays are empty.
     """
 
     model: CharModel
@@ -153,8 +153,8 @@ def _read_checked(file: SafetensorsReader) -> Checkpoint:
         training_shapes = Trainer.array_shapes(config, shapes, train_config)
         shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
     _require_arrays(file, shapes, _DTYPES[config.dtype])
-    # The shapes have been compared with those in the file. The arrays that are allocated below thus
-    # take no more bytes than the file has.
+    # _require_arrays has compared the shapes with the file. The arrays that are allocated below
+    # therefore take no more bytes than the file has.
     model = CharModel(config, vocab, seed=None)
     arrays = {
         name: np.empty(shape, config.dtype)

@@ -20,13 +20,14 @@ from charlstm.training.validation import Validation
 # it diverges once more.
 MAX_RECOVERIES = 3
 
-# Above this --ngram-lr, a step of the table of n-grams may be what makes the loss explode.
+# If --ngram-lr is above this value, a step of the table of n-grams may make the loss explode.
 HIGH_NGRAM_LR = 1.0
 
 # The loss has exploded when its mean over the last steps exceeds this many times ln(symbols), the
 # loss of a model that predicts all symbols with equal probability. In experiments, runs that went
-# on learning had means of up to 6 times ln(symbols) in their first steps, and of 1 time or less
-# later. Runs that did not recover by themselves had means of 50 to 600 times ln(symbols).
+# on learning had means of up to 6 times ln(symbols) in their first steps, and of at most
+# ln(symbols) later. Runs that did not recover by themselves had means of 50 to 600 times
+# ln(symbols).
 EXPLODED = 10.0
 
 
@@ -71,7 +72,7 @@ def return_to_good_state(
 ) -> LossHistory:
     """Load the state of the last evaluation into the trainer, and halve the learning rate.
 
-    Returns the losses that the loaded state records for the steps since that evaluation. Raises
+    Returns the losses of the steps after the last evaluation, from the loaded state. Raises
     CharlstmError if the run has recovered MAX_RECOVERIES times already.
 
     cause: the exception that says how the training diverged.

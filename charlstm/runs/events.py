@@ -12,7 +12,7 @@ Observer = Callable[[Event], None]
 
 
 def ignore_event(event: Event) -> None:
-    """Do nothing. A run has this observer until the caller sets another one."""
+    """Do nothing. This function is the observer of a run until the caller sets an observer."""
 
 
 def do_nothing() -> None:
@@ -24,8 +24,8 @@ class EventLog:
 
     observer: a function that is called with each event that is written, and with events that are
         not written but may be shown to the user, such as "step".
-    require_lock: a function that is called before the run writes a file. It raises CharlstmError if
-        another folder has taken the place of the run's folder.
+    require_lock: a function that is called before the run writes a file. require_lock raises
+        CharlstmError if another folder has taken the place of the run's folder.
     started: the time.monotonic() from which the seconds of events count.
     """
 
@@ -46,7 +46,10 @@ class EventLog:
         return time.monotonic() - self._started
 
     def stamped(self, kind: str, **facts: Any) -> Event:
-        """Return an event with the present step, epoch and seconds. kind: its name, as "eval"."""
+        """Return an event with the present step, epoch and seconds.
+
+        kind: the name of the event, such as "eval".
+        """
         return {
             "event": kind,
             "step": self._trainer.steps_done,
@@ -58,7 +61,7 @@ class EventLog:
     def write(self, kind: str, **facts: Any) -> None:
         """Write an event and pass it to the observer.
 
-        If writing begins to fail, or works again, a notice says that.
+        An event "notice" is also written when writing begins to fail and when writing works again.
         """
         self.require_lock()
         event = self.stamped(kind, **facts)

@@ -2,9 +2,9 @@
 
 best.safetensors   the weights with the lowest validation loss; without validation, the newest
 last.safetensors   the newest weights and everything needed to resume the run from them
-good.safetensors   the state at the last evaluation, kept while `last` is newer. A run that
-                   diverges resumes from it.
-step-N.safetensors with keep_every: the weights of step N, or their average if the run averages
+good.safetensors   the state at the last evaluation, kept while last.safetensors is newer: a
+                   run that diverges goes back to this state
+step-N.safetensors with keep_every: the weights of step N, averaged if the run averages weights
 metrics.jsonl      the events of the run, one JSON object per line
 stdin-N.txt        the corpus, if it came from standard input
 lock               names the process that trains in the folder; missing at other times (lock.py)
@@ -53,8 +53,9 @@ def save(model: CharModel, path: str | Path) -> None:
 def checkpoint_path(path: Path) -> Path:
     """Return the path of the checkpoint to read from a path that the user gave.
 
-    For a run's folder, that is best.safetensors, or last.safetensors if there is no `best`. A path
-    that is not a folder is returned unchanged. Raises CharlstmError for a folder with neither file.
+    For a run's folder, that is best.safetensors, or last.safetensors if there is no
+    best.safetensors. A path that is not a folder is returned unchanged. Raises CharlstmError for a
+    folder with neither file.
     """
     try:
         if not path.is_dir():
@@ -62,7 +63,7 @@ def checkpoint_path(path: Path) -> Path:
         for name in (BEST, LAST):
             if (path / name).exists():
                 return path / name
-    except OSError as error:  # The path may be too long, for example.
+    except OSError as error:  # for example if the path is too long
         raise CharlstmError(f"{path}: the path cannot be read: {error.strerror}") from error
     raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
 
@@ -109,7 +110,7 @@ def describe(path: Path) -> dict[str, Any]:
         names = (*settings.paths, *settings.val_file)
         about["texts"] = [normpath(absolute(file.parent / name)) for name in names]
         if "origin" in checkpoint.training:
-            with malformed_refused(f"{file}: does not say from what run this run started"):
+            with malformed_refused(f"{file}: does not say which run this run started from"):
                 about["origin"] = Origin.from_dict(checkpoint.training["origin"]).to_dict()
         precision = about["training"]["precision"]
         train_config = TrainConfig.from_dict(about["training"])
@@ -138,15 +139,15 @@ def _symbols(vocab: Vocab) -> str:
     return "all bytes" if vocab.level == "byte" else f"{len(vocab)} words"
 
 
-def describe_machine(model: ModelConfig | None = None, precision: str = AUTO) -> dict[str, Any]:
+def describe_machine(config: ModelConfig | None = None, precision: str = AUTO) -> dict[str, Any]:
     """Return which kernels and which precision are used to train a model on this machine.
 
-    model: the config of the model; by default an LSTM of float32.
+    config: the config of the model; by default an LSTM of float32.
     precision: the setting `precision`.
     """
     return {
         "kernels": kernels.DESCRIPTION,
-        "precision": explain_precision(precision, model or ModelConfig()),
+        "precision": explain_precision(precision, config or ModelConfig()),
     }
 
 

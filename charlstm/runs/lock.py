@@ -1,9 +1,9 @@
 """Locks: only one process at a time trains in the folder of a run.
 
 The file `lock` in the folder names the process. If the system has flock, the process locks the open
-file with flock. Such a lock ends with the process, even if the process is killed, and the content
-of the file is only read for error messages. On other systems, a lock is valid as long as the
-process that the file names is running.
+file with flock. A lock of flock ends with the process, even if the process is killed, and the
+content of the file is only read for error messages. On other systems, a lock is valid as long as
+the process that the file names is running.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def locked(folder: Path) -> Iterator[None]:
     The folder and its parents are made if they are missing. At the end of the block, the lock file
     is removed, and so are the folders that were made and are still empty.
     """
-    absolute(folder)  # This raises CharlstmError if the working directory has been deleted.
+    absolute(folder)  # `absolute` raises CharlstmError if the working directory was deleted.
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     path = folder / LOCK
     try:
@@ -60,9 +60,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # The file is removed while it is locked. A process that has just opened the file then finds
-        # that the file has been removed, and does not take it for a valid lock. If the folder was
-        # moved meanwhile, the file may be the lock of another process.
+        # The lock file is removed before the lock is released. A process that has just opened the
+        # lock file then finds that the file was removed, and tries again. If the folder was moved
+        # during training, the lock file in `folder` may be that of another process.
         with suppress(OSError):
             if read_holder(path) == holder:
                 path.unlink()
@@ -74,8 +74,9 @@ def locked(folder: Path) -> Iterator[None]:
 def lock_check(folder: Path) -> Callable[[], None]:
     """Return a function that raises CharlstmError if this process no longer has the folder's lock.
 
-    That is so if the folder was moved, and another run has begun in a folder of the old name. If
-    there is no folder of that name, the function does nothing: writing to the folder fails.
+    The process has lost the lock if the folder was moved, and another run has begun in a new folder
+    of the same name. If the folder was moved and its old name is free, the returned function does
+    nothing, because writing into the folder fails anyway.
     """
     holder = read_holder(folder / LOCK)
 
@@ -193,7 +194,7 @@ def _require_lock(path: Path) -> None:
 def _try_flock(path: Path, descriptor: int) -> bool:
     """Lock an open file with flock; LockedError if another process has locked the file.
 
-    Returns False if the system or the file system has no such locks.
+    Returns False if the system or the file system has no flock.
     """
     if flock is None:
         return False
@@ -220,9 +221,9 @@ def _remove_stale(path: Path, found: str) -> None:
     """Without flock: remove a stale lock file, unless another process is removing that file.
 
     If several processes find the same stale lock, only one of them can create the file
-    lock.FINGERPRINT.tmp, and only that process removes the lock. A slower process may create the
-    file again later. By then the lock file is gone or has another fingerprint, and the slower
-    process does not remove a lock file of another fingerprint.
+    lock.FINGERPRINT.tmp, and only that process removes the lock. If a slower process creates
+    lock.FINGERPRINT.tmp again later, the lock file is gone or has another fingerprint, and the
+    slower process removes nothing.
 
     found: the fingerprint of the stale lock file.
     """
@@ -232,7 +233,7 @@ def _remove_stale(path: Path, found: str) -> None:
     except FileExistsError:
         with suppress(FileNotFoundError):
             if time.time() - claim.stat().st_mtime > SECONDS_TO_NAME_HOLDER:
-                claim.unlink()  # The process that created this file has been killed.
+                claim.unlink()  # The process that created `claim` was killed.
         time.sleep(SECONDS_BETWEEN_ATTEMPTS)
         return
     try:
@@ -270,8 +271,8 @@ def _locked_error(path: Path) -> LockedError:
 def _make_folder(folder: Path) -> None:
     """Make a folder and its parents; CharlstmError if that is not possible.
 
-    Raises FileNotFoundError if another process removed one of the folders at the same time. The
-    caller then tries again.
+    Raises FileNotFoundError if another process removed one of the folders at the same time: the
+    caller must try again.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

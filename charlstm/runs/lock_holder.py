@@ -31,7 +31,7 @@ class Holder(NamedTuple):
 def write_holder(path: Path, descriptor: int) -> None:
     """Write the number, host and start of this process into the lock file.
 
-    If that fails, remove the file.
+    If writing fails, the lock file is removed.
     """
     holder = Holder(
         pid=os.getpid(),
@@ -91,8 +91,8 @@ def is_running(holder: Holder) -> bool:
 def _process_start(pid: int) -> str | None:
     """Return when a process started, in clock ticks since the system booted; None if not known."""
     try:
-        # The file names the program in parentheses, and the name may hold spaces and parentheses:
-        # the other fields are counted from the last closing parenthesis.
+        # /proc/PID/stat has the name of the program in parentheses, and the name may hold spaces
+        # and parentheses: the other fields are counted from the last closing parenthesis.
         return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return None

@@ -22,7 +22,8 @@ MAX_LINE_BYTES = 1 << 20  # The line of an event is never longer than this.
 class Metrics:
     """Appends events to metrics.jsonl; events that cannot be written wait for the next attempt.
 
-    The file is opened and closed for each event. The user may thus move or read it at any time.
+    The file is opened and closed for each event, so that the user may move or read the file at any
+    time.
 
     waiting: the events that are not written yet.
     problem: a message that says why events could not be written; "" if all are written.
@@ -113,8 +114,8 @@ def read_events(path: Path) -> Iterator[tuple[Event, int]]:
 def remove_events_after(path: Path, step: int, keep_evaluation: bool = True) -> None:
     """Remove the events of steps after `step`, and an incomplete line at the end of the file.
 
-    The file is only truncated, not rewritten. That needs no free disk space, and a crash cannot
-    leave the file half written.
+    The file is only truncated, not rewritten. Truncation needs no free disk space, and a crash
+    cannot leave the file half written.
 
     keep_evaluation: False also removes an evaluation of `step` itself, and the events after that
         evaluation, because the resumed run will repeat the evaluation.

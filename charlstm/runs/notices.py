@@ -1,11 +1,11 @@
-"""Notices at the start of a run: on settings that do not fit the text, on the validation text."""
+"""Notices at the start of a run, about unsuitable settings and about the validation text."""
 
 import numpy as np
 
 from charlstm.config import AUTO, TrainConfig
 from charlstm.runs.run import Run
 
-LARGE_VOCABULARY = 5_000  # If a text has more distinct characters, a notice advises level byte.
+LARGE_VOCABULARY = 5_000  # A notice advises level byte above this number of characters.
 
 SUGGESTION_OF_LINES = (
     "the text looks like a list: with --lines each line is a text of its own, and sample writes "
@@ -16,7 +16,7 @@ SUGGESTION_OF_LINES = (
 def notices_of(asked: TrainConfig, run: Run) -> list[str]:
     """Return sentences for the user on settings that are impossible or unwise for the text.
 
-    asked: the settings as they were before the run reduced those for which the text is too short.
+    asked: the settings of the training before the run adapted them to the length of the text.
     """
     notices = []
     config, vocab = run.trainer.config, run.corpus.vocab
@@ -33,7 +33,7 @@ def notices_of(asked: TrainConfig, run: Run) -> list[str]:
         )
     model = run.trainer.model.config
     contexts = run.train_characters * (model.ngrams - 1)
-    is_own = not run.extended  # The table of --init-from cannot be chosen.
+    is_own = not run.extended  # With --init-from, the size of the table cannot be chosen.
     if is_own and model.ngrams and model.ngram_slots > contexts:
         notices.append(
             f"--ngram-slots {model.ngram_slots:,} is more than the text can use, at most "
@@ -48,10 +48,10 @@ def notices_of(asked: TrainConfig, run: Run) -> list[str]:
         others = f" (and {len(pages) - 1:,} others)" if len(pages) > 1 else ""
         notices.append(
             f"{pages[0]}{others} is HTML: the model learns its tags like its words. To learn only "
-            "the words, save it as plain text, for example with: pandoc -t plain FILE -o FILE.txt"
+            "the words, save HTML as plain text, for example with: pandoc -t plain FILE -o FILE.txt"
         )
-    if on_validation := _on_validation_text(run):
-        notices.append(on_validation)
+    if sentence := _validation_notice(run):
+        notices.append(sentence)
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
         notices.append(
             f"the text has {len(vocab):,} distinct characters, which makes the model large and "
@@ -60,7 +60,7 @@ def notices_of(asked: TrainConfig, run: Run) -> list[str]:
     return notices
 
 
-def _on_validation_text(run: Run) -> str:
+def _validation_notice(run: Run) -> str:
     """Return a sentence that says which part of the text is the validation text.
 
     Returns "" for a validation file, and for the end of a text of one file.

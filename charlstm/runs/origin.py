@@ -8,8 +8,8 @@ from charlstm.text.vocab import Vocab
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL, entry, integer, of_type, real
 
 MAX_SYMBOLS = 50  # A record names at most this many of the characters that were added.
-# The part of a path that the summary of a checkpoint shows, in characters. An entry of a summary is
-# limited in length (checkpoint.py).
+# The summary of a checkpoint shows at most this many characters of a path, because an entry of a
+# summary is limited in length (checkpoint.py).
 MAX_PATH = 60
 
 
@@ -17,7 +17,8 @@ MAX_PATH = 60
 class Origin:
     """The model from whose weights a run starts, and the loss from which the run starts.
 
-    path: the run or the checkpoint file, as the user named it. It is only shown, never opened.
+    path: the run or the checkpoint file, as the user named it. The path is only shown, never
+        opened.
     step, best_val_loss: the step after which the model was saved, and the lowest validation loss of
         its run by then, in nats per symbol of that run's text; None if the file does not say.
     added: the number of symbols that the model's vocabulary lacks and the run's has.
@@ -55,7 +56,7 @@ class Origin:
 
     @classmethod
     def of(cls, path: str, summary: Mapping[str, Any]) -> "Origin":
-        """Return the record of a model in a checkpoint. summary: that of the checkpoint."""
+        """Return the record of the model in the checkpoint `path` with this summary."""
         step, loss = summary.get("step"), summary.get("best_val_loss")
         return cls(
             path,

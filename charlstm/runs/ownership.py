@@ -5,8 +5,8 @@ bytes of its header, metrics.jsonl by the format in its first event, and the fil
 beginning of its content.
 
 The content of stdin-N.txt, a copy of standard input, does not show that charlstm wrote the file. A
-copy that is named in last.safetensors belongs to the saved run. Any other copy is recognised by its
-marker, an empty file stdin-N.txt.0.tmp. A copy with a marker belongs to no saved run.
+copy that is named in last.safetensors belongs to the saved run. A copy that belongs to no saved run
+is recognised by its marker, an empty file stdin-N.txt.0.tmp.
 """
 
 import re
@@ -81,7 +81,7 @@ def is_ours(path: Path) -> bool:
 def foreign_files(folder: Path) -> list[Path]:
     """Return the files and subfolders of a folder that charlstm did not write, except hidden ones.
 
-    A missing folder has none.
+    Returns an empty list for a missing folder.
     """
     with suppress(FileNotFoundError):
         found = [path for path in folder.iterdir() if not path.name.startswith(".")]
@@ -102,8 +102,8 @@ def require_ours(folder: Path) -> None:
 def mark_copies_of_last(folder: Path) -> None:
     """Make markers for the copies of standard input that last.safetensors names.
 
-    A new run calls this function before it replaces last.safetensors. Afterwards, the new
-    last.safetensors no longer names the copies of the earlier run.
+    A new run calls this function before it replaces last.safetensors, because the new
+    last.safetensors does not name the copies of the earlier run.
     """
     try:
         for text in _texts_of_last(folder):
@@ -111,7 +111,7 @@ def mark_copies_of_last(folder: Path) -> None:
             if COPY.fullmatch(text) and (folder / text).exists():
                 marker_of(folder / text).touch()
     except (OSError, CharlstmError):
-        return  # Without markers, the copies are not removed.
+        return  # Copies without a marker are not removed.
 
 
 def _texts_of_last(folder: Path) -> tuple[str, ...]:

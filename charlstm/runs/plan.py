@@ -17,8 +17,8 @@ class Plan:
     """Decides when a run ends, and when the model is evaluated.
 
     With the setting `steps` or `epochs`, the end and the evaluations are known from the start, and
-    do not depend on the speed of the machine. With `minutes`, both depend on the speed:
-    trainer.total_steps, the number of the last step, is computed again after each step.
+    do not depend on the speed of the machine. With `minutes`, the end and the evaluations depend on
+    the speed: trainer.total_steps, the number of the last step, is computed again after each step.
 
     eval_every: steps between evaluations; None until the speed of the machine is known.
     is_reported: whether the observer has been called with the event `plan`.
@@ -96,8 +96,8 @@ class Plan:
     def fit_end_to_time_left(self) -> None:
         """Compute the end of a run with `minutes` from the time left; report the plan once.
 
-        The speed is known after the first few steps. Until then, end the run if the time left is
-        too short for another step.
+        The speed is known after the first few steps. While the speed is not known, the run is only
+        ended if the time left is too short for another step.
         """
         trainer, minutes = self._trainer, self._trainer.config.minutes
         if not self.time_budget.speed_is_known:

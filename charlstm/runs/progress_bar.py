@@ -1,4 +1,4 @@
-"""FittedBar: a progress bar of which whole fields drop out where the terminal is too narrow."""
+"""FittedBar: a progress bar that leaves out fields if the terminal is too narrow for all."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
@@ -15,11 +15,11 @@ Fields = Sequence[tuple[int, str]]  # pairs (rank, text), as `fitted` takes them
 class FittedBar(tqdm):  # type: ignore[misc]  # tqdm has no types
     """A progress bar on standard error, if that is a terminal; elsewhere it writes nothing.
 
-    The line has a margin of one column. It is erased when the bar is closed.
+    The line has a margin of one column, and is erased when the bar is closed.
 
     activity: the word before the bar, such as "measuring".
-    fields: returns the fields of the line; by default the activity, the percentage, the time left,
-        how much is done, and a graph.
+    fields: a function that returns the fields of the line; by default the activity, the percentage,
+        the time left, how much is done, and a graph.
     file: by default standard error. options: further arguments of tqdm.
     """
 

@@ -38,12 +38,13 @@ SAMPLE_CHARACTERS = 150
 class Run:
     """Trains one model from its present state to the end of the run, and writes the run's files.
 
-    started: the time.monotonic() at which the run began. For a resumed run, the present time minus
-        the seconds that the run took before it was interrupted.
+    started: the time.monotonic() at which the run began. For a resumed run, `started` is the
+        present time minus the seconds that the run took before it was interrupted.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
         started from.
     mix: the text of --mix; None if there is none.
-    origin: the run from whose weights this run started, and its loss then; None if there is none.
+    origin: the run from whose weights this run started, and the loss at the start; None if this run
+        started from random weights.
     notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
     """
@@ -130,9 +131,9 @@ class Run:
     def _begin(self) -> None:
         """Save last.safetensors before the first step; UnwritableError if that fails.
 
-        The files of an earlier run in the folder are removed only after this save. The folder thus
-        always has a last.safetensors to resume from. If the new run is killed before it
-        has removed the files of the earlier run, its resumption removes them.
+        The files of an earlier run in the folder are removed only after last.safetensors has been
+        saved. The folder thus always has a last.safetensors to resume from. If the new run is
+        killed before it has removed the files of the earlier run, its resumption removes them.
         """
         if self.trainer.steps_done == 0:
             mark_copies_of_last(self.folder)
@@ -252,7 +253,8 @@ class Run:
 
         If the run averages weights, the last weights are evaluated only at the end, and where the
         run would stop early. Before the end, the learning rate is high, and the average almost
-        always has the lower loss. Evaluating both would leave less time for training.
+        always has the lower loss. Evaluating two models each time would leave less time for
+        training.
         """
         last, average = {"last": self.trainer.model}, self.trainer.averaged
         if average is None:
@@ -260,7 +262,7 @@ class Run:
         return {"average": average, **(last if self.plan.finished else {})}
 
     def _recover(self, cause: Diverged) -> None:
-        """Load the state of the last evaluation, halve the learning rate, and report that."""
+        """Load the state of the last evaluation, halve the learning rate, and write an event."""
         trainer, failed_step = self.trainer, self.trainer.steps_done
         self.losses = return_to_good_state(trainer, self.validation, self.saver, cause)
         self.events.write("recovery", cause=str(cause), failed_step=failed_step,

@@ -2,9 +2,9 @@
 
 A safetensors file consists of 8 bytes with the length of the header, the header (a JSON object with
 the type, shape and place of each array, and strings under `__metadata__`), then the arrays one
-after the other. The safetensors library writes these files, but does not read them here: the
-library accepts headers of up to 100 MB, and maps the file into memory. If another process shortens
-a mapped file, the system kills the process that reads the file.
+after the other. charlstm writes safetensors files with the safetensors library, but does not use
+the library to read files: the library accepts headers of up to 100 MB, and maps the file into
+memory. If another process shortens a mapped file, the system kills the process that reads the file.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from charlstm.errors import CharlstmError
 
 # A header with a vocabulary of all Unicode characters has 22 MB: no valid header is much larger.
 # Parsing a header takes memory of several times its length, and additional memory for each JSON
-# value. Therefore both the bytes and the values are limited.
+# value. Both MAX_HEADER and MAX_VALUES are needed to limit the memory.
 MAX_HEADER = 32 << 20  # The header of a file may have at most this many bytes.
 # A JSON text may have one value for each character of Unicode, and 65,536 other values.
 MAX_VALUES = 0x110000 + (1 << 16)
@@ -69,7 +69,7 @@ class SafetensorsReader:
         header = strict_json(self._header.decode("ascii"))
         if not isinstance(header, dict):
             raise CharlstmError("the header of the file is no JSON object")
-        self.metadata = _texts(header.pop("__metadata__", {}))
+        self.metadata = _checked_metadata(header.pop("__metadata__", {}))
         if len(header) > MAX_ARRAYS:
             raise CharlstmError(
                 f"the file has {len(header):,} arrays, at most {MAX_ARRAYS:,} are read"
@@ -111,10 +111,10 @@ class SafetensorsReader:
 def insert_checksum(content: bytes) -> tuple[bytes, memoryview]:
     """Replace NO_CHECKSUM in the content of a file by the checksum; return the header and the rest.
 
-    The checksum is the SHA-256 of the content with NO_CHECKSUM in place of the checksum. It covers
-    names, types, shapes, arrays and metadata. It detects damage, but not forgery. A faster checksum
-    would detect damage of large files less surely. Recent processors compute a SHA-256 as fast as a
-    disk reads.
+    The checksum is the SHA-256 of the content with NO_CHECKSUM in place of the checksum. The
+    checksum covers names, types, shapes, arrays and metadata, and detects damage, but not forgery.
+    A faster checksum would detect damage of large files less surely. Recent processors compute a
+    SHA-256 as fast as a disk reads.
     """
     end = 8 + int.from_bytes(content[:8], "little")
     if end - 8 > MAX_HEADER:
@@ -136,8 +136,8 @@ def require_few_values(text: str) -> None:
 def strict_json(text: str) -> Any:
     """Parse a JSON text in which all numbers are finite and no object has a name twice.
 
-    Raises CharlstmError for any other text, for a text of more than MAX_VALUES values, and for a
-    text that is nested too deeply.
+    Raises CharlstmError if the text is not valid JSON, has a number that is not finite or an object
+    with a name twice, has more than MAX_VALUES values, or is nested too deeply.
     """
     require_few_values(text)
     try:
@@ -172,7 +172,7 @@ def _finite(number: str) -> float:
     return value
 
 
-def _texts(metadata: object) -> dict[str, str]:
+def _checked_metadata(metadata: object) -> dict[str, str]:
     """Return the metadata of a file; CharlstmError unless it is a dictionary of strings."""
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CharlstmError("the metadata of the file is not a JSON object of strings")

@@ -14,8 +14,8 @@ from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, GOOD, LAST
 from charlstm.system.atomic_files import atomic_write
 
-# At most this many checkpoints of the setting keep_every wait in memory for space on the disk. If
-# more would have to wait, the oldest are dropped and never written.
+# At most this many checkpoints of the setting keep_every wait in memory for space on the disk. The
+# oldest waiting checkpoints beyond this number are dropped and never written.
 MAX_WAITING = 8
 
 
@@ -23,8 +23,8 @@ class Saver:
     """Writes the checkpoints of a run into its folder.
 
     last.safetensors, from which a run resumes, is written after the other checkpoints and the
-    events of the same step. It is therefore never newer than best.safetensors. It is newer than
-    metrics.jsonl only while events cannot be written.
+    events of the same step. Therefore last.safetensors is never newer than best.safetensors, and is
+    newer than metrics.jsonl only while events cannot be written.
 
     problem: a message that says which file could not be written, and why; "" if all are written.
     saved_step: the step of the newest last.safetensors that was written.
@@ -41,7 +41,9 @@ class Saver:
     def save(self, name: str, checkpoint: Checkpoint) -> None:
         """Write all waiting checkpoints and then `checkpoint`; if that fails, `checkpoint` waits.
 
-        If writing begins to fail, or works again, a notice says so. name: the name of the file.
+        An event "notice" is also written when writing begins to fail and when writing works again.
+
+        name: the name of the file.
         """
         self._events.require_lock()
         had_failed = bool(self.problem)
@@ -78,7 +80,7 @@ class Saver:
             self._events.metrics.remove_after(step)
 
     def require_all_written(self) -> None:
-        """Raise UnwritableError, which says what is lost, if a checkpoint or event is unwritten."""
+        """Raise UnwritableError if a checkpoint or an event of the run could not be written."""
         if not self.folder.exists():
             raise UnwritableError(
                 f"{self.folder}: the folder was removed or moved during training, and nothing was "
@@ -127,10 +129,10 @@ class Saver:
         return written
 
     def _write(self, name: str, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; for last.safetensors, also flush the events and update `good`.
+        """Write a checkpoint; for last.safetensors, flush the events and update good.safetensors.
 
-        good.safetensors is made when `last` would replace the state at the last evaluation, and
-        removed when `last` holds the state at a new evaluation.
+        good.safetensors is made when last.safetensors would replace the state at the last
+        evaluation, and removed when last.safetensors holds the state at a new evaluation.
         """
         if name != LAST:
             save_checkpoint(self.folder / name, checkpoint)
@@ -146,7 +148,7 @@ class Saver:
         self.problem, self.saved_step = "", int(checkpoint.summary["step"])
 
     def _keep_good(self) -> None:
-        """Keep the present last.safetensors as good.safetensors, unless that file exists.
+        """Keep the present last.safetensors as good.safetensors, unless good.safetensors exists.
 
         After a divergence, the run returns to the state in good.safetensors.
         """
@@ -165,7 +167,7 @@ class Saver:
             ) from error
 
     def _give_up_oldest(self) -> None:
-        """Drop the oldest checkpoints that wait, except `best`, if more than MAX_WAITING wait.
+        """Drop the oldest waiting checkpoints beyond MAX_WAITING, but never best.safetensors.
 
         The checkpoints that wait thus need a limited amount of memory.
         """

@@ -14,7 +14,7 @@ from charlstm.training.training_memory import require_memory_to_train
 def check_settings(asked: RunConfig, base: CharModel | None) -> None:
     """Raise CharlstmError for settings that contradict each other.
 
-    This is checked before the text is read, as reading may take long.
+    The settings are checked before the text is read, because reading may take long.
     """
     # The length of the text, here 1,000,000 characters, does not change the errors of this call.
     choose_settings(1_000_000, asked.model, asked.train)
@@ -38,7 +38,7 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
 
 
 def check_split(text: CorpusConfig, lines: bool) -> None:
-    """Raise CharlstmError for a --val-split that does not suit a model of lines, or another one."""
+    """Raise CharlstmError for --val-split random without --lines, or each with --lines."""
     if text.val_split == "random" and not lines:
         raise CharlstmError(
             "--val-split random draws lines: add --lines, or give --val-split each or end"

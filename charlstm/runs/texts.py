@@ -24,7 +24,7 @@ from charlstm.text.vocab import Vocab
 class RunTextError(CharlstmError):
     """Raised if a run's text is not known, cannot be found or has changed.
 
-    The message does not say what to do: this depends on the command that needs the text.
+    The message gives no advice, because advice depends on the command that needs the text.
     """
 
 
@@ -51,7 +51,7 @@ def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Cor
             f"{path}: the training text is not known, as the run's folder has no {LAST}"
         )
     saved = load_checkpoint(folder / LAST)
-    with malformed_refused(f"{folder / LAST}: does not say what text the run was trained on"):
+    with malformed_refused(f"{folder / LAST}: does not say which text the run was trained on"):
         state = TrainingState.from_dict(saved.training)
     return reopen_corpus(folder, state, saved.model.vocab, progress), state
 
@@ -59,8 +59,9 @@ def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Cor
 def corpus_settings(path: Path) -> CorpusConfig | None:
     """Return the settings with which a run read its text.
 
-    path: the run's folder, or a checkpoint in the folder. Returns None for another path, and if the
-        folder has no last.safetensors. Raises CharlstmError if last.safetensors is damaged.
+    path: the run's folder, or a checkpoint in the folder. Returns None if `path` is neither a
+        folder nor a checkpoint of a run, or if the folder has no last.safetensors. Raises
+        CharlstmError if last.safetensors is damaged.
     """
     last = (path if path.is_dir() else path.parent) / LAST
     is_of_run = path.is_dir() or any(path.match(pattern) for pattern in CHECKPOINTS)
@@ -207,7 +208,8 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
     copy = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
     before = last_saved(folder)
     try:
-        # On a full disk, for example, the copying below fails with a better error message.
+        # If the marker cannot be made, for example on a full disk, copy_standard_input fails too,
+        # and its error message is better.
         with suppress(OSError):
             marker_of(copy).touch()
         yield copy_standard_input(paths, copy)

@@ -20,10 +20,10 @@ from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real
 class TrainingState:
     """Everything except arrays that a run needs to continue as if it had not been interrupted.
 
-    config: the settings of the training. If a value was chosen for "auto", it is the chosen value.
+    config: the settings of the training. Chosen values stand in place of "auto".
     corpus: the paths of the training text, and the options with which the run reads the text.
     digest, file_bytes: the digest and the size of the text's files (see Corpus). A resumed run
-        compares them with those of the files that it finds.
+        compares the digest and the size with those of the text's present files.
     kernels: the description of the kernels that computed the last step.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
         started from.
@@ -34,8 +34,10 @@ class TrainingState:
     seconds: the seconds that the run has taken, without the time between interruption and
         resumption.
     mix: the size and the digest of the files of --mix; None if there are none.
-    origin: the run from whose weights this run started. If there is none, and in files of older
-        versions, the saved entry is missing. This holds for `mix` too.
+    origin: the run from whose weights this run started; None if it started from random weights.
+
+    If `mix` or `origin` is None, the saved dictionary has no entry of that name. Files of older
+    versions may lack both entries.
     """
 
     config: TrainConfig
@@ -102,7 +104,7 @@ def recorded_corpus(saved: object) -> CorpusConfig:
 def malformed_refused(message: str) -> Iterator[None]:
     """Let the error for a malformed training state begin with `message`.
 
-    The error itself follows in parentheses.
+    The reason of the error follows `message` in parentheses.
     """
     try:
         yield

@@ -80,7 +80,7 @@ def test_the_text_of_a_malformed_state_is_not_known(uninterrupted, tmp_path):
     checkpoint.training["digest"] = 7
     save_checkpoint(folder / LAST, checkpoint)
     with pytest.raises(
-        CharlstmError, match=r"does not say what text the run was trained on \(digest must be"
+        CharlstmError, match=r"does not say which text the run was trained on \(digest must be"
     ):
         training_and_validation_ids(folder)
     (folder / LAST).unlink()
