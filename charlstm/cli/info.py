@@ -37,7 +37,7 @@ def info(path: Path | None, run: Path | None, as_json: bool) -> None:
         click.echo(json.dumps(facts))
         return
     if place is None:
-        click.echo(f"kernels    {facts['kernels']}\nprecision  {facts['precision']}")
+        click.echo(f"kernels        {facts['kernels']}\nprecision      {facts['precision']}")
         return
     for line in card(facts, columns_of(sys.stdout)):
         click.echo(line)

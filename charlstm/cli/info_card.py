@@ -43,14 +43,16 @@ def _entries(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "text", path
     if origin := facts.get("origin"):
         step = "" if origin["step"] is None else f" (step {origin['step']:,})"
-        yield "begun from", f"{origin['path']}{step}"
+        added = f"; {counted(origin['added'], unit)} added {origin['symbols']}".rstrip()
+        yield "begun from", f"{origin['path']}{step}{added}"
     if train is not None:
         yield "settings", _settings(train, unit)
     sizes = (f"{Path(name).name} {size / 1e6:.1f} MB" for name, size in facts["files"].items())
     yield "size", ", ".join(sizes)
     yield "sample uses", _used(facts["sample"])
     yield "to sample", f"charlstm sample -r {shlex.quote(facts['path'])}"
-    yield "kernels", f"{facts['kernels']}, {facts['precision']}"
+    yield "kernels", facts["kernels"]
+    yield "precision", facts["precision"]
 
 
 def _settings(train: TrainConfig, unit: str) -> str:

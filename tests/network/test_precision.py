@@ -259,12 +259,13 @@ def test_train_and_info_explain_the_precision(cli, text_file, tmp_path, with_amx
         explanation = "bfloat16 (fast with AMX)"
     folder = tmp_path / "run"
     arguments = ("--steps", 1, "--hidden", 3, "--workers", 2, "--precision", asked)
-    result = cli("train", text_file, "-r", folder, *arguments)
-    assert result.stderr.splitlines()[0] == f"{kernels.DESCRIPTION}, {explanation}, 2 workers"
+    result = cli("train", text_file, "-r", folder, *arguments, "--verbose")
+    computed = f"Computed with {kernels.DESCRIPTION}, {explanation}, 2 workers, "
+    assert computed in result.stderr
     about = json.loads(cli("info", folder, "--json").stdout)
     assert (about["kernels"], about["precision"]) == (kernels.DESCRIPTION, explanation)
     assert about["training"]["precision"] == explanation.split()[0]
-    assert f"precision      {explanation}\n" in cli("info", folder).stdout
+    assert f"precision     {explanation}\n" in cli("info", folder).stdout
     best = json.loads(cli("info", folder / "best.safetensors", "--json").stdout)
     assert best["precision"] == "bfloat16 (fast with AMX)"  # the precision of a new training
 

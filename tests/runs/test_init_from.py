@@ -114,7 +114,7 @@ def test_the_origin_stands_in_the_start_event_the_checkpoints_and_info(cli, trai
     }
     assert load_checkpoint(tuned / LAST).training["origin"] == origin
     assert json.loads(cli("info", tuned, "--json").stdout)["origin"] == origin
-    assert f"symbols {added}" in cli("info", tuned).stdout
+    assert f"added {added}\n" in cli("info", tuned).stdout
     short = str(Origin(str(trained), best["step"], None))
     for name in (BEST, LAST):
         assert load_checkpoint(tuned / name).summary["origin"] == short
