@@ -44,6 +44,7 @@ def load(path: str | Path) -> CharModel:
 def save(model: CharModel, path: str | Path) -> None:
     """Write a model to a checkpoint file, which `load` and the commands can read.
 
+    An existing regular file is replaced without a question, whatever it holds, as numpy.save does.
     If writing fails, an existing file stays unchanged.
     """
     require_path("path", path)
