@@ -1,6 +1,6 @@
 """Checks of values from outside: those in the JSON of a saved run, and arguments of functions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from operator import index
 from typing import Any, TypeVar
 
@@ -57,6 +57,28 @@ def real_value(
             f"{name} must be a number from {least:g} to {most:g}, not {value!r:.60}"
         )
     return float(value)
+
+
+def require_type(name: str, value: object, *kinds: type) -> None:
+    """Raise CharlstmError unless an argument is an instance of one of the types.
+
+    name: the name of the argument, for the message.
+    """
+    if not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise CharlstmError(f"{name} must be of type {names}, not {value!r:.60}")
+
+
+def one_or_several(name: str, value: Any, *kinds: type) -> tuple[Any, ...]:
+    """Return an argument, which may be one value of the types or several, as a tuple.
+
+    Raises CharlstmError for a value of another type. name: the name of the argument.
+    """
+    is_single = not isinstance(value, Iterable) or isinstance(value, (bytes, *kinds))
+    found = (value,) if is_single else tuple(value)
+    for each in found:
+        require_type(name, each, *kinds)
+    return found
 
 
 def whole_number(name: str, value: Any) -> int:

@@ -13,7 +13,7 @@ from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
 from charlstm.text.decoder import DecodingErrors
 from charlstm.text.vocab import UnknownTreatment, Vocab
-from charlstm.untrusted import whole_number
+from charlstm.untrusted import one_or_several, require_type, whole_number
 
 
 class CharModel(RecurrentStack):
@@ -75,7 +75,7 @@ class CharModel(RecurrentStack):
             prime=prime,
             unknown=unknown,
             sampling=Sampling(temperature, top_k, top_p, min_p),
-            stops=_strings(stop),
+            stops=one_or_several("stop", stop, str),
             whole=whole,
             seed=seed,
             errors=errors,
@@ -151,6 +151,8 @@ class CharModel(RecurrentStack):
 
         The other options are those of stream.
         """
+        require_type("known", known, Container)
+        require_type("unique", unique, bool)
         texts = stream_lines(
             self,
             count,
@@ -158,7 +160,7 @@ class CharModel(RecurrentStack):
             length=length,
             prime=prime,
             sampling=Sampling(temperature, top_k, top_p, min_p),
-            stops=_strings(stop),
+            stops=one_or_several("stop", stop, str),
             whole=whole,
             unknown=unknown,
             seed=seed,
@@ -172,6 +174,7 @@ class CharModel(RecurrentStack):
 
         unknown: as in stream, for characters of the text.
         """
+        require_type("text", text, str)
         return next(score_texts(self, [text], unknown))
 
 
@@ -189,11 +192,6 @@ def _unpickled(
             raise CharlstmError(f"the parameter {name} must be of finite {model_config.dtype}")
         model.parameters[name] = array
     return model
-
-
-def _strings(stop: Sequence[str]) -> tuple[str, ...]:
-    """Return stop strings, given as one string or several, as a tuple."""
-    return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
 def copy_weights_by_symbol(source: CharModel, target: CharModel) -> None:

@@ -18,7 +18,7 @@ from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, available_cores, share
 from charlstm.text.decoder import DecodingErrors
 from charlstm.text.vocab import UnknownTreatment, line_end, start_ids
-from charlstm.untrusted import whole_number
+from charlstm.untrusted import require_type, whole_number
 
 # Maximum number of symbols per sample that one native call draws. Symbols that are drawn after the
 # end of a sample are wasted.
@@ -192,6 +192,8 @@ def stream_texts(
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
     """
+    require_type("prime", prime, str)
+    require_type("whole", whole, bool)
     length, count = whole_number("length", length), whole_number("count", count)
     if length < 0:
         raise CharlstmError(f"length must be 0 (endless) or above, not {length}")

@@ -16,6 +16,7 @@ from charlstm.network.memory_needs import require_memory_for_model
 from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shapes
 from charlstm.seeds import generator
 from charlstm.text.vocab import Vocab, line_end
+from charlstm.untrusted import require_type
 
 READ_STEPS = 256  # time steps of a window in `read`
 
@@ -43,6 +44,8 @@ class RecurrentStack:
 
         seed: None makes all parameters zero, for a caller that overwrites them.
         """
+        require_type("config", config, ModelConfig)
+        require_type("vocab", vocab, Vocab)
         kernels.require_requested_kernels()
         if len(vocab) < 2:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")

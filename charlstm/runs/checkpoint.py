@@ -119,10 +119,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise CharlstmError("not a regular file")
         with path.open("rb") as file:
             return _read_checked(SafetensorsReader(file))
-    except FileNotFoundError:
-        raise CharlstmError(f"{path}: no such file") from None
+    except FileNotFoundError as error:
+        raise CharlstmError(f"{path}: no such file") from error
     except OSError as error:
-        raise CharlstmError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise CharlstmError(f"{path}: cannot be read: {error.strerror or error}") from error
     except CharlstmError as error:
         reason = " ".join(str(error)[:MAX_REASON].split())
         raise CharlstmError(f"{path}: not a checkpoint of charlstm ({reason})") from None

@@ -28,6 +28,7 @@ from charlstm.runs.origin import Origin
 from charlstm.runs.training_state import malformed_refused
 from charlstm.system.paths import absolute, require_path
 from charlstm.text.vocab import Vocab
+from charlstm.untrusted import require_type
 
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 METRICS = "metrics.jsonl"
@@ -47,6 +48,7 @@ def save(model: CharModel, path: str | Path) -> None:
     An existing regular file is replaced without a question, whatever it holds, as numpy.save does.
     If writing fails, an existing file stays unchanged.
     """
+    require_type("model", model, CharModel)
     require_path("path", path)
     save_checkpoint(Path(path), Checkpoint(model, {}))
 

@@ -1,6 +1,7 @@
 """train: begins a run from settings, or lets resume.py resume one, and trains the model."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -52,6 +53,7 @@ from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Validation
+from charlstm.untrusted import one_or_several, real_value, require_type
 
 # Training steps get this share of a time budget. Evaluations and saves get the rest.
 TRAINING_SHARE = 0.9
@@ -97,7 +99,12 @@ def train(
     The other keywords are the settings of the text, the model and the training, as on the command
     line. The value "auto" means the same as leaving the keyword out.
     """
-    started = time.monotonic() if started is None else started
+    for name, flag in (("resume", resume), ("overwrite", overwrite), ("textbook", textbook),
+                       ("quiet", quiet)):  # fmt: skip
+        require_type(name, flag, bool)
+    if observer is not None and not callable(observer):
+        raise CharlstmError(f"observer must be a function, not {observer!r:.60}")
+    started = time.monotonic() if started is None else real_value("started", started)
     paths = _paths("corpus", corpus)
     for name, files in (("val_file", val_file), ("mix", mix)):
         if files is not None:
@@ -154,11 +161,11 @@ def train(
 
 
 def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """Return one path or several as a tuple of strings; CharlstmError if one is empty."""
-    paths = (str(given),) if isinstance(given, str | Path) else tuple(map(str, given))
+    """Return one path or several as a tuple of strings; CharlstmError if one can be no path."""
+    paths = one_or_several(name, given, str, os.PathLike)
     for path in paths:
         require_path(name, path)
-    return paths
+    return tuple(map(os.fspath, paths))
 
 
 def begin_run(

@@ -1,8 +1,10 @@
 """Checks of paths that the user gave."""
 
+import os
 from pathlib import Path
 
 from charlstm.errors import CharlstmError
+from charlstm.untrusted import require_type
 
 
 def absolute(path: str | Path) -> Path:
@@ -15,16 +17,28 @@ def absolute(path: str | Path) -> Path:
         ) from None
 
 
-def require_path(name: str, path: str | Path) -> None:
-    """Raise CharlstmError for a path that no file can have.
+def require_path(name: str, path: str | os.PathLike[str]) -> None:
+    """Raise CharlstmError for a path that no file can have, or that the system refuses to look up.
 
     An empty path is refused too: Path would take it for the current folder.
 
     name: the name of the argument, for the message.
     """
-    if not str(path):
+    require_type(name, path, str, os.PathLike)
+    text = os.fspath(path)
+    require_type(name, text, str)
+    if not text:
         raise CharlstmError(f"{name} is empty: name a file or a folder")
-    if "\0" in str(path):
+    if "\0" in text:
+        raise CharlstmError(f"{name} has a NUL character, which no path can have: {text!r:.60}")
+    try:
+        os.lstat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except UnicodeEncodeError as error:
+        character = text[error.start]
         raise CharlstmError(
-            f"{name} has a NUL character, which no path can have: {str(path)!r:.60}"
-        )
+            f"{name} has the character {character!r}, which no path can have here: {text!r:.60}"
+        ) from error
+    except OSError as error:  # The path may be too long, for example.
+        raise CharlstmError(f"{name} cannot be read: {error.strerror}: {text!r:.200}") from error

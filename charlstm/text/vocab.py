@@ -18,6 +18,7 @@ from charlstm.errors import CharlstmError
 from charlstm.text.decoder import Decoder, DecodingErrors, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
+from charlstm.untrusted import require_type
 
 LEVELS: tuple[str, ...] = get_args(Level)
 UnknownTreatment = Literal["error", "skip", "replace"]  # of a character that has no id
@@ -118,6 +119,7 @@ class Vocab:
 
         Raises CharlstmError if there are fewer than 2.
         """
+        require_type("text", text, str)
         return cls.from_characters(text)
 
     @classmethod
@@ -231,6 +233,7 @@ class Vocab:
         At level "byte" the ids are the bytes of the text in UTF-8. Characters "\\udc80" to
         "\\udcff" stand for bytes that are not valid UTF-8, as in Python's file names (PEP 383).
         """
+        require_type("text", text, str)
         if unknown not in UNKNOWN_CHOICES:
             raise CharlstmError(f"--unknown must be error, skip or replace, not {unknown!r}")
         if self.level == "byte":

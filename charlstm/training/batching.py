@@ -17,6 +17,10 @@ def make_batches(ids: Ids, mix_ids: Ids | None, model: CharModel, config: TrainC
 
     mix_ids: the second text; None if there is none.
     """
+    for given in (ids,) if mix_ids is None else (ids, mix_ids):
+        is_vector = isinstance(given, np.ndarray) and given.ndim == 1
+        if not (is_vector and np.issubdtype(given.dtype, np.integer)):
+            raise CharlstmError("ids must be a 1-D array of whole numbers")
     size, length = config.batch_size, config.seq_length
     if mix_ids is None:
         return _batches_of(ids, model, config, size, length)
@@ -35,9 +39,6 @@ def _batches_of(
     ids: Ids, model: CharModel, config: TrainConfig, size: int, length: int, number: int = 0
 ) -> Batches:
     """Cut a text into batches of `size` streams or lines. number: that of the random generator."""
-    is_vector = isinstance(ids, np.ndarray) and ids.ndim == 1
-    if not (is_vector and np.issubdtype(ids.dtype, np.integer)):
-        raise CharlstmError("ids must be a 1-D array of whole numbers")
     rng = generator(config.seed, "batches", number)
     if model.config.lines:
         return LineBatches(ids, line_end(model.vocab), size, length, rng)

@@ -30,7 +30,7 @@ from charlstm.training.optimizers import (
     make_optimizer,
 )
 from charlstm.training.schedules import Schedule
-from charlstm.untrusted import entry, integer, of_type, real
+from charlstm.untrusted import entry, integer, of_type, real, require_type
 
 
 class Trainer:
@@ -59,6 +59,8 @@ class Trainer:
     def __init__(
         self, model: CharModel, ids: Ids, config: TrainConfig, mix_ids: Ids | None = None
     ) -> None:
+        require_type("model", model, CharModel)
+        require_type("config", config, TrainConfig)
         config.require_chosen("workers", "precision", "eval_every")
         self.model = model
         self.batches: Batches = make_batches(ids, mix_ids, model, config)
