@@ -43,10 +43,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _require_regular(path)  # Another process may have replaced `path` since.
+        # Another process may have replaced `path` while the content was written.
+        _require_regular(path)
         temporary.replace(path)
     except BaseException:
-        with suppress(OSError):  # An error of unlink must not hide the first error.
+        with suppress(OSError):  # An error of unlink must not hide the caught one.
             temporary.unlink()
         raise
     flush_folder(path.parent)

@@ -1,4 +1,4 @@
-"""Signals in the first moments of a command, in which it imports its modules: they end it at once.
+"""A signal that arrives while a command still imports its modules ends the command at once.
 
 This module imports almost nothing, so that little time passes before the signals are handled.
 """
@@ -11,10 +11,11 @@ SIGNALS = [signal.Signals[n] for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr
 
 
 def end_at_once_on_signals() -> None:
-    """Make signals end this process at once, without a message, with exit code 128 + number.
+    """Make signals end this process at once, without a message.
 
-    There is nothing to clean up yet, and an exception in the middle of an import may be lost or
-    change into another one. A handler that another program has set is kept.
+    The exit code is 128 + the number of the signal. Signals raise no exception here, because an
+    exception in the middle of an import may be lost or change into another one. While modules are
+    imported, there are no files to clean up. A handler that another program has set is kept.
     """
     for number in SIGNALS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):

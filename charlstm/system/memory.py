@@ -1,4 +1,4 @@
-"""The memory of this machine, and a check that some work does not need more."""
+"""The memory of this machine, and a check that it suffices for some work."""
 
 import os
 from contextlib import suppress
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from charlstm.errors import CharlstmError
 
-LARGEST_SHOWN_BYTES = 10**24  # Messages show larger sizes as this number, to stay short.
+LARGEST_SHOWN_BYTES = 10**24  # Messages show a larger size as 10^24 bytes, to stay short.
 
 
 def machine_memory() -> int | None:
-    """Return the memory of this machine or container, the lower of both, in bytes; None if unknown.
+    """Return the memory of this machine in bytes; None if unknown.
 
-    A container has a memory limit of its own.
+    In a container with a lower memory limit, the result is that limit.
     """
     limits = []
     with suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf.

@@ -21,9 +21,9 @@ MARK_BYTES = 4096
 def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) -> None:
     """Raise CharlstmError unless a command may write the file `path`.
 
-    A command may always write a new file. It may replace a regular file if charlstm wrote that file
-    or if `overwrite` is true. It may never replace a link, a device, a folder, or a file that it
-    reads.
+    A command may always write a new file. A command may replace a regular file if charlstm wrote
+    that file or if `overwrite` is true. A command may never replace a link, a device, a folder, or
+    a file that it reads.
 
     inputs: the files and folders that the command reads; "-" is standard input.
     """
@@ -53,7 +53,7 @@ def _reads(name: str | Path, path: Path, status: os.stat_result) -> bool:
         if Path(name).is_dir():
             return path.resolve().is_relative_to(Path(name).resolve())
         return os.path.samestat(Path(name).stat(), status)
-    except (OSError, ValueError):  # Not reported here: the code that reads the input does that.
+    except (OSError, ValueError):  # The code that reads the input reports the error.
         return False
 
 

@@ -1,4 +1,4 @@
-"""Signals: they stop a run after its current step, and end other work with cleaning up.
+"""Handling of signals: a run stops after its current step, other work ends after cleaning up.
 
 The signals are SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed). A signal that is
 ignored stays ignored: a shell ignores SIGINT for its background jobs, and nohup ignores SIGHUP.
@@ -16,7 +16,7 @@ from charlstm.system.early_signals import SIGNALS, end_process
 
 
 def exit_code(signal_name: str) -> int:
-    """Return the exit code of a command that a signal has ended; 0 if the name is of no signal."""
+    """Return the exit code of a command that a signal has ended; 0 if no signal has the name."""
     return 128 + signal.Signals[signal_name] if signal_name in signal.Signals.__members__ else 0
 
 
@@ -27,9 +27,9 @@ class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
 class StopSignals:
     """A context that records the first signal without ending the process.
 
-    A second SIGINT or SIGTERM has its usual effect. A second SIGHUP has none, because a terminal
-    that is closed often sends two, and a system that is shut down sends SIGTERM and SIGHUP. Only
-    the main thread receives signals: in another thread the context does nothing.
+    A second SIGINT or SIGTERM has its usual effect. A second SIGHUP has no effect, because a
+    terminal that is closed often sends two, and a system that is shut down sends SIGTERM and
+    SIGHUP. Only the main thread receives signals: in another thread the context does nothing.
 
     signal_name: "SIGINT", "SIGTERM" or "SIGHUP" after such a signal, else "".
     """
@@ -74,8 +74,8 @@ class StopSignals:
 def exit_on_signals() -> Iterator[None]:
     """Make signals raise SystemExit(128 + number), or KeyboardInterrupt for SIGINT.
 
-    Unfinished files are then removed and locks are released. A handler that another program has
-    set is kept.
+    The exception makes the interrupted code remove unfinished files and release locks. A handler
+    that another program has set is kept.
     """
     previous = _replace_handlers(
         lambda number: signal.default_int_handler if number == signal.SIGINT else _raise_exit,
@@ -107,7 +107,8 @@ def _replace_handlers(
         return previous
     for number in SIGNALS:
         handler = signal.getsignal(number)
-        # None is a handler that was not set by Python, and could not be set again.
+        # A handler that other code than Python's has set is kept: it could not be restored later.
+        # For such a handler, getsignal returns None.
         if handler not in (None, signal.SIG_IGN) and (not only or handler in only):
             previous[number] = signal.signal(number, handler_of(number))
     return previous

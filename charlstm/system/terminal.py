@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-DEFAULT_COLUMNS = 80  # of a terminal that does not report its width
+DEFAULT_COLUMNS = 80  # the assumed width of a terminal that does not report its width
 
 # Characters that could change the state of the terminal: C0 and C1 controls, which begin escape
 # sequences, line and paragraph separators, and characters that change the direction of text. Lone
@@ -53,8 +53,8 @@ class _Wrapper:
 class VisibleControls(_Wrapper):
     """A stream to the terminal that escapes control characters, other than line ends and tabs.
 
-    progress_bars: whether to keep a carriage return at the beginning of a text. Progress bars write
-        it there to redraw their line.
+    progress_bars: whether to keep a carriage return at the beginning of a text, which progress bars
+        write to redraw their line.
     """
 
     def __init__(self, terminal: TextIO, progress_bars: bool) -> None:
@@ -90,8 +90,8 @@ class DropsUnwritable(_Wrapper):
 class _StandardOutput(io.FileIO):
     """The file below sys.stdout: its errors say that standard output could not be written.
 
-    After an error, text is dropped. Otherwise, Python would fail again when it ends the process,
-    as it writes the rest of the text then.
+    After an error, all later text is dropped, so that Python does not fail again when it writes the
+    rest of the text at its exit.
     """
 
     _has_failed = False
@@ -136,7 +136,7 @@ def write_styled(stream: TextIO, text: str, style: str | None = None) -> None:
     if style is None or plain:
         stream.write(f"{text}\n")
         return
-    # Only the text itself may hold control characters to escape.
+    # The sequences of the style bypass VisibleControls, which would escape them.
     unescaped = stream.unescaped if isinstance(stream, VisibleControls) else stream
     unescaped.write(STYLES[style])
     stream.write(text)
@@ -149,7 +149,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def messages_stream() -> TextIO:
-    """Return a stream to standard error. It drops text if standard error is closed or missing."""
+    """Return a stream to standard error that drops text if standard error is closed or missing."""
     stream: Any = sys.stderr
     if stream is None:  # A process may be started without standard error.
         return Path(os.devnull).open("w")
@@ -159,7 +159,8 @@ def messages_stream() -> TextIO:
 def prepare_standard_streams() -> None:
     """Prepare standard output and error for a command, even if they are closed or missing.
 
-    - An error in writing standard output names it. If it is closed, the first text raises OSError.
+    - An error in writing standard output says that standard output could not be written. If
+      standard output is closed, the first text that is written raises OSError.
     - Text that cannot be written to standard error is dropped.
     - Control characters are escaped in all text that goes to a terminal. Output that goes to a file
       or a pipe keeps every character.
@@ -184,15 +185,16 @@ def prepare_standard_streams() -> None:
 def _fill_missing_descriptors() -> None:
     """Open the null device in place of standard input, output and error, where they are closed.
 
-    Otherwise, the next file that is opened, such as a checkpoint, would take the place of standard
-    output, and results would be written into it. The null device is opened for reading only:
-    writing a result raises OSError.
+    A file that is opened while standard output is closed, such as a checkpoint, would take the
+    place of standard output, and results would be written into that file. The null device is opened
+    for reading only: writing a result raises OSError.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # The system gives it the lowest number that is free.
+            # A file that is opened gets the lowest free descriptor, which is `descriptor`.
+            os.open(os.devnull, os.O_RDONLY)
 
 
 def _open_standard_output(stream: TextIO | None) -> TextIO:

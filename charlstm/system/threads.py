@@ -32,7 +32,7 @@ def available_cores() -> int:
     quota of 1.5 cores counts as 2: two threads at three quarters of their speed are faster than one
     thread.
     """
-    count = getattr(os, "process_cpu_count", None)  # exists from Python 3.13 on
+    count = getattr(os, "process_cpu_count", None)  # new in Python 3.13
     if count is not None:
         cores = count() or 1
     elif hasattr(os, "sched_getaffinity"):
@@ -48,7 +48,7 @@ def _cpu_quotas() -> Iterator[float]:
     The groups are those that the process is in and all their parents, whose quotas apply as well.
     """
     lines: list[str] = []
-    with suppress(OSError):  # Only Linux has this file.
+    with suppress(OSError):  # Only Linux has /proc/self/cgroup.
         lines = CGROUPS_OF_PROCESS.read_text().splitlines()
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -82,9 +82,9 @@ _limit: Any = None  # the limit in force while _holders is above 0
 def _let_any_thread_control_blas() -> None:
     """Let every thread change the number of OpenBLAS threads.
 
-    Since version 3.8, threadpoolctl lets only the first thread that changed this number change it
-    again, as long as that thread lives. In one_blas_thread, one thread may set the limit and
-    another thread may lift it.
+    Since version 3.8, threadpoolctl lets only the first thread that changed the number of OpenBLAS
+    threads change that number again, as long as that thread lives. In one_blas_thread, one thread
+    may set the limit and another thread may lift it.
     """
     for library in _controller().lib_controllers:
         release = getattr(library, "clear_controlling_thread", None)
@@ -113,7 +113,8 @@ def one_blas_thread() -> Iterator[None]:
             if _holders == 0:
                 _let_any_thread_control_blas()
                 _limit.restore_original_limits()
-                _let_any_thread_control_blas()  # Another thread may open the next context.
+                # Another thread may open the next context, and must then be able to set the limit.
+                _let_any_thread_control_blas()
 
 
 class Cancelled(Exception):  # noqa: N818  # a cancellation is not an error
@@ -175,7 +176,7 @@ class Workers:
             for k in range(1, self.count):
                 futures.append(self._pool.submit(work, k))
             first = work(0)
-            wait(futures)  # Ctrl-C may interrupt this wait.
+            wait(futures)  # Ctrl-C may raise KeyboardInterrupt during the wait.
         except BaseException as error:
             is_cancelled.set()
             errors.append(error)

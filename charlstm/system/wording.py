@@ -40,12 +40,14 @@ def in_bits(loss: float, unit: str, digits: int = 3) -> str:
 
 
 def in_nats_and_bits(loss: float, unit: str) -> str:
-    """Return a loss, given in nats, in both: "1.4012 nats (2.0215 bits) per character"."""
+    """Return a loss, given in nats, in nats and bits: "1.4012 nats (2.0215 bits) per character"."""
     return f"{loss:.4f} nats ({loss / math.log(2):.4f} bits) per {unit}"
 
 
 def wrapped(text: str, columns: int | None, indent: str = "", first: str = "") -> str:
-    """Break a text at spaces into lines of at most `columns`, longer only for a longer word.
+    """Break a text at spaces into lines of at most `columns` characters, without breaking words.
+
+    A word that is longer than `columns` stands in a longer line of its own.
 
     columns: None leaves the text in one line.
     indent: the text before each line but the first. first: the text before the first line.
