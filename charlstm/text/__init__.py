@@ -2,5 +2,5 @@
 
 This package may import `system` and the packages below `system` in the list of charlstm/README.md.
 Start reading at vocab.py, which turns text into ids and ids into text. Then read corpus.py, which
-turns files into ids on disk, and splits these into training and validation ids.
+turns files into ids on disk, and splits the ids into training and validation ids.
 """

@@ -63,7 +63,7 @@ def _temporary_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"charlstm-{owner}"
     with suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
-        # A folder of this name may have been made by another user, to supply false texts.
+        # If the folder belongs to another user, that user could put false texts into it.
         if folder.lstat().st_uid == owner and not folder.is_symlink():
             return folder
     return Path(tempfile.mkdtemp(prefix="charlstm-"))

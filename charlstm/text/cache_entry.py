@@ -46,7 +46,7 @@ class EntryFacts:
     file_symbols: (files,) the number of ids of each file: one for each character, byte or word,
         depending on the level.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
-    changed_line_ends: the number of line ends that were read as "\\n" and are others in the files.
+    changed_line_ends: the number of line ends \\r\\n and \\r that were read as \\n.
     """
 
     vocab: Vocab
@@ -121,7 +121,8 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
             changed_line_ends=integer(record, "changed_line_ends"),
         )
         path = entry / IDS
-        if record["ids_type"] != facts.vocab.dtype.str:  # The ids have another byte order.
+        # The ids may come from a machine of another byte order.
+        if record["ids_type"] != facts.vocab.dtype.str:
             raise DamagedEntryError(f"{path}: the ids are of type {record['ids_type']}")
         status = path.stat()
         if status.st_size != facts.ids_bytes:
@@ -134,7 +135,8 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
         if is_checked and _file_checksum(path) != record["ids_checksum"]:
             raise DamagedEntryError(f"{path}: the ids do not have the recorded checksum")
         if is_modified:
-            # The ids are undamaged, as in a copied cache: the next opening needs no check.
+            # Copying a cache can make the ids newer than the facts without damage. Once the facts
+            # are newer again, opening the entry does not take the ids for modified.
             with suppress(OSError):
                 os.utime(entry / FACTS)
         mapped = np.memmap(path, facts.vocab.dtype, "r", shape=(facts.characters,))

@@ -42,7 +42,7 @@ class Corpus:
 
     ids: (characters,), read-only, mapped from disk, of type `vocab.dtype`.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
-    changed_line_ends: the number of line ends that were read as "\\n" and are others in the files.
+    changed_line_ends: the number of line ends \\r\\n and \\r that were read as \\n.
     validation_sizes: (files,) how many ids of each file belong to the validation text: all ids of a
         validation file; of a training file, its last ids if `open_corpus` held some out.
     digest: a SHA-256, in hexadecimal, of the bytes of each file on disk, the order of the files,
@@ -120,9 +120,10 @@ def open_corpus(
     progress: called as progress(done, total, stage) during each of up to three passes over the
         files. done and total are bytes; the stage is "hashing", "scanning" or "encoding".
     chunk_bytes: the number of bytes to read at a time.
-    run: the folder of a run. Its files are not read as text, even if one of `paths` contains it.
-    expected: the file_bytes and the digest that the corpus must have. ChangedTextError is raised
-        for another size before any file is opened, for another digest before the text is encoded.
+    run: the folder of a run, whose files are not read as text even if `paths` contain that folder.
+    expected: the file_bytes and the digest that the corpus must have. If the size differs,
+        ChangedTextError is raised before any file is opened. If only the digest differs,
+        ChangedTextError is raised before the text is encoded.
 
     Raises CharlstmError for files that cannot be read or decoded or are no plain text, for a text
     that is too small, and if the ids cannot be stored.
@@ -152,18 +153,19 @@ def open_corpus(
     changed = ChangedTextError("the text has changed: its size or digest is not as expected")
     if expected is not None and texts.total_bytes != expected[0]:
         raise changed
-    # The text of a saved run was accepted when the run began.
+    # The kinds of the files of a saved run were checked when the run began.
     html_files = () if expected else texts.check_kinds((*paths, *validation_paths))
     digest = texts.digest(progress)
     if expected is not None and digest != expected[1]:
         raise changed
-    # The order of the ids of one file does not depend on which of them are held out.
+    # For a single file, the order of the ids does not depend on `held_out`: the key leaves it out.
     key = cache_key(digest, vocab_size, base_vocab, held_out * (len(texts.files) > 1))
     was_there = (root / key).exists()
     try:
         facts, ids = open_entry(root / key)
     except DamagedEntryError:
-        # An entry that was missing is not removed: another process may have made it meanwhile.
+        # Only an entry that existed before open_entry is removed: another process may have made a
+        # newer one.
         if was_there:
             discard(root / key)
         _make_entry(root, key, texts, vocab_size, base_vocab, held_out, progress)

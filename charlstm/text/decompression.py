@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from charlstm.errors import CharlstmError
 
 READ_BYTES = 1 << 18  # bytes to read at a time; larger chunks made encoding slower in measurements
-# Limit of the memory for decompressing an xz file. A file from `xz -9` needs a quarter of this.
+# Limit of the memory for decompressing an xz file, of which a file from `xz -9` needs a quarter.
 XZ_MEMORY_BYTES = 1 << 28
 
 GZIP_MAGIC, XZ_MAGIC = b"\x1f\x8b", b"\xfd7zXZ\0"  # the first bytes of gzip and xz files
@@ -33,7 +33,7 @@ def decompressed(path: Path, file: BinaryIO) -> tuple[ByteStream, DamageErrors]:
 def decompressed_input(
     path: Path, stream: io.BufferedIOBase
 ) -> tuple[io.BufferedIOBase, DamageErrors]:
-    """Return the same as `decompressed`, for a stream that can be read only once.
+    """Return a decompressed stream like `decompressed`, for a stream that can be read only once.
 
     If the stream is not compressed, `read1` of the result returns the bytes that have arrived,
     without waiting for more.
@@ -60,7 +60,7 @@ def _decompressed_by_magic(
         return gzip.GzipFile(fileobj=file), (EOFError, zlib.error, gzip.BadGzipFile)
     if start.startswith(XZ_MAGIC):
         try:
-            import lzma  # Some builds of Python lack this module.
+            import lzma  # Some builds of Python lack lzma.
         except ImportError as error:
             raise CharlstmError(
                 f"{path}: this Python cannot read xz: decompress it first"

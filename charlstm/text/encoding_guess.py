@@ -1,15 +1,15 @@
-"""A guess at the encoding of a text that is not UTF-8, from the letters that its bytes would be.
+"""A guess at the encoding of a text that is not UTF-8, from the frequency of its letters.
 
-Each encoding is judged by the frequent letters of a language that is written in it. The guess is
-for an error message only: no text is read by it.
+A text in the right encoding has many of the letters that are frequent in a language. The guess is
+shown in an error message only: no text is decoded with the guessed encoding.
 """
 
 import codecs
 import re
 
 SAMPLE_BYTES = 1 << 14  # about the number of bytes that are judged
-LEAST_SCORE = 0.6  # a guess needs this share of the usual share of frequent letters
-_MARKS = "’‘“”„–—…«»€§°·\xa0"  # marks that texts of all languages in cp1250 to cp1254 have
+LEAST_SCORE = 0.6  # an encoding with a lower score is not guessed
+_MARKS = "’‘“”„–—…«»€§°·\xa0"  # signs that are frequent in each language of cp1250 to cp1254
 
 
 _RUSSIAN = "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъё"
@@ -29,7 +29,8 @@ _KOREAN = (
     "이다는을에의가고하지를은한도로기사어나아리서시자대그있라해것들인으게여만스부정전일수보과면"
 )
 # Languages: an encoding, the characters other than ASCII that are frequent in the language, and
-# their usual share among all such characters of a text. Of equal scores the first one counts.
+# their usual share among all such characters of a text. If two scores are equal, the row that
+# comes first is the guess.
 _LANGUAGES: tuple[tuple[str, str, float], ...] = (
     ("cp1252", "é£", 1.0),  # English
     ("cp1252", "äöüßÄÖÜ", 1.0),  # German
@@ -53,7 +54,7 @@ _LANGUAGES: tuple[tuple[str, str, float], ...] = (
     ("cp949", _KOREAN, 0.5),  # Korean
 )
 _LATIN = ("cp1250", "cp1252", "cp1254")
-# Characters other than ASCII in a row, between the letters of ASCII beside them, if there are any.
+# A run of characters other than ASCII, and the ASCII letters directly before and after the run.
 _RUNS = r"([a-zA-Z]?)([^\0-\x7f]+)(?=([a-zA-Z]?))"
 _MARKED = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254")
 
@@ -64,7 +65,7 @@ def likely_encoding(data: bytes, position: int) -> str:
     data: bytes of the text.
     position: the index in `data` of the first byte that is not UTF-8.
     """
-    # A line end is no part of a longer character in any of the encodings: the sample begins there.
+    # The sample begins at a line start, where no character of any of the encodings is cut.
     sample = data[data.rfind(b"\n", 0, position) + 1 : position + SAMPLE_BYTES]
     if _is_damaged_utf8(sample):
         return ""
@@ -74,8 +75,12 @@ def likely_encoding(data: bytes, position: int) -> str:
 
 
 def _score(sample: bytes, encoding: str, letters: str, usual_share: float) -> float:
-    """Return how usual the characters other than ASCII are, from 0 to 1; 0 for invalid bytes."""
-    try:  # The last character may be incomplete.
+    """Return how well a sample fits a language, from 0 to 1; 0 if the sample has invalid bytes.
+
+    Only characters other than ASCII are judged: the score is the share of the language's frequent
+    letters among these characters, divided by `usual_share`.
+    """
+    try:  # The last character of the sample may be incomplete.
         text = codecs.getincrementaldecoder(encoding)().decode(sample)
     except UnicodeDecodeError:
         return 0
@@ -84,7 +89,7 @@ def _score(sample: bytes, encoding: str, letters: str, usual_share: float) -> fl
     total = frequent = 0
     for before, run, after in re.findall(_RUNS, text):
         total += len(run)
-        # In other scripts than the Latin one, letters seldom adjoin letters of ASCII.
+        # Letters of scripts other than Latin seldom stand directly beside ASCII letters.
         if encoding in _LATIN or not (before or after):
             frequent += sum(character in letters for character in run)
     share = frequent / max(1, total)
@@ -101,8 +106,9 @@ def _is_damaged_utf8(sample: bytes) -> bool:
 def unicode_encoding(start: bytes) -> str:
     """Return the encoding of a text whose first bytes are UTF-16 or UTF-32; "" for other bytes.
 
-    Without a byte-order mark, UTF-16 shows as every other byte being of 0 to 8: the upper halves of
-    Latin, Greek, Cyrillic, Hebrew and Arabic letters. Text in UTF-8 has no such bytes.
+    UTF-16 without a byte-order mark is recognised by bytes of 0 to 8 at every other position: the
+    upper halves of Latin, Greek, Cyrillic, Hebrew and Arabic letters. Text in UTF-8 has no bytes of
+    0 to 8.
     """
     for encoding, marks in (
         ("utf-32", (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)),

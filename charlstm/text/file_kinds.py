@@ -27,8 +27,8 @@ _ZIP_KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"[Content_Types].xml", "an Office document", _CONVERT),
     (b"", "a zip archive", _UNPACK),
 )
-# Kinds of other files: a pattern of their first bytes, a name, and advice. Where letters alone
-# could begin a text too, the pattern has a control character that no text has.
+# Kinds of other files: a pattern of their first bytes, a name, and advice. If a text
+# could begin with the same letters, the pattern also has a control character, which no text has.
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"%PDF-\d", "a PDF document", "extract its text, for example with: pdftotext FILE"),
     (rb"\{\\rtf", "an RTF document", _WITH_PANDOC),
@@ -52,7 +52,7 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (rb"PAR1[\x0c-\x1f]", "a Parquet file", "export its texts as plain text in UTF-8"),
     (rb"\x7fELF|MZ.{0,58}\0\0|[\xce\xcf]\xfa\xed\xfe", "a program", _NO_TEXT),
 )
-# One declaration of XML and one comment may come first.
+# An HTML page may begin with an XML declaration and a comment.
 _HTML = rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--[^>]*>\s*)?<(!doctype\s+html|html)\b"
 
 

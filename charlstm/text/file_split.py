@@ -12,8 +12,8 @@ from charlstm.arrays import Ids
 def held_out_sizes(file_symbols: Ids, fraction: float) -> Ids:
     """Return how many symbols at the end of each file are for validation, (files,).
 
-    A file from which fewer than 2 symbols would be held out is only trained on: of one symbol,
-    nothing can be predicted.
+    A file from which fewer than 2 symbols would be held out is only trained on, because the first
+    symbol of a part is never predicted.
 
     file_symbols: (files,) the number of symbols of each file.
     fraction: the fraction of each file to hold out.
@@ -35,8 +35,8 @@ def starts_of_parts(sizes: Ids) -> Ids:
 def shortened(ids: Ids, starts: Ids, symbols: int, fewest: int) -> tuple[Ids, Ids]:
     """Return the beginnings of joined parts, joined again, and the positions where they start.
 
-    Each part is shortened by the same factor, so that at most `symbols` ids are left. If this
-    leaves fewer than `fewest` ids of a part on average, only the longest parts are used.
+    Each part is shortened by the same factor, so that at most `symbols` ids are left. If fewer than
+    `fewest` ids of a part would be left on average, only the longest parts are used.
 
     ids: the joined parts. starts: (parts,) the positions at which the parts start.
     """

@@ -5,8 +5,8 @@ from charlstm.text.vocab import Vocab
 
 SYMBOLS_TO_READ = 100_000
 FEWEST_LINES = 30
-# The lines of a list are short and have few spaces. A list has almost no empty or indented lines,
-# as verse and code have, and few of its lines end with punctuation.
+# The lines of a list are short and have few spaces. Unlike verse and code, a list has almost no
+# empty or indented lines. Few lines of a list end with punctuation.
 LONGEST_MEAN = 40  # characters
 MOST_SPACES = 2  # in a line, on average
 MOST_EMPTY_OR_INDENTED = 0.02  # of all lines
@@ -20,7 +20,7 @@ def looks_like_list(ids: Ids, vocab: Vocab) -> bool:
         return False
     beginning = ids[:SYMBOLS_TO_READ]
     lines = vocab.decode(beginning, "replace").replace("\r\n", "\n").split("\n")
-    lines.pop()  # the last line is empty, or may be cut
+    lines.pop()  # the last line may be empty or incomplete
     if len(lines) < FEWEST_LINES:
         return False
     count = len(lines)

@@ -28,8 +28,8 @@ def nearest_known(character: str, known: Container[str]) -> str:
     if _is_invisible(character):
         return ""
     plain = _without_marks(character)
-    # The character itself is tried before its decomposition: that of a free-standing acute accent,
-    # for example, is a space.
+    # The character itself is tried before its decomposition, which may be less like it: an acute
+    # accent that stands alone, for example, is decomposed into a space.
     for form in (character, plain, character.swapcase(), plain.swapcase()):
         similar = [_lookalike(each, known) for each in form]
         if similar and all(each in known for each in similar):

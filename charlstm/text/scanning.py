@@ -24,7 +24,7 @@ class Scan:
     file_symbols: (files,) the number of symbols of each file. A symbol is a character, a byte or a
         word, depending on the level.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
-    changed_line_ends: the number of line ends that were read as "\\n" and are others in the files.
+    changed_line_ends: the number of line ends \\r\\n and \\r that were read as \\n.
     """
 
     vocab: Vocab
@@ -66,8 +66,8 @@ def _scan_characters(
             continue
         data = text.encode("utf-8", "surrogatepass")
         size += len(data)
-        # Most characters are known ASCII characters. Deleting these from the bytes is much faster
-        # than looking up the code point of each character.
+        # Most characters are known ASCII characters. Deleting all known ASCII characters is much
+        # faster than looking up the code point of each character.
         rest = data.translate(None, known_ascii)
         if rest:
             found[code_points(rest.decode("utf-8", "surrogatepass"))] = True

@@ -1,6 +1,6 @@
 """Vocab: the symbols of a text and their ids, at level "char", "byte" or "word".
 
-It turns text into ids and ids back into text.
+A vocabulary turns text into ids and ids back into text.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
 from charlstm.untrusted import require_type
 
 LEVELS: tuple[str, ...] = get_args(Level)
-UnknownTreatment = Literal["error", "skip", "replace"]  # of a character that has no id
+UnknownTreatment = Literal["error", "skip", "replace"]  # how to treat a character without an id
 UNKNOWN_CHOICES: tuple[str, ...] = get_args(UnknownTreatment)
 
 MAX_WORD_CHARACTERS = 1 << 20
@@ -56,7 +56,7 @@ class Vocab:
     """A vocabulary: id k stands for `symbols[k]`. Immutable.
 
     Level "char": the symbols are two or more characters, in code-point order.
-    Level "byte": the symbols are names of the 256 byte values. Every text can be encoded.
+    Level "byte": the symbols are names of the 256 byte values, so that every text can be encoded.
     Level "word": the symbols are words, punctuation marks, the line end, and U+FFFD, which stands
     for all other words. The symbols are in ascending order.
     """
@@ -117,7 +117,7 @@ class Vocab:
     def from_text(cls, text: str) -> "Vocab":
         """Return the vocabulary of the distinct characters of `text`.
 
-        Raises CharlstmError if there are fewer than 2.
+        Raises CharlstmError if `text` has fewer than 2 distinct characters.
         """
         require_type("text", text, str)
         return cls.from_characters(text)

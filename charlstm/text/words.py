@@ -46,7 +46,8 @@ class WordCounts:
     """Counts of the words of a text, in bounded memory.
 
     When there are too many distinct words, the rarest words so far are forgotten, as in word2vec
-    (Mikolov et al. 2013). The counts of rare words are then too low, and some words are missing.
+    (Mikolov et al. 2013). Once words have been forgotten, the counts of rare words are too low,
+    and some words are missing.
 
     max_words: the largest number of distinct words to keep.
     max_characters: the largest total length of the distinct words, in characters.
