@@ -1,9 +1,10 @@
 """Advice at the end of a run: warnings that name a problem, an option and a value to try.
 
-A run overfits, or needs more training, or has a learning rate that is too low or too high. The
-thresholds were fitted on runs that were made again with the advised values:
-`scripts/benchmarks/advice.py --print` counts how often each advice is right. They are fractions of
-the loss, because the losses of two texts can differ several times. In doubt there is no warning.
+The problems are overfitting, too little training, and a learning rate that is too low or too high.
+The thresholds were fitted on runs that were made again with the advised values:
+`scripts/benchmarks/advice.py --print` counts how often each advice is right. The thresholds are
+fractions of the loss, because the losses of two texts can differ several times. A doubtful problem
+gets no warning.
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | N
     if not (rose and fell):
         return None
     dropout = min(MAX_ADVISED_DROPOUT, round(config.dropout + MORE_DROPOUT, 2))
-    advice = "best.safetensors holds the weights of that step"
+    advice = f"best.safetensors holds the weights of step {best.step:,}"
     if dropout > config.dropout:
         advice = f"try --dropout {dropout:g}"
     return (
@@ -88,7 +89,8 @@ def _learns_too_slowly(
 ) -> str | None:
     """Return a warning if a higher learning rate is usable and the losses fell to the end.
 
-    No rate of SGD is known to be usable, because it depends on the scale of the gradients.
+    SGD gets no warning: its usable rates are not known, as they depend on the scale of the
+    gradients.
     """
     middle, last, higher = _middle(evaluations), evaluations[-1], RATE_FACTOR * config.lr
     if middle is None or not _fell(middle, last, LEARNING) or config.optimizer == "sgd":

@@ -25,9 +25,9 @@ from charlstm.text.batches import fit_batch
 # cores do in three minutes, at 115 GFLOP/s. A fixed number of operations, unlike a time, gives the
 # same number of steps on every machine.
 DEFAULT_OPERATIONS = 20e12
-# On a short text, a run without these options ends after MAX_PASSES passes over the text, because
-# further passes improve the model little. This limit is never below MIN_STEPS steps, because fewer
-# steps are too few even for a tiny text.
+# On a short text, a run without --steps, --epochs or --minutes ends after MAX_PASSES passes over
+# the text, because further passes improve the model little. If MAX_PASSES passes are fewer than
+# MIN_STEPS steps, the limit is MIN_STEPS steps, because fewer are too few even for a tiny text.
 MAX_PASSES, MIN_STEPS = 40, 1_000
 # A run stops early after this number of evaluations in a row without a new best validation loss,
 # unless the user sets the steps or the epochs.
@@ -48,9 +48,10 @@ SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 
 # The model chosen is the largest one with time to read enough characters: CHARACTERS_TO_READ times
-# the cube root of the run's tera-operations (1e12 operations each). So both the model and the text
-# that it reads grow with the time. With 1.5 tera-operations, models of 128 to 160 units have the
-# lowest loss. With 14 tera-operations, the loss is 1.392 with 256 units, and 1.406 with 192 or 320.
+# the cube root of the run's tera-operations (1e12 operations each). With this rule, both the
+# model and the text that it reads grow with the time. With 1.5 tera-operations, models of 128 to
+# 160 units have the lowest loss. With 14 tera-operations, the loss is 1.392 with 256 units, and
+# 1.406 with 192 or 320.
 CHARACTERS_TO_READ = 3_000_000
 # On a text longer than SHORT_TEXT characters, the model has to read more characters, because new
 # text teaches more than text read again. CHARACTERS_TO_READ is then multiplied by the factor
@@ -58,8 +59,8 @@ CHARACTERS_TO_READ = 3_000_000
 # the factor stays the same, as longer texts were not measured. On 10 MB of source code, three
 # minutes of training give a loss of 1.138 with 160 units and 1.159 with 96 units.
 SHORT_TEXT, LONG_TEXT, TEXT_POWER = 1_000_000, 10_000_000, 0.4
-# The maximum number of weights in matrix products per character of training text. A model with more
-# weights overfits.
+# The maximum number of weights in matrix products per character of training text. A model above the
+# maximum overfits.
 MAX_WEIGHTS_PER_CHARACTER = 4
 
 # -- the table of n-grams ------------------------------------------------------------------------
@@ -69,8 +70,8 @@ LONGEST_NGRAM_CONTEXT = 6  # characters; 6 give a loss of 1.428, 4 give 1.449 an
 # a row for each 2 characters gives a loss of 1.472, and a row for each 15 gives 1.499.
 CHARACTERS_PER_SLOT = 2
 MAX_NGRAM_WEIGHTS = 2**23  # maximum of numbers in the table: 34 MB in float32
-# A model whose table would have fewer rows than this gets no table: too many contexts would share a
-# row by chance.
+# The minimum number of rows of a table. A model whose table would have fewer rows gets no table,
+# because too many contexts would share a row by chance.
 MIN_NGRAM_SLOTS = 1024
 
 # The table overfits if it reads a text many times at a high learning rate. So the learning rate of
@@ -95,9 +96,9 @@ ADAM_BETA2 = 0.99
 # A run has no dropout if (passes over the text * weights per character) is at most this number.
 MEMORY_WITHOUT_DROPOUT = 0.25
 # Each doubling of (passes * weights per character) above MEMORY_WITHOUT_DROPOUT adds
-# DROPOUT_PER_DOUBLING to the dropout, up to MAX_DROPOUT. The two lower values are for a model
-# with a table of n-grams, which leaves the network less to learn by heart: on 1 MB of text with 256
-# units, halving the dropout lowered the loss from 1.386 to 1.378.
+# DROPOUT_PER_DOUBLING to the dropout, up to MAX_DROPOUT. The values for a model with a table
+# of n-grams are lower, because the table leaves the network less to learn by heart: on 1 MB of text
+# with 256 units, halving the dropout lowered the loss from 1.386 to 1.378.
 DROPOUT_PER_DOUBLING, MAX_DROPOUT = 0.06, 0.5
 DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE = 0.04, 0.3
 
@@ -144,7 +145,7 @@ def choose_settings(
         **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
     }
     train = train.completed({**constants, **rules})
-    # Raises CharlstmError if the model cannot be trained in this precision.
+    # resolve_precision raises CharlstmError if the model cannot be trained in train.precision.
     resolve_precision(train.precision, model)
     return model, train
 

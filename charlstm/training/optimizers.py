@@ -24,8 +24,8 @@ BLOCK = 262_144
 class Optimizer(ABC):
     """Changes weights by their gradient.
 
-    moments: for each name in MOMENTS, a vector as long as the weights, initially zero. It is saved
-        with the weights.
+    moments: for each name in MOMENTS, a vector as long as the weights, initially zero and
+        saved with the weights.
     """
 
     MOMENTS: ClassVar[tuple[str, ...]]
@@ -114,7 +114,7 @@ class RowAdaGrad:
     For each row, it keeps the sum of the squared norms of the row's gradients. The n-th update of a
     row moves the row by about rate / sqrt(n), and by less if its sum starts above 0.
 
-    squares: (rows,) the sum of each row, which begins at `start`. It is saved with the weights.
+    squares: (rows,) the sum of each row, which begins at `start` and is saved with the weights.
     """
 
     EPSILON = 1e-12
@@ -126,7 +126,8 @@ class RowAdaGrad:
         """Update the rows of table[span] that predictions used.
 
         rows: (N, n) the indices of the n table rows that each of N predictions used.
-        dlogits: (N, V) the gradient of each prediction's logits, which is also that of its rows.
+        dlogits: (N, V) the gradient of each prediction's logits, which are a sum with its n rows:
+            the gradient of each of these rows is the same.
         """
         kernels.update_ngram_rows(
             table, self.squares, rows, dlogits, span, rate=rate, epsilon=self.EPSILON
@@ -136,10 +137,10 @@ class RowAdaGrad:
 def average_weights(average: Array, weights: Array, span: slice, decay: float, step: int) -> None:
     """Move average[span] towards weights[span] after step `step`, which counts from 1.
 
-    This is an exponential moving average (Polyak and Juditsky 1992 take the plain mean). Early in a
-    run, the decay is (1 + step) / (10 + step), as in TensorFlow's ExponentialMovingAverage with
-    num_updates. The average then covers about the last ninth of the steps, and not the initial
-    weights.
+    The average is an exponential moving average (Polyak and Juditsky 1992 take the plain mean).
+    Early in a run, the decay is (1 + step) / (10 + step), as in TensorFlow's
+    ExponentialMovingAverage with num_updates. With this decay, the average covers about the last
+    ninth of the steps, and not the initial weights.
     """
     decay = min(decay, (1 + step) / (10 + step))
     for block in blocks(span):

@@ -14,8 +14,9 @@ NEWEST_STEP_WEIGHT = 0.1  # weight of the newest step in the running mean of the
 EXIT_SECONDS = 0.3  # time reserved for ending the process after the last save
 
 # A run with a time budget makes at most MAX_EVALUATIONS evaluations, and spends at most
-# EVALUATIONS_FRACTION of the time on them. But it makes at least one evaluation, at the end. The
-# validation text is shortened until that evaluation takes LAST_EVALUATION_FRACTION of the time.
+# EVALUATIONS_FRACTION of the time on them. However, every run is evaluated at the end. The
+# validation text is shortened until the evaluation at the end takes LAST_EVALUATION_FRACTION of the
+# time.
 MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
 LAST_EVALUATION_FRACTION = 0.1
 # Evaluation reads three times as many characters per second as training: it has no backward pass.
@@ -28,8 +29,8 @@ ONE_STREAM = 2_000
 class TimeBudget:
     """Running means of the seconds per step and per evaluation.
 
-    time_steps: the number of time steps in a training step. It limits the estimated speed of
-        evaluating a short text, which is read in few streams. 0 sets no such limit.
+    time_steps: the number of time steps in a training step, which limits the estimated speed of
+        evaluating a short text in few streams; 0 sets no limit.
     models_at_end: the number of models that the last evaluation measures; all other evaluations
         measure one model.
     seconds_per_step: the time of the newest step during the first UNTIMED_STEPS steps, then a mean;
@@ -51,9 +52,10 @@ class TimeBudget:
         self.seconds_per_save = 0.0
 
     def count_step(self, seconds: float) -> None:
-        """Update the seconds per step: the mean of the timed steps until the speed is known.
+        """Update the seconds per step by the time of a new step.
 
-        From then on they are an exponential moving average.
+        Until the speed is known, the seconds per step are the mean of all timed steps. Once the
+        speed is known, the seconds per step are an exponential moving average.
         """
         self._steps += 1
         if self._steps <= UNTIMED_STEPS:
@@ -66,7 +68,7 @@ class TimeBudget:
             self.seconds_per_step = self._seconds / (self._steps - UNTIMED_STEPS)
 
     def count_evaluation(self, seconds: float) -> None:
-        """Set the seconds per evaluation to those of the newest evaluation, per model."""
+        """Set the seconds per evaluation to the time per model that the newest evaluation took."""
         self.seconds_per_evaluation = seconds
 
     @property

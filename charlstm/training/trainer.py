@@ -46,14 +46,15 @@ class Trainer:
         number of workers and precision in use. The number of workers sets the order of sums, and
         so the rounding errors.
     averaged: a model with the moving average of the weights; None without config.average.
-    total_steps: the number of steps of the run, on which the schedule depends. It follows from
-        config.steps or config.epochs; for a time budget, the caller sets it. None while unknown.
+    total_steps: the number of steps of the run, on which the schedule depends; None while unknown.
+        The trainer computes total_steps from config.steps or config.epochs; for a time budget, the
+        caller sets total_steps.
     halvings: the number of times that the learning rate was halved because the run diverged.
     state: the state (L, S, B, H) of the model before the next window.
     gradient_norm: the norm of the last step's gradient, before clipping.
 
-    A trainer has threads. `with Trainer(...) as trainer:` ends them; otherwise they end with the
-    process.
+    The threads of a trainer end with the process, or at the end of a block
+    `with Trainer(...) as trainer:`.
     """
 
     def __init__(
@@ -93,8 +94,9 @@ class Trainer:
         self.gradient_norm: float = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
-        # Each worker has its own streams, activations and gradients of all weights. For its own
-        # span of the weights it sums the gradients of all workers and updates the weights.
+        # Each worker has its own streams, activations and gradients of all weights. Each worker
+        # also has its own span of the weights: it sums all workers' gradients of the span, and
+        # updates the span.
         self.workers: Workers = Workers(config.workers)
         numbers = range(config.workers)
         self._streams = [share(batch_size, config.workers, k) for k in numbers]
@@ -143,7 +145,7 @@ class Trainer:
         return nats / count
 
     def _reset_states(self) -> None:
-        """Set the states of streams that begin a text to zero, and those of random ones."""
+        """Set the states of streams that begin a text, and of random other streams, to zero."""
         begins = self.batches.begins_text
         if self.config.reset and not begins.all():
             # Resets teach the model to start from a zero state, as samples do.
@@ -247,7 +249,7 @@ class Trainer:
     def array_shapes(
         model: ModelConfig, parameters: Shapes, config: TrainConfig
     ) -> dict[str, tuple[int, ...]]:
-        """Return, by name, the shapes of the arrays that arrays() of such a trainer returns.
+        """Return, by name, the shapes of the arrays that Trainer.arrays returns.
 
         parameters: the shapes of the model's parameters. config: the `config` of the trainer.
         """

@@ -76,8 +76,8 @@ class Validation:
     def shorten(self, symbols: int, least: int = MIN_SYMBOLS) -> None:
         """Keep at most `symbols` symbols of the text, or `least` if that is more.
 
-        They are the first symbols of the text, or of each of its parts. The text of --mix is
-        shortened to the same length.
+        The symbols kept are the first ones of the text, or of each of its parts. The text of
+        --mix is shortened to the same length.
         """
         self._shorten_own(symbols, least)
         if self.mix is not None:

@@ -36,7 +36,7 @@ def test_a_warning_of_overfitting_has_numbers_and_advice():
 def test_more_dropout_is_advised_up_to_a_limit(dropout, advised):
     (warning,) = warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0), dropout=dropout)
     if advised is None:
-        assert warning.endswith("; best.safetensors holds the weights of that step")
+        assert warning.endswith("; best.safetensors holds the weights of step 300")
     else:
         assert warning.endswith(f"; try --dropout {advised}")
 
