@@ -66,8 +66,11 @@ class Checkpoint:
     arrays: dict[str, Array] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, at: Path | None = None) -> None:
     """Write a checkpoint to a file; if writing fails, an existing file stays unchanged.
+
+    path: the file, in the form in which messages name it.
+    at: the absolute form of the path, for a caller whose working directory may have changed.
 
     Raises CharlstmError for weights that are NaN or infinite, UnwritableError if the file cannot be
     written.
@@ -102,7 +105,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             raise
         raise MemoryError(f"{path}: the checkpoint is not written: not enough memory") from error
     try:
-        with atomic_write(path) as file:
+        with atomic_write(at or path) as file:
             file.write(header)
             file.write(rest)
     except OSError as error:

@@ -79,7 +79,7 @@ def return_to_good_state(
     """
     if trainer.halvings >= MAX_RECOVERIES:
         raise CharlstmError(
-            f"{saver.folder}: {cause}, even at {0.5**MAX_RECOVERIES:g} of the learning rate; the "
+            f"{saver.shown}: {cause}, even at {0.5**MAX_RECOVERIES:g} of the learning rate; the "
             "state of the last evaluation is kept. Begin anew with --overwrite and a lower "
             f"{_likely_cause(trainer.config)}"
         )

@@ -48,11 +48,11 @@ def locked(folder: Path) -> Iterator[None]:
     The folder and its parents are made if they are missing. At the end of the block, the lock file
     is removed, and so are the folders that were made and are still empty.
     """
-    absolute(folder)  # `absolute` raises CharlstmError if the working directory was deleted.
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    path = folder / LOCK
+    at = absolute(folder)  # The working directory may be another one at the end of the block.
+    made = [path for path in (at, *at.parents) if not path.exists()]
+    path = at / LOCK
     try:
-        descriptor = _acquire(path)
+        descriptor = _acquire(folder / LOCK)
     except BaseException:
         _remove_empty(made)
         raise
@@ -78,10 +78,11 @@ def lock_check(folder: Path) -> Callable[[], None]:
     of the same name. If the folder was moved and its old name is free, the returned function does
     nothing, because writing into the folder fails anyway.
     """
-    holder = read_holder(folder / LOCK)
+    at = absolute(folder)  # The working directory may change during training.
+    holder = read_holder(at / LOCK)
 
     def require_lock() -> None:
-        if read_holder(folder / LOCK) != holder and folder.exists():
+        if read_holder(at / LOCK) != holder and at.exists():
             raise CharlstmError(
                 f"{folder}: the file {LOCK} was removed or replaced during training, which ends "
                 "here: the run is saved in the folder that was moved, if the folder was moved"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from charlstm.errors import CharlstmError, UnwritableError
+from charlstm.system.paths import absolute
 
 Event = dict[str, Any]
 
@@ -25,12 +26,14 @@ class Metrics:
     The file is opened and closed for each event, so that the user may move or read the file at any
     time.
 
+    path: the file, in the form in which messages name it.
     waiting: the events that are not written yet.
     problem: a message that says why events could not be written; "" if all are written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._at = absolute(path)  # The working directory may change during training.
         self.waiting: list[Event] = []
         self.problem = ""
 
@@ -41,7 +44,7 @@ class Metrics:
 
     def flush(self) -> None:
         """Flush all events to the disk, so that they survive a power cut."""
-        if self.waiting or self.path.exists():
+        if self.waiting or self._at.exists():
             self._write(to_disk=True)
 
     def _write(self, to_disk: bool) -> None:
@@ -51,7 +54,7 @@ class Metrics:
         """
         lines = b"".join(json.dumps(event).encode() + b"\n" for event in self.waiting)
         try:
-            with self.path.open("ab+", buffering=0) as file:
+            with self._at.open("ab+", buffering=0) as file:
                 _append_all_or_nothing(file, lines)
                 if to_disk:
                     os.fsync(file.fileno())
@@ -68,7 +71,7 @@ class Metrics:
             events after that evaluation.
         """
         self.waiting = [event for event in self.waiting if event["step"] <= step]
-        remove_events_after(self.path, step, keep_evaluation)
+        remove_events_after(self._at, step, keep_evaluation)
 
 
 def _append_all_or_nothing(file: FileIO, lines: bytes) -> None:

@@ -24,6 +24,7 @@ from charlstm.runs.result import TrainedRun
 from charlstm.runs.saver import Saver
 from charlstm.runs.texts import split_mix
 from charlstm.runs.training_state import TrainingState
+from charlstm.system.paths import absolute
 from charlstm.system.signals import Interrupted, StopSignals
 from charlstm.text.corpus import Corpus, split_train_validation
 from charlstm.text.vocab import line_end
@@ -38,6 +39,8 @@ SAMPLE_CHARACTERS = 150
 class Run:
     """Trains one model from its present state to the end of the run, and writes the run's files.
 
+    folder: the absolute path of the run's folder, as the working directory may change meanwhile.
+    shown: the path of the folder in the form that the user gave.
     started: the time.monotonic() at which the run began. For a resumed run, `started` is the
         present time minus the seconds that the run took before it was interrupted.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
@@ -60,7 +63,8 @@ class Run:
         started: float,
         extended: bool = False,
     ) -> None:
-        self.folder, self.corpus_config, self.corpus = folder, corpus_config, corpus
+        self.folder, self.shown = absolute(folder), folder
+        self.corpus_config, self.corpus = corpus_config, corpus
         self.trainer, self.extended, self.mix = trainer, extended, mix
         self.origin: Origin | None = None
         self.notices: list[str] = []
@@ -288,7 +292,7 @@ class Run:
             warnings = find_warnings(evaluations, trainer.config, trainer.model.config)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done
         unit = self.trainer.model.vocab.unit
-        return TrainedRun(self.folder, loss, steps, reason, tuple(warnings), unit)
+        return TrainedRun(self.shown, loss, steps, reason, tuple(warnings), unit)
 
     def _report_stop(self, result: TrainedRun) -> None:
         best = self.validation.best
@@ -347,7 +351,7 @@ class Run:
         model, trainer = self.trainer.model, self.trainer
         return {
             "format": METRICS_FORMAT,
-            "run": str(self.folder),
+            "run": str(self.shown),
             "resumed": trainer.steps_done > 0,
             "finished": self.plan.finished,
             "characters": self.corpus.characters,

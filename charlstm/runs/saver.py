@@ -13,6 +13,7 @@ from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, GOOD, LAST
 from charlstm.system.atomic_files import atomic_write
+from charlstm.system.paths import absolute
 
 # At most this many checkpoints of the setting keep_every wait in memory for space on the disk. The
 # oldest waiting checkpoints beyond this number are dropped and never written.
@@ -26,13 +27,15 @@ class Saver:
     events of the same step. Therefore last.safetensors is never newer than best.safetensors, and is
     newer than metrics.jsonl only while events cannot be written.
 
+    folder: the absolute path of the folder, as the working directory may change during training.
+    shown: the path of the folder in the form that the user gave, for messages.
     problem: a message that says which file could not be written, and why; "" if all are written.
     saved_step: the step of the newest last.safetensors that was written.
     given_up: names of checkpoints that waited too long and will never be written.
     """
 
     def __init__(self, folder: Path, events: EventLog) -> None:
-        self.folder, self._events = folder, events
+        self.folder, self.shown, self._events = absolute(folder), folder, events
         self.problem = ""
         self.saved_step = 0
         self.given_up: list[str] = []
@@ -55,8 +58,7 @@ class Saver:
             )
         elif had_failed and not self.problem:
             self._events.notice(
-                f"{self.folder}: saving works again; the run is saved up to step "
-                f"{self.saved_step:,}"
+                f"{self.shown}: saving works again; the run is saved up to step {self.saved_step:,}"
             )
 
     def save_first(self, checkpoint: Checkpoint) -> None:
@@ -83,17 +85,17 @@ class Saver:
         """Raise UnwritableError if a checkpoint or an event of the run could not be written."""
         if not self.folder.exists():
             raise UnwritableError(
-                f"{self.folder}: the folder was removed or moved during training, and nothing was "
+                f"{self.shown}: the folder was removed or moved during training, and nothing was "
                 f"saved after that; if it was moved, it has the run up to step {self.saved_step:,}"
             )
         if self.problem:
             raise UnwritableError(
                 f"{self.problem}; the run is saved up to step {self.saved_step:,}: make room, then "
-                f"charlstm train -r {shlex.quote(str(self.folder))} --resume"
+                f"charlstm train -r {shlex.quote(str(self.shown))} --resume"
             )
         if self.given_up:
             raise UnwritableError(
-                f"{self.folder}: the checkpoints {', '.join(self.given_up)} could not be written; "
+                f"{self.shown}: the checkpoints {', '.join(self.given_up)} could not be written; "
                 "all other files are saved"
             )
         metrics = self._events.metrics
@@ -135,13 +137,13 @@ class Saver:
         evaluation, and removed when last.safetensors holds the state at a new evaluation.
         """
         if name != LAST:
-            save_checkpoint(self.folder / name, checkpoint)
+            save_checkpoint(self.shown / name, checkpoint, at=self.folder / name)
             return
         self._events.metrics.flush()
         follows_evaluation = not checkpoint.training["losses"]["count"]
         if not follows_evaluation:
             self._keep_good()
-        save_checkpoint(self.folder / name, checkpoint)
+        save_checkpoint(self.shown / name, checkpoint, at=self.folder / name)
         if follows_evaluation:
             with suppress(OSError):
                 (self.folder / GOOD).unlink()
@@ -163,7 +165,7 @@ class Saver:
                     shutil.copyfileobj(source, file)
         except OSError as error:
             raise UnwritableError(
-                f"{good}: the checkpoint cannot be written: {error.strerror or error}"
+                f"{self.shown / GOOD}: the checkpoint cannot be written: {error.strerror or error}"
             ) from error
 
     def _give_up_oldest(self) -> None:

@@ -206,7 +206,8 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
         yield tuple(paths)
         return
     copy = next(path for n in count(1) if not (path := folder / f"stdin-{n}.txt").exists())
-    before = last_saved(folder)
+    at = absolute(copy)  # The working directory may be another one at the end of the block.
+    before = last_saved(at.parent)
     try:
         # If the marker cannot be made, for example on a full disk, copy_standard_input fails too,
         # and its error message is better.
@@ -214,7 +215,7 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
             marker_of(copy).touch()
         yield copy_standard_input(paths, copy)
     except BaseException:
-        if last_saved(folder) == before:
-            copy.unlink(missing_ok=True)
-            marker_of(copy).unlink(missing_ok=True)
+        if last_saved(at.parent) == before:
+            at.unlink(missing_ok=True)
+            marker_of(at).unlink(missing_ok=True)
         raise

@@ -1,14 +1,16 @@
 """The folder of a run: its name, and which files in it are kept or removed."""
 
+import io
 import os
 from pathlib import Path
 
 import pytest
 from corpus_files import make_text
-from run_files import BEST, LAST, SMALL, contents, events_of
+from run_files import BEST, LAST, SMALL, contents, events_of, weights_of
 
 import charlstm
 from charlstm import CharlstmError
+from charlstm.runs.texts import standard_input_kept
 
 
 def test_a_run_is_only_overwritten_with_overwrite(text_file, tmp_path):
@@ -148,3 +150,38 @@ def test_a_free_folder_holds_no_files_of_the_users(text_file, tmp_path, monkeypa
         (folder / name).write_text("mine")
     run = charlstm.train(text_file, **{**SMALL, "steps": 1})
     assert run.path == Path("runs", f"{text_file.stem}-3")
+
+
+def test_a_run_stays_in_its_folder_if_the_working_directory_changes(
+    text_file, tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    expected = charlstm.train(text_file, "expected", **SMALL)
+    monkeypatch.chdir(tmp_path)
+    events = []
+
+    def leave(event):
+        events.append(event)
+        monkeypatch.chdir(elsewhere)
+
+    run = charlstm.train(text_file, "run", observer=leave, **SMALL)
+    assert run.path == Path("run") and events[0]["run"] == "run"
+    assert list(elsewhere.iterdir()) == [] and not (tmp_path / "run" / "lock").exists()
+    monkeypatch.chdir(tmp_path)
+    assert weights_of(run.path / LAST) == weights_of(expected.path / LAST)
+    assert events_of(run.path, "eval")[-1]["step"] == SMALL["steps"]
+
+
+def test_the_copy_of_standard_input_is_removed_after_an_error_in_another_directory(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"text")))
+    with pytest.raises(KeyError), standard_input_kept(Path(), ["-"]):
+        assert (tmp_path / "stdin-1.txt").exists()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
