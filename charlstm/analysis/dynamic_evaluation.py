@@ -1,13 +1,13 @@
 """Dynamic evaluation: the loss of a text while the weights adapt to it (Krause et al. 2018).
 
 The text is read in short segments. The loss of a segment is measured before the weights adapt to
-the segment. Then the weights take a step against the gradient of this loss, which is propagated
-back to the start of the segment only. With g the gradient, R its root mean square for each weight,
-and w0 the trained weights, the step is
+the segment. After each segment, the weights take a step against the gradient of the loss of the
+segment, which is propagated back to the start of the segment only. With g the gradient, R its root
+mean square for each weight, and w0 the trained weights, the step is
 
     w += min(decay * R / mean(R), 1) * (w0 - w) - rate * g / (R + epsilon * mean(R))
 
-This step differs from that of the paper in three points:
+The step of charlstm differs from the step of the paper in three points:
 
 1. epsilon is a fraction of mean(R), so that one value of epsilon suits every model.
 2. R is measured on text that the model generates. If the model knows much of its training text by
@@ -120,10 +120,10 @@ class DynamicEvaluation:
             set to zeros at the start of each text, but the weights keep their changes.
         advance: called with the number of predictions just made.
         """
-        follower = _AdaptingModel(self, workers or Workers(1))
+        adapting_model = _AdaptingModel(self, workers or Workers(1))
         total, count = 0.0, 0
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            for nats in follower.read(segments(self.model, ids, self.config.segment, starts)):
+            for nats in adapting_model.read(segments(self.model, ids, self.config.segment, starts)):
                 total += float(nats.sum(dtype=np.float64))
                 count += len(nats)
                 if advance is not None:
@@ -146,12 +146,12 @@ class DynamicEvaluation:
         The trained weights are restored before each text: no text affects the score of another.
         """
         workers = workers or Workers(1)
-        followers = [_AdaptingModel(self, Workers(1)) for _ in range(workers.count)]
+        adapting_models = [_AdaptingModel(self, Workers(1)) for _ in range(workers.count)]
         for group in groups_of_texts(texts):
             sequences = [sequences_of(self.model, text, unknown) for text in group]
 
             def work(k: int, sequences: list[list[Ids]] = sequences) -> list[Array]:
-                return [followers[k].score(each) for each in sequences[k :: workers.count]]
+                return [adapting_models[k].score(each) for each in sequences[k :: workers.count]]
 
             with one_blas_thread():
                 nats = workers.run(work)

@@ -34,7 +34,7 @@ class GatesPage(TypedDict):
 
     run: the name of the run. unit: "character", "byte" or "word". cell: "lstm", "gru" or "rnn".
     hidden: H.
-    symbols: how each distinct symbol is shown: (within the text, on its own).
+    symbols: the form of each distinct symbol within the text, and its form on its own.
     text: (N,) the index of each symbol in `symbols`.
     spaced: (N,) 1 if a space precedes the word; empty for characters and bytes.
     bits: (N,) the surprisal of each symbol in 1/1000 bits; None for the first symbol if it is not

@@ -46,7 +46,7 @@ def draw(flows: Sequence[GradientFlow], path: Path) -> None:
     figure = _figure(flows)
     try:
         with atomic_write(path) as file:
-            # charlstm recognises its own pictures by their Creator: see system/output_files.py.
+            # The entry Creator marks pictures of charlstm: see system/output_files.py.
             form, about = path.suffix[1:].lower(), {"Creator": "charlstm"}
             figure.savefig(file, format=form, dpi=150, metadata=about)
     except OSError as error:

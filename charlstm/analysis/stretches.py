@@ -10,10 +10,10 @@ from charlstm.arrays import Ids
 
 # The texts are cut into sections. Each pass over the training text finds the stretches of one
 # section with a suffix automaton of the section. Sections are so short that the transition table of
-# the automaton has at most MAX_TABLE_ENTRIES entries, but have at least MIN_PASS_LENGTH symbols.
+# the automaton has at most MAX_TABLE_ENTRIES entries, but have at least MIN_SECTION_LENGTH symbols.
 # Only the last section may be shorter.
 MAX_TABLE_ENTRIES = 1 << 23
-MIN_PASS_LENGTH = 2_000
+MIN_SECTION_LENGTH = 2_000
 # A stretch may begin in one section and go on in the next section. To find the complete stretch, a
 # pass also reads the end of the previous section, up to MAX_OVERLAP symbols. A stretch with more
 # symbols in the previous section may be found as two stretches.
@@ -107,7 +107,7 @@ def find_matches(
     joined = np.concatenate([np.append(np.asarray(text).astype(np.int64), -1) for text in texts])
     lengths, places = np.empty((2, len(joined)), np.int64)
     alphabet = len(np.unique(joined))
-    step = max(MIN_PASS_LENGTH, MAX_TABLE_ENTRIES // (2 * (alphabet + 1)))
+    step = max(MIN_SECTION_LENGTH, MAX_TABLE_ENTRIES // (2 * (alphabet + 1)))
     passes = -(-len(joined) // step)
     for number, start in enumerate(range(0, len(joined), step)):
         # The pass begins `overlap` symbols earlier, to find a stretch that began before its start.

@@ -108,7 +108,7 @@ def describe(path: Path) -> dict[str, Any]:
         about["training"] = checkpoint.training["config"]
         about["corpus"] = corpus = checkpoint.training.get("corpus")
         about["digest"] = checkpoint.training.get("digest")
-        with malformed_refused(f"{file}: does not say what text the run was trained on"):
+        with malformed_refused(f"{file}: does not say which text the run was trained on"):
             settings = CorpusConfig.from_dict(corpus)
         names = (*settings.paths, *settings.val_file)
         about["texts"] = [normpath(absolute(file.parent / name)) for name in names]

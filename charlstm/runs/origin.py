@@ -19,8 +19,9 @@ class Origin:
 
     path: the run or the checkpoint file, as the user named it. The path is only shown, never
         opened.
-    step, best_val_loss: the step after which the model was saved, and the lowest validation loss of
-        its run by then, in nats per symbol of that run's text; None if the file does not say.
+    step: the step after which the model was saved; None if the file does not say.
+    best_val_loss: the lowest validation loss of the model's own run up to this step, in nats per
+        symbol of the text of that run; None if the file does not say.
     added: the number of symbols that the model's vocabulary lacks and the run's has.
     symbols: the first of these symbols, if they are characters.
     val_loss: the loss of the model on the run's validation text before the first step, in nats per

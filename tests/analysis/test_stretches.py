@@ -58,7 +58,7 @@ def narrow(monkeypatch):
     monkeypatch.setattr(suffix_automaton, "MAX_STREAM_LENGTH", 20)
     monkeypatch.setattr(suffix_automaton, "CONVERTED_AT_ONCE", 64)
     monkeypatch.setattr(stretches, "MAX_TABLE_ENTRIES", 1)
-    monkeypatch.setattr(stretches, "MIN_PASS_LENGTH", 13)
+    monkeypatch.setattr(stretches, "MIN_SECTION_LENGTH", 13)
 
 
 # -- against the oracle --------------------------------------------------------------------------
