@@ -71,12 +71,12 @@ def _cpu_quotas() -> Iterator[float]:
 
 @cache
 def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # Cached, as this call inspects every loaded library.
+    return ThreadpoolController()  # Cached: the constructor inspects every loaded library.
 
 
 _lock = threading.Lock()
-_holders = 0  # number of open contexts of one_blas_thread
-_limit: Any = None  # the limit in force while _holders is above 0
+_open_contexts = 0  # number of open contexts of one_blas_thread
+_limit: Any = None  # the limit in force while _open_contexts is above 0
 
 
 def _let_any_thread_control_blas() -> None:
@@ -99,18 +99,18 @@ def one_blas_thread() -> Iterator[None]:
     The limit holds for the process. If several contexts overlap, the limit is lifted when the last
     of them ends.
     """
-    global _holders, _limit
+    global _open_contexts, _limit
     with _lock:
-        if _holders == 0:
+        if _open_contexts == 0:
             _let_any_thread_control_blas()
             _limit = _controller().limit(limits=1, user_api="blas")
-        _holders += 1
+        _open_contexts += 1
     try:
         yield
     finally:
         with _lock:
-            _holders -= 1
-            if _holders == 0:
+            _open_contexts -= 1
+            if _open_contexts == 0:
                 _let_any_thread_control_blas()
                 _limit.restore_original_limits()
                 # Another thread may open the next context, and must then be able to set the limit.

@@ -24,10 +24,10 @@ def looks_like_list(ids: Ids, vocab: Vocab) -> bool:
     if len(lines) < FEWEST_LINES:
         return False
     count = len(lines)
-    odd = sum(not line.strip() or line[0].isspace() for line in lines)
+    empty_or_indented = sum(not line.strip() or line[0].isspace() for line in lines)
     return (
         sum(map(len, lines)) <= LONGEST_MEAN * count
         and sum(line.count(" ") for line in lines) <= MOST_SPACES * count
-        and odd <= MOST_EMPTY_OR_INDENTED * count
+        and empty_or_indented <= MOST_EMPTY_OR_INDENTED * count
         and sum(line.endswith(PUNCTUATION) for line in lines) <= MOST_PUNCTUATED * count
     )

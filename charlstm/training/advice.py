@@ -96,7 +96,7 @@ def _learns_too_slowly(
     if middle is None or not _fell(middle, last, LEARNING) or config.optimizer == "sgd":
         return None
     if config.optimizer == "adam":
-        usable = learning_rate(model.cell, last.step, most=RATE_FACTOR)
+        usable = learning_rate(model.cell, last.step, max_factor=RATE_FACTOR)
     else:
         usable = RATE_FACTOR * TrainConfig.lr
     if higher > usable:

@@ -70,8 +70,8 @@ LONGEST_NGRAM_CONTEXT = 6  # characters; 6 give a loss of 1.428, 4 give 1.449 an
 # a row for each 2 characters gives a loss of 1.472, and a row for each 15 gives 1.499.
 CHARACTERS_PER_SLOT = 2
 MAX_NGRAM_WEIGHTS = 2**23  # maximum of numbers in the table: 34 MB in float32
-# The minimum number of rows of a table. A model whose table would have fewer rows gets no table,
-# because too many contexts would share a row by chance.
+# A model gets no table if its vocabulary is so large that MAX_NGRAM_WEIGHTS numbers are fewer than
+# MIN_NGRAM_SLOTS rows, because too many contexts would share a row by chance.
 MIN_NGRAM_SLOTS = 1024
 
 # The table overfits if it reads a text many times at a high learning rate. So the learning rate of
@@ -94,8 +94,8 @@ ADAM_BETA2 = 0.99
 # -- dropout -------------------------------------------------------------------------------------
 
 # A run has no dropout if (passes over the text * weights per character) is at most this number.
-MEMORY_WITHOUT_DROPOUT = 0.25
-# Each doubling of (passes * weights per character) above MEMORY_WITHOUT_DROPOUT adds
+MEMORISATION_WITHOUT_DROPOUT = 0.25
+# Each doubling of (passes * weights per character) above MEMORISATION_WITHOUT_DROPOUT adds
 # DROPOUT_PER_DOUBLING to the dropout, up to MAX_DROPOUT. The values for a model with a table
 # of n-grams are lower, because the table leaves the network less to learn by heart: on 1 MB of text
 # with 256 units, halving the dropout lowered the loss from 1.386 to 1.378.
@@ -150,12 +150,12 @@ def choose_settings(
     return model, train
 
 
-def learning_rate(cell: str, steps: int, most: float = 1) -> float:
+def learning_rate(cell: str, steps: int, max_factor: float = 1) -> float:
     """Return the default peak learning rate of Adam for a run of this number of steps.
 
-    most: the factor by which the rate of a short run may exceed LR.
+    max_factor: the largest factor by which the rate of a short run may exceed LR.
     """
-    factor = min(most, (SHORT_RUN / max(1, steps)) ** LR_POWER)
+    factor = min(max_factor, (SHORT_RUN / max(1, steps)) ** LR_POWER)
     return float(f"{LR[cell] * factor:.3g}")
 
 
@@ -225,16 +225,16 @@ def _learning_rates(
     return rates
 
 
-def _dropouts(model: ModelConfig, memory: float, given: float | None) -> dict[str, float]:
+def _dropouts(model: ModelConfig, memorisation: float, given: float | None) -> dict[str, float]:
     """Return the dropout of outputs, of recurrent weights and between layers.
 
-    memory: the passes over the text times the weights per character of the text. given: the dropout
-    of outputs that the user set; None if the user set no value.
+    memorisation: the passes over the text times the weights per character of the text.
+    given: the dropout of outputs that the user set; None if the user set no value.
     """
     per_doubling, largest = DROPOUT_PER_DOUBLING, MAX_DROPOUT
     if model.ngrams:
         per_doubling, largest = DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE
-    doublings = math.log2(max(1.0, memory / MEMORY_WITHOUT_DROPOUT))
+    doublings = math.log2(max(1.0, memorisation / MEMORISATION_WITHOUT_DROPOUT))
     dropout = round(min(largest, per_doubling * doublings), 2)
     chosen = {"dropout": dropout, "weight_dropout": dropout}
     if model.layers > 1:
