@@ -41,7 +41,7 @@ class StopSignals:
     def check(self) -> None:
         """Raise Interrupted after a signal.
 
-        Long work inside the context should call this between its parts.
+        Long work inside the context should call this method between its parts.
         """
         if self.signal_name:
             raise Interrupted

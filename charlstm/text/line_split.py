@@ -16,9 +16,9 @@ from charlstm.text.line_hashes import line_hashes, lines_of
 def split_by_lines(ids: Ids, line_end: int, fraction: float, seed: int) -> tuple[Ids, Ids]:
     """Return the ids of the lines to train on and of the lines to validate on, in text order.
 
-    Distinct lines are drawn for validation until the next line would make them more than `fraction`
-    of the text. If the text has at least two different lines, one or more are drawn. Empty lines
-    are not drawn.
+    Distinct lines are drawn for validation until one more line would make the drawn lines more than
+    `fraction` of the text. If the text has at least two different lines, one or more are drawn.
+    Empty lines are not drawn.
     """
     if not fraction or not len(ids):
         return ids, ids[:0]

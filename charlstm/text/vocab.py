@@ -158,7 +158,7 @@ class Vocab:
     def extended(self, symbols: Iterable[str]) -> "Vocab":
         """Return a vocabulary of all symbols of this vocabulary and `symbols`.
 
-        A vocabulary of level "byte" is returned itself: it has all bytes already.
+        A vocabulary of level "byte" is returned unchanged: it has all bytes already.
         """
         if self.level == "byte":
             return self

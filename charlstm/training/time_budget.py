@@ -94,7 +94,7 @@ class TimeBudget:
             self.seconds_per_evaluation = 0.1 + self.seconds_per_save + seconds
 
     def has_time_for_step(self, seconds: float, characters: int) -> bool:
-        """Return whether a step, the last evaluation and its saves fit into these seconds.
+        """Return whether a step, the last evaluation and its saves fit into `seconds`.
 
         One step must have been made before. characters: the number of characters that the last
         evaluation reads.
@@ -125,12 +125,12 @@ class TimeBudget:
         return max(by_speed, min(characters, ONE_STREAM) / self._steps_per_second)
 
     def evaluations_within(self, seconds: float) -> int:
-        """Return the number of evaluations to make within these seconds of training."""
+        """Return the number of evaluations to make within `seconds` of training."""
         affordable = EVALUATIONS_FRACTION * seconds / max(self.seconds_per_evaluation, 1e-3)
         return min(MAX_EVALUATIONS, max(1, int(affordable) - self._more_at_end))
 
     def steps_within(self, seconds: float, eval_every: int | None) -> int:
-        """Return the number of training steps that fit into these seconds with the evaluations.
+        """Return the number of training steps that fit into `seconds` together with evaluations.
 
         eval_every: the steps between evaluations; None to make as many evaluations as
             evaluations_within returns.

@@ -131,7 +131,7 @@ class Validation:
         }
 
     def loss_within(self, seconds: float, model: CharModel, workers: Workers) -> float | None:
-        """Return the loss of a model on as much of the text as it reads in about these seconds.
+        """Return the loss of a model on as much of the text as it reads in about `seconds`.
 
         Only TRIAL_SYMBOLS symbols are read if there is no time for more. Returns None if no symbol
         can be predicted.
