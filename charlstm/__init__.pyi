@@ -116,14 +116,14 @@ def train(
     line. The value "auto" means the same as leaving the keyword out.
 
     level: Kind of symbol: a Unicode code point, a byte, or a word. At level word, punctuation
-        marks and line ends are symbols too, and other spacing is not kept.  [default: char]
+        marks and line ends are symbols too, but spaces and tabs are not kept.  [default: char]
     vocab_size: Number of distinct symbols at level word, 3 or more: the most frequent words,
         and one symbol for all other words. Without this option, every word has a symbol of its
         own.
     encoding: Encoding of the files, by its name in Python, such as latin-1.  [default: utf-8]
     newlines: Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep:
-        leave them as they are. Level byte reads all bytes as they are.  [default: lf; with
-        init_from keep, if that model knows \\r]
+        leave them as they are. Level byte reads all bytes as they are.  [default: lf, or keep
+        if the model of init_from knows \\r]
     val_frac: Fraction of the text that is held out for validation; 0: no validation. val_split
         chooses which part of the text is held out.  [default: 0.1; range: 0 or more and below
         1]
@@ -164,8 +164,9 @@ def train(
     reduction: Whether a step takes the gradient of the mean or of the sum of its characters'
         losses.  [default: mean]
     dropout: Fraction of the outputs of the layers that is dropped before the prediction, in
-        training.  [default: more for more passes over the text and for more weights per
-        character; at most 0.3, or 0.5 without a table of n-grams; range: 0 or more and below 1]
+        training.  [default: grows with the passes over the text and with the weights per
+        character, to at most 0.3, or 0.5 without a table of n-grams; range: 0 or more and below
+        1]
     dropout_between: Fraction of a layer's outputs that is dropped before the next layer, in
         training.  [default: half of dropout; range: 0 or more and below 1]
     weight_dropout: Fraction of the recurrent weights that is dropped in training, rounded to a
@@ -197,8 +198,8 @@ def train(
     beta2: Decay per step of the moving average of squared gradients (adam and rmsprop).
         [default: 0.99 for adam, 0.999 for rmsprop; range: 0 or more and below 1]
     ngram_lr: Learning rate of the table of n-grams: the size of a row's first step, in nats.
-        AdaGrad makes later steps smaller.  [default: less for more passes over the text, at
-        most 0.25; range: 0 to 100]
+        AdaGrad makes later steps smaller.  [default: at most 0.25, and falls with the number of
+        passes over the text; range: 0 to 100]
     weight_decay: Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by
         1 - r x d, where r is the learning rate and d this number. At the peak rate, r x d must
         be at most 1.  [default: 0; range: 0 or more]
@@ -222,7 +223,7 @@ def train(
     eval_every: Steps between evaluations.  [default: a tenth of all steps, at most 1,000;
         range: above 0]
     keep_every: Steps between checkpoints that are kept in addition to best and last. Without
-        this option, only these two are kept.  [range: above 0]
+        this option, only best and last are kept.  [range: above 0]
     precision: Precision of the factors of matrix products in training; sums, states and weights
         keep the type of dtype.  [default: bfloat16 for an LSTM of float32 where the processor
         has AMX, else float32]

@@ -20,8 +20,8 @@ _SPAWN_KEYS: dict[Purpose, int] = {
 def generator(seed: int | None, purpose: Purpose, number: int = 0) -> np.random.Generator:
     """Return a random generator for one purpose, independent of those for other purposes.
 
-    Equal seeds give equal numbers. With a seed of None, each generator gives different numbers.
-    number: the generators of one seed and purpose with different numbers are independent too.
+    Equal seeds give equal random numbers. With a seed of None, each generator gives different ones.
+    number: tells apart the generators of one seed and purpose, which are independent.
     Raises CharlstmError for a seed that is not a whole number of 0 or more.
     """
     try:

@@ -14,8 +14,8 @@ ValSplit = Literal["end", "each", "random"]
 class CorpusConfig(Record):
     """Where the text of a run comes from and how it is read.
 
-    In a saved run, the path of a text inside the run's folder is relative to that folder. The paths
-    of other texts are absolute.
+    In a saved run, the path of a text inside the run's folder is relative to that folder. The path
+    of a text outside the run's folder is absolute.
     """
 
     group = "Text"
@@ -24,7 +24,7 @@ class CorpusConfig(Record):
     level: Level = knob(
         "char",
         "Kind of symbol: a Unicode code point, a byte, or a word. At level word, punctuation marks "
-        "and line ends are symbols too, and other spacing is not kept.",
+        "and line ends are symbols too, but spaces and tabs are not kept.",
         group="Common options",
     )
     vocab_size: int | None = knob(
@@ -37,7 +37,7 @@ class CorpusConfig(Record):
         "keep",
         "Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep: "
         "leave them as they are. Level byte reads all bytes as they are.",
-        rule="lf; with --init-from keep, if that model knows \\r",
+        rule="lf, or keep if the model of --init-from knows \\r",
     )
     val_frac: float = knob(
         0.1,

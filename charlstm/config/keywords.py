@@ -11,7 +11,7 @@ from charlstm.config.knobs import Knob, refuse_unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-WIDTH = 92  # of the lines that are added to a docstring
+WIDTH = 92  # maximum length of the lines that are added to a docstring
 
 
 def takes_options(*knobs: Knob) -> Callable[[F], F]:
@@ -20,8 +20,8 @@ def takes_options(*knobs: Knob) -> Callable[[F], F]:
     A keyword that the function does not take raises UnknownOptionError, whose message has the
     nearest name.
 
-    knobs: those whose values the function takes as `**options`. Each becomes a keyword of the
-        signature that help() shows, and an entry of the docstring. A parameter of the function
+    knobs: the knobs whose values the function takes as `**options`. Each knob becomes a keyword of
+        the signature that help() shows, and an entry of the docstring. A parameter of the function
         replaces the knob of its name.
     """
 
@@ -58,7 +58,7 @@ def _parameter(knob: Knob) -> inspect.Parameter:
 
 
 def _entry(knob: Knob) -> str:
-    """Return the lines on a knob in a docstring."""
+    """Return the lines of a docstring that describe a knob."""
     text = f"{knob.name}: {with_keywords(knob.help_in_full)}"
     return textwrap.fill(text, WIDTH, subsequent_indent="    ")
 

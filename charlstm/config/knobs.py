@@ -1,6 +1,6 @@
 """Record, the base class of settings classes, and `knob`, which declares a field of such a class.
 
-The fields are called knobs. An example of a declaration:
+The fields of a settings class are called knobs. An example of a declaration:
 
     hidden: int = knob(128, "Units of each layer.", within="[1, 16384]", rule="by the text's size")
 
@@ -21,7 +21,7 @@ import numpy as np
 from charlstm.errors import CharlstmError, UnknownOptionError
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
-# `charlstm train` replaces this value by one that it chooses. Knobs of every type may have it.
+# `charlstm train` replaces the value AUTO by one that it chooses. A knob of any type may be AUTO.
 AUTO: Any = "auto"
 
 # The headings in --help of a command with many options, in their order.
@@ -130,7 +130,7 @@ class Knob:
 
     @property
     def default_in_words(self) -> str:
-        """The default of `charlstm train`, or the rule that chooses it, as text; "" for neither."""
+        """The default of `charlstm train`, or the rule that chooses it, as text; "" if none."""
         value = self.train_default
         if self.facts.rule or value in (None, ()):
             return self.facts.rule
@@ -212,7 +212,7 @@ class Record:
 
     Values of NumPy's types are converted to Python's types.
 
-    group: the heading in --help under which the options stand whose knobs name no group.
+    group: the heading in --help of the options whose knobs name no group of their own.
     """
 
     group: ClassVar[Group | None] = None
@@ -278,7 +278,7 @@ class Record:
 def split_by_record(given: Mapping[str, Any], *records: type[Record]) -> list[dict[str, Any]]:
     """Return a dictionary for each record class: the given values that belong to its knobs.
 
-    Raises CharlstmError for a name that is a knob of no class.
+    Raises CharlstmError for a name that no record class has as a knob.
     """
     parts = [{n: v for n, v in given.items() if n in knobs_of(record)} for record in records]
     refuse_unknown(given, [name for record in records for name in knobs_of(record)])
@@ -292,7 +292,7 @@ def refuse_unknown(given: Iterable[str], known: Collection[str], advice: str = "
     """
     for name in given:
         if name not in known:
-            import difflib  # imported here, as only this error needs it
+            import difflib  # imported here, because only this error needs difflib
 
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else advice

@@ -81,5 +81,5 @@ class ModelConfig(Record):
 
     @property
     def layers_seen(self) -> int:
-        """The number of layers whose outputs the head reads: all of them with skip, else 1."""
+        """The number of layers whose outputs the head reads: all with skip connections, else 1."""
         return self.layers if self.skip else 1

@@ -1,8 +1,9 @@
-"""The settings of a textbook's recurrent network, for classes and for comparisons.
+"""The settings of a textbook's recurrent network, for teaching and for comparisons.
 
-`charlstm train` adds to a textbook's network all that lowers the loss. With --textbook it adds
-nothing: each layer is a plain cell, the prediction is made from the last layer alone, and no weight
-or output is dropped. The optimizer, the sizes and the learning rate are chosen as always.
+`charlstm train` adds to a textbook's network all that lowers the loss. With --textbook, nothing is
+added: each layer is a plain cell, the prediction is made from the last layer alone, and no weight
+or output is dropped. The optimizer, the sizes and the learning rate are chosen as without
+--textbook.
 """
 
 from typing import Any
@@ -36,7 +37,7 @@ IN_WORDS = {
 def beyond_textbook(model: ModelConfig, train: TrainConfig | None = None) -> dict[str, Any]:
     """Return the settings, by name, in which a model and its training differ from a textbook's.
 
-    train: None for a model whose training is not known.
+    train: the settings of the training, or None if they are not known.
     """
     settings = model.to_dict() | (train.to_dict() if train else {})
     plain = TEXTBOOK if train else TEXTBOOK_MODEL
@@ -47,9 +48,9 @@ def beyond_textbook(model: ModelConfig, train: TrainConfig | None = None) -> dic
 
 
 def textbook_in_words(model: ModelConfig, train: TrainConfig | None = None) -> str:
-    """Return "a textbook LSTM" for such a model, else "beyond the textbook:" and the differences.
+    """Return "a textbook LSTM", or "beyond the textbook:" and the settings that differ.
 
-    train: None for a model whose training is not known.
+    train: the settings of the training, or None if they are not known.
     """
     found = beyond_textbook(model, train)
     if not found:

@@ -54,8 +54,8 @@ class TrainConfig(Record):
         0.0,
         "Fraction of the outputs of the layers that is dropped before the prediction, in training.",
         within="[0, 1)",
-        rule="more for more passes over the text and for more weights per character; at most 0.3, "
-        "or 0.5 without a table of n-grams",
+        rule="grows with the passes over the text and with the weights per character, to at most "
+        "0.3, or 0.5 without a table of n-grams",
         group="Regularisation",
     )
     dropout_between: float | None = knob(
@@ -79,7 +79,7 @@ class TrainConfig(Record):
         "to begin a text (Melis et al. 2020).",
         within="[0, 1)",
         # With a reset probability of 0.01 instead of 0.04, the loss at the beginning of a text is
-        # 0.01 nats higher, because capped cells need many steps to fill.
+        # 0.01 nats higher, because the states of capped cells grow slowly from zero.
         train=0.04,
         group="Regularisation",
     )
@@ -138,7 +138,7 @@ class TrainConfig(Record):
         "Learning rate of the table of n-grams: the size of a row's first step, in nats. AdaGrad "
         "makes later steps smaller.",
         within="[0, 100]",
-        rule="less for more passes over the text, at most 0.25",
+        rule="at most 0.25, and falls with the number of passes over the text",
     )
     weight_decay: float = knob(
         0.0,
@@ -204,7 +204,7 @@ class TrainConfig(Record):
     keep_every: int | None = knob(
         None,
         "Steps between checkpoints that are kept in addition to best and last. Without this "
-        "option, only these two are kept.",
+        "option, only best and last are kept.",
         within="(0, inf)",
         group="Run",
     )

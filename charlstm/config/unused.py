@@ -1,8 +1,8 @@
 """Errors for options that have no effect because of another option.
 
-An example is --warmup with --schedule constant. An option that has no effect only because of the
-model's size is accepted, such as dropout between layers in a model of one layer. The same options
-can then be given for models of several sizes.
+For example, --warmup has no effect with --schedule constant. An option that has no effect only
+because of the model's size is accepted, such as dropout between layers in a model of one layer, so
+that the same options can be given for models of several sizes.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from typing import Any
 
 from charlstm.errors import CharlstmError
 
-# Each key is a knob that has an effect only for some values of another knob. The entry of the key
-# is the name of that other knob, with these values.
+# Each key is a knob that has an effect only for some values of another knob. The tuple of a key has
+# the name of the other knob and the values for which the key has an effect.
 USED_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "warmup": ("schedule", ("cosine",)),
     "final_lr": ("schedule", ("cosine",)),
@@ -32,7 +32,8 @@ def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     given: the options that the user gave, by name.
     defaults: the values that `charlstm train` uses for options that were not given.
 
-    An option that depends on another one is checked only if `given` or `defaults` has the other.
+    An option that depends on another one is checked only if `given` or `defaults` has that other
+    option.
     """
     values = {**defaults, **given}
     for name, (other, users) in USED_WITH.items():

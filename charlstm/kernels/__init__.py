@@ -56,8 +56,8 @@ update_ngram_rows, adam_update = _implementation.update_ngram_rows, _implementat
 def require_requested_kernels() -> None:
     """Raise CharlstmError if environment variables ask for kernels that cannot run here.
 
-    Importing this package does not raise the error, because the command line could not then print
-    it as one line.
+    Importing charlstm.kernels does not raise the error, because the command line could not then
+    print the error as one line.
     """
     if _problem:
         raise CharlstmError(_problem)

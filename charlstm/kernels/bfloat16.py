@@ -1,8 +1,9 @@
 """The operands of matrix products in NumPy: rounding to bfloat16, and contiguous blocks.
 
 At precision "bfloat16", both operands of a product are rounded to bfloat16: a float32 with 8
-significant bits instead of 24. They are then multiplied as float32 numbers, as the instructions of
-AMX and AVX512-BF16 do. At precision "float32", operands of float32 or float64 are not rounded.
+significant bits instead of 24. The rounded operands are multiplied as float32 numbers, as the
+instructions of AMX and AVX512-BF16 do. At precision "float32", operands of float32 or float64 are
+not rounded.
 """
 
 import numpy as np
@@ -40,15 +41,15 @@ def round_to_bfloat16(array: Array) -> Array:
 
 
 def operand(array: Array, precision: str) -> Array:
-    """Return the array as an operand of a product at this precision: rounded or unchanged."""
+    """Return the array as an operand of a product at a precision: rounded or unchanged."""
     return round_to_bfloat16(array) if precision == "bfloat16" else array
 
 
 def column_blocks(W: Array, T: int) -> Array:
     """Return W (K, N) as blocks of columns, (N / width, K, width).
 
-    If the window has MIN_STEPS_TO_PACK time steps T or more, each block is copied to be contiguous.
-    In a shorter window, W itself is the only block.
+    T: the number of time steps of the window. If T is MIN_STEPS_TO_PACK or more, each block is
+        copied to be contiguous. In a shorter window, W itself is the only block.
     """
     K, N = W.shape
     if T < MIN_STEPS_TO_PACK:

@@ -1,9 +1,9 @@
 """The native kernels: C functions, called through ctypes, which releases the interpreter lock.
 
-Each function has the arguments and the results of the function of the same name in reference.py. It
-calls that NumPy function where no C code exists or where C would be slower. This is so for float64,
-for windows too short to be worth packing the weights, for bfloat16 on a processor without
-instructions for it, and for a GRU or RNN in bfloat16.
+Each function has the arguments and the results of the function of the same name in reference.py. A
+native function calls its NumPy function where no C code exists or where C would be slower. NumPy
+computes float64, windows too short to be worth packing the weights, bfloat16 on a processor without
+instructions for bfloat16, and a GRU or RNN in bfloat16.
 """
 
 import numpy as np
@@ -22,8 +22,8 @@ from charlstm.kernels.native_library import (
 _ADAM_CONSTANTS = ("beta1", "beta2", "step_size", "root_correction", "epsilon", "kept")
 
 # Minimum number of columns of a float32 product that C code computes instead of OpenBLAS. With
-# AVX-512, C code was measured to be faster from this number on. In a narrower product, such as that
-# of the head, up to half of a panel may be padding.
+# AVX-512, C code was measured to be faster for 128 columns or more. In a narrower product, such as
+# the head's, up to half of a panel may be padding.
 MIN_NATIVE_COLUMNS = 128
 
 
@@ -318,7 +318,8 @@ def update_ngram_rows(
         address(table, slots, V),
         address(squares, slots),
         constants.ctypes.data,
-        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),  # 4 bytes per int or float
+        # An int or a float takes 4 bytes.
+        scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),
     )
 
 

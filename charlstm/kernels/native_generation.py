@@ -32,8 +32,8 @@ class _Generation(ctypes.Structure):
 def generate_function(mirror: type[ctypes.Structure]) -> Any:
     """Return the C function that samples; raise CharlstmError if `mirror` does not fit it.
 
-    mirror: the Python copy of the C struct Generation. Its size and the offset of its last field
-    must equal those of the struct.
+    mirror: the Python copy of the C struct Generation. The size of `mirror` and the offset of its
+        last field must equal those of the struct.
     """
     expected = np.empty(2, np.intp)
     layout = native_library.function("generation_layout")
@@ -50,7 +50,7 @@ class NativeGeneration:
     """Continues B samples of a float32 LSTM in parallel, from given states.
 
     layers: the parameters of each layer: Wx, Wh, b and, above the first layer of a model with skip
-        connections, Wi. head: W and b. All of these are copied: later changes have no effect.
+        connections, Wi. head: W and b. The parameters are copied: later changes have no effect.
     ids (B): the last symbol of each sample. state (L, 2, B, H): the state before that symbol.
     line_end: the id that clears the state of a model of lines, or -1.
     table (slots, V): the n-gram table, not copied; None for a model without n-grams.
@@ -138,14 +138,13 @@ class NativeGeneration:
         return self._keep(name, np.array(array, dtype, order="C"))
 
     def _pointers(self, name: str, addresses: Iterable[int]) -> int:
-        """Return the address of an array of these addresses."""
+        """Return the address of an array of the given addresses."""
         return self._copy(f"pointers to {name}", np.array(list(addresses), np.uint64), np.uint64)
 
     def _by_symbol(self, k: int, layer: Mapping[str, Array]) -> int:
-        """Return the address of a table (V, 4H): the numbers that each symbol adds to the gates.
+        """Return the address of a table (V, 4H) for layer k; 0 if the layer reads no symbols.
 
-        The table is that of layer k and includes the bias. The address is 0 if the layer reads no
-        symbols.
+        Row v of the table is the sum of the bias and the numbers that symbol v adds to the gates.
         """
         rows = layer.get("Wi") if k else layer["Wx"]
         return 0 if rows is None else self._copy(f"by_symbol {k}", rows + layer["b"])

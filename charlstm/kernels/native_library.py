@@ -46,7 +46,7 @@ def usable() -> tuple[str, ...]:
 def chosen_instruction_set() -> str:
     """Return the instruction set that CHARLSTM_ISA names, else the fastest that is usable.
 
-    Raises CharlstmError if CHARLSTM_ISA names one that is not usable.
+    Raises CharlstmError if CHARLSTM_ISA names an instruction set that is not usable.
     """
     forced = os.environ.get("CHARLSTM_ISA") or usable()[0]
     if forced not in usable():
@@ -65,8 +65,9 @@ def _multiplies_bfloat16(isa: str) -> bool:
 def float32_set() -> str:
     """Return the instruction set of the float32 kernels.
 
-    This is the chosen instruction set (see chosen_instruction_set) if it has float32 kernels; sets
-    for bfloat16, such as amx, have none. Else it is the fastest set of this machine that has them.
+    The chosen instruction set (see chosen_instruction_set) is returned if it has float32 kernels;
+    sets for bfloat16, such as amx, have none. Otherwise the result is the fastest set of this
+    machine that has float32 kernels.
     """
     asked_for = (chosen_instruction_set(), *usable())
     return next(isa for isa in asked_for if not _multiplies_bfloat16(isa))
@@ -90,7 +91,8 @@ def description() -> str:
 
 def function(name: str, isa: str | None = None) -> Any:
     """Return the C function of this name for an instruction set. The C function returns nothing."""
-    found = load()[f"{name}_{isa or float32_set()}"]  # a new ctypes object for each look-up
+    # Each look-up makes a new ctypes object, so setting its types affects no other caller.
+    found = load()[f"{name}_{isa or float32_set()}"]
     found.restype = None
     return found
 
@@ -101,7 +103,7 @@ def typed_function(
 ) -> Any:
     """Return a C function that checks the types of its arguments.
 
-    sizes, flags, addresses: the numbers of arguments of each type, which follow in this order.
+    sizes, flags, addresses: the number of arguments of each of the three types, in this order.
     """
     found = function(name, isa)
     found.argtypes = (

@@ -1,4 +1,4 @@
-"""The kernels in NumPy. They define the results of the native kernels, and run if those cannot.
+"""The kernels in NumPy, which define the results of the native kernels, and run in their place.
 
 Shapes: T time steps, B streams, H hidden units, V symbols. All arrays of a call are C-contiguous
 and have the same dtype. Results are written into arrays that the caller passes. `precision` is the
@@ -103,8 +103,8 @@ def update_ngram_rows(
 ) -> None:
     """Make a step of AdaGrad on rows of the n-gram table (slots, V).
 
-    rows (N, n): the indices of the table rows that add_ngram_logits added to the logits. Of these,
-        the step changes only the table rows whose index is in `span`.
+    rows (N, n): the indices of the table rows that add_ngram_logits added to the logits. The
+        step changes only the table rows whose index is in `span`.
     dlogits (N, V): the gradient of the logits. The gradient of a table row is the sum of dlogits[k]
         over all k with the table row in rows[k].
     squares (slots): for each table row, the sum of its squared gradient norms over all steps.
@@ -185,7 +185,7 @@ def lstm_forward(
     T, B, H = tanh_c.shape
     blocks = column_blocks(operand(Wh, precision), T)
     product = np.empty((len(blocks), B, blocks.shape[2]), gates.dtype)
-    # A view (B, blocks, width): for each stream the columns of h Wh, in their own order.
+    # A view (B, blocks, width): for each stream, a row of h Wh with its columns in order.
     recurrent = product.swapaxes(0, 1)
     scratch = np.empty((B, H), gates.dtype)
     for t in range(T):
@@ -237,8 +237,8 @@ def lstm_backward(
     network/textbook_cells.py derives the gradient of each gate. The code uses h = o tanh(c) to
     compute o (1 - tanh(c)^2) as o - h tanh(c), and tanh(c) o (1 - o) as h (1 - o).
 
-    Where the input gate is capped at 1 - f, f takes the gradient of the gate, g * dc_t, with the
-    opposite sign, and the gradient of i is zero.
+    Where the input gate is capped at 1 - f, the gradient of i is zero and the gradient of f is
+    dc_t * (c_{t-1} - g), because c_t is then f * c_{t-1} + (1 - f) * g.
     """
     T, B, H = tanh_c.shape
     back = RecurrentGradient(Wh, B, T, precision)

@@ -59,8 +59,9 @@ NO_MASKS = Masks()
 class Dropout:
     """Draws the masks of training steps.
 
-    recurrent: the matrix Wh of each layer. Each draw uses its current values.
-    rng: the random generator of all draws. A checkpoint saves its state, but not the masks.
+    recurrent: the matrix Wh of each layer. Each draw uses the current values of the matrices.
+    rng: the random generator of all draws. A checkpoint saves the state of the generator, but not
+        the masks.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Dropout:
 
     def _drop(self, weights: Array, dropped: DroppedWeights) -> None:
         """Draw the weights to drop; fill `dropped` with the factors and the remaining weights."""
-        # One random byte per weight decides: drawing random floats would take five times as long.
+        # A random byte decides on each weight: random floats would take five times as long to draw.
         words = self._rng.bit_generator.random_raw(-(-weights.size // 8))
         numbers = words.view(np.uint8)[: weights.size].reshape(weights.shape)
         kept = np.greater_equal(numbers, self._dropped_values, out=numbers.view(np.bool_))

@@ -51,12 +51,12 @@ def stream_lines(
 ) -> Iterator[str]:
     """Return an iterator of up to `count` sampled lines that the filter keeps, without the prime.
 
-    There are fewer lines if the filter has passed over MAX_TRIES lines in a row. The lines are
-    those that the same seed gives without the filter, as far as the filter keeps them, and then
-    lines of further batches of `count` lines.
+    There are fewer lines if the filter has passed over MAX_TRIES lines in a row. The first `count`
+    lines that are drawn are those that the same seed gives without the filter. If the filter passes
+    over some of the lines, further batches of `count` lines are drawn.
 
     prime: the beginning of each line. The filter sees the line with its prime.
-    options: those of stream_texts.
+    options: further arguments of stream_texts.
 
     Raises CharlstmError for bad arguments when it is called, not at the first line.
     """

@@ -57,8 +57,8 @@ class CharModel(RecurrentStack):
         temperature: divides the log-probabilities. Below 1 the text is safer, above 1 it is wilder;
             0 takes the likeliest symbol each time.
         top_k: only the k likeliest symbols are drawn; 0: all.
-        top_p: only the smallest set of likeliest symbols that have at least this probability
-            together is drawn from.
+        top_p: symbols are drawn only from the smallest set of likeliest symbols that have at least
+            this probability together.
         min_p: only symbols at least this many times as likely as the likeliest are drawn.
         stop: a stop string, or several; the text ends before the first one that occurs.
         whole: whether the text goes on beyond `length` to the next end of a sentence or line, by at
@@ -172,7 +172,8 @@ class CharModel(RecurrentStack):
     def score(self, text: str, unknown: UnknownTreatment = "error") -> Score:
         """Return the loss of each character of a text, as if the text followed a line end.
 
-        unknown: as in stream, for characters of the text.
+        unknown: what to do with characters of the text that the model does not know: "error",
+            "skip" or "replace".
         """
         require_type("text", text, str)
         return next(score_texts(self, [text], unknown))

@@ -67,7 +67,7 @@ class Parameters(dict[str, Array]):
         self[name][...] = value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the arrays; by default, a dictionary is filled anew, which has no vector yet."""
+        """Pickle the arrays for `of`: default unpickling adds items, which __setitem__ refuses."""
         return Parameters.of, (dict(self),)
 
     @classmethod

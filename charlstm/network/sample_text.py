@@ -22,14 +22,14 @@ _CONTEXT = 8  # number of last characters before `length` that may belong to the
 class SampleText:
     """A sample that grows by one symbol at a time until it ends.
 
-    It ends before the first stop string, or else after `length` symbols. Text that may be the
+    A sample ends before the first stop string, or else after `length` symbols. Text that may be the
     beginning of a stop string is held back.
 
     length: the number of symbols; 0 for no end.
-    ends: patterns of the places where a sample may end, for a sample that goes on beyond `length`
-        to such a place. The sample ends at the first place of the first pattern that occurs in the
-        next MAX_OVERRUN symbols. If no pattern occurs, the sample ends after `length` symbols. Text
-        beyond `length` is held back until the sample ends.
+    ends: patterns of the places, after `length` symbols or more, where a sample may end. The sample
+        ends at the first match of the first pattern that has a match in the next MAX_OVERRUN
+        symbols. If no pattern has a match, the sample ends after `length` symbols. Text beyond
+        `length` is held back until the sample ends.
     """
 
     def __init__(
@@ -78,7 +78,10 @@ class SampleText:
         return self._end(next((p for p in places if p is not None), self._enough))
 
     def _first_place(self, pattern: re.Pattern[str]) -> int | None:
-        """Return the first place in the held text, from `length` symbols on, where a match ends."""
+        """Return the first place in the held text where a match of the pattern ends, or None.
+
+        Places among the first `length` symbols of the sample do not count.
+        """
         before = len(self._shown)
         places = (found.end() - before for found in pattern.finditer(self._shown + self._held))
         return next((place for place in places if place >= self._enough), None)

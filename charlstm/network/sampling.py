@@ -103,8 +103,8 @@ def generate(
 ) -> Iterator[Ids]:
     """Yield the next ids (count,) of `count` samples at each step, without end.
 
-    prime (N,): the ids that each sample continues. If it is empty, the first id of each sample is
-        drawn uniformly.
+    prime (N,): the ids that each sample continues. If the prime is empty, the first id of each
+        sample is drawn uniformly.
     """
     state = model.initial_state(1)
     if len(prime) > 1:  # the prime is read once, as the samples differ only after it
@@ -179,15 +179,17 @@ def stream_texts(
     """Generate `count` samples in parallel; each step yields the new text of each sample.
 
     length: the number of symbols of each sample, without the prime; 0 for no end.
-    stops: strings that end a sample. The sample ends before the first one that occurs in it.
+    stops: strings that end a sample. A sample ends before the first stop string that occurs.
     whole: whether a sample goes on beyond `length`, by at most MAX_OVERRUN symbols, to the next end
         of a sentence, or of a line if there is no sentence. For a model of lines, only the end of
-        the line counts. A sample without such an end has `length` symbols.
+        the line counts. If the sample reaches no end of a sentence or line, it has `length`
+        symbols.
     unknown: treatment of characters of the prime that the model does not know: "error", "skip" or
         "replace".
     seed: the same seed gives the same texts (with the same kernels and machine); None for a random
         seed.
-    batch: batches of one seed with different numbers have different texts.
+    batch: the number of this batch of samples. Batches of the same seed but of different numbers
+        have different texts.
     errors: treatment of bytes that are not UTF-8, as in Vocab.decode.
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.

@@ -22,7 +22,7 @@ WINDOW_STEPS = 50  # time steps of one forward pass
 WARM_UP_SYMBOLS = 1_000  # symbols that a stream reads before the first prediction that counts
 DEFAULT_BATCH_SIZE = 32
 MAX_BATCH_SIZE = 64  # maximum number of short texts in a batch
-MAX_LOG_PROBABILITIES = 1 << 24  # numbers that a forward pass stores: steps * streams * symbols
+MAX_LOG_PROBABILITIES = 1 << 24  # maximum of steps * streams * symbols in a forward pass
 MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # maximum number of short texts in a group (groups_of_texts)
 BLOCK_CHARACTERS = 1 << 20  # number of characters of a text that are processed at a time
 
@@ -54,7 +54,7 @@ class Loss:
     def perplexity(self) -> float:
         """exp(nats per character).
 
-        The model is as uncertain as in a choice among this number of equally likely characters.
+        A model of perplexity k is as uncertain as in a choice among k equally likely characters.
         """
         try:
             return math.exp(self.nats_per_character)
@@ -66,8 +66,8 @@ class Loss:
 class Score:
     """The loss of a short text, symbol by symbol.
 
-    nats (N,): the loss of each symbol. The first symbol is predicted from a line end; it is left
-        out if the vocabulary has no line end.
+    nats (N,): the loss of each symbol. The first symbol is predicted from a line end; the loss of
+        the first symbol is left out if the vocabulary has no line end.
     """
 
     text: str
@@ -105,7 +105,8 @@ def score_texts(
 ) -> Iterator[Score]:
     """Yield the score of each text, in the order given, as if the text followed a line end.
 
-    Texts of similar length share a batch. Shorter ones are padded, and the padding is not scored.
+    Texts of similar length share a batch. The shorter texts of a batch are padded, and the padding
+    is not scored.
     """
     for group in groups_of_texts(texts):
         sequences_by_text = [sequences_of(model, text, unknown) for text in group]
@@ -202,7 +203,7 @@ def evaluate(
 
     starts: the positions at which texts start, if `ids` is several texts joined, in ascending order
         from 0. Each text is read from a state of zeros, and its first id is not predicted. A model
-        of lines does so for each line, and ignores `starts`.
+        of lines ignores `starts`, and reads each line from a state of zeros.
     window: None carries the state through the text. A number N evaluates cold windows, as nanoGPT
         does: windows of N predictions, each of which starts from a state of zeros. A window begins
         with the last character that the previous window predicted. The last window may be shorter.
@@ -330,11 +331,11 @@ def _nats_of_spans(
 ) -> float:
     """Return the nats of ids[start + 1] .. ids[stop], summed over all spans.
 
-    Each stream reads one span, and all streams are read in parallel. They start from `state`, or
-    from zeros if `state` is None.
+    Each stream reads one span, and all streams are read in parallel. The streams start from
+    `state`, or from zeros if `state` is None.
 
-    warm_ups: (spans,) the number of ids before each span that its stream reads first: 0, or the
-        same number for all other spans. Their loss does not count.
+    warm_ups: (spans,) the number of ids that a stream reads before its span. The loss of those ids
+        does not count. All values other than 0 must be equal.
     """
     last = len(ids) - 1
     state = model.initial_state(len(starts)) if state is None else state

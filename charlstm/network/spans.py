@@ -16,7 +16,7 @@ class Spans:
 
     starts, stops: (texts,) the positions of the first and of the last id of each text.
     lengths: (texts,) the number of predictions of a span of each text, in descending order.
-    numbers: (texts,) the number of the first span of the next text.
+    numbers: (texts,) for each text, the number of the first span of the text after it.
     """
 
     starts: Ids

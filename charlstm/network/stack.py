@@ -113,7 +113,7 @@ class RecurrentStack:
     ) -> Array:
         """Run the recurrent layers over a window; return the state after it.
 
-        The layers of that state that hold symbols are not set yet: see _keep_history.
+        In the returned state, the layers that hold symbols are not set yet: see _keep_history.
         """
         new_state = np.empty_like(state)
         activations.inputs[0] = inputs
@@ -317,7 +317,7 @@ class RecurrentStack:
     def read(self, ids: Ids, state: Array) -> Array:
         """Read a text (N,) of one stream in windows; return the state after it.
 
-        This makes no predictions, and so is much faster than N calls of `step`. For a model of
+        `read` makes no predictions, so it is much faster than N calls of `step`. For a model of
         lines, a line end starts a new text, as in `step`.
         """
         inputs = self._checked("ids", np.asarray(ids)[:, None])
@@ -327,7 +327,7 @@ class RecurrentStack:
             if len(line_ends):
                 inputs, before = inputs[line_ends[-1] :], self.initial_state(1)
         T = min(READ_STEPS, len(inputs))
-        # No log-probabilities are computed. A vocabulary size of 0 saves the memory for them.
+        # A vocabulary size of 0 saves the memory for log-probabilities, which are not computed.
         activations = allocate_activations(self.config, 0, T, 1, dropout=False, precision="float32")
         after = before
         for start in range(0, len(inputs), T):

@@ -4,13 +4,13 @@ N samples, T time steps, D inputs, H hidden units. Weights multiply from the rig
 `d` before a name stands for the gradient of the loss with respect to it. Products with a weight
 matrix or a transposed matrix are matrix products, all others go element by element.
 
-Each cell has a step and a sequence, both with a forward and a backward function. The functions of a
-sequence only repeat the step: forward in order of time, backward in reverse order. The backward
-function also sums the gradients of the shared weights over the steps (back-propagation through
-time, Werbos 1990).
+Each cell has four functions: forward and backward, for one step and for a sequence. The functions
+of a sequence only repeat the step: forward in order of time, backward in reverse order. The
+backward function also sums the gradients of the shared weights over the steps (back-propagation
+through time, Werbos 1990).
 
-The layers used in training (network/layers) compute the same numbers. They take all steps of a
-window at once, except for the recurrence, which charlstm/kernels computes step by step.
+The layers used in training (network/layers) compute the same numbers. The layers compute all
+steps of a window at once, except for the recurrence, which charlstm/kernels computes step by step.
 """
 
 from typing import Any
@@ -32,7 +32,7 @@ def sigmoid(a: Array) -> Array:
 
 
 def capped_input_gate(i: Array, f: Array) -> Array:
-    """min(i, 1 - f), in the place of the input gate i (Melis et al. 2020)."""
+    """Return min(i, 1 - f), which replaces the input gate i (Melis et al. 2020)."""
     capped: Array = np.minimum(i, 1 - f)
     return capped
 
@@ -55,8 +55,8 @@ def lstm_step_forward(
         next_h = o * tanh(next_c)                     show the share o
 
     x (N, D), prev_h and prev_c (N, H), Wx (D, 4H), Wh (H, 4H), b (4H).
-    capped: min(i, 1 - f) takes the place of i (Melis et al. 2020). So a cell takes in no more than
-        it forgets, and stays between -1 and 1.
+    capped: min(i, 1 - f) takes the place of i (Melis et al. 2020), so that a cell takes in no more
+        than it forgets, and stays between -1 and 1.
     Returns next_h and next_c, (N, H), and the cache for lstm_step_backward.
     """
     N, D, H = _sizes(x, prev_h, ("N", "D"))
@@ -283,8 +283,8 @@ def rnn_step_backward(dnext_h: Array, cache: Cache) -> tuple[Array, Array, Array
         dx = da Wx^T   dprev_h = da Wh^T   dWx = x^T da   dWh = prev_h^T da   db = sum of da over N
 
     Each step back in time multiplies the gradient by Wh^T and by slopes of tanh, which are at most
-    1. Over k steps this is like a k-th power: the gradient vanishes or explodes (Bengio et al.
-    1994, Pascanu et al. 2013).
+    1. The product of the factors of k steps is like a k-th power: the gradient vanishes or explodes
+    (Bengio et al. 1994, Pascanu et al. 2013).
     Returns dx, dprev_h, dWx, dWh, db.
     """
     x, prev_h, Wx, Wh, next_h = cache

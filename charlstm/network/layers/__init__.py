@@ -13,7 +13,7 @@ CELLS: dict[str, RecurrentLayer] = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
 def layer_of(config: ModelConfig) -> RecurrentLayer:
-    """Return the module of the recurrent layers that a model is a stack of."""
+    """Return the module (lstm, gru or rnn) of the recurrent layers of a model."""
     return CELLS[config.cell]
 
 

@@ -19,7 +19,8 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     db += sum of da_t over the streams       dbn += sum of dm
 
 Only the recurrence has to be computed step by step, by kernels.gru_forward and kernels.gru_backward
-(in NumPy: kernels/reference.py). Each other product is computed for all T steps at once.
+(in NumPy: kernels/reference.py). The products with Wx and the gradients of all weights are computed
+for all T steps at once.
 """
 
 from collections.abc import Mapping

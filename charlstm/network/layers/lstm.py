@@ -18,8 +18,8 @@ and for t = T .. 1, with d for the gradient of the loss, as textbook_cells.py de
     dWx += x_t^T da_t    dWh += h_{t-1}^T da_t    db += sum of da_t over the streams
 
 Only the recurrence has to be computed step by step, by kernels.lstm_forward and
-kernels.lstm_backward (in NumPy: kernels/reference.py). Each other product is computed for all T
-steps at once.
+kernels.lstm_backward (in NumPy: kernels/reference.py). The products with Wx and the gradients of
+all weights are computed for all T steps at once.
 """
 
 from collections.abc import Mapping

@@ -1,13 +1,14 @@
 """A table of n-grams: direct connections from the last symbols to the logits.
 
 The contexts of a prediction are the last 2 symbols, the last 3, and so on, up to the last `longest`
-symbols. A hash of each context is the index of a row in a table (slots, V). These rows are added to
-the logits of the head. So the model learns from a few examples which symbols follow a short
-context, and the recurrent layers learn the rest. (These are the maximum-entropy features of Mikolov
-et al. 2011, "Strategies for training large scale neural network language models".)
+symbols. A hash of each context is the index of a row in a table (slots, V). The rows of all
+contexts are added to the logits of the head. With the table, the model learns from a few examples
+which symbols follow a short context, and the recurrent layers learn the rest. (The rows are the
+maximum-entropy features of Mikolov et al. 2011, "Strategies for training large scale neural network
+language models".)
 
-Two different contexts may share a row by chance. The longer and shorter contexts at the same two
-places in the text then still have different rows, by which the model can tell the places apart.
+Two different contexts may share a row by chance. The model can still tell the two contexts apart by
+the rows of contexts of other lengths.
 """
 
 import zlib
@@ -99,7 +100,7 @@ def history_codes(state: Array, longest: int, codes: Ids) -> Ids:
 def write_history(history: Ids, state: Array) -> None:
     """Save the last symbols of a window in the state with which the next window starts.
 
-    The contexts of the next window can then reach back into this one.
+    The contexts of the next window can then include symbols of the window before it.
 
     history (longest - 1, B): the ids of the symbols plus one, oldest first.
     """

@@ -65,7 +65,7 @@ def weight_gradients(
     precision: str,
     symbols: Ids | None = None,
 ) -> None:
-    """Overwrite the gradients of Wx, b and, if there are symbols, Wi.
+    """Overwrite the gradients of Wx, b and, unless `symbols` is None, Wi.
 
     dout (T, B, N): the gradient of the projection.
     """

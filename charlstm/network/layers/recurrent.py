@@ -26,12 +26,13 @@ class RecurrentLayer(Protocol):
 
     x (T, B, D): inputs, or ids (T, B), each of which stands for a one-hot vector of length D.
     symbols (T, B): in a network with skip connections, the ids that a layer above the first reads
-        in addition to x. Row Wi[id] of its parameter Wi (V, N) is added to x Wx. None for other
-        layers.
+        in addition to x; None for all other layers. Row Wi[id] of the layer's parameter Wi (V, N)
+        is added to x Wx.
     state (S, B, H): S = STATE_PARTS arrays, of which the first is the hidden state.
 
     Not `backward`, but recurrent_gradients and projection_gradients compute the gradients of the
-    weights. No other gradient depends on these, so any idle thread may compute them later.
+    weights. No other gradient depends on the gradients of the weights, so any idle thread may
+    compute them later.
     """
 
     GATES: Mapping[str, str]  # letter and name of each block of H columns in Wx, Wh and b
@@ -49,7 +50,7 @@ class RecurrentLayer(Protocol):
     ) -> LayerActivations:
         """Allocate the activations of a window of T steps of B streams.
 
-        They may be used for any number of windows.
+        The activations may be used for any number of windows.
         precision: "bfloat16" rounds the operands of matrix products, "float32" does not.
         """
 
@@ -76,14 +77,14 @@ class RecurrentLayer(Protocol):
         dout (T, B, H): the gradient of the output h.
         dstate (S, B, H): the gradient of the state after the window; overwritten with the gradient
             of the state before the window.
-        dx (T, B, D): overwritten with the gradient of x; may be the same array as dout. None if x
+        dx (T, B, D): overwritten with the gradient of x; may be the same array as dout; None if x
             consists of ids.
-        activations: the arrays that `forward` filled. Some are overwritten with their gradients,
-            which recurrent_gradients and projection_gradients read.
+        activations: the arrays that `forward` filled. Some of the arrays are overwritten with
+            their gradients, which recurrent_gradients and projection_gradients read.
         """
 
     def recurrent_gradients(self, gradients: Mapping[str, Array], activations: Any) -> None:
-        """Overwrite the gradient of Wh and, in a GRU, that of bn; call it after `backward`."""
+        """Overwrite the gradient of Wh and, in a GRU, of bn; to call after `backward`."""
 
     def projection_gradients(
         self,
@@ -92,7 +93,7 @@ class RecurrentLayer(Protocol):
         activations: Any,
         symbols: Ids | None = None,
     ) -> None:
-        """Overwrite the gradients of Wx, b and, with symbols, Wi; call it after `backward`."""
+        """Overwrite the gradients of Wx, b and, with symbols, Wi; to call after `backward`."""
 
 
 def initialise_weights(parameters: Mapping[str, Array], rng: np.random.Generator) -> None:
