@@ -1,5 +1,6 @@
 """Saver: writes the checkpoints of a run, and keeps in memory those that cannot be written yet."""
 
+import errno
 import os
 import shlex
 import shutil
@@ -18,6 +19,8 @@ from charlstm.system.paths import absolute
 # At most this many checkpoints of the setting keep_every wait in memory for space on the disk. The
 # oldest waiting checkpoints beyond this number are dropped and never written.
 MAX_WAITING = 8
+# The error numbers of a full disk, and of a user who may not store more on the disk.
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Saver:
@@ -37,6 +40,7 @@ class Saver:
     def __init__(self, folder: Path, events: EventLog) -> None:
         self.folder, self.shown, self._events = absolute(folder), folder, events
         self.problem = ""
+        self._disk_is_full = False
         self.saved_step = 0
         self.given_up: list[str] = []
         self._waiting: dict[str, Checkpoint] = {}
@@ -89,8 +93,13 @@ class Saver:
                 f"saved after that; if it was moved, it has the run up to step {self.saved_step:,}"
             )
         if self.problem:
+            if not (self.folder / LAST).exists():
+                raise UnwritableError(
+                    f"{self.problem}; the run cannot be resumed, as {LAST} was removed or moved"
+                )
+            advice = "make room" if self._disk_is_full else "remove the cause"
             raise UnwritableError(
-                f"{self.problem}; the run is saved up to step {self.saved_step:,}: make room, then "
+                f"{self.problem}; the run is saved up to step {self.saved_step:,}: {advice}, then "
                 f"charlstm train -r {shlex.quote(str(self.shown))} --resume"
             )
         if self.given_up:
@@ -124,6 +133,8 @@ class Saver:
                 written.append(name)
         except UnwritableError as error:
             self.problem = str(error)
+            cause = error.__cause__
+            self._disk_is_full = isinstance(cause, OSError) and cause.errno in FULL_DISK
             self._waiting.pop(LAST, None)
             if newest in self._waiting:
                 self._waiting[newest] = replace(checkpoint, model=_copied(checkpoint.model))

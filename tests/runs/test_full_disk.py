@@ -1,5 +1,6 @@
 """Full disks, for a while or for good: training goes on, and no saved work is lost."""
 
+import errno
 import gzip
 import os
 import re
@@ -108,7 +109,7 @@ def test_a_disk_that_stays_full_is_an_error_with_the_saved_step(
         charlstm.train(overfitting_text, folder, observer=full_between(25, None, []), **SMALL)
     assert re.fullmatch(
         rf"{re.escape(str(folder))}/\w+\.safetensors: cannot write [\d,]+ bytes: File too large; "
-        rf"the run is saved up to step 20: make room, then charlstm train -r "
+        rf"the run is saved up to step 20: remove the cause, then charlstm train -r "
         rf"{re.escape(str(folder))} --resume",
         str(caught.value),
     )
@@ -120,6 +121,58 @@ def test_a_disk_that_stays_full_is_an_error_with_the_saved_step(
     assert_equal_runs(folder, uninterrupted.folder)
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (errno.ENOSPC, "make room"),
+        (errno.EDQUOT, "make room"),
+        (errno.EACCES, "remove the cause"),
+        (errno.ENOENT, "remove the cause"),
+    ],
+)
+def test_room_is_asked_for_only_if_there_is_none(
+    overfitting_text, tmp_path, monkeypatch, code, advice
+):
+    def refuse(path):
+        raise OSError(code, os.strerror(code))
+
+    def observe(event):
+        if event["event"] == "step" and event["step"] == 25:
+            monkeypatch.setattr("charlstm.runs.checkpoint.atomic_write", refuse)
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnwritableError) as caught:
+        charlstm.train(overfitting_text, "run", observer=observe, **SMALL)
+    assert re.fullmatch(
+        rf"run/\w+\.safetensors: cannot write [\d,]+ bytes: {os.strerror(code)}; "
+        rf"the run is saved up to step 20: {advice}, then charlstm train -r run --resume",
+        str(caught.value),
+    )
+
+
+@pytest.mark.parametrize(
+    ("removed", "message"),
+    [
+        (False, r"the run is saved up to step 20: remove the cause, then charlstm .* --resume"),
+        (True, r"the run cannot be resumed, as last\.safetensors was removed or moved"),
+    ],
+)
+def test_a_checkpoint_that_became_a_folder_is_an_error_which_says_if_the_run_is_saved(
+    overfitting_text, tmp_path, removed, message
+):
+    folder = tmp_path / "run"
+
+    def observe(event):
+        if event["event"] == "step" and event["step"] == 25:
+            (folder / BEST).rename(tmp_path / "moved")
+            (folder / BEST).mkdir()
+            if removed:
+                (folder / LAST).unlink()
+
+    with pytest.raises(UnwritableError, match=rf"not a regular file: name another; {message}$"):
+        charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+
+
 def test_a_signal_while_the_disk_is_full_is_an_error(uninterrupted, overfitting_text, tmp_path):
     folder = tmp_path / "run"
     limit = full_between(25, None, [])
@@ -129,7 +182,7 @@ def test_a_signal_while_the_disk_is_full_is_an_error(uninterrupted, overfitting_
         if event["event"] == "step" and event["step"] == 34:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(UnwritableError, match="step 20: make room"), largest_file(10**9):
+    with pytest.raises(UnwritableError, match="step 20: remove the cause"), largest_file(10**9):
         charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
     charlstm.train(run=folder, resume=True)
     assert_equal_runs(folder, uninterrupted.folder)
