@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -311,6 +311,13 @@ class Trainer:
         return (
             f"Trainer(step {self.steps_done:,}{total}, learning rate {self.learning_rate:.3g}, "
             f"{self.config.batch_size} streams of {self.config.seq_length} {unit}s)"
+        )
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, as threads cannot be; CharlstmError says what to do."""
+        raise CharlstmError(
+            "a Trainer has threads, and cannot be pickled or copied: keep its model, arrays() and "
+            "to_dict(), and restore them in a new Trainer with load_arrays and load_dict"
         )
 
     def __enter__(self) -> "Trainer":

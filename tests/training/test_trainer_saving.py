@@ -1,6 +1,8 @@
 """Saving a trainer: training continues bit for bit from any step."""
 
+import copy
 import json
+import pickle
 
 import pytest
 from small_trainers import IDS, make_trainer
@@ -76,3 +78,12 @@ def test_arrays_of_another_config_are_refused():
     arrays, saved = save(make_trainer(batch_size=4))
     with pytest.raises(CharlstmError, match="the saved array state is missing or of a wrong shape"):
         load(make_trainer(batch_size=5), arrays, saved)
+
+
+@pytest.mark.parametrize("copy_of", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_trainer_that_is_pickled_or_copied_says_how_to_save_it(copy_of):
+    with (
+        make_trainer() as trainer,
+        pytest.raises(CharlstmError, match=r"a Trainer has threads.*arrays\(\) and to_dict\(\)"),
+    ):
+        copy_of(trainer)
