@@ -200,7 +200,7 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
     Yields the paths with the path of the copy in place of "-". If the with block raises an
     exception before the run is saved, the copy is removed. Until the run is saved, the copy has a
     marker (see ownership.py). If the process is killed, the next run in the folder therefore
-    removes the copy.
+    removes the copy. A CharlstmError that names the copy names standard input instead.
     """
     if "-" not in paths:
         yield tuple(paths)
@@ -213,7 +213,14 @@ def standard_input_kept(folder: Path, paths: Sequence[str]) -> Iterator[tuple[st
         # and its error message is better.
         with suppress(OSError):
             marker_of(copy).touch()
-        yield copy_standard_input(paths, copy)
+        named = copy_standard_input(paths, copy)
+        try:
+            yield named
+        except CharlstmError as error:
+            if str(copy) not in str(error) or last_saved(at.parent) != before:
+                raise
+            # The user never named the copy, which is removed below.
+            raise type(error)(str(error).replace(str(copy), "standard input")) from error
     except BaseException:
         if last_saved(at.parent) == before:
             at.unlink(missing_ok=True)

@@ -102,6 +102,16 @@ def test_a_text_from_standard_input_is_kept_for_resumption(cli, tmp_path):
     assert [path.read_text() for path in kept] == [text[:900]]
 
 
+def test_an_error_in_standard_input_does_not_name_the_copy_of_it(cli, tmp_path):
+    for text, message in (
+        ("\n", "too small to learn from"),
+        (b"ab\xff", "invalid UTF-8 at byte 2"),
+    ):
+        error = cli("train", "-", "-r", tmp_path / "run", "--quiet", input=text, code=1).stderr
+        assert error.startswith(f"charlstm: standard input: {message}")
+        assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_the_newest_run_is_the_default(cli, text_file, tmp_path, monkeypatch, resume):
     monkeypatch.chdir(tmp_path)
