@@ -12,7 +12,7 @@ class CharlstmError(ValueError):
 class UnknownOptionError(CharlstmError, TypeError):
     """Raised for a keyword that a function does not take.
 
-    The class is also a TypeError, because Python raises TypeError for an unknown keyword.
+    UnknownOptionError is also a TypeError, because Python raises TypeError for an unknown keyword.
     """
 
 

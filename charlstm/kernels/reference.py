@@ -1,4 +1,4 @@
-"""The kernels in NumPy, which define the results of the native kernels, and run in their place.
+"""The kernels in NumPy: they define the results of the native kernels, and run where C cannot.
 
 Shapes: T time steps, B streams, H hidden units, V symbols. All arrays of a call are C-contiguous
 and have the same dtype. Results are written into arrays that the caller passes. `precision` is the

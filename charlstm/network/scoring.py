@@ -334,8 +334,8 @@ def _nats_of_spans(
     Each stream reads one span, and all streams are read in parallel. The streams start from
     `state`, or from zeros if `state` is None.
 
-    warm_ups: (spans,) the number of ids that a stream reads before its span. The loss of those ids
-        does not count. All values other than 0 must be equal.
+    warm_ups: (spans,) the number of ids that a stream reads before its span. The losses
+        before the span do not count. All warm-ups other than 0 must be equal.
     """
     last = len(ids) - 1
     state = model.initial_state(len(starts)) if state is None else state

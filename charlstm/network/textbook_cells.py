@@ -9,8 +9,9 @@ of a sequence only repeat the step: forward in order of time, backward in revers
 backward function also sums the gradients of the shared weights over the steps (back-propagation
 through time, Werbos 1990).
 
-The layers used in training (network/layers) compute the same numbers. The layers compute all
-steps of a window at once, except for the recurrence, which charlstm/kernels computes step by step.
+The layers used in training (network/layers) compute the same numbers. The fast layers compute
+all steps of a window at once, except for the recurrence, which charlstm/kernels computes step by
+step.
 """
 
 from typing import Any
