@@ -35,6 +35,9 @@ MAX_ATTEMPTS = 100
 SECONDS_BETWEEN_ATTEMPTS = 0.01  # A process waits this long while another removes a stale lock.
 # A process that creates a lock file is given this long to write its name into the file.
 SECONDS_TO_NAME_HOLDER = 10
+# The folder of a new run takes at most this many characters from the name of its text: at most 240
+# bytes in UTF-8. As a name may have 255 bytes, a number can follow the characters.
+MAX_NAME = 60
 
 
 class LockedError(CharlstmError):
@@ -117,7 +120,7 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
             yield folder
         return
     text = Path("stdin") if str(first) == "-" else Path(os.path.realpath(absolute(first)))
-    name = text.name.split(".")[0]
+    name = text.name.split(".")[0][:MAX_NAME]
     for n in count(1):
         folder = Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run")
         if holds_run(folder) or (folder.is_dir() and foreign_files(folder)):

@@ -93,6 +93,14 @@ def test_runs_are_named_after_the_corpus(text_file, tmp_path, monkeypatch):
     assert charlstm.runs.folder.newest_run() == Path("runs/my book")
 
 
+def test_a_text_whose_name_is_as_long_as_names_may_be_gets_runs(text_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "é" * 127
+    Path(name).write_bytes(text_file.read_bytes())
+    paths = [charlstm.train(name, steps=1, hidden=4).path for _ in range(2)]
+    assert paths == [Path("runs", "é" * 60), Path("runs", "é" * 60 + "-2")]
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(text_file, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(CharlstmError, match=r"file: the folder cannot be made: "):
