@@ -41,6 +41,8 @@ SETTINGS = TrainConfig(batch_size=2, seq_length=5)
         (lambda: MODEL.sample(3, stop=5), "stop must be of type str, not 5"),
         (lambda: MODEL.sample(3, stop=["a", None]), "stop must be of type str, not None"),
         (lambda: MODEL.sample(3, whole="no"), "whole must be of type bool, not 'no'"),
+        (lambda: MODEL.sample(3, temperature="auto"), "temperature is auto, a value for charlstm"),
+        (lambda: CharModel(ModelConfig(hidden="auto"), VOCAB), "hidden is auto, a value for"),
         (lambda: charlstm.save(5, "m"), "model must be of type CharModel, not 5"),
         (lambda: charlstm.save(MODEL, None), "path must be of type str or PathLike, not None"),
         (lambda: charlstm.load(None), "path must be of type str or PathLike, not None"),

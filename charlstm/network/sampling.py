@@ -194,6 +194,8 @@ def stream_texts(
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
     """
+    sampling = sampling or Sampling()
+    sampling.require_chosen()
     require_type("prime", prime, str)
     require_type("whole", whole, bool)
     length, count = whole_number("length", length), whole_number("count", count)
@@ -213,7 +215,7 @@ def stream_texts(
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
     rng = generator(seed, "sample", batch)
-    steps = generate(model, prime_ids, count, sampling or Sampling(), rng)
+    steps = generate(model, prime_ids, count, sampling, rng)
     ends = (SENTENCE_END, LINE_END)[model.config.lines :] if whole else ()
     texts = [SampleText(model.vocab, stops, errors, length, ends) for _ in range(count)]
     return _new_texts(steps, texts)

@@ -46,6 +46,7 @@ class RecurrentStack:
         """
         require_type("config", config, ModelConfig)
         require_type("vocab", vocab, Vocab)
+        config.require_chosen()
         kernels.require_requested_kernels()
         if len(vocab) < 2:
             raise CharlstmError("a model needs a vocabulary of 2 symbols or more")
