@@ -100,6 +100,12 @@ def loss_on_end(run: Path, text: Path) -> float:
     return evaluate(model, ids).nats_per_character
 
 
+def require_finished(run: charlstm.TrainedRun) -> None:
+    """Exit if a run was interrupted."""
+    if run.reason != "finished":
+        sys.exit(f"not measured ({run.reason}); the table holds the runs before it")
+
+
 def measure(pair: str, steps: tuple[int, int], table: Path) -> list[Result]:
     """Return the results of all settings on a pair; add those that are missing to the table.
 
@@ -118,7 +124,7 @@ def measure(pair: str, steps: tuple[int, int], table: Path) -> list[Result]:
                 content = text_of(name)
                 path.write_text(content[:size] if size > 0 else content[size:], encoding="utf-8")
             base = folder / "base"
-            charlstm.train(old, base, steps=steps[0], **SHAPE)
+            require_finished(charlstm.train(old, base, steps=steps[0], **SHAPE))
             before = loss_on_end(base, old)
             for name in missing:
                 options = dict(SETTINGS[name])
@@ -127,7 +133,8 @@ def measure(pair: str, steps: tuple[int, int], table: Path) -> list[Result]:
                 if options.pop("mix", False):
                     options["mix"] = old
                 run = folder / "run"
-                charlstm.train(new, run, steps=steps[1], overwrite=True, **SHAPE, **options)
+                options |= {**SHAPE, "steps": steps[1], "overwrite": True}
+                require_finished(charlstm.train(new, run, **options))
                 losses = loss_on_end(run, new), loss_on_end(run, old) if from_base else None
                 result = Result(pair, name, *steps, *losses, before, *origin)
                 known[result.key] = result

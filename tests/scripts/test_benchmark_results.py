@@ -9,6 +9,7 @@ import advice
 import bfloat16
 import common
 import defaults
+import fine_tuning
 import pytest
 
 import charlstm
@@ -151,8 +152,9 @@ def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, cap
     for script, arguments in commands:
         assert (BENCHMARKS / f"{script}.py").exists()
         if "--print" in arguments:
-            scripts = {"defaults": defaults, "bfloat16": bfloat16, "advice": advice}
+            scripts = {"defaults": defaults, "bfloat16": bfloat16, "advice": advice,
+                       "fine_tuning": fine_tuning}  # fmt: skip
             scripts[script].main(arguments.split())
             printed.append(capsys.readouterr().out)
-    assert len(commands) > len(printed) == 7
+    assert len(commands) > len(printed) == 8
     assert all(table.count("\n") > 2 for table in printed)
