@@ -17,6 +17,8 @@ BYTE_ORDER_MARKS = {
     "utf-32-le": codecs.BOM_UTF32_LE,
     "utf-32-be": codecs.BOM_UTF32_BE,
 }
+# Advice for a text that is not in the encoding that the user named.
+_OTHER_ENCODING = "name another encoding with --encoding, or leave it out for UTF-8"
 
 
 def encoding_for(level: str, name: str) -> str:
@@ -101,7 +103,7 @@ def decoded_chunks(
             "--level byte"
         ) from error
     except UnicodeError as error:  # e.g. utf-16 without a mark; it names no byte
-        raise CharlstmError(f"{path}: {error}: name the text's encoding with --encoding") from error
+        raise CharlstmError(f"{path}: {error}: {_OTHER_ENCODING}") from error
 
 
 def _advice(encoding: str, error: UnicodeDecodeError) -> str:
@@ -109,7 +111,7 @@ def _advice(encoding: str, error: UnicodeDecodeError) -> str:
     likely = likely_encoding(error.object, error.start) if encoding == "utf-8" else ""
     if likely:
         return f"the text is likely {likely}, which --encoding {likely} reads"
-    return "name the text's encoding with --encoding"
+    return "name the text's encoding with --encoding" if encoding == "utf-8" else _OTHER_ENCODING
 
 
 def refuse_other_unicode(path: Path, start: bytes, encoding: str) -> None:
