@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.config import AUTO, CorpusConfig, ModelConfig, TrainConfig, beyond_textbook
+from charlstm.config import AUTO, ModelConfig, TrainConfig, beyond_textbook
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlstm.runs.origin import Origin
-from charlstm.runs.training_state import malformed_refused
+from charlstm.runs.training_state import malformed_refused, recorded_corpus
 from charlstm.system.paths import absolute, require_path
 from charlstm.text.vocab import Vocab
 from charlstm.untrusted import require_type
@@ -109,7 +109,7 @@ def describe(path: Path) -> dict[str, Any]:
         about["corpus"] = corpus = checkpoint.training.get("corpus")
         about["digest"] = checkpoint.training.get("digest")
         with malformed_refused(f"{file}: does not say which text the run was trained on"):
-            settings = CorpusConfig.from_dict(corpus)
+            settings = recorded_corpus(corpus)
         names = (*settings.paths, *settings.val_file)
         about["texts"] = [normpath(absolute(file.parent / name)) for name in names]
         if "origin" in checkpoint.training:
