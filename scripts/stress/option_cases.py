@@ -130,7 +130,7 @@ def _cases_of(path: tuple[str, ...], command: click.Command) -> Iterator[Case]:
     for option in options:
         yield Case(path, (*required, option.opts[0]))  # valid for a flag, else without its value
         if option.is_flag:
-            yield Case(path, (*required, option.opts[0] + "=x"))
+            yield Case(path, (*required, option.opts[-1] + "=x"))
             continue
         for value in odd_values(option):
             yield Case(path, (*required, f"{option.opts[-1]}={value}"))
