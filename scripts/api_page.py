@@ -29,9 +29,10 @@ PAGE, STUB = PACKAGE / "API.md", PACKAGE / "__init__.pyi"
 
 OPENING = """# The library
 
-This page is made by `.venv/bin/python scripts/api_page.py` from the docstrings; a test keeps it
-true. `import charlstm` gives these names. The [README](../README.md#as-a-library) has examples.
-`Array` is a NumPy array of floating-point numbers, `Ids` one of ids of symbols.
+This page is made by `.venv/bin/python scripts/api_page.py` from the docstrings; a test compares
+the page with them. The page lists the names that `import charlstm` gives. The
+[README](../README.md#as-a-library) has examples. `Array` is a NumPy array of floating-point
+numbers, `Ids` an array of the ids of symbols.
 """
 
 
@@ -44,7 +45,7 @@ def tree_of(member: Any) -> Any:
 
 
 def source_of(annotation: ast.expr) -> str:
-    """The source text of a type. A class that is named in quotes loses them."""
+    """The source text of a type, without the quotes around the name of a class."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         return annotation.value
     return ast.unparse(annotation).replace("'", '"')
@@ -71,7 +72,7 @@ def with_default(text: str, default: Any) -> str:
 
 
 def parameters_of(function: Callable[..., Any]) -> list[str]:
-    """The source text of each parameter but self, and of those that takes_options has added."""
+    """The source text of each parameter but self, those added by takes_options included."""
     arguments = tree_of(function).args
     written = {each.arg: each.annotation for each in (*arguments.args, *arguments.kwonlyargs)}
     texts: list[str] = []
@@ -105,7 +106,7 @@ def returned_by(function: Callable[..., Any]) -> str:
 
 
 def stub() -> str:
-    """The text of the stub file: the imports of the names, and train with all its keywords."""
+    """The text of the stub file: imports of the public names, and train with all its keywords."""
     names_by_module = {"charlstm.runs.events": ["Observer"]}
     for name, module in charlstm.MODULES.items():
         if name != "train":
@@ -139,7 +140,7 @@ def stub() -> str:
 
 
 def markdown(docstring: str | None) -> str:
-    """A docstring with an item of a list for each entry "name: explanation"."""
+    """A docstring as Markdown, in which each entry "name: explanation" is a list item."""
     lines: list[str] = []
     for line in inspect.cleandoc(docstring or "").splitlines():
         entry = re.match(r"((?:[a-z]\w*(?: \([^)]*\))?(?:, )?)+): (.*)", line)

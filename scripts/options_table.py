@@ -30,11 +30,12 @@ RECORDS = {  # the commands whose options come from knobs, with the prefix of th
 OPENING = """# All options of all commands
 
 This page is made by `.venv/bin/python scripts/options_table.py` from the commands and from the
-knobs in `charlstm/config`; a test keeps it true. The options of `charlstm train` are also keyword
-arguments of `charlstm.train`, with `_` for `-`. There, the value "auto" means the same as leaving
-the argument out: it is chosen for you, as the column "default" describes. Where the table states
-no upper end of a range, whole numbers are at most 2^53, about 9.01e15, as floats represent larger
-ones inexactly, and other numbers are at most 1e300, so that computing with them does not overflow.
+knobs in `charlstm/config`; a test compares the page with them. The options of `charlstm train` are
+also keyword arguments of `charlstm.train`, with `_` for `-`. For a keyword argument, "auto" means
+the same as leaving the argument out: the value is chosen for you, as the column "default"
+describes. Where the table states no upper end of a range, whole numbers are at most 2^53, about
+9.01e15, as floats represent larger ones inexactly, and other numbers are at most 1e300, so that
+computing with them does not overflow.
 """
 
 

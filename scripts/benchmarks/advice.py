@@ -6,17 +6,19 @@
     .venv/bin/python scripts/benchmarks/advice.py --print
         the counts and the runs that the table holds, without a run; no text is needed
 
-Each run that advice is given to is made again with each change that advice could propose to it, and
-the validation losses of the two runs are compared. So a change is known to be right or wrong
-whether or not the advice proposes it.
+Advice is a warning at the end of a run that proposes a change of an option. For each run that is
+judged, every change that advice could propose is tried in a second run, and the validation losses
+of the two runs are compared. The table thus tells which changes are right, whether or not the
+advice proposes them.
 
-More dropout is judged by the validation loss of the last weights, because it is advised against the
-rise of this loss. The other changes are judged by the lowest validation loss of the run. "Fewer
-steps" are as many steps as the best evaluation of a run that overfits had; they are not advised.
+More dropout is advised if the validation loss rises at the end of a run, so that more dropout is
+judged by the validation loss of the last weights. The other changes are judged by the lowest
+validation loss of the run. "Fewer steps" ends a run that overfits at the step of its best
+evaluation; the advice never proposes fewer steps.
 
-Each finished run adds a row to the table, and no run is repeated whose row is there: the script can
-be stopped at any time and started again. A row belongs to a text, the options, the kernels, the
-machine and the commit. A row holds the evaluations of its run.
+Each finished run adds a row to the table, and a run that has a row is not repeated: the script can
+be stopped at any time and started again. A row is found by its text, options, kernels, machine and
+commit. A row holds the evaluations of its run.
 """
 
 import json
@@ -62,7 +64,7 @@ KINDS = ("right", "of little effect", "wrong")
 
 
 class Result(NamedTuple):
-    """A row of the table: a run, whether or not advice is given to it."""
+    """A row of the table: a run that is judged, or a run that tries a change."""
 
     text: str
     asked: str  # the options given, in JSON
@@ -168,9 +170,9 @@ def measure(trial: Trial, origin: Origin) -> Result:
 
 
 def changes(result: Result) -> dict[str, Trial]:
-    """The runs to compare a run with, by the name of the change.
+    """The runs that each try one change to a run, by the name of the change.
 
-    Runs with an unsuitable rate are changed in their rate alone.
+    More steps and more dropout are not tried on a run with an unsuitable learning rate.
     """
     trial, config, best = result.trial, result.config, result.best
     if best is None:
@@ -216,10 +218,11 @@ def read_results(path: Path) -> list[Result]:
 
 
 def compared(results: list[Result]) -> Iterator[tuple[Result, dict[str, float]]]:
-    """Yield each run that advice is given to, with the fraction of the loss that changes save.
+    """Yield each run that is judged, with the fraction of its loss that each change saves.
 
-    Only changes whose runs have a row of the same origin are named. A change saves less than 0 if
-    it raises the validation loss; a run that diverges has an infinite loss.
+    A change is left out if its run has no row with the same kernels, machine and commit. The
+    fraction is negative if the change raises the validation loss; a run that diverges has an
+    infinite loss.
     """
     known = {result.key: result for result in results}
     given = {(trial.text, trial.asked) for trial in trials()}
@@ -236,13 +239,13 @@ def compared(results: list[Result]) -> Iterator[tuple[Result, dict[str, float]]]
 
 
 def advised(result: Result) -> set[str]:
-    """The options with values that the warnings at the end of a run name, as "--steps 500"."""
+    """The options and values that the warnings at the end of a run name: "--steps 500"."""
     warnings = find_warnings(result.series, result.config, result.model)
     return set(re.findall(r"--[a-z-]+ [0-9.e-]*[0-9]", " ".join(warnings)))
 
 
 def verdict(saved: float) -> str:
-    """Whether a change is right, by the fraction of the loss that it saves."""
+    """Judge a change by the fraction of the loss that it saves."""
     return "right" if saved > MARGIN else "wrong" if saved < 0 else "of little effect"
 
 
@@ -293,7 +296,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--table", type=Path, default=TABLE, help=f"file of results [default: {TABLE.name}]"
     )
     parser.add_argument(
-        "--print", action="store_true", help="print the rows of all machines and commits, no runs"
+        "--print",
+        action="store_true",
+        help="print the rows of all machines and commits, train nothing",
     )
     options = parser.parse_args(arguments)
     try:

@@ -17,7 +17,7 @@ Settings = dict[str, Any]
 # Text | options of charlstm.train. Each line is trained at `lr` times each of FACTORS: from a rate
 # that is too low for the cell and the optimizer to one that is too high.
 FACTORS = (1, 3, 9, 27, 81, 243)
-SUITABLE = 9  # the factor that is neither
+SUITABLE = 9  # the factor of FACTORS that gives a good learning rate
 RATES = """
 shakespeare 300 kB | hidden=64 lr=0.002 steps=250
 shakespeare 300 kB | hidden=64 lr=0.001 steps=250 schedule="constant" average=0.0 ngrams=0
@@ -103,7 +103,7 @@ def rate_factor(trial: Trial) -> int | None:
 
 
 def rounded(rate: float) -> float:
-    """A learning rate with four digits: a third of three times a rate is the rate."""
+    """Round a learning rate to four digits, so that x * 3 / 3 gives x again."""
     return float(f"{rate:.4g}")
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures training and sampling, beside PyTorch on the same cores where it is installed.
+"""Measures training and sampling, beside PyTorch on the same cores if PyTorch is installed.
 
     .venv/bin/python scripts/benchmarks/against_pytorch.py
         training and sampling: about four minutes
@@ -8,9 +8,10 @@
     .venv/bin/python scripts/benchmarks/against_pytorch.py --only train --bf16
         training in float32 and in bfloat16, on both sides
 
-Both sides run in turns, so that slow moments of the machine meet both alike. Leave the machine idle
-otherwise: PyTorch's threads suffer most from other processes. A ratio is that of the median times,
-above 1 where charlstm is faster; its spread is the lowest and the highest ratio of a round.
+charlstm and PyTorch run in turns, so that a slow moment of the machine slows both down. Run nothing
+else on the machine: PyTorch's threads suffer most from other processes. A ratio is PyTorch's median
+time divided by charlstm's, above 1 where charlstm is faster; its spread is the lowest and the
+highest ratio of a round.
 
 PyTorch runs at its best: with fused Adam and the faster of an embedding and a one-hot input; for
 sampling also with the faster of nn.LSTM and nn.LSTMCell, and of one thread and all.
@@ -107,8 +108,8 @@ class Task(NamedTuple):
 def chosen_tasks(only: str | None, sizes: list[int], bf16: bool = False) -> list[Task]:
     """The tasks for these numbers of hidden units.
 
-    only: "train" or "sample", None for both. bf16: adds a batch size of 64, of which each of two
-    cores has 32 streams: these fill the tiles of a bfloat16 product.
+    only: "train" or "sample", None for both. bf16: adds a batch size of 64. On two cores, each core
+    then has 32 streams, which fill the tiles of a bfloat16 product.
     """
     trained = [Shape(2, H, batch_size, 50) for batch_size in (50, 64)[: 1 + bf16] for H in sizes]
     trained += [Shape(1, H, 64 if bf16 else 32, 64) for H in sizes if H == 512]
@@ -152,7 +153,7 @@ def usable(steps: dict[str, Step]) -> dict[str, Step]:
         try:
             seconds[name] = min(time_block(step) for _ in range(2))
         except RuntimeError as error:  # bfloat16 needs instructions that not every CPU has
-            tqdm.write(f"{name}: PyTorch cannot do this here: {error}", file=sys.stderr)
+            tqdm.write(f"{name}: PyTorch lacks this on this machine: {error}", file=sys.stderr)
     near = FAR_BEHIND * min(seconds.values(), default=0)
     return {name: steps[name] for name in seconds if seconds[name] <= near}
 
@@ -160,7 +161,7 @@ def usable(steps: dict[str, Step]) -> dict[str, Step]:
 def compare(
     task: Task, precisions: tuple[Precision, ...], rounds: int, after_round: Step
 ) -> list[Row]:
-    """Time charlstm and PyTorch in turns; a row for each precision, without its peak_share."""
+    """Time charlstm and PyTorch in turns; return a row for each precision, without a peak_share."""
     sides = {
         precision: {
             "charlstm": charlstm_step(task, precision),
@@ -207,7 +208,7 @@ def measure_rows(
     with tqdm(total=len(tasks) * rounds, unit="round", dynamic_ncols=True) as bar:
         for task in tasks:
             bar.set_description(f"{task.name} {task.shape}")
-            sgemm = max(sgemm, sgemm_gflops())  # for each task, as machines have slow moments
+            sgemm = max(sgemm, sgemm_gflops())  # measured for each task: a machine has slow moments
             precisions = PRECISIONS[: 1 + (bf16 and task.name == "train")]
             rows += compare(task, precisions, rounds, bar.update)
     for row in rows:
@@ -284,7 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
     if min(options.rounds, *sizes) < 1:
         parser.error("--rounds and --hidden must be whole numbers, 1 or more")
     tasks = chosen_tasks(options.only, sizes, options.bf16)
-    # First, while this process is small: on Linux a child's peak includes its parent's memory.
+    # Measure memory before this process grows: on Linux a child's peak includes its parent's.
     processes = measure_processes({task.shape.hidden for task in tasks if task.name == "train"})
     rows, peaks = measure_rows(tasks, options.rounds, options.bf16)
     machine = {"cpu": cpu_name(), "cores": available_cores(), "numpy": np.__version__}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares the validation losses of training in bfloat16 and in float32, after as many steps.
+"""Compares the validation losses of training in bfloat16 and in float32 for the same steps.
 
     .venv/bin/python scripts/benchmarks/bfloat16.py
         three texts, three seeds, two precisions: hours
@@ -13,9 +13,9 @@
 All runs have one setting, SETTING below. The last tenth of a text is for validation. The loss is
 that of the weights after the last step, computed in float32 with the state carried.
 
-Each finished run adds a row to the table, and no run is repeated whose row is there for the same
-text, settings (as stored in the run's checkpoint), kernels, machine and commit: the script can be
-stopped at any time and started again.
+Each finished run adds a row to the table, and a run that has a row is not repeated: the script can
+be stopped at any time and started again. A row is found by its text, settings (as stored in the
+run's checkpoint), kernels, machine and commit.
 """
 
 import json
@@ -156,7 +156,7 @@ def measure(trial: Trial, origin: Origin) -> Result:
 def measure_missing(trials: Sequence[Trial], table: Path) -> list[Result]:
     """The result of each trial, measured and added to the table where it has no row."""
     for trial in trials:
-        find_text(f"{trial.text}.txt")  # so that a missing text is known before the first run
+        find_text(f"{trial.text}.txt")  # a missing text ends the script before the first run
     known, origin = {result.key: result for result in read_results(table)}, this_origin()
     found = []
     for trial in trials:
@@ -225,7 +225,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--table", type=Path, default=TABLE, help=f"file of results [default: {TABLE.name}]"
     )
     parser.add_argument(
-        "--print", action="store_true", help="print the rows of all machines and commits, no runs"
+        "--print",
+        action="store_true",
+        help="print the rows of all machines and commits, train nothing",
     )
     options = parser.parse_args(arguments)
     if options.steps < 1:

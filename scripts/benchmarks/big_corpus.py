@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures speed and memory on a large text; exits with 1 where a limit is missed.
+"""Measures speed and memory on a large text; exits with 1 if a limit is missed.
 
     .venv/bin/python scripts/benchmarks/big_corpus.py
         1 GB of text
@@ -7,16 +7,17 @@
         4 GB; the figures as a JSON object
 
 The text is made by shuffling corpora/*.txt again and again, in a temporary folder that is removed
-at the end. Each figure comes from a process of its own, and the cache is empty before:
+at the end. Each figure comes from a process of its own. The cache of encoded texts is empty at the
+start.
 
-- Encoding on one core, in MB of text per second, from hashing to writing to the disk; and the same
-  again, when the encoded text is found in the cache. The text was just written, so that it is read
-  from the system's page cache where that holds it.
+- Encoding on one core, in MB of text per second, from hashing to writing to the disk. A second
+  measurement finds the encoded text in the cache. The text was just written, so that the system
+  reads the text from its page cache if the text fits there.
 - Private memory while training for a few steps, with an empty cache: the highest RssAnon of
-  /proc/PID/status, sampled every 20 ms, which is what the process allocated. The pages of mapped
-  files are RssFile, shown beside it. They belong to the page cache, and the system takes them back
-  whenever it needs room. (Private_Clean of smaps_rollup would count those of a file that a single
-  process maps.) Only Linux has these figures.
+  /proc/PID/status, sampled every 20 ms. RssAnon is the memory that the process allocated. RssFile,
+  shown beside RssAnon, counts pages of mapped files. Pages of mapped files belong to the page
+  cache, and the system takes them back whenever it needs room. (Private_Clean of smaps_rollup would
+  count the pages of a file that only one process maps.) Only Linux has RssAnon and RssFile.
 - Seconds and memory of `charlstm eval --novelty` for an excerpt of 2,000 characters. The command
   must find all of the excerpt in the text.
 """
@@ -94,7 +95,7 @@ def run(command: list[str], folder: Path) -> tuple[str, float, float, float]:
 
 
 def memory(pid: int) -> dict[str, int]:
-    """RssAnon and RssFile of a process in KiB; nothing where it has ended or without Linux."""
+    """RssAnon and RssFile of a process in KiB; {} if the process has ended, or without Linux."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -104,7 +105,7 @@ def memory(pid: int) -> dict[str, int]:
 
 
 def measure(folder: Path, gigabytes: float, steps: int, hidden: int, seed: int) -> dict[str, float]:
-    """All figures, of a text that is written to a folder."""
+    """Write a text to a folder and measure all figures on it."""
     path = folder / "big.txt"
     size = write_text(path, int(gigabytes * 1e9), seed)
     figures: dict[str, float] = {"text_mb": size / 1e6}

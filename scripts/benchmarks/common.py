@@ -27,7 +27,7 @@ from charlstm.system.threads import available_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT_FOLDERS = (ROOT / "corpora", ROOT / "data", ROOT.parent / "shared/data")
-# The files that every result depends on, and those that the results of benchmarks depend on too.
+# Every result depends on the files of CODE, the results of benchmarks also on those of BENCHMARKS.
 CODE = ("charlstm", "setup.py")
 BENCHMARKS = "scripts/benchmarks/*.py"
 
@@ -82,8 +82,8 @@ class Shape(NamedTuple):
     def step_operations(self) -> int:
         """Operations of a training step.
 
-        The backward pass computes a gradient for both factors of each product, which costs as
-        much as the product each time.
+        The backward pass computes two gradients for each product, one for each factor. Each
+        gradient costs as much as the product.
         """
         return 3 * (self.recurrence_operations + self.projection_operations + self.head_operations)
 
@@ -137,7 +137,7 @@ def sgemm_gflops() -> float:
 def find_text(name: str) -> Path:
     """The path of a text file that lies in the checkout, in its data/ or in ../shared/data/.
 
-    Exits with a line that says how to get the text where it is missing.
+    Exits with a message that says how to get the text if the text is missing.
     """
     for folder in TEXT_FOLDERS:
         if (folder / name).exists():
@@ -154,8 +154,8 @@ def find_text(name: str) -> Path:
 class Origin(NamedTuple):
     """The kernels, the machine and the code that a result was measured with.
 
-    Of stale results, measured before all of this was stored, the machine is "" and the commit
-    begins with "stale".
+    Old results were stored without an origin: their machine is "" and their commit begins with
+    "stale".
     """
 
     kernels: str
@@ -179,10 +179,11 @@ def this_origin(scripts: str = BENCHMARKS) -> Origin:
 
 
 def code_commit(scripts: str = BENCHMARKS) -> str:
-    """The last commit that changed CODE or these scripts, as a pattern of git names them.
+    """The last commit that changed CODE or the scripts, which a pattern of git names.
 
-    "+" is added where these files differ from the commit. Without git it is "unknown". A commit of
-    results or of documents does not change the code, so that a sweep goes on after it.
+    The result ends with "+" if the files have changes that are not committed, and is "unknown"
+    without git. A commit of results or of documents changes no code, so that results measured
+    before such a commit stay valid.
     """
 
     def git(*arguments: str) -> str:
@@ -213,7 +214,7 @@ def resolved_settings(path: Path, options: Mapping[str, Any]) -> str:
 def stored_settings(run: Path) -> str:
     """The settings in the checkpoint of a run's folder that differ from the library's defaults.
 
-    They are one JSON object; the paths of the text are left out.
+    The settings are returned as one JSON object, without the paths of the text.
     """
     saved = load_checkpoint(run / LAST)
     train = TrainConfig.from_dict(saved.training["config"])
@@ -232,9 +233,9 @@ def _settings_in_json(model: ModelConfig, train: TrainConfig, text: CorpusConfig
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a file of results, tab-separated below their names; [] where there is no file.
+    """The rows of a tab-separated file of results with a heading; [] if there is no file.
 
-    Exits with a line where the file has other columns.
+    Exits with a message if the file has other columns.
     """
     if not path.exists():
         return []

@@ -14,10 +14,10 @@
     .venv/bin/python scripts/benchmarks/defaults.py sweep --print
         all rows that the table holds of the sweep, without a run; no text is needed
 
-Each finished run adds a row to the table, and no run is repeated whose row is there: the script can
-be stopped at any time and started again. A row belongs to a text, the settings as they were stored
-in the run's checkpoint, the kernels, the machine and the commit. Runs with a time budget choose
-their settings by the machine's speed at the moment; their rows belong to the options given.
+Each finished run adds a row to the table, and a run that has a row is not repeated: the script can
+be stopped at any time and started again. A row is found by its text, settings (as stored in the
+run's checkpoint), kernels, machine and commit. Runs with a time budget choose their settings by the
+machine's speed at the moment; their rows are found by the options given instead of the settings.
 
 A run with a time budget needs a machine that does nothing else. Runs of `sweep` and `ablation` end
 after a number of operations, whatever the machine's load: two for each multiply-add of a training
@@ -99,7 +99,7 @@ class Result(NamedTuple):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """The key of the row: runs of one key have one result, but for noise in a time budget."""
+        """The key of the row: runs of one key have one result, unless a time budget ends them."""
         return (self.text, self.asked if '"minutes"' in self.asked else self.settings, *self.origin)
 
 
@@ -217,11 +217,11 @@ def measure(trial: Trial, origin: Origin) -> Result:
 def measure_missing(named: list[tuple[str, Trial]], table: Path) -> list[tuple[str, Result]]:
     """The result of each trial, measured and added to the table where it has no row."""
     for text in dict.fromkeys(trial.text for _, trial in named):
-        text_file(text)  # so that a missing text is known before the first run
+        text_file(text)  # a missing text ends the script before the first run
     results, origin, found = read_results(table), this_origin(), []
     for name, trial in named:
         result = find_result(trial, results, origin) or measure(trial, origin)
-        # Also where another name for the same settings was measured: --print finds rows by names.
+        # A trial measured under another name gets a row too, because --print finds rows by names.
         if result not in results:
             append_row(table, result._asdict())
             results.append(result)
@@ -233,7 +233,7 @@ def measure_missing(named: list[tuple[str, Trial]], table: Path) -> list[tuple[s
 
 
 def compressor_table(result: Result) -> str:
-    """Bits per character: of a text's last tenth by the model, of all of it by compressors."""
+    """Bits per character of the model on a text's last tenth, and of compressors on the text."""
     text = text_file(result.text).read_bytes()
     characters = len(text.decode("utf-8"))
     sizes = {"xz -9": len(lzma.compress(text, preset=9)), "bzip2 -9": len(bz2.compress(text, 9))}
@@ -275,7 +275,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--table", type=Path, default=TABLE, help=f"file of results [default: {TABLE.name}]"
     )
     parser.add_argument(
-        "--print", action="store_true", help="print the rows of all machines and commits, no runs"
+        "--print",
+        action="store_true",
+        help="print the rows of all machines and commits, train nothing",
     )
     options = parser.parse_args(arguments)
     named = trials(options.comparison, options.seeds)

@@ -133,7 +133,7 @@ ABLATION: dict[str, Settings] = {
     "twice the units": {"hidden": 512},
 }
 
-# Settings that differ widely, to compare the defaults with on other texts.
+# Widely different settings, which are compared with the defaults on other texts.
 DOZEN: tuple[Settings, ...] = tuple(
     {"hidden": hidden, "lr": lr, "dropout": dropout, "weight_dropout": dropout}
     for hidden in (128, 256, 512)

@@ -6,9 +6,10 @@
     .venv/bin/python scripts/benchmarks/dynamic_evaluation.py runs/first --segment 10 --rates 5e-4
         segments of another length, one rate
 
-The losses are those of the run's validation part. Settings chosen by them make that part unfit for
-reporting a loss: cut the text to report on off first, and let the run hold out the end of the
-rest. The defaults of DynamicConfig were chosen on the first 90 % of tiny Shakespeare:
+The losses are those of the run's validation part. Once settings are chosen by the losses on the
+validation part, that part is unfit for reporting a loss. Therefore set aside a text for the report
+before training, and train on the rest. The defaults of DynamicConfig were chosen on the first 90 %
+of tiny Shakespeare:
 
     head -c 1003854 data/tinyshakespeare.txt > first.txt
     charlstm train first.txt -r runs/first

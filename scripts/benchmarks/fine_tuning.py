@@ -8,13 +8,14 @@
     .venv/bin/python scripts/benchmarks/fine_tuning.py --print
         all rows that the table holds, without a run; no text is needed
 
-For each pair, a base model learns the old text. Each setting then trains on the new text for the
-same number of steps, from the weights of the base model or from scratch. The last tenth of each
-text is held out, and both losses are those of best.safetensors on it. The texts are tiny
-Shakespeare, and the modules and the documentation of the Python that runs this script.
+For each pair of an old and a new text, a base model learns the old text. Each setting then trains
+on the new text for the same number of steps, from the weights of the base model or from scratch.
+The last tenth of each text is held out. The losses are those of best.safetensors on the held-out
+parts of the two texts. The texts are tiny Shakespeare, and the modules and the documentation of the
+Python that runs this script.
 
-Each finished run adds a row to the table, and no run is repeated whose row is there for the same
-pair, steps, Python, kernels, machine and commit.
+Each finished run adds a row to the table, and a run that has a row is not repeated. A row is found
+by its pair, setting, steps, Python, kernels, machine and commit.
 """
 
 import platform
@@ -109,7 +110,7 @@ def require_finished(run: charlstm.TrainedRun) -> None:
 def measure(pair: str, steps: tuple[int, int], table: Path) -> list[Result]:
     """Return the results of all settings on a pair; add those that are missing to the table.
 
-    steps: those of the base model, and those of each setting.
+    steps: the number of steps of the base model, and the number of steps of each setting.
     """
     origin = (platform.python_version(), *this_origin())
     known = {result.key: result for result in read_results(table)}
@@ -191,7 +192,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--table", type=Path, default=TABLE, help=f"file of results [default: {TABLE.name}]"
     )
-    parser.add_argument("--print", action="store_true", help="print the rows of the table, no runs")
+    parser.add_argument(
+        "--print", action="store_true", help="print the rows of the table, train nothing"
+    )
     options = parser.parse_args(arguments)
     if options.print:
         results = [result for result in read_results(options.table) if result.pair in options.pairs]

@@ -7,12 +7,12 @@
         one other shape; sizes not given are those of 2×256, batch size 50, sequence length 50
 
 Timers are put around functions of charlstm, one clock for each worker, and taken off again. Steps
-with and without timers alternate, so that the table can show the cost of the timers. The time of a
-phase is its mean over the workers, the median over all steps. The rest of the median step is
-Python, copies of the state, and workers that wait for each other.
+with and without timers alternate, so that the table can show the cost of the timers. In each step,
+the time of a phase is averaged over the workers; the table has the median of these averages. The
+rest of the median step is Python, copies of the state, and workers that wait for each other.
 
-Operations are two for each multiply-add of matrix products, and nothing else. The peak is the
-largest rate of one float32 product in NumPy on all cores, measured beside each shape.
+Only matrix products count as operations, two for each multiply-add. The peak is the largest rate of
+one float32 product in NumPy on all cores, measured beside each shape.
 """
 
 import json
@@ -65,12 +65,13 @@ def by_input(x: Array | Ids) -> str:
     return GATHER if x.ndim == 2 else PRODUCTS
 
 
-# (The object on which a function is looked up when it is called; its name; its phase, or a function
-# that gives the phase for its arguments.) A call within a timed call is part of the outer one.
+# Each function as (the object that holds the function, the name of the function, its phase or a
+# callable that returns the phase for the arguments). If a timed function calls another one, only
+# the outer call is timed.
 FUNCTIONS: tuple[tuple[Any, str, str | Callable[..., str]], ...] = (
     (kernels, "lstm_forward", FORWARD),
     (kernels, "lstm_backward", BACKWARD),
-    (kernels, "weight_gradient", PRODUCTS),  # of Wh; that of Wx is in projection.weight_gradients
+    (kernels, "weight_gradient", PRODUCTS),  # of Wh; projection.weight_gradients has Wx
     (projection, "forward", lambda parameters, x, *_: by_input(x)),
     (projection, "backward", PRODUCTS),
     (projection, "weight_gradients", lambda gradients, x, *_: by_input(x)),
@@ -84,7 +85,7 @@ FUNCTIONS: tuple[tuple[Any, str, str | Callable[..., str]], ...] = (
 
 
 class Timers:
-    """Clocks around all FUNCTIONS, which run only within `running`."""
+    """Clocks around all FUNCTIONS; the clocks run only within `running`."""
 
     def __init__(self) -> None:
         self.called: set[tuple[str, str]] = set()  # by the names of owner and function
@@ -187,7 +188,7 @@ def measure(shape: Shape, steps: int, after_step: Callable[[], object]) -> Row:
     milliseconds[REST] = step - sum(milliseconds.values())
     row = {**shape._asdict(), "workers": training.workers.count, "milliseconds": step}
     row["milliseconds_without_timers"] = 1e3 * median(plain)
-    # Differences of neighbouring steps, so that slow moments cancel.
+    # Neighbouring steps are subtracted, so that slow moments of the machine cancel.
     costs = [each - before for each, before in zip(timed, plain, strict=True)]
     row["milliseconds_of_timers"] = 1e3 * median(costs)
     row["phases"] = {name: {"milliseconds": each} for name, each in milliseconds.items()}
@@ -246,7 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tqdm(total=len(shapes) * options.steps, unit="step", dynamic_ncols=True) as bar:
         for shape in shapes:
             bar.set_description(f"{shape.layers}x{shape.hidden}")
-            peak = max(peak, sgemm_gflops())  # for each shape, as machines have slow moments
+            peak = max(peak, sgemm_gflops())  # measured for each shape: a machine has slow moments
             rows.append(measure(shape, options.steps, bar.update))
     for row, shape in zip(rows, shapes, strict=True):
         add_rates(row, shape, peak)

@@ -7,10 +7,10 @@
         a trial of the script itself on small models: seconds
 
 Each sweep varies one number around the same middle setting; B is the batch size, T the sequence
-length. All points run in turns, so that slow moments of the machine meet all alike. Leave the
-machine idle otherwise. A figure is the median over the rounds, its spread the lowest and the
-highest of them. GFLOP/s count two operations for each multiply-add of a step's matrix products.
-Peak memory is that of a process that trains for a few steps, Python included.
+length. All points run in turns, so that a slow moment of the machine slows all of them down. Run
+nothing else on the machine. A figure is the median over the rounds, its spread the lowest and the
+highest round. GFLOP/s count two operations for each multiply-add of a step's matrix products. Peak
+memory is that of a process that trains for a few steps, Python included.
 """
 
 import json
@@ -36,7 +36,7 @@ except ImportError as error:
 Row = dict[str, Any]
 
 FOLDER = Path(__file__).resolve().parent
-# Text stays text, and equal results give equal bytes.
+# Text is drawn as SVG text, and equal results give files of equal bytes.
 STYLE = {
     **{"svg.fonttype": "none", "svg.hashsalt": "charlstm", "font.size": 9},
     **{"font.sans-serif": ["DejaVu Sans", "Arial"], "xtick.bottom": False, "ytick.left": False},
@@ -69,7 +69,7 @@ class Sweep(NamedTuple):
 
     @property
     def kept(self) -> str:
-        """The numbers that all its shapes have in common, in words."""
+        """The numbers that all shapes of the sweep have in common, in words."""
         layers, hidden, batch_size, seq_length = self.shapes[0]
         fields = {
             "layers": f"{layers} layer{'s' * (layers > 1)}",
@@ -84,7 +84,7 @@ class Plan(NamedTuple):
     """The points to measure, and how often."""
 
     middle: Shape
-    hidden: tuple[int, ...]  # with one layer, and with the layers of the middle setting
+    hidden: tuple[int, ...]  # measured with one layer and with those of `middle`
     layers: tuple[int, ...]
     batch_size: tuple[int, ...]
     seq_length: tuple[int, ...]
@@ -171,7 +171,7 @@ def measure(plan: Plan) -> Row:
     remembered = plan.memory_sweep().shapes if find_spec("resource") else []  # not on Windows
     total = len(remembered) + plan.rounds * len(shapes)
     with tqdm(total=total, unit="point", dynamic_ncols=True) as bar:
-        # First, while this process is small: on Linux a child's peak includes its parent's memory.
+        # Measure memory before this process grows: on Linux a child's peak includes its parent's.
         bar.set_description("memory")
         memory = []
         for shape in remembered:
@@ -289,9 +289,9 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
-    if not find_spec("matplotlib"):  # to import it now would add to the memory measured
+    if not find_spec("matplotlib"):  # an import would add to the memory measured
         parser.error("drawing needs matplotlib: run ./scripts/setup inspect")
-    if not options.picture.parent.is_dir():  # known before minutes of measuring
+    if not options.picture.parent.is_dir():  # checked before minutes of measuring
         parser.error(f"{options.picture.parent} is no folder")
     result = measure(QUICK if options.quick else FULL)
     draw(result, options.picture)

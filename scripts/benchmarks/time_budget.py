@@ -6,9 +6,9 @@
     .venv/bin/python scripts/benchmarks/time_budget.py --minutes 0.5
         this budget alone
 
-The time counts from the command to its exit. It may differ from the budget by 5 % and 5 seconds.
-The load is a process that takes half a core, from a fifth of the budget to three fifths. The exit
-code is 1 if a run was too long or too short.
+The duration of a run is the time from the start of the command to its exit. The duration may differ
+from the budget by 5 % and 5 seconds. The load is a process that takes half a core, from a fifth of
+the budget to three fifths. The exit code is 1 if a run was too long or too short.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ except ImportError as error:
     )
 
 MINUTES = (0.5, 3.0, 10.0)
-# Busy for half of the time, for as long as the process that started it lives.
+# This program is busy for half of the time, until its parent process ends.
 HALF_A_CORE = """
 import os, time
 parent = os.getppid()

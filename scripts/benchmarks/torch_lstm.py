@@ -15,7 +15,7 @@ AUTOCAST = {"float32": "", "bfloat16": ", bf16 autocast"}  # the names of PyTorc
 
 
 def make_layers(shape: Shape, one_hot: bool, as_cells: bool = False) -> tuple[Any, Any, Any]:
-    """The table that ids gather their inputs from, an nn.LSTM or a list of cells, and the head."""
+    """The input table with a row for each id, an nn.LSTM or a list of cells, and the head."""
     from torch import eye, nn
 
     H = shape.hidden
@@ -58,7 +58,7 @@ def sampling_step(shape: Shape, one_hot: bool, as_cells: bool, threads: int) -> 
 
     table, recurrent, head = make_layers(shape, one_hot, as_cells)
     ids = torch.zeros(shape.batch_size, dtype=torch.long)
-    states: list[Any] = [None] * shape.layers  # of the cells; nn.LSTM has only the first
+    states: list[Any] = [None] * shape.layers  # one for each cell; nn.LSTM uses only states[0]
 
     @torch.inference_mode()
     def step() -> None:
