@@ -14,7 +14,7 @@ from charlstm import Vocab
 from charlstm.text.lists import looks_like_list
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAKESPEARE = ROOT / "shared" / "data" / "tinyshakespeare.txt"
+SHAKESPEARE = ROOT.parent / "shared" / "data" / "tinyshakespeare.txt"
 
 
 def words(count, seed=0, most=11):
@@ -46,7 +46,7 @@ OTHERS = {
     "one line": " ".join(words(3000)),
     "wrapped data": "\n".join("".join(words(9, seed)) * 2 for seed in range(99)),
 }
-if SHAKESPEARE.exists() or REQUIRE_ALL:
+if SHAKESPEARE.exists() or (REQUIRE_ALL and SHAKESPEARE.parent.exists()):
     OTHERS["tiny Shakespeare"] = SHAKESPEARE.read_text(encoding="utf-8")
 
 
