@@ -248,8 +248,8 @@ def test_bfloat16_with_float64_is_refused_before_any_write(cli, text_file, tmp_p
         "charlstm: --precision bfloat16 is for models of float32, not of float64\n"
     )
     assert not folder.exists()
-    first = cli(*arguments, "--hidden", 3).stderr.splitlines()[0]
-    assert first.startswith(f"{kernels.DESCRIPTION}, float64, ")
+    shown = cli(*arguments, "--hidden", 3, "--verbose").stderr
+    assert f"Computed with {kernels.DESCRIPTION}, float64, " in shown
 
 
 @pytest.mark.parametrize("asked", ["auto", "float32", "bfloat16"])

@@ -92,11 +92,11 @@ def test_a_run_that_died_around_the_save_of_a_recovery_is_equal(
 ):
     folder, real = copy_of(recovered[1][3], tmp_path / "run"), saver.save_checkpoint
 
-    def save_and_die(path, checkpoint):
+    def save_and_die(path, checkpoint, at=None):
         is_recovery = checkpoint.training.get("trainer", {}).get("halvings") == 1
         if is_recovery and when == "before":
             raise Killed
-        real(path, checkpoint)
+        real(path, checkpoint, at=at)
         if is_recovery:
             raise Killed
 

@@ -44,11 +44,11 @@ def test_a_run_that_died_around_any_save_is_equal(
     """Also between `best` and `last`, when one is newer than the other."""
     folder, saves, real = tmp_path / "run", [], saver.save_checkpoint
 
-    def save_and_die(path, checkpoint):
+    def save_and_die(path, checkpoint, at=None):
         saves.append(path.name)
         if len(saves) == save + 1 and when == "before":
             raise Killed
-        real(path, checkpoint)
+        real(path, checkpoint, at=at)
         if len(saves) == save + 1:
             raise Killed
 
@@ -158,7 +158,7 @@ def test_another_run_is_kept_until_the_one_that_overwrites_it_is_saved(
     charlstm.train(overfitting_text, folder, **settings)
     before = contents(folder)
 
-    def die(path, checkpoint):
+    def die(path, checkpoint, at=None):
         raise Killed
 
     monkeypatch.setattr(saver, "save_checkpoint", die)
@@ -166,8 +166,8 @@ def test_another_run_is_kept_until_the_one_that_overwrites_it_is_saved(
         charlstm.train(overfitting_text, folder, overwrite=True, **SMALL)
     assert contents(folder) == before
 
-    def save_and_die(path, checkpoint):
-        real(path, checkpoint)
+    def save_and_die(path, checkpoint, at=None):
+        real(path, checkpoint, at=at)
         raise Killed
 
     monkeypatch.setattr(saver, "save_checkpoint", save_and_die)
