@@ -6,6 +6,18 @@ print(model.sample(500, prime="Once"))
 print(model.score("To be, or not to be").bits_per_character)
 """
 
+TYPE_CHECKING = False  # as in the module typing, which is not imported here, to begin quickly
+if TYPE_CHECKING:  # for editors that do not take the names from __init__.pyi alone
+    from charlstm.config import ModelConfig, TrainConfig  # noqa: F401
+    from charlstm.errors import CharlstmError  # noqa: F401
+    from charlstm.network.model import CharModel  # noqa: F401
+    from charlstm.network.scoring import Loss, Score  # noqa: F401
+    from charlstm.runs.folder import load, save  # noqa: F401
+    from charlstm.runs.result import TrainedRun  # noqa: F401
+    from charlstm.runs.start import train  # noqa: F401
+    from charlstm.text.vocab import Vocab  # noqa: F401
+    from charlstm.training.trainer import Trainer  # noqa: F401
+
 __version__ = "0.1.0"
 
 # The names of the library, each with its module, which is imported when the name is first used.

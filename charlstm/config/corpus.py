@@ -1,9 +1,9 @@
 """CorpusConfig: where the text of a run comes from and how it is read."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from charlstm.config.knobs import Record, knob
+from charlstm.config.knobs import Group, Record, knob
 
 Level = Literal["char", "byte", "word"]
 Newlines = Literal["keep", "lf"]
@@ -18,7 +18,7 @@ class CorpusConfig(Record):
     of a text outside the run's folder is absolute.
     """
 
-    group = "Text"
+    group: ClassVar[Group | None] = "Text"
 
     paths: tuple[str, ...] = knob((), "Files and folders of text.")
     level: Level = knob(

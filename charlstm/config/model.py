@@ -1,9 +1,9 @@
 """ModelConfig: the shape of a model."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from charlstm.config.knobs import AUTO, Record, knob
+from charlstm.config.knobs import AUTO, Group, Record, knob
 from charlstm.errors import CharlstmError
 
 Cell = Literal["lstm", "gru", "rnn"]
@@ -24,7 +24,7 @@ class ModelConfig(Record):
     The defaults give a plain model; `charlstm train` chooses better values.
     """
 
-    group = "Model"
+    group: ClassVar[Group | None] = "Model"
 
     cell: Cell = knob("lstm", "Kind of recurrent layer.")
     hidden: int = knob(

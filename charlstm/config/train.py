@@ -1,9 +1,9 @@
 """TrainConfig: the settings of training."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-from charlstm.config.knobs import AUTO, Record, knob
+from charlstm.config.knobs import AUTO, Group, Record, knob
 from charlstm.errors import CharlstmError
 
 Optimizer = Literal["adam", "rmsprop", "sgd"]
@@ -22,7 +22,7 @@ class TrainConfig(Record):
     chooses values that suit the text and the time.
     """
 
-    group = "Training"
+    group: ClassVar[Group | None] = "Training"
 
     batch_size: int = knob(
         50,

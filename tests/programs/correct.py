@@ -20,7 +20,7 @@ def use_runs(corpus: Path, folder: Path) -> charlstm.CharModel:
         observer=events.append,
     )  # fmt: skip
     run = charlstm.train(run=run.path, resume=True, steps=3, quiet=True)
-    text: tuple[str, int, float | None, tuple[str, ...]]
+    text: tuple[str, int, float | None, float | None, str, tuple[str, ...]]
     text = (run.reason, run.steps, run.best_val_loss, run.best_val_bits, run.unit, run.warnings)
     again = charlstm.train(
         [str(corpus)], str(folder / "again"), init_from=run.path, overwrite=True, val_file=corpus,
