@@ -6,8 +6,7 @@ print(model.sample(500, prime="Once"))
 print(model.score("To be, or not to be").bits_per_character)
 """
 
-TYPE_CHECKING = False  # as in the module typing, which is not imported here, to begin quickly
-if TYPE_CHECKING:  # for editors that do not take the names from __init__.pyi alone
+if not __name__:  # Never true: only editors that look for the names here read these lines.
     from charlstm.config import ModelConfig, TrainConfig  # noqa: F401
     from charlstm.errors import CharlstmError  # noqa: F401
     from charlstm.network.model import CharModel  # noqa: F401

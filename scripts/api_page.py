@@ -183,7 +183,9 @@ def class_sections(cls: type) -> Iterator[str]:
     """The section of a class, and one for each of its methods and properties."""
     parts, parameters = [inspect.cleandoc(cls.__doc__ or "")], []
     if dataclasses.is_dataclass(cls):
-        fields = [each for each in tree_of(cls).body if isinstance(each, ast.AnnAssign)]
+        own = {each.name for each in dataclasses.fields(cls)}  # without class variables
+        assignments = [each for each in tree_of(cls).body if isinstance(each, ast.AnnAssign)]
+        fields = [each for each in assignments if each.target.id in own]
         for name, kind in ((each.target.id, source_of(each.annotation)) for each in fields):
             default = getattr(cls, name, inspect.Parameter.empty)
             parameters.append(with_default(f"{name}: {kind}", default))
