@@ -95,14 +95,14 @@ def train(
 ) -> TrainedRun:
     """Train a model on text and save the model in a folder.
 
-    corpus: files and folders, or "-" for standard input. With `resume`: nothing, or the new path of
-        the run's text, which must not have changed.
+    corpus: files and folders, or "-" for standard input. To resume a run, leave the corpus out, or
+        name the new path of the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
-    resume: continue a run, bit for bit as if it had not been interrupted. Of its settings, only the
-        end (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
+    resume: continue a run, bit for bit as if it had not been interrupted. Only the end of a resumed
+        run (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
     overwrite: begin a new run in a folder that holds a run.
-    init_from: a run or a checkpoint file from whose weights to start. Characters that its model
-        does not know are added to the vocabulary.
+    init_from: a run or a checkpoint file from whose weights to start. Characters of the corpus that
+        the other model does not know are added to the vocabulary.
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.

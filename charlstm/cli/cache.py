@@ -23,19 +23,19 @@ def cache(clear: bool, check: bool) -> None:
 
     The cache keeps texts as numbers: a second run on the same text starts at once. The environment
     variable CHARLSTM_CACHE names the folder of the cache, by default in the user's cache folder.
-    CHARLSTM_CACHE_GB sets the largest size of the cache in gigabytes, by default 10. Beyond that
-    size, the least recently used texts are removed. A damaged text is encoded again. Of texts above
-    64 MB only the size is checked, unless you use --check.
+    CHARLSTM_CACHE_GB sets the largest size of the cache in gigabytes, by default 10. If the cache
+    grows larger, the least recently used texts are removed. A text whose copy in the cache is
+    damaged is encoded again. Of texts above 64 MB only the size is checked, unless you use --check.
     """
     if clear and check:
         raise click.UsageError("give --check or --clear, not both")
     if check:
-        # imported here, as tqdm is slow to import
+        # The module is imported here, as its import of tqdm is slow.
         from charlstm.runs.progress_display import CorpusDisplay
 
         with closing(CorpusDisplay("text")) as display:
             intact, removed = remove_damaged_entries(display)
-        click.echo(f"{counted(intact, 'text')} as written, {removed:,} damaged and removed")
+        click.echo(f"{counted(intact, 'text')} intact, {removed:,} damaged and removed")
         return
     if clear:
         click.echo(f"{counted(clear_cache(), 'byte')} freed")

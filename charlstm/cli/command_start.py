@@ -10,7 +10,10 @@ _starts = {"process": time.monotonic()}
 
 
 def begin_command() -> None:
-    """Record the start of a command: now, or for the first command the start of the process."""
+    """Record the start of the current command.
+
+    The first command of a process starts with the process, a later command with this call.
+    """
     _starts["command"] = _starts.pop("process", time.monotonic())
 
 

@@ -43,7 +43,7 @@ _dynamic_flag = click.option(
     is_flag=True,
     help="Measure by dynamic evaluation (Krause et al. 2018): the model goes on learning from the "
     "text that it reads. The loss of each part is measured before the model learns from that part. "
-    "For a model of lines, it helps only where neighbouring lines are alike.",
+    "For a model of lines, dynamic evaluation helps only where neighbouring lines are alike.",
 )
 
 
@@ -75,8 +75,8 @@ def dynamic_options(command: Command) -> Command:
     "--batch-size",
     type=int,
     help="Number of streams into which the text is cut, to be read in parallel. Each stream first "
-    "reads the 1,000 characters before it, which makes the loss almost that of one stream. 1: read "
-    "the text as one stream.  [default: up to 32]",
+    "reads the 1,000 characters before its part of the text, so that the loss is almost the same "
+    "as with one stream. 1: read the text as one stream.  [default: up to 32]",
 )
 @dynamic_options
 @reading_options
@@ -97,14 +97,15 @@ def evaluate(
 ) -> None:
     """Measure the loss of a model on TEXTS: files and folders, joined, or - for standard input.
 
-    Without TEXTS, measure the loss on all validation text of the run. This needs the run's folder,
-    and the text that the run was trained on, unchanged and at its old path.
+    Without TEXTS, measure the loss on all validation text of the run. Measuring on validation text
+    needs the run's folder, and the text that the run was trained on, unchanged and at its old path.
 
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
     The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
-    skipped or replaced. It is not known for a model of words.
+    skipped or replaced. For a model of words, "bytes" is not known.
     """
-    from charlstm.runs.progress_bar import FittedBar  # imported here, as tqdm is slow to import
+    # The module is imported here, as its import of tqdm is slow.
+    from charlstm.runs.progress_bar import FittedBar
 
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: leave out --window and --batch-size")
@@ -204,12 +205,13 @@ def finite(perplexity: float) -> float | None:
 def dynamic_evaluation_of(
     model: CharModel, config: DynamicConfig, workers: Workers
 ) -> DynamicEvaluation:
-    """Return the dynamic evaluation of a model.
+    """Return an object that measures losses by dynamic evaluation of a model.
 
-    Dynamic evaluation needs the usual size of the model's gradients. This function measures that
-    size on text sampled from the model.
+    Dynamic evaluation needs the usual size of the model's gradients, which this function measures
+    on text sampled from the model.
     """
-    from charlstm.runs.progress_bar import FittedBar  # imported here, as tqdm is slow to import
+    # The module is imported here, as its import of tqdm is slow.
+    from charlstm.runs.progress_bar import FittedBar
 
     size = rms_predictions(config.segment)
     with FittedBar(size, model.vocab.unit, "measuring gradients", delay=1) as bar:

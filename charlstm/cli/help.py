@@ -11,7 +11,7 @@ from charlstm.config import GROUPS
 
 NARROW = 60  # columns; below this width, a help text stands below the name of its option
 FEWEST_COLUMNS = 20
-UNBROKEN_HYPHEN = "\u2011"  # stands for a hyphen until the lines are broken
+UNBROKEN_HYPHEN = "\u2011"  # Lines are not broken at this kind of hyphen.
 
 
 class Formatter(click.HelpFormatter):
@@ -31,14 +31,14 @@ class Formatter(click.HelpFormatter):
     def write_dl(
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
-        """Write a list of names and texts: side by side, or one below the other if narrow."""
+        """Write names beside their texts, or above them if the terminal is narrow."""
         rows = [(name, text.replace("-", UNBROKEN_HYPHEN)) for name, text in rows]
         if self.width >= NARROW:
             super().write_dl(rows, col_max, col_spacing)
             return
         for name, text in rows:
             if len(name) + self.current_indent > self.width:
-                name = name.replace("|", " | ")  # so that a long list of choices can be wrapped
+                name = name.replace("|", " | ")  # Long lists of choices are wrapped at spaces.
             self.write_text(name)
             with self.indentation():
                 self.write_text(text)
@@ -48,7 +48,7 @@ class Formatter(click.HelpFormatter):
         super().write_text(text.replace("-", UNBROKEN_HYPHEN))
 
     def getvalue(self) -> str:
-        """Return all that was written."""
+        """Return the help text that was written, with ordinary hyphens."""
         return super().getvalue().replace(UNBROKEN_HYPHEN, "-")
 
 
@@ -88,7 +88,10 @@ class GroupedOption(click.Option):
 
 
 def option(*names: str, group: str | None, **settings: Any) -> Callable[[Any], Any]:
-    """Return a decorator that adds a GroupedOption to a command. settings: as of click.option."""
+    """Return a decorator that adds a GroupedOption to a command.
+
+    settings: further keywords of click.option.
+    """
     return click.option(*names, cls=GroupedOption, group=group, **settings)
 
 

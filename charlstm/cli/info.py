@@ -21,8 +21,8 @@ from charlstm.system.terminal import columns_of, visible
 def info(path: Path | None, run: Path | None, as_json: bool) -> None:
     """Describe a run or a checkpoint file, by default the newest run, and this machine's kernels.
 
-    The card has rounded numbers; --json has all settings and all digits. If there is no run, only
-    the kernels and the precision of training are described.
+    Numbers are rounded; --json prints all settings and all digits. If there is no run, only the
+    kernels and the precision of training are described.
     """
     if path and run:
         raise click.UsageError("give a PATH or -r, not both")

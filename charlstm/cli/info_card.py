@@ -18,8 +18,8 @@ UNITS = {"char": "character", "byte": "byte", "word": "word"}
 def card(facts: Mapping[str, Any], columns: int | None) -> Iterator[str]:
     """Yield the lines of the card.
 
-    facts: the result of folder.describe. Its summary may come from a stranger: of an entry of a
-        wrong type nothing is shown.
+    facts: the result of folder.describe. Entries of the summary that have a wrong type are left
+        out, because the checkpoint may come from a stranger.
     columns: the width of the terminal; None for lines of any length.
     """
     yield from wrapped(visible(facts["absolute_path"]), columns).split("\n")
@@ -64,7 +64,7 @@ def _settings(train: TrainConfig, unit: str) -> str:
 
 
 def _used(sample: Mapping[str, Any]) -> str:
-    """Return the file that `charlstm sample` reads, and what its weights are."""
+    """Return the file, the step and the kind of the weights that `charlstm sample` uses."""
     step = _number(sample["step"])
     at = "" if step is None else f", step {int(step):,}"
     weights = ", averaged weights" * (sample["weights"] == "average")

@@ -86,9 +86,10 @@ def gates(
 ) -> None:
     """Write a page that shows a model's units and gates on TEXTS, joined; - is standard input.
 
-    The page is one HTML file and needs no internet connection. It shows the value and the gates of
-    any unit at each character, or the surprisal, and names the units that follow quotes, lines or
-    brackets more closely than noise does. Layers and units are counted from 1.
+    The page is one HTML file and needs no internet connection. For each character, the page shows
+    the surprisal, or the value and the gates of a unit that you choose. The page also names units
+    that follow quotes, lines or brackets more closely than noise does. Layers and units are counted
+    from 1.
     """
     if bool(texts) == (given is not None):
         raise click.UsageError("give files or --text, one of the two")
@@ -116,7 +117,7 @@ def gates(
 @click.option(
     "--compare",
     is_flag=True,
-    help="Compare untrained RNNs, a GRU and LSTMs in one table; with --run, its model too.",
+    help="Compare untrained RNNs, a GRU and LSTMs in one table; with --run, also the run's model.",
 )
 @click.option(
     "--cell",
@@ -191,8 +192,9 @@ def gradients(
 ) -> None:
     """Measure how far back the gradient of a loss reaches on TEXTS, joined; - is standard input.
 
-    The loss is that of one symbol. Its gradient with respect to the states k steps earlier may
-    vanish, last or explode as the lag k grows. Without TEXTS, the models read random symbols.
+    Only the loss of one symbol is used. The gradient with respect to the states k steps before that
+    symbol may vanish, last or explode as the lag k grows. Without TEXTS, the models read random
+    symbols.
     """
     fresh = knob_values(fresh)
     if run and {"hidden", "layers"} & fresh.keys():
@@ -302,9 +304,10 @@ def models_to_measure(
 ) -> dict[str, CharModel]:
     """Return the models to measure, by label.
 
-    These are the model of a run, an untrained model, or, with `compare`, several untrained models
-    and the model of the run. With a run, untrained models have the size and the vocabulary of its
-    model. Without a run, untrained models read bytes.
+    With `compare`, the models are several untrained models and, if a run is given, the run's model.
+    Without `compare`, there is one model: the run's model or, without a run, an untrained model.
+    Untrained models have the size and the vocabulary of the run's model; without a run, they read
+    bytes.
     """
     size = (64 if hidden is None else hidden, 1 if layers is None else layers)
     models, vocab = {}, Vocab.bytes()

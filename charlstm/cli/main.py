@@ -31,7 +31,7 @@ def one_line_errors() -> Iterator[None]:
     except CharlstmError as error:
         message = str(error)
     except click.UsageError as error:
-        message = error.format_message()  # may quote text with control characters
+        message = error.format_message()  # The message may quote control characters.
         if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
             raise
         raise click.UsageError(visible(message), error.ctx) from None
@@ -39,7 +39,7 @@ def one_line_errors() -> Iterator[None]:
         message = "not enough memory: try a smaller --hidden, --batch-size or --seq-length"
     except BrokenPipeError:  # The reader of standard output, such as `head`, has ended.
         raise click.exceptions.Exit(0) from None
-    except OSError as error:  # e.g. standard output goes to a file on a full disk
+    except OSError as error:  # Standard output may be a file on a full disk, for example.
         message = f"{error.filename or 'failed'}: {error.strerror or error}"
     except KeyboardInterrupt:
         click.echo(err=True)
@@ -49,20 +49,20 @@ def one_line_errors() -> Iterator[None]:
 
 
 class MainGroup(CommandGroup):
-    """The group of all commands, which prints an error as one line and exits with 1."""
+    """The group of all commands, which prints an error as one line before it exits."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         begin_command()
         prepare_standard_streams()
         try:
-            # Click prints the completions for a shell outside of the two methods below.
+            # Click prints the completions for a shell outside of make_context and invoke.
             with one_line_errors():
                 return super().main(*args, **options)
         except click.exceptions.Exit as end:
             sys.exit(end.exit_code)
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
-        with one_line_errors():  # This prints the version, for example.
+        with one_line_errors():  # Click prints the version while it makes the context.
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:

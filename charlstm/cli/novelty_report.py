@@ -29,7 +29,7 @@ class NoveltyReport:
     """
 
     def __init__(self, run: Path, model: CharModel) -> None:
-        # imported here, as tqdm is slow to import
+        # The module is imported here, as its import of tqdm is slow.
         from charlstm.runs.progress_display import CorpusDisplay
 
         with closing(CorpusDisplay()) as display:
@@ -101,9 +101,13 @@ def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]
     else:
         lengths = [f"{length:,}" for length in novelty.longest_of_pieces]
         size = others.symbols // len(lengths)
-        of = "its longest" if len(lengths) == 1 else "their longest, the median of which is above:"
-        pieces = "1 piece" if len(lengths) == 1 else f"{len(lengths)} pieces"
-        yield f"(held-out text: {pieces} of {counted(size, unit)}; {of} {' '.join(lengths)})"
+        several = len(lengths) > 1
+        pieces = f"{len(lengths)} pieces" if several else "1 piece"
+        each = " of each, with their median above" if several else ""
+        yield (
+            f"(held-out text: {pieces} of {counted(size, unit)}; "
+            f"longest stretch{each}: {' '.join(lengths)})"
+        )
     for stretch in novelty.stretches:
         which = f" of text {stretch.number + 1}" if novelty.count > 1 else ""
         yield (

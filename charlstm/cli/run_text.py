@@ -1,4 +1,4 @@
-"""Options to read texts in the same way as a run read its text, and a run's validation text."""
+"""Reading texts for the model of a run: options, the run's validation text, and known lines."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -60,9 +60,12 @@ def reading_options(command: Command) -> Command:
         try:
             settings = corpus_settings(place)
         except CharlstmError as error:
-            load(place)  # A damaged model is refused, without this note.
+            load(place)  # For a damaged model, this call raises an error, and no note is printed.
             if encoding is None or newlines is None:
-                note = f"{error}: text is read as UTF-8, its line ends as the model knows them"
+                note = (
+                    f"{error}: without --encoding, text is read as UTF-8; without --newlines, "
+                    "carriage returns are kept only if the model knows them"
+                )
                 click.echo(f"note: {visible(note)}", err=True)
         if settings is not None:
             refuse_unused({"newlines": newlines} if newlines else {}, {"level": settings.level})

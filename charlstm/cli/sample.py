@@ -47,13 +47,13 @@ def _unescaped(text: str) -> str:
     type=TextArgument(),
     default="",
     callback=lambda context, option, text: _unescaped(text),
-    help="Text that the sample continues; without it, the sample begins a line. In it, \\n stands "
-    "for a line end, \\t for a tab and \\\\ for a backslash: \\n\\n begins a paragraph.",
+    help="Text that the sample continues; without it, the sample begins a line. In --prime, \\n "
+    "stands for a line end, \\t for a tab and \\\\ for a backslash: \\n\\n begins a paragraph.",
 )
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File of text in UTF-8 that the sample continues. No \\n in it is replaced; its line "
+    help="File of text in UTF-8 that the sample continues. A \\n in the file stays as it is; line "
     "ends are read as those of the training text. For a model of bytes, the file may hold any "
     "bytes.",
 )
@@ -70,8 +70,9 @@ def _unescaped(text: str) -> str:
     "--whole",
     is_flag=True,
     help=f"Go on beyond --length, by at most {MAX_OVERRUN} characters, to the next end of a "
-    "sentence or, if there is none, of a line. If there is neither, the sample ends after "
-    "--length. A model of lines goes on to the end of the line.",
+    "sentence or, if there is none, of a line. If no sentence or line ends within "
+    f"{MAX_OVERRUN} more characters, the sample ends after --length. A model of lines goes on to "
+    "the end of the line.",
 )
 @knob_options(Sampling)
 @click.option(
@@ -85,12 +86,13 @@ def _unescaped(text: str) -> str:
     is_flag=True,
     help="Write only lines that the run's text does not have, neither its training text nor its "
     f"validation text. Sampling ends with an error if {MAX_TRIES:,} lines in a row were passed "
-    "over. For a model of lines.",
+    "over. The option needs a model of lines.",
 )
 @click.option(
     "--unique",
     is_flag=True,
-    help="Write no line twice. Sampling ends as with --new-only. For a model of lines.",
+    help="Write no line twice. Sampling ends as with --new-only. The option needs a model of "
+    "lines.",
 )
 @click.option(
     "--corpus",
@@ -194,7 +196,8 @@ def sample(
         if chooses
         else stream_texts(model, stops=(*stop, "\n") if lines else stop, **options)
     )
-    if is_new_seed:  # By now, all arguments have been checked: an error is the only line.
+    # The seed is printed after the checks of all arguments: an error message then stands alone.
+    if is_new_seed:
         click.echo(f"seed {seed}", err=True)
     warn_unknown(model.vocab, prime, unknown)
     passed_over = {}
@@ -225,9 +228,10 @@ def _report(
     passed_over: dict[str, int],
     as_json: bool,
 ) -> None:
-    """Print the samples and all facts about them as JSON, or else only the facts in words.
+    """Print the samples and the facts about them as JSON, or only the facts, in words.
 
-    prime: the text to print before each sample. passed_over: numbers of lines passed over.
+    prime: the text to print before each sample. passed_over: how many lines were sampled but not
+    written, for each reason, such as "known_lines".
     """
     ids = [vocab.encode(text) for text in texts] if novelty else []
     if as_json:

@@ -29,8 +29,8 @@ def print_samples(
     steps: yields, at each step, the new text of each sample.
     prime: the text to print before each sample.
     between: the text to print between two samples; None for the line of `separator_of`.
-    keep: whether to return the text of a single sample too. If False, "" is returned instead,
-        because keeping an endless sample would fill the memory.
+    keep: whether to return the text of a single sample too; if False, "" stands for the text.
+        Keeping an endless sample would fill the memory.
     """
     kept: list[list[str]] = [[] for _ in range(count)]
     print_now(vocab, prime)

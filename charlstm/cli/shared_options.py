@@ -42,7 +42,7 @@ class TextArgument(click.types.StringParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return os.fsencode(value).decode("utf-8")
-        except ValueError:  # e.g. Latin-1 under a locale of Latin-1
+        except ValueError:  # The text is not in UTF-8 but in the locale's encoding.
             return value
 
 
@@ -70,14 +70,14 @@ encoding_option = click.option(
 overwrite_option = click.option(
     "--overwrite",
     is_flag=True,
-    help="Let --output replace a file that charlstm did not write. Files of charlstm have its name "
-    "near their beginning: as the generator of a page, or as the Creator of a picture.",
+    help="Let --output replace a file that charlstm did not write. charlstm "
+    "recognises its own pages and pictures by a mark near their beginning.",
 )
 novelty_option = click.option(
     "--novelty",
     is_flag=True,
-    help="Report how much of the text, without the prime, also occurs in the training text, beside "
-    "the same figures for held-out text, and show the longest stretches that both contain.",
+    help="Report how much of the text, without the prime, also occurs in the training text, and "
+    "show the longest stretches that both contain. The same figures are given for held-out text.",
 )
 
 

@@ -60,7 +60,7 @@ def read_text_for(
 ) -> Iterator[str]:
     """Yield the text of files, in pieces, in the form that encode_text expects.
 
-    newlines: the treatment of line ends; by default, that which the vocabulary shows.
+    newlines: the treatment of line ends; by default, the result of newlines_for.
     """
     level = "byte" if vocab.level == "byte" else "char"
     return read_text(paths, encoding, newlines or newlines_for(vocab), level, chunk_bytes)
@@ -90,7 +90,7 @@ def encode_text(vocab: Vocab, text: str, unknown: UnknownTreatment) -> Ids:
 def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: UnknownTreatment) -> Ids:
     """Return the ids of a text of any size, given in pieces, and warn of its unknown characters.
 
-    The ids are read-only, mapped from a temporary file. The file has no name: the system removes it
+    The ids are read-only, mapped from a temporary file without a name, which the system removes
     when the ids are no longer used.
 
     pieces: the result of read_text_for.
@@ -103,7 +103,7 @@ def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: UnknownTreatmen
             file.flush()
             if not file.tell():
                 return np.empty(0, vocab.dtype)
-            # The view is a plain array: taking a slice of it is faster than of an np.memmap.
+            # Taking a slice of a plain array is faster than taking one of an np.memmap.
             return np.memmap(file, vocab.dtype, "r").view(np.ndarray)
     except OSError as error:
         raise CharlstmError(

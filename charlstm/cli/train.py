@@ -36,8 +36,8 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
     "--resume",
     group="Common options",
     is_flag=True,
-    help="Continue a run, with the same result as if it had not been interrupted. Of its settings, "
-    "only the end may be changed: --steps, --epochs or --minutes.",
+    help="Continue a run, with the same result as if it had not been interrupted. Only the end of "
+    "a resumed run may be changed: --steps, --epochs or --minutes.",
 )
 @option(
     "--corpus",
@@ -47,7 +47,7 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
     type=PathArgument(str),
     metavar="PATH",
     help="With --resume: the new path of the run's text, if it was moved. The content of the text "
-    "must not have changed. May be given several times, in the order of the original paths.",
+    "must not have changed. Give --corpus once for each original path, in the same order.",
 )
 @option(
     "--overwrite",
@@ -61,16 +61,16 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
     group="Model",
     type=PathArgument(),
     metavar="RUN",
-    help="Start from the best weights of another run. Characters of the text that its model does "
-    "not know are added to the vocabulary.",
+    help="Start from the best weights of another run. Characters of the text that the other run's "
+    "model does not know are added to the vocabulary.",
 )
 @option(
     "--textbook",
     group="Model",
     is_flag=True,
     help="Train a textbook's LSTM and nothing else: no capped gates, no table of n-grams, no skip "
-    "connections, no dropout, no resets of the state, no averaged weights. Options that are given "
-    "beside it add one of these again, such as --textbook --capped.",
+    "connections, no dropout, no resets of the state, no averaged weights. An option given beside "
+    "--textbook adds one part again: --textbook --capped has capped gates.",
 )
 @knob_options(CorpusConfig, TEXT_KNOBS)
 @knob_options(ModelConfig)
@@ -86,7 +86,7 @@ def train(
     Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
     model), last.safetensors (the state from which the run can be resumed) and metrics.jsonl.
     """
-    # imported here, as tqdm is slow to import
+    # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import RunDisplay
 
     if quiet and verbose:
@@ -112,7 +112,7 @@ def train(
     signal_code = exit_code(result.reason)
     try:
         _print_result(result, as_json)
-    except OSError as error:  # e.g. the terminal is gone, after SIGHUP
+    except OSError as error:  # The terminal may be gone, for example after SIGHUP.
         if not signal_code:
             path = visible(str(result.path))
             error.strerror = f"{error.strerror} (the run is saved in {path})"

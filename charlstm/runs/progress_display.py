@@ -13,14 +13,17 @@ from charlstm.runs.progress_bar import Fields, FittedBar, graph, percentage
 from charlstm.system.terminal import columns_of, messages_stream, visible, write_styled
 from charlstm.system.wording import counted, duration, fitted, in_bits, rounded, wrapped
 
-# Without a terminal, a line on the progress is written when none was written for this long.
+# Without a terminal, the progress is written this number of seconds after the latest line.
 SECONDS_BETWEEN_LINES = 60.0
-SMOOTHING = 0.05  # This is the weight of the newest value in an exponential moving average.
+SMOOTHING = 0.05  # weight of the newest value in an exponential moving average
 UNLIMITED = 10**9  # columns
 
 
 class MovingAverage:
-    """An exponential moving average; of the first values, the mean. value: None without values."""
+    """An exponential moving average, which starts as the plain mean of the first values.
+
+    value: the average; None before the first value.
+    """
 
     def __init__(self) -> None:
         self.value: float | None = None
@@ -73,8 +76,8 @@ class RunDisplay:
         self._end_moves = False
         self._step, self._total = 0, 0
         self._loss, self._step_seconds = MovingAverage(), MovingAverage()
-        self._step_time = self._line_time = 0.0  # the time of the newest step, and of a line
-        self._characters = 0.0  # that a step reads
+        self._step_time = self._line_time = 0.0  # times of the newest step and the newest line
+        self._characters = 0.0  # number of characters that a step reads
 
     def __call__(self, event: Event) -> None:
         """Show an event. The event "start" is shown by the method _on_start, and so on."""
@@ -196,7 +199,7 @@ class RunDisplay:
             self._bar.update()
 
     def _fields(self) -> Fields:
-        """Return the fields of the progress bar, or of a line on the progress in a file."""
+        """Return the fields of the progress bar or, without a terminal, of a line of text."""
         done, total, left, speed = f"step {self._step:,}", self._total, "", ""
         if seconds := self._step_seconds.value:
             speed = f"{rounded(self._characters / seconds)} {self._unit}s/s"
@@ -252,6 +255,7 @@ class RunDisplay:
     def _on_stop(self, event: Event) -> None:
         self.close()
         if event["reason"] == "stopped early" and event["best_step"] is not None:
-            self._print(f"stopped early: nothing was better than step {event['best_step']:,}")
+            best = event["best_step"]
+            self._print(f"stopped early: no lower validation loss after step {best:,}")
         for warning in event["warnings"]:
             self._print(f"note: {warning}")

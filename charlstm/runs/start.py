@@ -55,9 +55,9 @@ from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Validation
 from charlstm.untrusted import one_or_several, real_value, require_type
 
-# Training steps get this share of a time budget. Evaluations and saves get the rest.
+# Training steps get this share of a time budget; evaluations and saves get the rest.
 TRAINING_SHARE = 0.9
-# The evaluation before the first step of a run that starts from another one gets this share.
+# Largest share of a time budget for evaluating the weights of init_from before the first step.
 FIRST_EVALUATION_SHARE = 0.03
 
 
@@ -79,14 +79,14 @@ def train(
 ) -> TrainedRun:
     """Train a model on text and save the model in a folder.
 
-    corpus: files and folders, or "-" for standard input. With `resume`: nothing, or the new path of
-        the run's text, which must not have changed.
+    corpus: files and folders, or "-" for standard input. To resume a run, leave the corpus out, or
+        name the new path of the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
-    resume: continue a run, bit for bit as if it had not been interrupted. Of its settings, only the
-        end (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
+    resume: continue a run, bit for bit as if it had not been interrupted. Only the end of a resumed
+        run (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
     overwrite: begin a new run in a folder that holds a run.
-    init_from: a run or a checkpoint file from whose weights to start. Characters that its model
-        does not know are added to the vocabulary.
+    init_from: a run or a checkpoint file from whose weights to start. Characters of the corpus that
+        the other model does not know are added to the vocabulary.
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
@@ -117,10 +117,8 @@ def train(
         resources.enter_context(exit_on_signals())
         progress = None
         if not quiet and sys.stderr is not None:  # stderr may be missing
-            from charlstm.runs.progress_display import (  # tqdm takes a while to import
-                CorpusDisplay,
-                RunDisplay,
-            )
+            # The module is imported here, as its import of tqdm is slow.
+            from charlstm.runs.progress_display import CorpusDisplay, RunDisplay
 
             progress = resources.enter_context(closing(CorpusDisplay()))
             observer = observer or resources.enter_context(closing(RunDisplay()))
@@ -161,7 +159,7 @@ def train(
 
 
 def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """Return one path or several as a tuple of strings; CharlstmError if one can be no path."""
+    """Return one path or several as a tuple of strings; CharlstmError for an invalid path."""
     paths = one_or_several(name, given, str, os.PathLike)
     for path in paths:
         require_path(name, path)
@@ -178,8 +176,8 @@ def begin_run(
 ) -> Run:
     """Return a new run in an existing folder, ready to train.
 
-    asked: the settings that the user gave; its paths must be files and folders, as standard input
-        has been copied to a file before.
+    asked: the settings that the user gave, whose paths must be files and folders: the caller copies
+        standard input to a file.
     base: a model from whose weights the run starts; None for random weights.
     origin: the record that names this model.
     """
@@ -259,9 +257,9 @@ def _choose_settings_for_time(
     chosen, settings = choose_for(speed, model)
     if chosen.hidden >= MAX_MEASURED_HIDDEN:
         return chosen, settings
-    # A small model performs fewer operations per second than the model that was measured. Dropout
-    # and learning rate depend on the number of passes over the text, and this number on the speed
-    # of the small model itself. Therefore the small model is measured too.
+    # A model smaller than MAX_MEASURED_HIDDEN performs fewer operations per second. Dropout and
+    # learning rate depend on the number of passes over the text, which depends on the speed of the
+    # chosen model: the chosen model is measured too.
     sized = replace(model, hidden=chosen.hidden, layers=chosen.layers, skip=chosen.skip)
     return choose_for(operations_per_second(chosen, settings), sized)
 

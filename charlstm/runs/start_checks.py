@@ -1,4 +1,4 @@
-"""Checks of the settings of a new run that contradict each other, or do not suit its text."""
+"""Checks that the settings of a new run agree with each other and suit the run's text."""
 
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig, ModelConfig, RunConfig, TrainConfig
@@ -16,7 +16,7 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
 
     The settings are checked before the text is read, because reading may take long.
     """
-    # The length of the text, here 1,000,000 characters, does not change the errors of this call.
+    # choose_settings raises the same errors for any length of text, such as 1,000,000 characters.
     choose_settings(1_000_000, asked.model, asked.train)
     if base is not None:
         refuse_unused(asked.corpus.given, {"level": base.vocab.level})
@@ -38,7 +38,7 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
 
 
 def check_split(text: CorpusConfig, lines: bool) -> None:
-    """Raise CharlstmError for --val-split random without --lines, or each with --lines."""
+    """Raise CharlstmError if `val_split` is "random" without `lines`, or "each" with `lines`."""
     if text.val_split == "random" and not lines:
         raise CharlstmError(
             "--val-split random draws lines: add --lines, or give --val-split each or end"

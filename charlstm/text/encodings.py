@@ -37,7 +37,7 @@ def encoding_for(level: str, name: str) -> str:
 def _text_encoding(name: str) -> str:
     """Return Python's normalised name of an encoding; CharlstmError for an unknown encoding."""
     try:
-        b" ".decode(name, "replace")  # fails for codecs from bytes to bytes, such as hex
+        b" ".decode(name, "replace")  # This call fails for codecs from bytes to bytes, such as hex.
         codecs.getincrementaldecoder(name)
         normal = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
@@ -57,7 +57,7 @@ def decoded_chunks(
     newlines: str,
     changed: Callable[[int], None] | None = None,
 ) -> Iterator[str]:
-    """Yield the text of each chunk of bytes; "" for a chunk without the end of any character.
+    """Yield the text of each chunk of bytes; "" for a chunk that completes no character.
 
     At level "byte", each character stands for one byte, whose value is its code point. A byte-order
     mark at the start is dropped.
@@ -102,7 +102,8 @@ def decoded_chunks(
             f"{error.reason}): {_advice(encoding, error)}, or take the bytes as they are with "
             "--level byte"
         ) from error
-    except UnicodeError as error:  # e.g. utf-16 without a mark; it names no byte
+    except UnicodeError as error:
+        # The error, for example on UTF-16 without a byte-order mark, names no byte.
         raise CharlstmError(f"{path}: {error}: {_OTHER_ENCODING}") from error
 
 
@@ -132,7 +133,7 @@ def _decoder(
     decoder = codecs.getincrementaldecoder("latin-1" if level == "byte" else encoding)("strict")
     if newlines == "keep":
         return decoder.decode
-    # With None for a decoder of bytes, `decode` takes text; its declared type knows bytes only.
+    # Made with None, IncrementalNewlineDecoder decodes text, but is declared to decode only bytes.
     translate: Callable[..., str] = io.IncrementalNewlineDecoder(None, translate=True).decode
 
     def decode(data: bytes, final: bool) -> str:

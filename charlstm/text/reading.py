@@ -29,10 +29,11 @@ class ChangedTextError(CharlstmError):
 
 @dataclass(frozen=True)
 class TextFiles:
-    """Text files and the options with which they are read. The training files come first.
+    """Text files and the options with which they are read.
 
-    stamps: the size, the modification time and the inode that each file had when it was found. A
-        file whose stamp is another one while it is read is refused.
+    files: the paths of the training files, then those of the validation files.
+    stamps: the size, the modification time and the inode that each file had when it was found. If a
+        file's stamp has changed when the file is read, the file is refused.
     train_files: the number of training files; the others are for validation.
     encoding: Python's normalised name of the encoding; not used at level "byte".
     chunk_bytes: the number of bytes to read at a time.
@@ -62,8 +63,8 @@ class TextFiles:
         """Return the files at the paths, with each folder replaced by the files in it.
 
         run: the folder of a run, whose files are not read as text.
-        most_bytes: the size that the files of a folder may have in total. The search of a larger
-            folder ends early, with ChangedTextError.
+        most_bytes: the size that the files of a folder may have in total. ChangedTextError is
+            raised as soon as the files found are larger than most_bytes.
 
         Raises CharlstmError for a path that cannot be read, and for a bad option.
         """
@@ -174,7 +175,8 @@ class TextFiles:
             def read() -> bytes:
                 try:
                     return stream.read(self.chunk_bytes)
-                finally:  # Compressed data of a file that changed is mostly damaged data as well.
+                finally:
+                    # If a compressed file changed, reading it usually raises an error as well.
                     self._refuse_changed(number, file)
 
             for text in decoded_chunks(
@@ -196,7 +198,7 @@ def _start_of(path: Path) -> bytes:
 def newlines_for(vocab: Vocab) -> Newlines:
     """Return the treatment of line ends with which texts for a vocabulary are read.
 
-    That is "keep" for a vocabulary that has "\\r", as one of bytes has, and else "lf".
+    The result is "keep" for a vocabulary that has "\\r", as one of bytes has, and else "lf".
     """
     keeps = vocab.level == "byte" or (vocab.level == "char" and "\r" in vocab.characters)
     return "keep" if keeps else "lf"

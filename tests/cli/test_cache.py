@@ -12,10 +12,10 @@ def test_a_check_removes_damaged_texts(cli, cache, text_file, tmp_path):
     for name, level in (("run", "char"), ("other", "byte")):
         options = ("--level", level, "--steps", 1, "--hidden", 2, "--quiet")
         cli("train", text_file, "-r", tmp_path / name, *options)
-    intact = "2 texts as written, 0 damaged and removed\n"
+    intact = "2 texts intact, 0 damaged and removed\n"
     assert cli("cache", "--check").stdout == intact
     next(cache.glob("*/ids.bin")).write_bytes(b"x")
-    one_damaged = "1 text as written, 1 damaged and removed\n"
+    one_damaged = "1 text intact, 1 damaged and removed\n"
     assert cli("cache", "--check").stdout == one_damaged
     assert cli("cache").stdout.startswith(f"{cache}: 1 text, ")
     assert "--check or --clear, not both" in cli("cache", "--check", "--clear", code=2).stderr

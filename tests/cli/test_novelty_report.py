@@ -47,7 +47,7 @@ def test_eval_prints_the_report_after_its_figures(cli, trained, text_file, tmp_p
     assert " ".join(lines[0].split()) == "shared with the training text this text held-out text"
     assert lines[1].split()[:4] == ["longest", "stretch,", "characters", "200"]
     assert lines[2].startswith("  in stretches of 20 or more") and " 100.0%" in lines[2]
-    assert lines[5].startswith("(held-out text: 1 piece of 200 characters; its longest ")
+    assert lines[5].startswith("(held-out text: 1 piece of 200 characters; longest stretch: ")
     assert lines[6].startswith("200 characters at 0, in the training text at 500: ")
     assert " ... " in lines[6] and len(lines) == 7
     as_json = json.loads(cli("eval", tmp_path / "t.txt", "-r", trained, "--json").stdout)

@@ -55,7 +55,10 @@ def test_without_the_settings_of_a_run_text_is_utf8_with_its_line_ends(latin_run
     (tmp_path / LAST).write_bytes(b"damaged")
     note, error = cli("eval", text, "-r", tmp_path, code=1).stderr.splitlines()
     assert note.startswith(f"note: {tmp_path / LAST}: not a checkpoint")
-    assert note.endswith(": text is read as UTF-8, its line ends as the model knows them")
+    assert note.endswith(
+        ": without --encoding, text is read as UTF-8; without --newlines, carriage returns are "
+        "kept only if the model knows them"
+    )
     assert error.startswith("charlstm: ") and "invalid UTF-8" in error
     (tmp_path / "best.safetensors").write_bytes(b"damaged")
     error = cli("eval", text, "-r", tmp_path, code=1).stderr

@@ -98,7 +98,9 @@ def test_early_stopping_is_reported_in_one_line(overfitting_text, tmp_path, cli)
     options = command_options(**SMALL | {"stop_after": 1, "eval_every": 10})
     result = cli("train", overfitting_text, "-r", tmp_path / "run", *options)
     stop = events_of(tmp_path / "run")[-1]
-    assert f"stopped early: nothing was better than step {stop['best_step']}\n" in result.stderr
+    assert (
+        f"stopped early: no lower validation loss after step {stop['best_step']}\n" in result.stderr
+    )
     assert (
         f"{stop['step']} steps, best validation loss {stop['best_val_loss']:.4f}" in result.stdout
     )
