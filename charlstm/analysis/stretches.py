@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlstm.analysis.suffix_automaton import Reader, SuffixAutomaton
+from charlstm.analysis.suffix_automaton import MatchFinder, SuffixAutomaton
 from charlstm.arrays import Ids
 
 # The texts are cut into sections. Each pass over the training text finds the stretches of one
@@ -136,8 +136,8 @@ def _match(text: Ids, training: Ids, advance_to: Callable[[int], None]) -> tuple
     symbol_of = np.full(size, unknown, np.min_scalar_type(unknown))
     is_id = alphabet >= 0
     symbol_of[alphabet[is_id]] = np.flatnonzero(is_id)
-    reader = Reader(SuffixAutomaton(symbols.tolist()), unknown + 1)
+    finder = MatchFinder(SuffixAutomaton(symbols.tolist()), unknown + 1)
     longest_text = int(np.diff(np.flatnonzero(text < 0), prepend=-1, append=len(text)).max())
-    reader.read(training, symbol_of, longest_text, advance_to)
-    lengths, ends = reader.matches()
+    finder.read(training, symbol_of, longest_text, advance_to)
+    lengths, ends = finder.matches()
     return lengths, ends + 1 - lengths

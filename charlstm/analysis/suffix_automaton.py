@@ -101,8 +101,8 @@ class SuffixAutomaton:
         return table
 
 
-class Reader:
-    """Reads texts with an automaton and keeps the longest match for each of its states.
+class MatchFinder:
+    """Reads texts and keeps the longest match that reached each state of an automaton.
 
     automaton: an automaton whose symbols are below width - 1. Symbol width - 1 stands for all
         symbols that the automaton does not have.
