@@ -23,8 +23,8 @@ HELD_OUT_SYMBOLS = 10_000  # approximate total number of symbols in the held-out
 
 
 @dataclass(frozen=True)
-class Figures:
-    """How much a set of texts has in common with the training text.
+class Comparison:
+    """The comparison of some texts with the training text: how much they have in common.
 
     symbols: the total length of the texts. longest: the length of the longest stretch that a text
         has in common with the training text.
@@ -40,36 +40,36 @@ class Figures:
     known_lines: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures, for JSON."""
-        figures = {
+        """Return the fields, for JSON."""
+        facts = {
             "characters": self.symbols,
             "longest": self.longest,
             "shares": {str(length): share for length, share in self.shares.items()},
         }
         if self.lines is not None:
-            figures |= {"lines": self.lines, "known_lines": self.known_lines}
-        return figures
+            facts |= {"lines": self.lines, "known_lines": self.known_lines}
+        return facts
 
 
 @dataclass(frozen=True)
 class Novelty:
-    """The figures of `count` texts, the same figures of held-out text, and the longest stretches.
+    """The comparison of `count` texts, the same for held-out text, and the longest stretches.
 
-    held_out: the figures of pieces of held-out text; None without held-out text. Each piece of
-        held-out text is as long as all `count` texts together. The figure `longest` of held-out
+    held_out: the comparison of pieces of held-out text; None without held-out text. Each piece of
+        held-out text is as long as all `count` texts together. The number `longest` of held-out
         text is the median over the pieces.
     longest_of_pieces: the length of the longest stretch of each piece, in ascending order.
     stretches: the longest stretches of the texts, in descending order; they do not overlap.
     """
 
-    texts: Figures
+    texts: Comparison
     count: int
-    held_out: Figures | None
+    held_out: Comparison | None
     longest_of_pieces: list[int]
     stretches: list[Stretch]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures, for JSON."""
+        """Return all facts, for JSON."""
         held_out = None
         if self.held_out is not None:
             held_out = {**self.held_out.to_dict(), "longest_of_pieces": self.longest_of_pieces}
@@ -106,11 +106,11 @@ def measure_novelty(
         ]
         matches = [found.without_ends() for found in with_ends]
 
-    def figures(which: slice, longest: Callable[[list[int]], int]) -> Figures:
+    def compared(which: slice, longest: Callable[[list[int]], int]) -> Comparison:
         symbols = sum(len(m.lengths) for m in matches[which])
         covered = {n: sum(m.covered(n) for m in matches[which]) for n in COUNTED_LENGTHS[unit]}
         lines = None if known is None else np.concatenate(known[which])
-        return Figures(
+        return Comparison(
             symbols=symbols,
             longest=longest([m.longest for m in matches[which]]),
             shares={length: count / max(1, symbols) for length, count in covered.items()},
@@ -120,9 +120,9 @@ def measure_novelty(
 
     own, others = slice(len(texts)), slice(len(texts), None)
     return Novelty(
-        texts=figures(own, max),
+        texts=compared(own, max),
         count=len(texts),
-        held_out=figures(others, _lower_median) if pieces else None,
+        held_out=compared(others, _lower_median) if pieces else None,
         longest_of_pieces=sorted(found.longest for found in matches[others]),
         stretches=_longest_stretches(matches[own]),
     )

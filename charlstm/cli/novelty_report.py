@@ -22,7 +22,7 @@ SHOWN_CHARACTERS = 160
 
 
 class NoveltyReport:
-    """A comparison of texts with the training text of a model: the stretches that both contain.
+    """Measures and reports the stretches that texts share with the training text of a model.
 
     Raises CharlstmError at construction, before any text is sampled, if the training text is
     missing.
@@ -91,11 +91,11 @@ def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]
     if others is not None:
         columns.append(("held-out text", others))
     yield _row("shared with the training text", (name for name, _ in columns))
-    yield _row(f"  longest stretch, {unit}s", (f"{f.longest:,}" for _, f in columns))
+    yield _row(f"  longest stretch, {unit}s", (f"{c.longest:,}" for _, c in columns))
     for n in own.shares:
-        yield _row(f"  in stretches of {n} or more", (f"{f.shares[n]:.1%}" for _, f in columns))
+        yield _row(f"  in stretches of {n} or more", (f"{c.shares[n]:.1%}" for _, c in columns))
     if own.lines is not None:
-        yield _row("  known whole lines", (f"{f.known_lines:,} of {f.lines:,}" for _, f in columns))
+        yield _row("  known whole lines", (f"{c.known_lines:,} of {c.lines:,}" for _, c in columns))
     if others is None:
         yield "(there is no held-out text to compare with)"
     else:
