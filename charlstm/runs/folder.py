@@ -25,7 +25,7 @@ from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlstm.runs.origin import Origin
-from charlstm.runs.training_state import malformed_refused, recorded_corpus
+from charlstm.runs.training_state import errors_begin_with, recorded_corpus
 from charlstm.system.paths import absolute, require_path
 from charlstm.text.vocab import Vocab
 from charlstm.untrusted import require_type
@@ -108,12 +108,12 @@ def describe(path: Path) -> dict[str, Any]:
         about["training"] = checkpoint.training["config"]
         about["corpus"] = corpus = checkpoint.training.get("corpus")
         about["digest"] = checkpoint.training.get("digest")
-        with malformed_refused(f"{file}: does not say which text the run was trained on"):
+        with errors_begin_with(f"{file}: does not say which text the run was trained on"):
             settings = recorded_corpus(corpus)
         names = (*settings.paths, *settings.val_file)
         about["texts"] = [normpath(absolute(file.parent / name)) for name in names]
         if "origin" in checkpoint.training:
-            with malformed_refused(f"{file}: does not say which run this run started from"):
+            with errors_begin_with(f"{file}: does not say which run this run started from"):
                 about["origin"] = Origin.from_dict(checkpoint.training["origin"]).to_dict()
         precision = about["training"]["precision"]
         train_config = TrainConfig.from_dict(about["training"])

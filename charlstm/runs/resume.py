@@ -16,7 +16,7 @@ from charlstm.runs.metrics import require_format
 from charlstm.runs.run import Run
 from charlstm.runs.start_checks import require_memory
 from charlstm.runs.texts import RunTextError, recorded, reopen_corpus, reopen_mix, split_mix
-from charlstm.runs.training_state import TrainingState, malformed_refused
+from charlstm.runs.training_state import TrainingState, errors_begin_with
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.training.trainer import Trainer
@@ -37,8 +37,8 @@ def resume_run(
         )
     require_format(folder / METRICS)
     saved = load_checkpoint(folder / LAST)
-    refused = f"{folder / LAST}: the run cannot be resumed from this file"
-    with malformed_refused(refused):
+    cannot_resume = f"{folder / LAST}: the run cannot be resumed from this file"
+    with errors_begin_with(cannot_resume):
         state = TrainingState.from_dict(saved.training)
     config = state.config
     state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
@@ -53,7 +53,7 @@ def resume_run(
     require_memory(train_ids, mix_ids, corpus.vocab, saved.model.config, config)
     trainer = Trainer(saved.model, train_ids, config, mix_ids)
     total_steps = trainer.total_steps
-    with malformed_refused(refused):
+    with errors_begin_with(cannot_resume):
         trainer.load_arrays(saved.arrays)
         trainer.load_dict(state.trainer)
     if new_end:
@@ -68,7 +68,7 @@ def resume_run(
         extended=state.extended,
     )
     run.origin = state.origin
-    with malformed_refused(refused):
+    with errors_begin_with(cannot_resume):
         run.load_progress(state)
     run.remove_traces_of_crash()
     if new_end:

@@ -13,7 +13,7 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import CHECKPOINTS, LAST, last_saved
 from charlstm.runs.ownership import marker_of
-from charlstm.runs.training_state import TrainingState, malformed_refused
+from charlstm.runs.training_state import TrainingState, errors_begin_with
 from charlstm.system.paths import absolute
 from charlstm.text.corpus import Corpus, Split, open_corpus, split_train_validation
 from charlstm.text.reading import ChangedTextError, ReadingProgress
@@ -51,7 +51,7 @@ def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Cor
             f"{path}: the training text is not known, as the run's folder has no {LAST}"
         )
     saved = load_checkpoint(folder / LAST)
-    with malformed_refused(f"{folder / LAST}: does not say which text the run was trained on"):
+    with errors_begin_with(f"{folder / LAST}: does not say which text the run was trained on"):
         state = TrainingState.from_dict(saved.training)
     return reopen_corpus(folder, state, saved.model.vocab, progress), state
 
@@ -68,7 +68,7 @@ def corpus_settings(path: Path) -> CorpusConfig | None:
     if not (is_of_run and last.exists()):
         return None
     saved = load_checkpoint(last)
-    with malformed_refused(f"{last}: does not say how the run's text was read"):
+    with errors_begin_with(f"{last}: does not say how the run's text was read"):
         return TrainingState.from_dict(saved.training).corpus
 
 

@@ -101,11 +101,8 @@ def recorded_corpus(saved: object) -> CorpusConfig:
 
 
 @contextmanager
-def malformed_refused(message: str) -> Iterator[None]:
-    """Let the error for a malformed training state begin with `message`.
-
-    The reason of the error follows `message` in parentheses.
-    """
+def errors_begin_with(message: str) -> Iterator[None]:
+    """Put `message` before the message of a CharlstmError, which follows in parentheses."""
     try:
         yield
     except CharlstmError as error:

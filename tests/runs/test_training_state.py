@@ -10,7 +10,7 @@ from charlstm import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint, save_checkpoint
 from charlstm.runs.ownership import mark_copies_of_last
 from charlstm.runs.texts import training_and_validation_ids
-from charlstm.runs.training_state import TrainingState, malformed_refused
+from charlstm.runs.training_state import TrainingState, errors_begin_with
 
 
 @pytest.mark.parametrize("step", [0, 30, 60])
@@ -70,7 +70,7 @@ def test_a_missing_field_is_refused(uninterrupted):
     for name in saved:
         state = {other: value for other, value in saved.items() if other != name}
         expected = pytest.raises(CharlstmError, match=rf"^x: refused \({name} is missing\)$")
-        with expected, malformed_refused("x: refused"):
+        with expected, errors_begin_with("x: refused"):
             TrainingState.from_dict(state)
 
 
