@@ -69,10 +69,12 @@ class EventLog:
         self.metrics.append(event)
         self.observer(event)
         if self.metrics.problem and not had_failed:
-            self.notice(f"{self.metrics.problem}; training goes on, the events are written later")
+            self.write_notice(
+                f"{self.metrics.problem}; training goes on, the events are written later"
+            )
         elif had_failed and not self.metrics.problem:
-            self.notice(f"{self.metrics.path}: all events are written now")
+            self.write_notice(f"{self.metrics.path}: all events are written now")
 
-    def notice(self, text: str) -> None:
+    def write_notice(self, text: str) -> None:
         """Write an event "notice" with a sentence for the user."""
         self.write("notice", text=text)

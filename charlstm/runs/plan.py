@@ -142,7 +142,7 @@ class Plan:
         if budget.has_time_for_step(minutes * 60 - self._events.seconds, total):
             return
         self._trainer.total_steps = steps
-        self._events.notice(
+        self._events.write_notice(
             f"--minutes {minutes:g} is enough for only {steps} step{'s' * (steps > 1)} of "
             f"{budget.seconds_per_step:.2g} seconds, and the model has hardly learned: give more "
             "--minutes, or a smaller --hidden, --batch-size or --seq-length"
@@ -158,7 +158,7 @@ class Plan:
         self._validation.shorten(characters, least)
         after = len(self._validation.ids)
         if after < before:
-            self._events.notice(
+            self._events.write_notice(
                 f"validation losses are measured on only {after:,} of the {before:,} "
                 f"{self._trainer.model.vocab.unit}s of the validation text: --minutes leaves no "
                 "time for more"

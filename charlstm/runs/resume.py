@@ -75,7 +75,7 @@ def resume_run(
         # Without this, a run that stopped early would stop again at once.
         run.validation.evaluations_since_best = 0
     if state.kernels != kernels.DESCRIPTION and not run.plan.finished:
-        run.notices.append(
+        run.start_notices.append(
             f"the run was begun with {state.kernels} and goes on with {kernels.DESCRIPTION}: "
             "the last digits of losses may differ"
         )

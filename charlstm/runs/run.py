@@ -48,7 +48,7 @@ class Run:
     mix: the text of --mix; None if there is none.
     origin: the run from whose weights this run started, and the loss at the start; None if this run
         started from random weights.
-    notices: sentences for the user, which the event `start` holds.
+    start_notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
     """
 
@@ -67,7 +67,7 @@ class Run:
         self.corpus_config, self.corpus = corpus_config, corpus
         self.trainer, self.extended, self.mix = trainer, extended, mix
         self.origin: Origin | None = None
-        self.notices: list[str] = []
+        self.start_notices: list[str] = []
         split = split_train_validation(corpus, corpus_config, trainer.config.seed)
         self.train_characters = len(split.train)
         model = trainer.model
@@ -366,7 +366,7 @@ class Run:
             "kernels": kernels.DESCRIPTION,
             "precision": explain_precision(trainer.config.precision, model.config),
             "origin": None if self.origin is None else self.origin.to_dict(),
-            "notices": self.notices,
+            "notices": self.start_notices,
             "model": model.config.to_dict(),
             "config": trainer.config.to_dict(),
             "best_val_loss": self.validation.best_val_loss,

@@ -57,11 +57,11 @@ class Saver:
         for file in self._write_waiting(name, checkpoint):
             self._events.write("save", file=file)
         if self.problem and not had_failed:
-            self._events.notice(
+            self._events.write_notice(
                 f"{self.problem}; training goes on, and the next save tries to write the file again"
             )
         elif had_failed and not self.problem:
-            self._events.notice(
+            self._events.write_notice(
                 f"{self.shown}: saving works again; the run is saved up to step {self.saved_step:,}"
             )
 

@@ -26,7 +26,6 @@ from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
 from charlstm.runs.folder import LAST, checkpoint_path, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
-from charlstm.runs.notices import SUGGESTION_OF_LINES, notices_of
 from charlstm.runs.origin import Origin
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.resume import resume_run
@@ -37,6 +36,7 @@ from charlstm.runs.start_checks import (
     require_memory,
     require_training_text,
 )
+from charlstm.runs.start_notices import SUGGESTION_OF_LINES, start_notices
 from charlstm.runs.texts import (
     open_mix,
     open_run_corpus,
@@ -218,9 +218,9 @@ def begin_run(
         origin = origin.extended(base.vocab, corpus.vocab)
         loss, mix_loss = (_first_loss(run, each) for each in (run.validation, run.validation.mix))
         run.origin = replace(origin, val_loss=loss, mix_val_loss=mix_loss)
-    run.notices = notices_of(train_config, run)
+    run.start_notices = start_notices(train_config, run)
     if base is None and asked.model.lines == AUTO and looks_like_list(train_ids, corpus.vocab):
-        run.notices.insert(0, SUGGESTION_OF_LINES)
+        run.start_notices.insert(0, SUGGESTION_OF_LINES)
     return run
 
 

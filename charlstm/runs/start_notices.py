@@ -13,7 +13,7 @@ SUGGESTION_OF_LINES = (
 )
 
 
-def notices_of(asked: TrainConfig, run: Run) -> list[str]:
+def start_notices(asked: TrainConfig, run: Run) -> list[str]:
     """Return sentences for the user on settings that are impossible or unwise for the text.
 
     asked: the settings of the training before the run adapted them to the length of the text.
