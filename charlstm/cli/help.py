@@ -11,7 +11,7 @@ from charlstm.config import GROUPS
 
 NARROW = 60  # columns; below this width, a help text stands below the name of its option
 FEWEST_COLUMNS = 20
-UNBROKEN_HYPHEN = "\u2011"  # Lines are not broken at this kind of hyphen.
+NON_BREAKING_HYPHEN = "\u2011"
 
 
 class Formatter(click.HelpFormatter):
@@ -32,7 +32,7 @@ class Formatter(click.HelpFormatter):
         self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
         """Write names beside their texts, or above them if the terminal is narrow."""
-        rows = [(name, text.replace("-", UNBROKEN_HYPHEN)) for name, text in rows]
+        rows = [(name, text.replace("-", NON_BREAKING_HYPHEN)) for name, text in rows]
         if self.width >= NARROW:
             super().write_dl(rows, col_max, col_spacing)
             return
@@ -45,11 +45,11 @@ class Formatter(click.HelpFormatter):
 
     def write_text(self, text: str) -> None:
         """Write paragraphs."""
-        super().write_text(text.replace("-", UNBROKEN_HYPHEN))
+        super().write_text(text.replace("-", NON_BREAKING_HYPHEN))
 
     def getvalue(self) -> str:
         """Return the help text that was written, with ordinary hyphens."""
-        return super().getvalue().replace(UNBROKEN_HYPHEN, "-")
+        return super().getvalue().replace(NON_BREAKING_HYPHEN, "-")
 
 
 class _Context(click.Context):

@@ -41,7 +41,7 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 )
 @option(
     "--corpus",
-    "moved",
+    "new_corpus_paths",
     group="Run",
     multiple=True,
     type=PathArgument(str),
@@ -79,7 +79,7 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 @click.option("-v", "--verbose", is_flag=True, help="Print the settings of the training too.")
 @json_option
 def train(
-    quiet: bool, verbose: bool, as_json: bool, moved: tuple[str, ...], **options: Any
+    quiet: bool, verbose: bool, as_json: bool, new_corpus_paths: tuple[str, ...], **options: Any
 ) -> None:
     """Train a model on CORPUS: text files and folders, or - for standard input.
 
@@ -97,13 +97,13 @@ def train(
             "--resume takes the corpus and the weights from the run: leave out CORPUS, or name "
             "the text's new place with --corpus"
         )
-    if moved and not resume:
+    if new_corpus_paths and not resume:
         raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
     if options["init_from"]:
         note_missing_best(options["init_from"])
     with closing(RunDisplay(verbose)) as display:
         result = charlstm.train(
-            moved or corpus,
+            new_corpus_paths or corpus,
             started=command_start(),
             quiet=quiet,
             observer=None if quiet else display,

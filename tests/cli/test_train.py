@@ -24,7 +24,7 @@ def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
     own = {"corpus", "run", "resume", "overwrite", "init_from", "textbook"}
     assert own < set(inspect.signature(charlstm.train).parameters)
     given = {p.name: p for p in main.commands["train"].params}
-    assert set(given) - {"quiet", "verbose", "as_json", "moved"} == names | own
+    assert set(given) - {"quiet", "verbose", "as_json", "new_corpus_paths"} == names | own
     chosen = main.commands["train"].make_context("train", ["text"]).params
     for name in names:
         assert chosen[name] in (None, ()), "the defaults are the library's"
