@@ -63,7 +63,7 @@ def require_requested_kernels() -> None:
         raise CharlstmError(_problem)
 
 
-def generates(config: ModelConfig) -> bool:
+def can_generate(config: ModelConfig) -> bool:
     """Whether NativeGeneration can sample from a model of this config on this machine."""
     return BACKEND == "native" and config.cell == "lstm" and config.dtype == "float32"
 
@@ -84,9 +84,9 @@ __all__ = [
     "NativeGeneration",
     "adam_update",
     "add_ngram_logits",
+    "can_generate",
     "cross_entropy_gradient",
     "fast_bfloat16",
-    "generates",
     "gru_backward",
     "gru_forward",
     "input_gradient",

@@ -45,7 +45,8 @@ class SampleText:
         self._symbols = 0
         self._held = ""
         self._shown = ""  # the last characters that were returned
-        self._enough = 0  # the number of held characters that belong to the first `length` symbols
+        # the place in the held text that the first `length` symbols reach, once they are drawn
+        self._place_after_length = 0
         self.ended = False
 
     def add(self, id_: int) -> str:
@@ -70,12 +71,12 @@ class SampleText:
             self._held += self._decoder.finish()
             return self._end(len(self._held))
         if self._symbols == self._length:
-            self._enough = len(self._held)
+            self._place_after_length = len(self._held)
         if self._symbols < self._length + MAX_OVERRUN:
             place = self._first_place(self._ends[0])
             return "" if place is None else self._end(place)
         places = (self._first_place(pattern) for pattern in self._ends)
-        return self._end(next((p for p in places if p is not None), self._enough))
+        return self._end(next((p for p in places if p is not None), self._place_after_length))
 
     def _first_place(self, pattern: re.Pattern[str]) -> int | None:
         """Return the first place in the held text where a match of the pattern ends, or None.
@@ -84,7 +85,7 @@ class SampleText:
         """
         before = len(self._shown)
         places = (found.end() - before for found in pattern.finditer(self._shown + self._held))
-        return next((place for place in places if place >= self._enough), None)
+        return next((place for place in places if place >= self._place_after_length), None)
 
     def _end(self, place: int) -> str:
         """End the sample at a place in the held text; return the text before this place."""

@@ -115,7 +115,7 @@ def generate(
     else:
         ids = draw(np.zeros((count, len(model.vocab))), sampling, rng)
         yield ids
-    if kernels.generates(model.config):
+    if kernels.can_generate(model.config):
         yield from _generate_natively(model, ids, state, sampling, rng)
     while True:
         log_probs, state = model.step(ids, state)

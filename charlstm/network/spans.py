@@ -16,13 +16,13 @@ class Spans:
 
     starts, stops: (texts,) the positions of the first and of the last id of each text.
     lengths: (texts,) the number of predictions of a span of each text, in descending order.
-    numbers: (texts,) for each text, the number of the first span of the text after it.
+    stop_numbers: (texts,) for each text, one more than the number of its last span.
     """
 
     starts: Ids
     stops: Ids
     lengths: Ids
-    numbers: Ids
+    stop_numbers: Ids
 
     @classmethod
     def cut(cls, starts: Ids, stops: Ids, lengths: Ids) -> "Spans":
@@ -33,13 +33,13 @@ class Spans:
         return cls(starts, stops, lengths, np.cumsum(counts))
 
     def __len__(self) -> int:
-        return int(self.numbers[-1])
+        return int(self.stop_numbers[-1])
 
     def of_group(self, first: int, size: int) -> tuple[Ids, Ids, Ids]:
         """Return the starts and stops of `size` spans, and whether each begins a text."""
         numbers = np.arange(first, first + size)
-        text = np.searchsorted(self.numbers, numbers, "right")
-        first_of_text = np.append(0, self.numbers)[text]
+        text = np.searchsorted(self.stop_numbers, numbers, "right")
+        first_of_text = np.append(0, self.stop_numbers)[text]
         starts = self.starts[text] + (numbers - first_of_text) * self.lengths[text]
         stops = np.minimum(starts + self.lengths[text], self.stops[text])
         return starts, stops, numbers == first_of_text

@@ -67,7 +67,7 @@ def _validation_notice(run: Run) -> str:
     """
     text, files = run.corpus_config, len(run.corpus.paths)
     percentage = f"{100 * text.val_frac:.3g}%"
-    if not run.validation.possible:
+    if not run.validation.can_evaluate:
         reason = ""
         if text.val_frac and not text.val_file:
             of_each = text.val_split == "each" and files > 1

@@ -67,7 +67,7 @@ class Validation:
         self.evaluations_since_best = 0
 
     @property
-    def possible(self) -> bool:
+    def can_evaluate(self) -> bool:
         """Whether the text has a symbol to predict; for lines, whether it has a non-empty line."""
         if self._line_end is None:
             return len(self.ids) > len(self.starts)
@@ -117,7 +117,7 @@ class Validation:
 
         check: called repeatedly; it may raise an exception to end the evaluation.
         """
-        if not self.possible:
+        if not self.can_evaluate:
             return {}
         return {
             name: evaluate(

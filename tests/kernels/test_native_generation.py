@@ -39,7 +39,7 @@ def texts(monkeypatch):
     """texts(model, native, ...): the samples of stream_texts, sampled natively or by NumPy."""
 
     def texts(model, native, **options):
-        monkeypatch.setattr(kernels, "generates", lambda config: native)
+        monkeypatch.setattr(kernels, "can_generate", lambda config: native)
         pieces = stream_texts(model, **options)
         return ["".join(parts) for parts in zip(*pieces, strict=True)]
 

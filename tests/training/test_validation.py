@@ -36,12 +36,12 @@ def test_a_loaded_validation_continues_from_the_saved_evaluations(losses):
     assert other.best_val_loss == (2.0 if losses else None)
 
 
-@pytest.mark.parametrize(("length", "possible"), [(0, False), (1, False), (2, True)])
-def test_a_text_of_one_character_has_nothing_to_predict(length, possible):
+@pytest.mark.parametrize(("length", "can_evaluate"), [(0, False), (1, False), (2, True)])
+def test_a_text_of_one_character_has_nothing_to_predict(length, can_evaluate):
     validation = Validation(np.zeros(length, np.uint8))
-    assert validation.possible == possible
+    assert validation.can_evaluate == can_evaluate
     assert (validation.best, validation.val_loss, validation.best_val_loss) == (None, None, None)
-    if not possible:
+    if not can_evaluate:
         assert validation.evaluate({}, None) == {}
 
 
@@ -70,19 +70,19 @@ def test_a_shortened_text_keeps_the_beginning_of_each_part():
     other.load_dict(json.loads(json.dumps(validation.to_dict())))
     assert other.ids.tolist() == validation.ids.tolist()
     assert other.starts.tolist() == validation.starts.tolist()
-    assert not Validation(ids[:2], None, np.arange(2)).possible
+    assert not Validation(ids[:2], None, np.arange(2)).can_evaluate
 
 
 def test_a_shortened_text_of_empty_lines_has_nothing_to_predict():
     validation = Validation(np.array([0] * 1_000 + [1], np.uint8), line_end=0)
-    assert validation.possible
+    assert validation.can_evaluate
     validation.shorten(1_000)
-    assert not validation.possible and validation.evaluate({}, None) == {}
+    assert not validation.can_evaluate and validation.evaluate({}, None) == {}
 
 
 @pytest.mark.parametrize(
-    ("ids", "line_end", "possible"),
+    ("ids", "line_end", "can_evaluate"),
     [([5], None, False), ([0, 0], None, True), ([0, 0], 0, False), ([5], 0, True), ([], 0, False)],
 )
-def test_evaluation_is_possible_if_there_is_something_to_predict(ids, line_end, possible):
-    assert Validation(np.array(ids, np.uint8), line_end).possible == possible
+def test_evaluation_is_possible_if_there_is_something_to_predict(ids, line_end, can_evaluate):
+    assert Validation(np.array(ids, np.uint8), line_end).can_evaluate == can_evaluate
