@@ -94,8 +94,8 @@ def _progress(summary: Mapping[str, Any], unit: str) -> Iterator[tuple[str, str]
         if (seconds := numbers.get("seconds")) is not None:
             text += f", {duration(seconds)}"
         yield "trained", text
-    if (characters := numbers.get("train_characters")) is not None:
-        yield "learned from", counted(int(characters), unit)
+    if (length := numbers.get("train_characters")) is not None:
+        yield "learned from", counted(int(length), unit)
     if (loss := numbers.get("best_val_loss")) is not None:
         yield "best loss", f"{in_nats_and_bits(loss, unit)} of validation text"
 

@@ -28,7 +28,7 @@ class Plan:
         self._trainer, self._validation, self._events = trainer, validation, events
         models_at_end = 1 if trainer.averaged is None else 2
         self.time_budget = TimeBudget(
-            trainer.characters_per_step,
+            trainer.symbols_per_step,
             models_at_end,
             0 if trainer.model.config.lines else trainer.config.seq_length,
         )
@@ -125,8 +125,8 @@ class Plan:
         """
         budget = self.time_budget
         if not budget.seconds_per_evaluation:
-            self._shorten_validation(budget.affordable_characters(seconds) // self._texts)
-            budget.estimate_evaluation(self._validation.characters)
+            self._shorten_validation(budget.affordable_symbols(seconds) // self._texts)
+            budget.estimate_evaluation(self._validation.total_length)
         steps = budget.steps_within(seconds, self.eval_every)
         self._trainer.total_steps = self._trainer.steps_done + steps
         if self.eval_every is None:
@@ -136,9 +136,9 @@ class Plan:
     def _end_before_time_is_up(self, minutes: float) -> None:
         """End the run now if the time left is too short for a step and the last evaluation."""
         budget, steps = self.time_budget, self._trainer.steps_done
-        affordable = max(FEWEST_SYMBOLS, budget.affordable_characters(minutes * 60) // self._texts)
-        characters = min(affordable, len(self._validation.ids))
-        total = min(affordable * self._texts, self._validation.characters)
+        affordable = max(FEWEST_SYMBOLS, budget.affordable_symbols(minutes * 60) // self._texts)
+        symbols = min(affordable, len(self._validation.ids))
+        total = min(affordable * self._texts, self._validation.total_length)
         if budget.has_time_for_step(minutes * 60 - self._events.seconds, total):
             return
         self._trainer.total_steps = steps
@@ -147,15 +147,15 @@ class Plan:
             f"{budget.seconds_per_step:.2g} seconds, and the model has hardly learned: give more "
             "--minutes, or a smaller --hidden, --batch-size or --seq-length"
         )
-        self._shorten_validation(characters, FEWEST_SYMBOLS)
+        self._shorten_validation(symbols, FEWEST_SYMBOLS)
 
-    def _shorten_validation(self, characters: int, least: int = MIN_SYMBOLS) -> None:
-        """Shorten the validation text to `characters`, but not below `least`; notify the user.
+    def _shorten_validation(self, symbols: int, least: int = MIN_SYMBOLS) -> None:
+        """Shorten the validation text to `symbols` symbols, but not below `least`; notify the user.
 
         An evaluation of a longer text would take too much of the time left.
         """
         before = len(self._validation.ids)
-        self._validation.shorten(characters, least)
+        self._validation.shorten(symbols, least)
         after = len(self._validation.ids)
         if after < before:
             self._events.write_notice(

@@ -77,7 +77,7 @@ class RunDisplay:
         self._step, self._total = 0, 0
         self._loss, self._step_seconds = MovingAverage(), MovingAverage()
         self._step_time = self._line_time = 0.0  # times of the newest step and the newest line
-        self._characters = 0.0  # number of characters that a step reads
+        self._symbols_per_step = 0.0  # number of symbols that a step reads
 
     def __call__(self, event: Event) -> None:
         """Show an event. The event "start" is shown by the method _on_start, and so on."""
@@ -191,7 +191,7 @@ class RunDisplay:
         self._loss.add(event["train_loss"])
         self._step_seconds.add(now - self._step_time)
         self._step, self._step_time = event["step"], now
-        self._total, self._characters = event["total_steps"] or 0, event["characters"]
+        self._total, self._symbols_per_step = event["total_steps"] or 0, event["characters"]
         if columns_of(self._stream) is None:
             if now - self._line_time >= SECONDS_BETWEEN_LINES:
                 self._print(fitted(self._fields(), UNLIMITED))
@@ -202,7 +202,7 @@ class RunDisplay:
         """Return the fields of the progress bar or, without a terminal, of a line of text."""
         done, total, left, speed = f"step {self._step:,}", self._total, "", ""
         if seconds := self._step_seconds.value:
-            speed = f"{rounded(self._characters / seconds)} {self._unit}s/s"
+            speed = f"{rounded(self._symbols_per_step / seconds)} {self._unit}s/s"
             if total:
                 left = f"{duration((total - self._step) * seconds)} left"
         if total:

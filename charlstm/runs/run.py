@@ -33,7 +33,7 @@ from charlstm.training.loss_history import RECENT_STEPS, LossHistory
 from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Evaluation, Validation
 
-SAMPLE_CHARACTERS = 150
+SAMPLE_LENGTH = 150
 
 
 class Run:
@@ -69,7 +69,7 @@ class Run:
         self.origin: Origin | None = None
         self.start_notices: list[str] = []
         split = split_train_validation(corpus, corpus_config, trainer.config.seed)
-        self.train_characters = len(split.train)
+        self.train_length = len(split.train)
         model = trainer.model
         end = line_end(model.vocab) if model.config.lines else None
         of_mix = None
@@ -182,12 +182,12 @@ class Run:
             self._check_losses()
         self.events.observer({"event": "step", "step": step, "train_loss": loss,
                               "total_steps": trainer.total_steps,
-                              "characters": trainer.characters_per_step})  # fmt: skip
+                              "characters": trainer.symbols_per_step})  # fmt: skip
         # With a time budget, the plan is updated after every step, as the duration of steps varies.
         if trainer.config.minutes is not None or not self.plan.is_reported:
             self.plan.fit_end_to_time_left()
         if self.plan.log_is_due:
-            speed = round(self.plan.time_budget.characters_per_second)
+            speed = round(self.plan.time_budget.symbols_per_second)
             self.events.write("train", train_loss=self.losses.mean_since_log(), learning_rate=rate,
                               gradient_norm=trainer.gradient_norm, characters_per_second=speed,
                               total_steps=trainer.total_steps)  # fmt: skip
@@ -236,7 +236,7 @@ class Run:
                           is_best=is_best)  # fmt: skip
         model = models[weights]
         if self.events.is_observed:
-            sample = model.sample(SAMPLE_CHARACTERS, seed=trainer.steps_done)
+            sample = model.sample(SAMPLE_LENGTH, seed=trainer.steps_done)
             self.events.observer({"event": "sample", "text": sample})
         if is_best:
             self._save(BEST, weights, model)
@@ -341,7 +341,7 @@ class Run:
             "seconds": round(self.events.seconds, 3),
             "val_loss": self.validation.val_loss,
             "best_val_loss": self.validation.best_val_loss,
-            "train_characters": self.train_characters,
+            "train_characters": self.train_length,
             **({} if mix is None else {"mix_val_loss": mix.val_loss}),
             **({} if self.origin is None else {"origin": str(self.origin)}),
         }
@@ -354,12 +354,12 @@ class Run:
             "run": str(self.shown),
             "resumed": trainer.steps_done > 0,
             "finished": self.plan.finished,
-            "characters": self.corpus.characters,
+            "characters": self.corpus.length,
             "unit": model.vocab.unit,
             "vocabulary": len(model.vocab),
-            "train_characters": self.train_characters,
-            "validation_characters": self.corpus.characters - self.train_characters,
-            "mix_characters": 0 if self.mix is None else self.mix.characters,
+            "train_characters": self.train_length,
+            "validation_characters": self.corpus.length - self.train_length,
+            "mix_characters": 0 if self.mix is None else self.mix.length,
             "parameters": model.parameters.count,
             "total_steps": trainer.total_steps,
             "windows_per_pass": trainer.batches.windows_per_pass,

@@ -236,23 +236,23 @@ def _first_loss(run: Run, text: Validation | None) -> float | None:
 
 
 def _choose_settings_for_time(
-    characters: int, symbols: int, model: ModelConfig, train: TrainConfig, started: float
+    length: int, vocab_size: int, model: ModelConfig, train: TrainConfig, started: float
 ) -> tuple[ModelConfig, TrainConfig]:
     """Replace each setting AUTO by a chosen value; with `minutes`, choose by the machine's speed.
 
-    characters: the length of the training text. symbols: the size of the vocabulary.
+    length: the length of the training text, in symbols. vocab_size: the number of distinct symbols.
     started: the time.monotonic() from which `minutes` counts.
     """
     if train.minutes in (None, AUTO):
-        return choose_settings(characters, model, train, symbols=symbols)
+        return choose_settings(length, model, train, vocab_size=vocab_size)
     minutes = train.minutes
 
     def choose_for(speed: float, model: ModelConfig) -> tuple[ModelConfig, TrainConfig]:
         seconds = minutes * 60 - (time.monotonic() - started)
         operations = max(1.0, TRAINING_SHARE * seconds * speed)
-        return choose_settings(characters, model, train, symbols=symbols, operations=operations)
+        return choose_settings(length, model, train, vocab_size=vocab_size, operations=operations)
 
-    first, settings = choose_settings(characters, model, train, symbols=symbols)
+    first, settings = choose_settings(length, model, train, vocab_size=vocab_size)
     speed = operations_per_second(replace(first, hidden=MAX_MEASURED_HIDDEN), settings)
     chosen, settings = choose_for(speed, model)
     if chosen.hidden >= MAX_MEASURED_HIDDEN:

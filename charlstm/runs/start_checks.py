@@ -50,15 +50,15 @@ def check_split(text: CorpusConfig, lines: bool) -> None:
         )
 
 
-def require_training_text(corpus: Corpus, text: CorpusConfig, characters: int) -> None:
-    """Raise CharlstmError if the validation text leaves too few characters to train on."""
-    total = corpus.characters
-    if text.val_file or characters >= 2:
+def require_training_text(corpus: Corpus, text: CorpusConfig, length: int) -> None:
+    """Raise CharlstmError if the validation text leaves too few symbols to train on."""
+    total = corpus.length
+    if text.val_file or length >= 2:
         return
     unit = corpus.vocab.unit
     suitable = 0.1 if text.val_frac > 0.1 and int(total * 0.9) >= 2 else 0
     raise CharlstmError(
-        f"--val-frac {text.val_frac} leaves {characters} of {total:,} {unit}s to learn from, at "
+        f"--val-frac {text.val_frac} leaves {length} of {total:,} {unit}s to learn from, at "
         f"least 2 are needed: give a smaller --val-frac, such as {suitable}, or a longer text"
     )
 

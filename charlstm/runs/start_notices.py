@@ -32,7 +32,7 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
             "only once, at its end"
         )
     model = run.trainer.model.config
-    contexts = run.train_characters * (model.ngrams - 1)
+    contexts = run.train_length * (model.ngrams - 1)
     is_own = not run.extended  # With --init-from, the size of the table cannot be chosen.
     if is_own and model.ngrams and model.ngram_slots > contexts:
         notices.append(

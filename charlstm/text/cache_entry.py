@@ -55,14 +55,14 @@ class EntryFacts:
     changed_line_ends: int
 
     @property
-    def characters(self) -> int:
+    def length(self) -> int:
         """The number of ids of all files."""
         return int(self.file_symbols.sum())
 
     @property
     def ids_bytes(self) -> int:
         """The size of the ids on disk, in bytes."""
-        return self.characters * self.vocab.dtype.itemsize
+        return self.length * self.vocab.dtype.itemsize
 
 
 def cache_key(
@@ -139,7 +139,7 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
             # are newer again, opening the entry does not take the ids for modified.
             with suppress(OSError):
                 os.utime(entry / FACTS)
-        mapped = np.memmap(path, facts.vocab.dtype, "r", shape=(facts.characters,))
+        mapped = np.memmap(path, facts.vocab.dtype, "r", shape=(facts.length,))
     except OSError as error:
         raise DamagedEntryError(f"{entry}: {error.strerror or error}") from error
     # The view is a plain array: taking a slice of it is faster than of an np.memmap.

@@ -40,7 +40,7 @@ from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, line_end
 class Corpus:
     """The ids of a text: first those of the training text, then those of the validation text.
 
-    ids: (characters,), read-only, mapped from disk, of type `vocab.dtype`.
+    ids: (length,), read-only, mapped from disk, of type `vocab.dtype`.
     bytes: size of the text in UTF-8; at level "byte", the number of its bytes.
     changed_line_ends: the number of line ends \\r\\n and \\r that were read as \\n.
     validation_sizes: (files,) how many ids of each file belong to the validation text: all ids of a
@@ -64,14 +64,14 @@ class Corpus:
     html_files: tuple[str, ...]
 
     @property
-    def characters(self) -> int:
+    def length(self) -> int:
         """The number of ids: one for each character, byte or word, depending on the level."""
         return len(self.ids)
 
     @property
-    def train_characters(self) -> int:
+    def train_length(self) -> int:
         """The number of ids of the training text."""
-        return self.characters - int(self.validation_sizes.sum())
+        return self.length - int(self.validation_sizes.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,9 +272,9 @@ def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) 
     if config.val_split == "random" and not config.val_file:
         ids = split_by_lines(corpus.ids, line_end(corpus.vocab), config.val_frac, seed)
         return Split(*ids, starts)
-    border = corpus.train_characters
+    border = corpus.train_length
     if config.val_split == "end" and not config.val_file:
-        border = int(corpus.characters * (1 - config.val_frac))
+        border = int(corpus.length * (1 - config.val_frac))
     elif not config.val_file:
         starts = starts_of_parts(corpus.validation_sizes)
     return Split(corpus.ids[:border], corpus.ids[border:], starts)

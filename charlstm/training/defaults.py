@@ -47,32 +47,32 @@ MAX_LINE, TYPICAL_LINE = 256, 32
 SIZES = [(1, n) for n in (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)]
 SIZES += [(2, n) for n in (384, 512, 640, 768, 1024)]
 
-# The model chosen is the largest one with time to read enough characters: CHARACTERS_TO_READ times
-# the cube root of the run's tera-operations (1e12 operations each). With this rule, both the
-# model and the text that it reads grow with the time. With 1.5 tera-operations, models of 128 to
-# 160 units have the lowest loss. With 14 tera-operations, the loss is 1.392 with 256 units, and
+# The model chosen is the largest one with time to read enough symbols: SYMBOLS_TO_READ times the
+# cube root of the run's tera-operations (1e12 operations each). With this rule, both the model and
+# the text that it reads grow with the time. With 1.5 tera-operations, models of 128 to 160 units
+# have the lowest loss. With 14 tera-operations, the loss is 1.392 with 256 units, and
 # 1.406 with 192 or 320.
-CHARACTERS_TO_READ = 3_000_000
-# On a text longer than SHORT_TEXT characters, the model has to read more characters, because new
-# text teaches more than text read again. CHARACTERS_TO_READ is then multiplied by the factor
-# (length / SHORT_TEXT) ** TEXT_POWER, which makes the model smaller. Beyond LONG_TEXT characters,
-# the factor stays the same, as longer texts were not measured. On 10 MB of source code, three
+SYMBOLS_TO_READ = 3_000_000
+# On a text longer than SHORT_TEXT symbols, the model has to read more symbols, because new text
+# teaches more than text read again. SYMBOLS_TO_READ is then multiplied by the factor
+# (length / SHORT_TEXT) ** TEXT_POWER, which makes the model smaller. Beyond LONG_TEXT symbols, the
+# factor stays the same, as longer texts were not measured. On 10 MB of source code, three
 # minutes of training give a loss of 1.138 with 160 units and 1.159 with 96 units.
 SHORT_TEXT, LONG_TEXT, TEXT_POWER = 1_000_000, 10_000_000, 0.4
-# The maximum number of weights in matrix products per character of training text. A model above the
+# The maximum number of weights in matrix products per symbol of training text. A model above the
 # maximum overfits.
-MAX_WEIGHTS_PER_CHARACTER = 4
+MAX_WEIGHTS_PER_SYMBOL = 4
 
 # -- the table of n-grams ------------------------------------------------------------------------
 
 LONGEST_NGRAM_CONTEXT = 6  # characters; 6 give a loss of 1.428, 4 give 1.449 and 8 give 1.448
-# The table has one row for each CHARACTERS_PER_SLOT characters of training text. On 100 kB of text,
-# a row for each 2 characters gives a loss of 1.472, and a row for each 15 gives 1.499.
-CHARACTERS_PER_SLOT = 2
+# The table has one row for each SYMBOLS_PER_ROW symbols of training text. On 100 kB of text, a row
+# for each 2 symbols gives a loss of 1.472, and a row for each 15 gives 1.499.
+SYMBOLS_PER_ROW = 2
 MAX_NGRAM_WEIGHTS = 2**23  # maximum of numbers in the table: 34 MB in float32
 # A model gets no table if its vocabulary is so large that MAX_NGRAM_WEIGHTS numbers are fewer than
-# MIN_NGRAM_SLOTS rows, because too many contexts would share a row by chance.
-MIN_NGRAM_SLOTS = 1024
+# MIN_NGRAM_ROWS rows, because too many contexts would share a row by chance.
+MIN_NGRAM_ROWS = 1024
 
 # The table overfits if it reads a text many times at a high learning rate. So the learning rate of
 # the table is NGRAM_LR * passes ** NGRAM_LR_POWER, at most MAX_NGRAM_LR. After 46 passes over 100
@@ -104,45 +104,45 @@ DROPOUT_PER_DOUBLING_BESIDE_TABLE, MAX_DROPOUT_BESIDE_TABLE = 0.04, 0.3
 
 
 def choose_settings(
-    characters: int,
+    length: int,
     model: ModelConfig,
     train: TrainConfig,
     *,
-    symbols: int = 100,
+    vocab_size: int = 100,
     operations: float = DEFAULT_OPERATIONS,
 ) -> tuple[ModelConfig, TrainConfig]:
     """Replace each AUTO in the settings of a run by a value that suits the text and the time.
 
-    characters: the length of the training text, in symbols.
-    symbols: the number of distinct symbols.
+    length: the length of the training text, in symbols.
+    vocab_size: the number of distinct symbols.
     operations: the number of floating-point operations in matrix products that the time allows.
     """
-    model = _choose_model(model, characters, symbols, operations)
+    model = _choose_model(model, length, vocab_size, operations)
     constants = {name: one.train_default for name, one in knobs_of(TrainConfig).items()}
     constants = {name: value for name, value in constants.items() if value != AUTO}
     constants["seq_length"] = MAX_LINE if model.lines else SEQ_LENGTH
     known = constants | train.given
 
-    batch_size, seq_length = fit_batch(characters, known["batch_size"], known["seq_length"])
+    batch_size, seq_length = fit_batch(length, known["batch_size"], known["seq_length"])
     per_step = batch_size * (TYPICAL_LINE if model.lines else seq_length)
-    affordable = max(1, int(operations / (per_step * operations_per_symbol(model, symbols))))
+    affordable = max(1, int(operations / (per_step * operations_per_symbol(model, vocab_size))))
     stop_after = STOP_AFTER
     if known["steps"] is not None:
         steps, stop_after = known["steps"], 0
     elif known["epochs"] is not None:
-        steps, stop_after = int(known["epochs"] * characters / per_step), 0
+        steps, stop_after = int(known["epochs"] * length / per_step), 0
     elif known["minutes"] is not None:
         steps = affordable
     else:
-        enough = max(MIN_STEPS, MAX_PASSES * characters // per_step)
+        enough = max(MIN_STEPS, MAX_PASSES * length // per_step)
         steps = constants["steps"] = min(affordable, enough)
 
-    passes = steps * per_step / characters
+    passes = steps * per_step / length
     rules = {
         "stop_after": stop_after,
         "warmup": min(MAX_WARMUP, steps // 10),
         **_learning_rates(model, known["optimizer"], steps, passes),
-        **_dropouts(model, passes * _weights(model, symbols) / characters, known.get("dropout")),
+        **_dropouts(model, passes * _weights(model, vocab_size) / length, known.get("dropout")),
     }
     train = train.completed({**constants, **rules})
     # resolve_precision raises CharlstmError if the model cannot be trained in train.precision.
@@ -166,47 +166,47 @@ def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
     return min(MAX_STEPS_BETWEEN_EVALUATIONS, max(1, total_steps // EVALUATIONS_PER_RUN))
 
 
-def operations_per_symbol(model: ModelConfig, symbols: int) -> int:
+def operations_per_symbol(model: ModelConfig, vocab_size: int) -> int:
     """Return the floating-point operations in matrix products that training takes per symbol read.
 
     Each weight takes one multiply-add (two operations) in the forward pass, and two multiply-adds
     in the backward pass. The input of the first layer takes none: it only selects rows of a matrix.
 
-    symbols: the number of distinct symbols.
+    vocab_size: the number of distinct symbols.
     """
-    return 6 * _weights(model, symbols)
+    return 6 * _weights(model, vocab_size)
 
 
-def _weights(model: ModelConfig, symbols: int) -> int:
+def _weights(model: ModelConfig, vocab_size: int) -> int:
     """Return the number of weights in matrices: recurrent ones, between layers, and in the head."""
     gates = len(layer_of(model).GATES)
     matrices = model.layers + model.layers - 1
-    return matrices * gates * model.hidden**2 + model.layers_seen * model.hidden * symbols
+    return matrices * gates * model.hidden**2 + model.layers_seen * model.hidden * vocab_size
 
 
 def _choose_model(
-    asked: ModelConfig, characters: int, symbols: int, operations: float
+    asked: ModelConfig, length: int, vocab_size: int, operations: float
 ) -> ModelConfig:
     """Return the largest model of SIZES that the user's settings, the text and the time allow."""
-    most_slots = max(1, MAX_NGRAM_WEIGHTS // symbols)
+    most_rows = max(1, MAX_NGRAM_WEIGHTS // vocab_size)
     rules: dict[str, Any] = {
         "capped": asked.cell in ("lstm", AUTO),
-        "ngrams": LONGEST_NGRAM_CONTEXT if most_slots >= MIN_NGRAM_SLOTS else 0,
-        "ngram_slots": min(most_slots, max(1, characters // CHARACTERS_PER_SLOT)),
+        "ngrams": LONGEST_NGRAM_CONTEXT if most_rows >= MIN_NGRAM_ROWS else 0,
+        "ngram_slots": min(most_rows, max(1, length // SYMBOLS_PER_ROW)),
     }
     model = asked.completed({"layers": 1, "hidden": SIZES[0][1], **rules})
     if asked.hidden != AUTO:
         return model
-    to_read = CHARACTERS_TO_READ * (operations / 1e12) ** (1 / 3)
-    to_read *= (min(max(characters, SHORT_TEXT), LONG_TEXT) / SHORT_TEXT) ** TEXT_POWER
+    to_read = SYMBOLS_TO_READ * (operations / 1e12) ** (1 / 3)
+    to_read *= (min(max(length, SHORT_TEXT), LONG_TEXT) / SHORT_TEXT) ** TEXT_POWER
     for layers, hidden in SIZES:
         skip = layers > 1 and asked.layers == AUTO
         larger = asked.completed({"layers": layers, "hidden": hidden, "skip": skip, **rules})
-        weights = _weights(larger, symbols)
-        if weights <= _weights(model, symbols):
+        weights = _weights(larger, vocab_size)
+        if weights <= _weights(model, vocab_size):
             continue  # If the user sets --layers, a later entry of SIZES may have fewer weights.
-        can_read = operations / operations_per_symbol(larger, symbols)
-        if can_read >= to_read and weights <= MAX_WEIGHTS_PER_CHARACTER * characters:
+        can_read = operations / operations_per_symbol(larger, vocab_size)
+        if can_read >= to_read and weights <= MAX_WEIGHTS_PER_SYMBOL * length:
             model = larger
     return model
 

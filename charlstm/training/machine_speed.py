@@ -16,8 +16,8 @@ from charlstm.training.trainer import Trainer
 # The largest hidden size that is measured. A model with more hidden units does up to a third more
 # operations per second than the measurement says.
 MAX_MEASURED_HIDDEN = 256
-SYMBOLS = 64
-CHARACTERS = 64_000
+VOCAB_SIZE = 64
+TEXT_LENGTH = 64_000
 WARM_UP_STEPS, TIMED_STEPS = 2, 7
 
 
@@ -32,9 +32,9 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
         model,
         hidden=min(model.hidden, MAX_MEASURED_HIDDEN),
         layers=1,
-        # The user's model may have fewer than SYMBOLS symbols, and so more rows in its table than
-        # MAX_NGRAM_WEIGHTS allows for SYMBOLS symbols.
-        ngram_slots=min(model.ngram_slots, MAX_NGRAM_WEIGHTS // SYMBOLS),
+        # With fewer than VOCAB_SIZE symbols, the user's model may have more rows in its table of
+        # n-grams than MAX_NGRAM_WEIGHTS allows for VOCAB_SIZE symbols.
+        ngram_slots=min(model.ngram_slots, MAX_NGRAM_WEIGHTS // VOCAB_SIZE),
         lines=False,
     )
     config = replace(
@@ -44,13 +44,13 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
         batch_size=knobs_of(TrainConfig)["batch_size"].train_default,
         seq_length=SEQ_LENGTH,
     )
-    vocab = Vocab.from_characters(map(chr, range(32, 32 + SYMBOLS)))
-    ids = np.random.default_rng(0).integers(SYMBOLS, size=CHARACTERS, dtype=np.uint8)
+    vocab = Vocab.from_characters(map(chr, range(32, 32 + VOCAB_SIZE)))
+    ids = np.random.default_rng(0).integers(VOCAB_SIZE, size=TEXT_LENGTH, dtype=np.uint8)
     seconds = []
     with closing(Trainer(CharModel(one_layer, vocab), ids, config)) as trainer:
         for _ in range(WARM_UP_STEPS + TIMED_STEPS):
             began = time.perf_counter()
             trainer.step()
             seconds.append(time.perf_counter() - began)
-        operations = trainer.characters_per_step * operations_per_symbol(one_layer, SYMBOLS)
+        operations = trainer.symbols_per_step * operations_per_symbol(one_layer, VOCAB_SIZE)
     return operations / median(seconds[WARM_UP_STEPS:])

@@ -19,7 +19,7 @@ EXIT_SECONDS = 0.3  # time reserved for ending the process after the last save
 # time.
 MAX_EVALUATIONS, EVALUATIONS_FRACTION = 10, 0.08
 LAST_EVALUATION_FRACTION = 0.1
-# Evaluation reads three times as many characters per second as training: it has no backward pass.
+# Evaluation reads three times as many symbols per second as training: it has no backward pass.
 EVALUATION_SPEEDUP = 3
 # A text of fewer symbols than this is evaluated as one stream. Evaluating a longer text takes at
 # least this number of time steps: each stream reads 1,000 symbols to warm up and 1,000 that count.
@@ -41,9 +41,9 @@ class TimeBudget:
     """
 
     def __init__(
-        self, characters_per_step: float, models_at_end: int = 1, time_steps: int = 0
+        self, symbols_per_step: float, models_at_end: int = 1, time_steps: int = 0
     ) -> None:
-        self._characters_per_step, self._time_steps = characters_per_step, time_steps
+        self._symbols_per_step, self._time_steps = symbols_per_step, time_steps
         self._more_at_end = models_at_end - 1
         self._steps = 0
         self._seconds = 0.0  # total time of the timed steps before the speed is known
@@ -80,33 +80,33 @@ class TimeBudget:
         )
 
     @property
-    def characters_per_second(self) -> float:
-        """The number of characters that training reads per second; 0 while unknown."""
-        return self._characters_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
+    def symbols_per_second(self) -> float:
+        """The number of symbols that training reads per second; 0 while unknown."""
+        return self._symbols_per_step / self.seconds_per_step if self.seconds_per_step else 0.0
 
-    def estimate_evaluation(self, characters: int) -> None:
+    def estimate_evaluation(self, symbols: int) -> None:
         """Estimate the seconds per evaluation from the speed of training, if none was timed yet.
 
-        characters: the length of the validation text.
+        symbols: the length of the validation text.
         """
         if not self.seconds_per_evaluation:
-            seconds = self._evaluation_seconds(characters)
+            seconds = self._evaluation_seconds(symbols)
             self.seconds_per_evaluation = 0.1 + self.seconds_per_save + seconds
 
-    def has_time_for_step(self, seconds: float, characters: int) -> bool:
+    def has_time_for_step(self, seconds: float, symbols: int) -> bool:
         """Return whether a step, the last evaluation and its saves fit into `seconds`.
 
-        One step must have been made before. characters: the number of characters that the last
+        One step must have been made before. symbols: the number of symbols that the last
         evaluation reads.
         """
-        evaluation = (1 + self._more_at_end) * self._evaluation_seconds(characters)
+        evaluation = (1 + self._more_at_end) * self._evaluation_seconds(symbols)
         saves = 2 * self.seconds_per_save  # the run saves the files `best` and `last`
         return self.seconds_per_step + evaluation + saves + EXIT_SECONDS <= seconds
 
-    def affordable_characters(self, seconds: float) -> int:
-        """Return the number of characters to evaluate at the end if `seconds` are left by then."""
+    def affordable_symbols(self, seconds: float) -> int:
+        """Return the number of symbols to evaluate at the end if `seconds` are left by then."""
         seconds *= LAST_EVALUATION_FRACTION / (1 + self._more_at_end)  # seconds for one model
-        affordable = EVALUATION_SPEEDUP * self.characters_per_second * seconds
+        affordable = EVALUATION_SPEEDUP * self.symbols_per_second * seconds
         time_steps = self._steps_per_second * seconds
         if time_steps < ONE_STREAM:
             affordable = min(affordable, time_steps)
@@ -119,10 +119,10 @@ class TimeBudget:
             return math.inf
         return EVALUATION_SPEEDUP * self._time_steps / self.seconds_per_step
 
-    def _evaluation_seconds(self, characters: int) -> float:
+    def _evaluation_seconds(self, symbols: int) -> float:
         """Return the time of evaluating one model on a text of this length, without saves."""
-        by_speed = characters / (EVALUATION_SPEEDUP * self.characters_per_second)
-        return max(by_speed, min(characters, ONE_STREAM) / self._steps_per_second)
+        by_speed = symbols / (EVALUATION_SPEEDUP * self.symbols_per_second)
+        return max(by_speed, min(symbols, ONE_STREAM) / self._steps_per_second)
 
     def evaluations_within(self, seconds: float) -> int:
         """Return the number of evaluations to make within `seconds` of training."""

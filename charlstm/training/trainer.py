@@ -116,7 +116,7 @@ class Trainer:
         return rate * 0.5**self.halvings
 
     @property
-    def characters_per_step(self) -> float:
+    def symbols_per_step(self) -> float:
         """The average number of symbols that a step trains on."""
         return self.batches.symbols_per_window
 

@@ -11,33 +11,33 @@ from charlstm.training.trainer import worker_count
 
 
 def require_memory_to_train(
-    characters: int, symbols: int, model: ModelConfig, config: TrainConfig, mixed: int = 0
+    length: int, vocab_size: int, model: ModelConfig, config: TrainConfig, mixed: int = 0
 ) -> None:
     """Raise CharlstmError if the machine has less memory than training needs at the least.
 
-    characters: the length of the training text, in symbols.
-    symbols: the number of distinct symbols.
+    length: the length of the training text, in symbols.
+    vocab_size: the number of distinct symbols.
     mixed: the length of the second training text; 0 if there is none.
     """
     batch_size, seq_length = config.batch_size, config.seq_length
     if mixed:
         first, second, seq_length = fit_mixed_batch(
-            (characters, mixed), batch_size, seq_length, config.mix_share
+            (length, mixed), batch_size, seq_length, config.mix_share
         )
         batch_size = first + second
     else:
-        batch_size, seq_length = fit_batch(characters, batch_size, seq_length)
+        batch_size, seq_length = fit_batch(length, batch_size, seq_length)
     if model.lines:  # All lines may be short, so only the shortest window is sure to be needed.
-        batch_size = min(config.batch_size, characters)
+        batch_size = min(config.batch_size, length)
         seq_length = min(config.seq_length, STEPS_MULTIPLE)
     # These vectors are all as long as the weights: the weights themselves, the gradients of each
     # worker, the moments of the optimizer, and the average of the weights.
     moments = OPTIMIZERS[config.optimizer].MOMENTS
     vectors = 1 + worker_count(config, batch_size) + len(moments) + bool(config.average)
     require_memory(
-        parameter_bytes(parameter_shapes(model, symbols), model, vectors)
-        + batch_size * seq_length * activation_bytes(model, symbols),
-        f"training {model.layers} x {model.hidden} units on {symbols:,} distinct symbols",
+        parameter_bytes(parameter_shapes(model, vocab_size), model, vectors)
+        + batch_size * seq_length * activation_bytes(model, vocab_size),
+        f"training {model.layers} x {model.hidden} units on {vocab_size:,} distinct symbols",
         "take smaller --hidden, --layers, --ngram-slots, --batch-size or --seq-length, or "
         "--level byte",
     )

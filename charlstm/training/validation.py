@@ -88,8 +88,8 @@ class Validation:
         self.ids, self.starts = shortened(*self._whole, self._most, SYMBOLS_PER_PART)
 
     @property
-    def characters(self) -> int:
-        """The number of symbols that an evaluation reads, of both texts."""
+    def total_length(self) -> int:
+        """The number of symbols that an evaluation reads, with those of `mix`."""
         return len(self.ids) + (0 if self.mix is None else len(self.mix.ids))
 
     @property

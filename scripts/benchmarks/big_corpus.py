@@ -49,7 +49,7 @@ from charlstm.text.corpus import open_corpus
 start = time.perf_counter()
 corpus = open_corpus([sys.argv[1]])
 seconds = time.perf_counter() - start
-print(json.dumps({"seconds": seconds, "characters": corpus.characters}))
+print(json.dumps({"seconds": seconds, "characters": corpus.length}))
 """
 
 

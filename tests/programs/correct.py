@@ -87,7 +87,7 @@ def use_trainer(vocab: charlstm.Vocab, text: str) -> None:
     second.load_arrays(first.arrays())
     second.load_dict(first.to_dict())
     shapes = {name: array.shape for name, array in model.parameters.items()}
-    print(loss, first.epoch, first.learning_rate, first.characters_per_step, first.is_finite())
+    print(loss, first.epoch, first.learning_rate, first.symbols_per_step, first.is_finite())
     print(charlstm.Trainer.array_shapes(config, shapes, first.config), config.layers_seen)
     print(settings.to_dict(), charlstm.TrainConfig.from_dict({}), first.gradient_norm)
     for trainer in trainers:

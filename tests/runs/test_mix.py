@@ -219,9 +219,9 @@ def test_short_evaluations_of_a_time_budget_shorten_both_texts():
 
     old = Validation(np.zeros(5_000, np.uint8))
     new = Validation(np.zeros(9_000, np.uint8), mix=old)
-    assert new.characters == 14_000
+    assert new.total_length == 14_000
     new.shorten(3_000)
-    assert (len(new.ids), len(old.ids), new.characters) == (3_000, 3_000, 6_000)
+    assert (len(new.ids), len(old.ids), new.total_length) == (3_000, 3_000, 6_000)
 
 
 def test_the_dropout_depends_on_the_length_of_both_texts(folder, tmp_path):

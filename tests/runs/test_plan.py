@@ -249,7 +249,7 @@ def test_the_validation_text_is_shortened_to_a_small_part_of_the_time(tmp_path, 
     run._begin()
     run.plan.fit_end_to_time_left()
     run._save_last()
-    validation_characters = run.corpus.characters - run.train_characters
+    validation_characters = run.corpus.length - run.train_length
     assert_validation_is_shortened(folder, validation_characters, events)
     # the last evaluation reads the text with two models, three times as fast as training does
     assert 2 * len(run.validation.ids) / (3 * 16 / 0.01) <= 0.1 * 30

@@ -30,7 +30,7 @@ def test_a_second_opening_comes_from_the_cache(write, cache, monkeypatch):
     second = open_corpus([elsewhere])
     assert second.ids.tolist() == first.ids.tolist()
     assert second.vocab == first.vocab and second.digest == first.digest
-    assert (second.bytes, second.train_characters) == (first.bytes, first.train_characters)
+    assert (second.bytes, second.train_length) == (first.bytes, first.train_length)
     assert second.paths == (str(elsewhere),)
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_entry_is_made_anew(write, cache, damage):
     undamaged = {file.name: file.read_bytes() for file in entry.iterdir()}
     damage(entry)
     corpus = open_corpus([path])
-    assert text_of(corpus) == SENTENCE and corpus.train_characters == len(SENTENCE)
+    assert text_of(corpus) == SENTENCE and corpus.train_length == len(SENTENCE)
     assert entries(cache) == [entry.name]
     assert {file.name: file.read_bytes() for file in entry.iterdir()} == undamaged
 

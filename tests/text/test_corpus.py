@@ -29,7 +29,7 @@ def test_a_text_becomes_ids(write):
     corpus = open_corpus([path])
     assert text_of(corpus) == SENTENCE
     assert corpus.vocab == Vocab.from_text(SENTENCE)
-    assert corpus.characters == corpus.train_characters == len(SENTENCE)
+    assert corpus.length == corpus.train_length == len(SENTENCE)
     assert corpus.bytes == len(SENTENCE.encode())
     assert corpus.paths == (str(path),)
     assert corpus.ids.dtype == np.uint8 and corpus.ids.ndim == 1
@@ -88,7 +88,7 @@ def test_any_bytes_in_any_chunks(tmp_path, data, chunk_bytes, newlines):
         expected = expected.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     assert corpus.ids.tobytes() == expected
     assert corpus.vocab == Vocab.bytes()
-    assert corpus.bytes == corpus.characters == len(expected)
+    assert corpus.bytes == corpus.length == len(expected)
 
 
 def test_files_are_joined_in_the_order_given(write):
@@ -112,7 +112,7 @@ def test_validation_files_come_last_and_are_in_the_vocabulary(write):
     train, validation = write("t", "abcab"), write("v", "zé")
     corpus = open_corpus([train], validation_paths=[validation])
     assert text_of(corpus) == "abcabzé"
-    assert corpus.train_characters == 5 and corpus.characters == 7
+    assert corpus.train_length == 5 and corpus.length == 7
     assert corpus.vocab.characters == "abczé"
     assert corpus.paths == (str(train), str(validation))
     assert corpus.digest != open_corpus([train, validation]).digest

@@ -97,7 +97,7 @@ def test_utf16_and_utf32_are_named_with_and_without_a_mark(write, text, encoding
         assert str(caught.value).endswith(
             f"a.txt: not UTF-8: the text is likely {name}, which --encoding {name} reads"
         )
-        assert open_corpus([write("a.txt", content)], encoding=name).characters == len(text)
+        assert open_corpus([write("a.txt", content)], encoding=name).length == len(text)
         stream = SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content)))
         monkeypatch.setattr(sys, "stdin", stream)
         with pytest.raises(CharlstmError, match=f"^standard input: not UTF-8: .* likely {name},"):

@@ -157,7 +157,7 @@ def digest_of(path):
 def test_the_text_of_a_saved_run_is_read_again_whatever_its_kind(write):
     path = write("a.pdf", b"%PDF-1.7 was accepted by an older version")
     texts = TextFiles.find([path])
-    assert open_corpus([path], expected=(texts.total_bytes, texts.digest())).characters == 41
+    assert open_corpus([path], expected=(texts.total_bytes, texts.digest())).length == 41
 
 
 def test_standard_input_that_is_no_plain_text_is_refused(monkeypatch):

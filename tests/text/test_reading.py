@@ -129,7 +129,7 @@ def test_invalid_utf8_is_located(write, data, offset, byte, chunk_bytes):
     assert f"{path}: invalid UTF-8 at byte {offset} (0x{byte}, " in message
     assert "--encoding" in message and "--level byte" in message
     assert "\n" not in message
-    assert open_corpus([path], level="byte").characters > 0
+    assert open_corpus([path], level="byte").length > 0
 
 
 def test_bytes_invalid_in_other_encodings_are_located(write):

@@ -31,7 +31,7 @@ def choose(characters, model, train, **budget):
 def test_size_and_regularisation_follow_text_and_budget(
     characters, tera, layers, hidden, steps, dropout
 ):
-    model, train = choose(characters, {}, {}, symbols=80, operations=tera * 1e12)
+    model, train = choose(characters, {}, {}, vocab_size=80, operations=tera * 1e12)
     assert (model.layers, model.hidden, model.skip) == (layers, hidden, layers > 1)
     assert (train.steps, train.dropout, train.weight_dropout) == (steps, dropout, dropout)
     if layers > 1:
@@ -49,9 +49,9 @@ def test_operations_are_those_of_the_matrix_products():
 
 
 def test_a_time_budget_leaves_the_end_to_the_clock():
-    model, train = choose(900_000, {}, {"minutes": 2.0}, symbols=80, operations=20e12)
+    model, train = choose(900_000, {}, {"minutes": 2.0}, vocab_size=80, operations=20e12)
     assert (model.hidden, train.steps, train.minutes, train.dropout) == (256, None, 2.0, 0.16)
-    short = choose(900_000, {}, {"minutes": 0.01}, symbols=80, operations=5e10)[1]
+    short = choose(900_000, {}, {"minutes": 0.01}, vocab_size=80, operations=5e10)[1]
     assert short.warmup == 25  # of 250 steps of the smallest model that there is time for
 
 
@@ -86,7 +86,7 @@ def test_dropout_follows_passes_and_weights():
 
 def test_the_table_of_ngrams_follows_text_and_vocabulary():
     def table(characters, symbols, **given):
-        model = choose(characters, given, {}, symbols=symbols)[0]
+        model = choose(characters, given, {}, vocab_size=symbols)[0]
         return model.ngrams, model.ngram_slots
 
     assert table(140_000, 60) == (6, 70_000)
@@ -109,7 +109,7 @@ def test_the_tables_rate_falls_with_the_passes_over_the_text():
 
 def test_a_given_number_of_layers_keeps_the_largest_size_that_fits():
     def chosen(**given):
-        model, _ = choose(900_000, given, {}, symbols=80, operations=60e12)
+        model, _ = choose(900_000, given, {}, vocab_size=80, operations=60e12)
         return model.layers, model.hidden, model.skip
 
     assert chosen() == chosen(layers=1) == (1, 448, False)

@@ -65,7 +65,7 @@ def test_a_small_model_is_measured_at_its_own_size(measured):
 def test_the_measured_table_is_no_larger_than_any_chosen_one(measured):
     """A text of five symbols has many rows of five numbers, which would be 64 wide here."""
     model, train = choose_settings(
-        10_000_000, ModelConfig.asked({}), TrainConfig.asked({"minutes": 1.0}), symbols=5
+        10_000_000, ModelConfig.asked({}), TrainConfig.asked({"minutes": 1.0}), vocab_size=5
     )
     assert model.ngram_slots == 2**23 // 5
     for slots in (model.ngram_slots, 1_000):

@@ -20,7 +20,7 @@ def test_the_first_two_steps_are_not_timed():
     for seconds in (9.0, 9.0, 0.5, 0.25):
         budget.count_step(seconds)
     assert budget.seconds_per_step == 0.375
-    assert budget.characters_per_second == pytest.approx(1000 / 0.375)
+    assert budget.symbols_per_second == pytest.approx(1000 / 0.375)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_time_of_an_evaluation_is_estimated_until_one_is_measured():
 def test_the_last_evaluation_takes_a_tenth_of_the_time(models, characters):
     budget = budget_of(0.1, models_at_end=models)
     # trained on 10,000 characters a second, read at 30,000
-    assert budget.affordable_characters(60) == pytest.approx(characters, abs=1)
+    assert budget.affordable_symbols(60) == pytest.approx(characters, abs=1)
 
 
 def test_the_time_steps_of_an_evaluation_in_few_streams_take_time():
@@ -103,7 +103,7 @@ def test_the_time_steps_of_an_evaluation_in_few_streams_take_time():
     assert not budget.speed_is_known
     assert budget.has_time_for_step(0.96 + 5 + EXIT_SECONDS + 0.01, 1_000)
     assert not budget.has_time_for_step(0.96 + 5 + EXIT_SECONDS - 0.01, 1_000)
-    assert budget.affordable_characters(50) == 1_000
+    assert budget.affordable_symbols(50) == 1_000
     budget.seconds_per_save = 2.0
     assert not budget.has_time_for_step(0.96 + 5 + EXIT_SECONDS + 3.99, 1_000)
 

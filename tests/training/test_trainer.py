@@ -196,7 +196,7 @@ def test_ids_outside_the_vocabulary_are_refused_before_any_change(bad):
 def test_a_tiny_text_has_fewer_streams():
     trainer = make_trainer(ids=IDS[:30], batch_size=50, seq_length=20)
     assert (trainer.config.batch_size, trainer.config.seq_length) == (1, 20)
-    assert trainer.characters_per_step == 20
+    assert trainer.symbols_per_step == 20
     assert np.isfinite(trainer.step())
     with pytest.raises(CharlstmError, match="too small to learn from"):
         make_trainer(ids=IDS[:1])
