@@ -148,8 +148,8 @@ def train(
         those of the network (Mikolov et al. 2011). The table learns most of the text's short
         patterns in a few passes. 0: no table, for a plain network and smaller files.  [default:
         6, or 0 for more than 8,192 distinct symbols, such as words; range: 0, or 2 to 16]
-    ngram_slots: Rows of the table of n-grams, into which contexts are hashed.  [default: by the
-        size of the text; range: 1 to 16,777,216]
+    ngram_slots: Number of rows of the table of n-grams. A hash assigns each context to a row.
+        [default: by the size of the text; range: 1 to 16,777,216]
     capped: Cap the input gate i of an LSTM at 1 - f, with f the forget gate (Melis et al.
         2020), so that memories last longer.  [default: yes for lstm]
     batch_size: Number of streams of text (with lines: of lines) that each step reads in

@@ -64,7 +64,7 @@ class ModelConfig(Record):
     )
     ngram_slots: int = knob(
         65_536,
-        "Rows of the table of n-grams, into which contexts are hashed.",
+        "Number of rows of the table of n-grams. A hash assigns each context to a row.",
         within=f"[1, {MAX_NGRAM_SLOTS}]",
         rule="by the size of the text",
     )

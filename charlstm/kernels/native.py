@@ -285,10 +285,10 @@ def add_ngram_logits(table: Array, rows: Ids, logits: Array) -> None:
     if logits.dtype != np.float32:
         reference.add_ngram_logits(table, rows, logits)
         return
-    (N, n), (slots, V) = rows.shape, table.shape
-    checked = _checked_ids(rows, slots)
+    (N, n), (R, V) = rows.shape, table.shape
+    checked = _checked_ids(rows, R)
     compute = typed_function("add_ngram_logits", 3, 0, 3)
-    compute(N, n, V, checked.ctypes.data, address(table, slots, V), address(logits, N, V))
+    compute(N, n, V, checked.ctypes.data, address(table, R, V), address(logits, N, V))
 
 
 def update_ngram_rows(
@@ -305,8 +305,8 @@ def update_ngram_rows(
     if table.dtype != np.float32:
         reference.update_ngram_rows(table, squares, rows, dlogits, span, rate=rate, epsilon=epsilon)
         return
-    (N, n), (slots, V) = rows.shape, table.shape
-    checked, constants = _checked_ids(rows, slots), np.array([rate, epsilon], np.float32)
+    (N, n), (R, V) = rows.shape, table.shape
+    checked, constants = _checked_ids(rows, R), np.array([rate, epsilon], np.float32)
     typed_function("update_ngram_rows", 5, 0, 6)(
         N,
         n,
@@ -315,8 +315,8 @@ def update_ngram_rows(
         span.stop,
         checked.ctypes.data,
         address(dlogits, N, V),
-        address(table, slots, V),
-        address(squares, slots),
+        address(table, R, V),
+        address(squares, R),
         constants.ctypes.data,
         # An int or a float takes 4 bytes.
         scratch.address(4 * (span.stop - span.start + 2 * N * n + V)),

@@ -48,7 +48,7 @@ INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
 }
 
-/* Add n rows of the n-gram table (slots, V) to each row of logits (N, V). rows (N, n): the indices
+/* Add n rows of the n-gram table (R, V) to each row of logits (N, V). rows (N, n): the indices
  * of the table rows to add to each row of logits. */
 void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,
                     const float *table, float *logits) {
@@ -63,7 +63,7 @@ void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long lo
   }
 }
 
-/* Make one step of AdaGrad on rows of the n-gram table (slots, V): those whose indices occur in
+/* Make one step of AdaGrad on rows of the n-gram table (R, V): those whose indices occur in
  * rows (N, n) and are from start to stop - 1.
  *
  * rows, dlogits, table, squares: as in reference.update_ngram_rows. constants: rate, epsilon.

@@ -27,8 +27,8 @@ typedef struct {
   const float **Wh;        /* per layer: (H, 4H), packed by pack_gates */
   const float *head_W;     /* (seen * H, V), packed by pack_columns */
   const float *head_b;     /* (V) */
-  ptrdiff_t ngrams, slots; /* the length of the longest n-gram, or 0; the number of table rows */
-  const float *table;      /* (slots, V): the logits that n-grams add */
+  ptrdiff_t ngrams, R;     /* the length of the longest n-gram, or 0; the number of table rows */
+  const float *table;      /* (R, V): the logits that n-grams add */
   const unsigned long long *codes; /* (1 + V): the numbers that are hashed: one for "no symbol",
                                       then one for each symbol */
   unsigned long long *recent; /* (B, ngrams - 1), in and out: the codes of the symbols before the
@@ -60,8 +60,8 @@ static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
   for (ptrdiff_t back = 1; back < s->ngrams; back++) {
     hash = (hash + recent[back - 1]) * multiplier;
     const unsigned long long mixed = (hash ^ hash >> 32) * multiplier;
-    const ptrdiff_t slot = (ptrdiff_t)((mixed >> 32) * (unsigned long long)s->slots >> 32);
-    const float *row = s->table + slot * s->V;
+    const ptrdiff_t index = (ptrdiff_t)((mixed >> 32) * (unsigned long long)s->R >> 32);
+    const float *row = s->table + index * s->V;
     for (ptrdiff_t k = 0; k < s->V; k++) logits[k] += row[k];
   }
   memmove(recent + 1, recent, (size_t)(s->ngrams - 2) * sizeof *recent);

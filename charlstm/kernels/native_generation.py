@@ -21,7 +21,7 @@ class _Generation(ctypes.Structure):
         *((name, ctypes.c_ssize_t) for name in ("line_end", "capped")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
         *((name, ctypes.c_void_p) for name in ("by_symbol", "b", "Wx", "Wh", "head_W", "head_b")),
-        *((name, ctypes.c_ssize_t) for name in ("ngrams", "slots")),
+        *((name, ctypes.c_ssize_t) for name in ("ngrams", "R")),
         *((name, ctypes.c_void_p) for name in ("table", "codes", "recent")),
         *((name, ctypes.c_void_p) for name in ("h", "c", "ids", "next_h", "tanh_c", "gates")),
         *((name, ctypes.c_void_p) for name in ("head_x", "logits", "probabilities", "ranks")),
@@ -53,7 +53,7 @@ class NativeGeneration:
         connections, Wi. head: W and b. The parameters are copied: later changes have no effect.
     ids (B): the last symbol of each sample. state (L, 2, B, H): the state before that symbol.
     line_end: the id that clears the state of a model of lines, or -1.
-    table (slots, V): the n-gram table, not copied; None for a model without n-grams.
+    table (R, V): the n-gram table, not copied; None for a model without n-grams.
     codes (1 + V): the numbers that are hashed: one for "no symbol", then one for each symbol (see
         network/layers/ngrams.py).
     recent (B, ngrams - 1): the codes of the symbols before the last symbol of each sample, newest
@@ -100,7 +100,7 @@ class NativeGeneration:
             head_W=self._keep("head_W", native.packed(head["W"], gates=False)),
             head_b=self._copy("head_b", head["b"]),
             ngrams=config.ngrams,
-            slots=0 if table is None else len(table),
+            R=0 if table is None else len(table),
             table=0 if table is None else self._keep("table", np.ascontiguousarray(table)),
             codes=self._copy("codes", codes, np.uint64),
             recent=self._copy("recent", recent, np.uint64),

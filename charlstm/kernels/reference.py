@@ -83,7 +83,7 @@ def sum_rows(ids: Ids, rows: Array, sums: Array) -> None:
 
 
 def add_ngram_logits(table: Array, rows: Ids, logits: Array) -> None:
-    """Add n rows of the n-gram table (slots, V) to each row of logits (N, V).
+    """Add n rows of the n-gram table (R, V) to each row of logits (N, V).
 
     rows (N, n): the indices of the table rows to add to each row of logits.
     """
@@ -101,13 +101,13 @@ def update_ngram_rows(
     rate: float,
     epsilon: float,
 ) -> None:
-    """Make a step of AdaGrad on rows of the n-gram table (slots, V).
+    """Make a step of AdaGrad on rows of the n-gram table (R, V).
 
     rows (N, n): the indices of the table rows that add_ngram_logits added to the logits. The
         step changes only the table rows whose index is in `span`.
     dlogits (N, V): the gradient of the logits. The gradient of a table row is the sum of dlogits[k]
         over all k with the table row in rows[k].
-    squares (slots): for each table row, the sum of its squared gradient norms over all steps.
+    squares (R): for each table row, the sum of its squared gradient norms over all steps.
     """
     found = np.flatnonzero((rows >= span.start) & (rows < span.stop))
     own, place = np.unique(rows.reshape(-1)[found], return_inverse=True)

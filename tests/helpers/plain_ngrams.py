@@ -5,13 +5,13 @@ import zlib
 import numpy as np
 
 
-def ngram_row(codes, slots):
+def ngram_row(codes, R):
     """The row of one context, for the codes of its symbols from the newest to the oldest."""
     number = 0
     for code in codes:
         number = (number + int(code)) * 0x9E3779B97F4A7C15 % 2**64
     number = (number ^ number >> 32) * 0x9E3779B97F4A7C15 % 2**64
-    return (number >> 32) * slots >> 32
+    return (number >> 32) * R >> 32
 
 
 def ngram_rows(model, ids, history):

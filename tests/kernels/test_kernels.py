@@ -269,28 +269,28 @@ def test_sums_of_rows_equal_the_reference(R, V, N):
 TABLES = [(1, 1, 1, 1), (1, 5, 2, 7), (40, 3, 11, 8), (64, 5, 500, 65), (200, 15, 3, 33)]
 
 
-@pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
-def test_sums_of_table_rows_equal_the_reference(N, n, slots, V):
+@pytest.mark.parametrize(("N", "n", "R", "V"), TABLES)
+def test_sums_of_table_rows_equal_the_reference(N, n, R, V):
     rng = np.random.default_rng(N)
-    table, rows = rng.normal(size=(slots, V)).astype(np.float32), rng.integers(slots, size=(N, n))
+    table, rows = rng.normal(size=(R, V)).astype(np.float32), rng.integers(R, size=(N, n))
     logits = rng.normal(size=(N, V)).astype(np.float32)
     result, expected = logits.copy(), logits.copy()
     native.add_ngram_logits(table, rows, result)
     reference.add_ngram_logits(table, rows, expected)
     assert relative_error(result, expected) < 1e-7 and not np.array_equal(result, logits)
-    for bad in (rows + slots, rows - slots):
+    for bad in (rows + R, rows - R):
         with pytest.raises(ValueError, match="ids must be"):
             native.add_ngram_logits(table, bad, result)
 
 
-@pytest.mark.parametrize(("N", "n", "slots", "V"), TABLES)
-def test_a_step_of_table_rows_equals_the_reference(N, n, slots, V):
+@pytest.mark.parametrize(("N", "n", "R", "V"), TABLES)
+def test_a_step_of_table_rows_equals_the_reference(N, n, R, V):
     rng = np.random.default_rng(N)
-    start = [rng.normal(size=(slots, V)).astype(np.float32), rng.random(slots).astype(np.float32)]
+    start = [rng.normal(size=(R, V)).astype(np.float32), rng.random(R).astype(np.float32)]
     copies = [(module, *(array.copy() for array in start)) for module in (native, reference)]
-    spans = (slice(0, slots // 3), slice(slots // 3, slots))
+    spans = (slice(0, R // 3), slice(R // 3, R))
     for _ in range(3):
-        rows = rng.integers(slots, size=(N, n))
+        rows = rng.integers(R, size=(N, n))
         dlogits = rng.normal(size=(N, V)).astype(np.float32)
         for module, table, squares in copies:
             for span in spans:
@@ -303,7 +303,7 @@ def test_a_step_of_table_rows_equals_the_reference(N, n, slots, V):
     table, squares = copies[0][1:]
     kept = table.copy(), squares.copy()
     native.update_ngram_rows(
-        table, squares, np.zeros_like(rows), dlogits, slice(1, slots), rate=1.0, epsilon=1e-12
+        table, squares, np.zeros_like(rows), dlogits, slice(1, R), rate=1.0, epsilon=1e-12
     )
     assert all(map(np.array_equal, kept, (table, squares)))
 

@@ -37,16 +37,16 @@ def make(V=5, seed=0, **options):
 # -- the rows of contexts --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("slots", [1, 7, 65_536, 2**24])
+@pytest.mark.parametrize("R", [1, 7, 65_536, 2**24])
 @pytest.mark.parametrize("longest", [2, 3, 16])
-def test_rows_equal_the_definition_of_the_hash(slots, longest):
+def test_rows_equal_the_definition_of_the_hash(R, longest):
     rng = np.random.default_rng(0)
     codes = rng.integers(2**32, size=(longest - 1 + 6, 3), dtype=np.uint64)
-    rows = context_rows(codes, 6, slots).reshape(6, 3, longest - 1)
+    rows = context_rows(codes, 6, R).reshape(6, 3, longest - 1)
     for t in range(6):
         for b in range(3):
             newest_first = [int(code) for code in codes[: t + longest, b][::-1]]
-            expected = [ngram_row(newest_first[:n], slots) for n in range(2, longest + 1)]
+            expected = [ngram_row(newest_first[:n], R) for n in range(2, longest + 1)]
             assert rows[t, b].tolist() == expected
 
 

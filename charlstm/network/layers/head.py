@@ -33,7 +33,7 @@ def forward(
 ) -> None:
     """Write log softmax(x W + b) into out (N, V), for x (N, K).
 
-    table (slots, V): the n-gram table. rows (N, n): the indices of the n table rows that are added
+    table (R, V): the n-gram table. rows (N, n): the indices of the n table rows that are added
         to each row of logits.
     """
     kernels.project(x, parameters["W"], out, precision)

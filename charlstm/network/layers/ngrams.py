@@ -1,7 +1,7 @@
 """A table of n-grams: direct connections from the last symbols to the logits.
 
 The contexts of a prediction are the last 2 symbols, the last 3, and so on, up to the last `longest`
-symbols. A hash of each context is the index of a row in a table (slots, V). The rows of all
+symbols. A hash of each context is the index of a row in a table of R rows, (R, V). The rows of all
 contexts are added to the logits of the head. With the table, the model learns from a few examples
 which symbols follow a short context, and the recurrent layers learn the rest. (The rows are the
 maximum-entropy features of Mikolov et al. 2011, "Strategies for training large scale neural network
@@ -35,12 +35,12 @@ def symbol_codes(symbols: Sequence[str]) -> Ids:
     return np.array(codes, np.uint64)
 
 
-def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
+def context_rows(codes: Ids, steps: int, R: int) -> Ids:
     """Return the indices (steps * B, longest - 1) of the table rows of contexts.
 
     The contexts are those that end with one of the last `steps` symbols of a stream.
     codes (longest - 1 + steps, B): the codes of the symbols, oldest first.
-    slots: the number of rows of the table.
+    R: the number of rows of the table.
     """
     longest = len(codes) - steps + 1
     rows = np.empty((steps, codes.shape[1], longest - 1), np.intp)
@@ -51,12 +51,12 @@ def context_rows(codes: Ids, steps: int, slots: int) -> Ids:
         if back:
             mixed = hashes ^ (hashes >> np.uint64(32))
             mixed *= np.uint64(MULTIPLIER)
-            rows[..., back - 1] = (mixed >> np.uint64(32)) * np.uint64(slots) >> np.uint64(32)
+            rows[..., back - 1] = (mixed >> np.uint64(32)) * np.uint64(R) >> np.uint64(32)
     return rows.reshape(-1, longest - 1)
 
 
 def table_gradient(rows: Ids, dlogits: Array, gradient: Array) -> None:
-    """Overwrite the gradient (slots, V) of the table.
+    """Overwrite the gradient (R, V) of the table.
 
     rows (N, n): the indices of the table rows of the n contexts of each prediction.
     dlogits (N, V): the gradient of the logits.
