@@ -28,7 +28,7 @@ from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_
 from charlstm.errors import CharlstmError
 from charlstm.network.line_sampling import MAX_TRIES, LineFilter, stream_lines
 from charlstm.network.sample_text import MAX_OVERRUN
-from charlstm.network.sampling import Sampling, stream_texts
+from charlstm.network.sampling import Sampling, sample_stops, stream_texts
 from charlstm.runs.folder import newest_run
 from charlstm.text.vocab import UnknownTreatment, Vocab
 
@@ -194,7 +194,7 @@ def sample(
     stream: Iterator[Any] = (
         stream_lines(model, chosen=chosen, stops=stop, **options)
         if chooses
-        else stream_texts(model, stops=(*stop, "\n") if lines else stop, **options)
+        else stream_texts(model, stops=sample_stops(model, stop), **options)
     )
     # The seed is printed after the checks of all arguments: an error message then stands alone.
     if is_new_seed:

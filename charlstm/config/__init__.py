@@ -21,7 +21,15 @@ from charlstm.config.knobs import (
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
 from charlstm.config.run import RunConfig, run_options
 from charlstm.config.textbook import TEXTBOOK, beyond_textbook, textbook_in_words
-from charlstm.config.train import ENDS, Optimizer, Precision, Reduction, Schedule, TrainConfig
+from charlstm.config.train import (
+    ENDS,
+    MAX_WORKERS,
+    Optimizer,
+    Precision,
+    Reduction,
+    Schedule,
+    TrainConfig,
+)
 
 __all__ = [
     "AUTO",
@@ -29,6 +37,7 @@ __all__ = [
     "GROUPS",
     "MAX_HIDDEN",
     "MAX_LAYERS",
+    "MAX_WORKERS",
     "TEXTBOOK",
     "Cell",
     "CorpusConfig",

@@ -11,6 +11,7 @@ Schedule = Literal["constant", "cosine", "step", "plateau", "halve-on-rise"]
 Reduction = Literal["mean", "sum"]
 Precision = Literal["float32", "bfloat16"]
 
+MAX_WORKERS = 1024
 ENDS = ("epochs", "steps", "minutes")  # the knobs that say when a run ends
 
 
@@ -217,7 +218,7 @@ class TrainConfig(Record):
     )
     seed: int = knob(0, "Seed of all random numbers.", within=f"[0, {2**128 - 1}]", group="Run")
     workers: int = knob(
-        AUTO, "Number of threads.", within="[1, 1024]", rule="one per core", group="Run"
+        AUTO, "Number of threads.", within=f"[1, {MAX_WORKERS}]", rule="one per core", group="Run"
     )
 
     def check_together(self) -> None:

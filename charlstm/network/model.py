@@ -1,16 +1,18 @@
 """CharModel: the network with methods that generate and score texts."""
 
-from collections.abc import Container, Iterator, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, Literal, overload
 
 from charlstm.arrays import Array, all_finite
 from charlstm.config import ModelConfig, takes_options
 from charlstm.errors import CharlstmError
 from charlstm.network.line_sampling import LineFilter, stream_lines
 from charlstm.network.parameters import NGRAM_TABLE
-from charlstm.network.sampling import Sampling, stream_texts
+from charlstm.network.sampling import Sampling, sample_stops, stream_texts
 from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
+from charlstm.system.threads import Workers, worker_count
 from charlstm.text.decoder import DecodingErrors
 from charlstm.text.vocab import UnknownTreatment, Vocab
 from charlstm.untrusted import one_or_several, require_type, whole_number
@@ -82,11 +84,12 @@ class CharModel(RecurrentStack):
         )
         return (text for (text,) in texts)
 
-    @takes_options()
+    @overload
     def sample(
         self,
         length: int,
         *,
+        count: None = None,
         prime: str = "",
         temperature: float = 1.0,
         top_k: int = 0,
@@ -97,30 +100,77 @@ class CharModel(RecurrentStack):
         unknown: UnknownTreatment = "error",
         seed: int | None = None,
         errors: DecodingErrors = "replace",
-    ) -> str:
+        workers: int | Literal["auto"] = "auto",
+    ) -> str: ...
+
+    @overload
+    def sample(
+        self,
+        length: int,
+        *,
+        count: int,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
+        whole: bool = False,
+        unknown: UnknownTreatment = "error",
+        seed: int | None = None,
+        errors: DecodingErrors = "replace",
+        workers: int | Literal["auto"] = "auto",
+    ) -> list[str]: ...
+
+    @takes_options()
+    def sample(
+        self,
+        length: int,
+        *,
+        count: int | None = None,
+        prime: str = "",
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        stop: Sequence[str] = (),
+        whole: bool = False,
+        unknown: UnknownTreatment = "error",
+        seed: int | None = None,
+        errors: DecodingErrors = "replace",
+        workers: int | Literal["auto"] = "auto",
+    ) -> str | list[str]:
         """Return a text of `length` symbols: characters, bytes or words.
 
-        The text is shorter if a stop string occurs in it, and may be longer with `whole`. The
-        options are those of stream.
+        The text is shorter if a stop string occurs in it, and may be longer with `whole`.
+
+        count: the number of texts, which are made in one batch; the result is then the list of the
+            texts. With the same seed, they are the texts of `charlstm sample --count`, without the
+            prime: a model of lines ends each of them with its line.
+        workers: the largest number of threads; "auto": one per core.
+
+        The other options are those of stream.
         """
         if whole_number("length", length) < 1:
             raise CharlstmError(
                 f"length must be 1 or more, not {length} (0 has no end: use stream)"
             )
-        pieces = self.stream(
-            length,
+        stops = one_or_several("stop", stop, str)
+        steps = stream_texts(
+            self,
+            length=length,
+            count=1 if count is None else count,
             prime=prime,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            min_p=min_p,
-            stop=stop,
-            whole=whole,
             unknown=unknown,
+            sampling=Sampling(temperature, top_k, top_p, min_p),
+            stops=stops if count is None else sample_stops(self, stops),
+            whole=whole,
             seed=seed,
             errors=errors,
+            workers=workers,
         )
-        return "".join(pieces)
+        texts = ["".join(pieces) for pieces in zip(*steps, strict=True)]
+        return texts[0] if count is None else texts
 
     @takes_options()
     def sample_lines(
@@ -168,15 +218,43 @@ class CharModel(RecurrentStack):
         )
         return (prime + text for text in texts)
 
+    @overload
+    def score(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
+        self,
+        text: str,
+        unknown: UnknownTreatment = "error",
+        workers: int | Literal["auto"] = "auto",
+    ) -> Score: ...
+
+    @overload
+    def score(
+        self,
+        text: Iterable[str],
+        unknown: UnknownTreatment = "error",
+        workers: int | Literal["auto"] = "auto",
+    ) -> list[Score]: ...
+
     @takes_options()
-    def score(self, text: str, unknown: UnknownTreatment = "error") -> Score:
+    def score(
+        self,
+        text: str | Iterable[str],
+        unknown: UnknownTreatment = "error",
+        workers: int | Literal["auto"] = "auto",
+    ) -> Score | list[Score]:
         """Return the loss of each character of a text, as if the text followed a line end.
+
+        For several texts, such as a list, the result is the list of their scores. Texts of similar
+        length are then read together, which is much faster than a call for each text.
 
         unknown: what to do with characters of the text that the model does not know: "error",
             "skip" or "replace".
+        workers: the number of threads; "auto": one per core.
         """
-        require_type("text", text, str)
-        return next(score_texts(self, [text], unknown))
+        texts = one_or_several("text", text, str)
+        count = min(worker_count(workers), max(1, len(texts)))
+        with closing(Workers(count)) as threads:
+            scores = list(score_texts(self, texts, unknown, threads))
+        return scores[0] if isinstance(text, str) else scores
 
 
 def _unpickled(

@@ -1,7 +1,9 @@
 """Generate text symbol by symbol, for one sample or several in parallel."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from charlstm.network.sample_text import LINE_END, SENTENCE_END, SampleText
 from charlstm.network.stack import RecurrentStack
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
-from charlstm.system.threads import Workers, available_cores, share
+from charlstm.system.threads import Workers, share, worker_count
 from charlstm.text.decoder import DecodingErrors
 from charlstm.text.vocab import UnknownTreatment, line_end, start_ids
 from charlstm.untrusted import require_type, whole_number
@@ -99,12 +101,18 @@ def draw(log_probs: Array, sampling: Sampling, rng: np.random.Generator) -> Ids:
 
 
 def generate(
-    model: RecurrentStack, prime: Ids, count: int, sampling: Sampling, rng: np.random.Generator
+    model: RecurrentStack,
+    prime: Ids,
+    count: int,
+    sampling: Sampling,
+    rng: np.random.Generator,
+    workers: int | Literal["auto"] = "auto",
 ) -> Iterator[Ids]:
     """Yield the next ids (count,) of `count` samples at each step, without end.
 
     prime (N,): the ids that each sample continues. If the prime is empty, the first id of each
         sample is drawn uniformly.
+    workers: the largest number of threads; "auto": one per core.
     """
     state = model.initial_state(1)
     if len(prime) > 1:  # the prime is read once, as the samples differ only after it
@@ -116,7 +124,9 @@ def generate(
         ids = draw(np.zeros((count, len(model.vocab))), sampling, rng)
         yield ids
     if kernels.can_generate(model.config):
-        yield from _generate_natively(model, ids, state, sampling, rng)
+        most = min(worker_count(workers), -(-count // MIN_SAMPLES_PER_WORKER))
+        with closing(Workers(most)) as threads:
+            yield from _generate_natively(model, ids, state, sampling, rng, threads)
     while True:
         log_probs, state = model.step(ids, state)
         ids = draw(log_probs, sampling, rng)
@@ -124,14 +134,18 @@ def generate(
 
 
 def _generate_natively(
-    model: RecurrentStack, ids: Ids, state: Array, sampling: Sampling, rng: np.random.Generator
+    model: RecurrentStack,
+    ids: Ids,
+    state: Array,
+    sampling: Sampling,
+    rng: np.random.Generator,
+    workers: Workers,
 ) -> Iterator[Ids]:
     """Generate the same ids as the loop at the end of `generate`, several steps per native call.
 
     ids (B,): the last symbol of each sample. state: the state before these symbols.
     """
     config, weights = model.config, model.parameters
-    workers = Workers(min(available_cores(), -(-len(ids) // MIN_SAMPLES_PER_WORKER)))
     shares = [share(len(ids), workers.count, k) for k in range(workers.count)]
     layers = [weights.part(f"layers.{k}.") for k in range(config.layers)]
     codes = symbol_codes(model.vocab.symbols)
@@ -162,6 +176,11 @@ def _generate_natively(
         steps = min(2 * steps, MAX_STEPS_PER_CALL)
 
 
+def sample_stops(model: RecurrentStack, stops: Sequence[str]) -> tuple[str, ...]:
+    """Return the stop strings of several samples: those given, and for a model of lines "\\n"."""
+    return (*stops, "\n") if model.config.lines else tuple(stops)
+
+
 def stream_texts(
     model: RecurrentStack,
     *,
@@ -175,6 +194,7 @@ def stream_texts(
     seed: int | None = None,
     batch: int = 0,
     errors: DecodingErrors = "replace",
+    workers: int | Literal["auto"] = "auto",
 ) -> Iterator[list[str]]:
     """Generate `count` samples in parallel; each step yields the new text of each sample.
 
@@ -191,6 +211,7 @@ def stream_texts(
     batch: the number of this batch of samples. Batches of the same seed but of different numbers
         have different texts.
     errors: treatment of bytes that are not UTF-8, as in Vocab.decode.
+    workers: the largest number of threads; "auto": one per core.
 
     Raises CharlstmError for bad arguments when it is called, not at the first step.
     """
@@ -215,7 +236,7 @@ def stream_texts(
     if len(prime_ids) == 0:
         prime_ids = start_ids(model.vocab)
     rng = generator(seed, "sample", batch)
-    steps = generate(model, prime_ids, count, sampling, rng)
+    steps = generate(model, prime_ids, count, sampling, rng, worker_count(workers))
     ends = (SENTENCE_END, LINE_END)[model.config.lines :] if whole else ()
     texts = [SampleText(model.vocab, stops, errors, length, ends) for _ in range(count)]
     return _new_texts(steps, texts)

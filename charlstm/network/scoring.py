@@ -101,20 +101,34 @@ class Score:
 
 
 def score_texts(
-    model: RecurrentStack, texts: Iterable[str], unknown: UnknownTreatment = "error"
+    model: RecurrentStack,
+    texts: Iterable[str],
+    unknown: UnknownTreatment = "error",
+    workers: Workers | None = None,
 ) -> Iterator[Score]:
     """Yield the score of each text, in the order given, as if the text followed a line end.
 
     Texts of similar length share a batch. The shorter texts of a batch are padded, and the padding
-    is not scored.
+    is not scored. The batches are shared among the workers.
     """
+    workers = workers or Workers(1)
     for group in groups_of_texts(texts):
         sequences_by_text = [sequences_of(model, text, unknown) for text in group]
         sequences = [sequence for own in sequences_by_text for sequence in own]
         lengths = [len(sequence) for sequence in sequences]
+        batches = list(_batches_of_similar_length(lengths, _max_batch_size(model)))
+
+        def work(
+            k: int, batches: list[list[int]] = batches, sequences: list[Ids] = sequences
+        ) -> list[list[Array]]:
+            own = batches[k :: workers.count]
+            return [_sequence_losses(model, [sequences[n] for n in batch]) for batch in own]
+
+        with one_blas_thread():
+            found = workers.run(work)
         nats: dict[int, Array] = {}  # losses by the index of the sequence
-        for batch in _batches_of_similar_length(lengths, _max_batch_size(model)):
-            losses = _sequence_losses(model, [sequences[k] for k in batch])
+        for number, batch in enumerate(batches):
+            losses = found[number % workers.count][number // workers.count]
             nats.update(zip(batch, losses, strict=True))
         first = 0
         for text, own in zip(group, sequences_by_text, strict=True):

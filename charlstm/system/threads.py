@@ -14,10 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from charlstm.config import MAX_WORKERS
+from charlstm.errors import CharlstmError
+from charlstm.untrusted import whole_number
 
 Result = TypeVar("Result")
 
@@ -40,6 +44,15 @@ def available_cores() -> int:
     else:
         cores = os.cpu_count() or 1
     return max(1, min(cores, math.ceil(min(_cpu_quotas(), default=cores))))
+
+
+def worker_count(workers: int | Literal["auto"]) -> int:
+    """Return the number of threads that an argument `workers` asks for; "auto": one per core."""
+    if isinstance(workers, str) and workers == "auto":
+        return available_cores()
+    if not 1 <= whole_number("workers", workers) <= MAX_WORKERS:
+        raise CharlstmError(f"workers must be 1 to {MAX_WORKERS:,}, not {workers}")
+    return int(workers)
 
 
 def _cpu_quotas() -> Iterator[float]:

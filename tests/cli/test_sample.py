@@ -8,6 +8,7 @@ import time
 from itertools import islice
 
 import numpy as np
+import pytest
 from command_line import COMMAND, run_command
 
 import charlstm
@@ -102,6 +103,16 @@ def test_samples_as_json_are_those_that_are_printed(cli, trained):
     assert (
         "--json prints only when the sample is finished: give a --length above 0" in refused.stderr
     )
+
+
+@pytest.mark.parametrize("run_name", ["trained", "byte_run", "line_run", "word_run"])
+def test_samples_are_those_of_the_library(cli, request, run_name):
+    run = request.getfixturevalue(run_name)
+    options = {"length": 40, "count": 50, "seed": 7, "temperature": 0.8, "prime": "a"}
+    named = [each for name, value in options.items() for each in (f"--{name}", value)]
+    printed = cli("sample", "-r", run, *named, "--json", "--hide-prime").stdout
+    texts = charlstm.load(run).sample(**options, workers=1, errors="surrogateescape")
+    assert len(texts) == 50 and json.loads(printed)["texts"] == texts
 
 
 def test_several_samples_need_a_length(cli, trained):

@@ -314,6 +314,16 @@ def test_unknown_characters_of_a_prime_are_skipped_or_replaced(trained):
     assert model.sample(30, prime="日本", unknown="skip", seed=2) == model.sample(30, seed=2)
 
 
+def test_a_count_gives_a_list_of_texts(trained):
+    model = load(trained)
+    one, two = model.sample(30, count=1, seed=5), model.sample(30, count=2, seed=5)
+    assert one == [model.sample(30, seed=5)]
+    assert [len(text) for text in two] == [30, 30] and two[0] != two[1]
+    assert model.sample(30, count=13, seed=5, workers=2) == model.sample(
+        30, count=13, seed=5, workers=1
+    )
+
+
 def test_sample_refuses_to_be_endless(trained):
     with pytest.raises(
         CharlstmError, match=r"length must be 1 or more, not .* \(0 has no end: use stream\)"

@@ -8,6 +8,7 @@ import pytest
 from corpus_files import make_text
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, load
+from charlstm.network import scoring
 from charlstm.network.scoring import Loss, evaluate, score_texts
 from charlstm.system.threads import Workers
 
@@ -184,6 +185,23 @@ def test_texts_are_independent_of_their_batch_and_come_in_order(small):
         assert score.text == text and score.characters == len(text)
     for k in (0, 5, 599, 600, 601, 602, 604):
         assert np.allclose(scores[k].nats, small.score(texts[k]).nats, rtol=1e-10)
+
+
+def test_a_list_is_scored_in_few_batches_with_the_same_result(small, monkeypatch):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcd"), n)) for n in rng.integers(0, 40, 200)]
+    one_by_one = [small.score(text) for text in texts]
+    batches, losses = [], scoring._sequence_losses
+    monkeypatch.setattr(
+        scoring, "_sequence_losses", lambda *given: batches.append(1) or losses(*given)
+    )
+    for given in (texts, tuple(texts), iter(texts)):
+        scores = small.score(given, workers=2)
+        assert [score.text for score in scores] == texts
+        for score, alone in zip(scores, one_by_one, strict=True):
+            assert np.allclose(score.nats, alone.nats, rtol=1e-10)
+    assert len(batches) == 3 * 4
+    assert small.score([]) == []
 
 
 def test_short_texts_are_not_padded_to_a_long_one(small, monkeypatch):

@@ -37,6 +37,8 @@ def use_model(model: charlstm.CharModel, file: Path) -> None:
     pieces: Iterator[str] = model.stream(3, stop=["x"], unknown="skip", seed=1, errors="replace")
     score: charlstm.Score = model.score(text + "".join(pieces), unknown="replace")
     loss: charlstm.Loss = score.loss
+    scores: list[charlstm.Score] = model.score(["the", "cat"], workers=1)
+    texts: list[str] = model.sample(5, count=2, seed=1, workers="auto")
     figures: list[float] = [
         loss.nats, loss.nats_per_character, loss.bits_per_character, loss.perplexity,
         loss.bits_per_byte(9), score.bits_per_character, score.perplexity, float(score.nats[0]),
@@ -56,9 +58,8 @@ def use_model(model: charlstm.CharModel, file: Path) -> None:
     for task in model.weight_gradients(activations, total):
         task()
     charlstm.save(model, file)
-    print(
-        text, list(lines), score.text, score.characters, loss.characters, figures, after.shape, mean
-    )
+    print(text, list(lines), texts, len(scores), score.text, score.characters)
+    print(loss.characters, figures, after.shape, mean)
     print(log_probs.shape, losses.shape, sorted(gradients), model.parameters.count)
 
 

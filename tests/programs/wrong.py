@@ -17,3 +17,7 @@ charlstm.ModelConfig(hiden=8)  # wrong
 charlstm.TrainConfig(batchsize=8)  # wrong
 charlstm.load("runs/corpus").generate(5)  # wrong
 charlstm.evaluate("text")  # wrong
+model.sample(5, count="two")  # wrong
+model.sample(5, count=2).upper()  # wrong
+print(model.score(["text"]).bits_per_character)  # wrong
+model.score("text", workers="all")  # wrong
