@@ -7,6 +7,7 @@ print(model.score("To be, or not to be").bits_per_character)
 """
 
 if not __name__:  # Never true: only editors that look for the names here read these lines.
+    from charlstm.analysis.evaluation import Evaluation, evaluate  # noqa: F401
     from charlstm.config import ModelConfig, TrainConfig  # noqa: F401
     from charlstm.errors import CharlstmError  # noqa: F401
     from charlstm.network.model import CharModel  # noqa: F401
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 MODULES = {
     "CharModel": "charlstm.network.model",
     "CharlstmError": "charlstm.errors",
+    "Evaluation": "charlstm.analysis.evaluation",
     "Loss": "charlstm.network.scoring",
     "ModelConfig": "charlstm.config",
     "Score": "charlstm.network.scoring",
@@ -32,6 +34,7 @@ MODULES = {
     "TrainedRun": "charlstm.runs.result",
     "Trainer": "charlstm.training.trainer",
     "Vocab": "charlstm.text.vocab",
+    "evaluate": "charlstm.analysis.evaluation",
     "load": "charlstm.runs.folder",
     "save": "charlstm.runs.folder",
     "train": "charlstm.runs.start",

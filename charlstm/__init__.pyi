@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from charlstm.analysis.evaluation import Evaluation, evaluate
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
@@ -18,6 +19,7 @@ __version__: str
 __all__ = [
     "CharModel",
     "CharlstmError",
+    "Evaluation",
     "Loss",
     "ModelConfig",
     "Score",
@@ -26,6 +28,7 @@ __all__ = [
     "Trainer",
     "Vocab",
     "__version__",
+    "evaluate",
     "load",
     "save",
     "train",

@@ -1,9 +1,8 @@
 """charlstm eval: measure how well a model predicts a text."""
 
 import json
-import math
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import click
 import numpy as np
 
-from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluation
-from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
-from charlstm.arrays import Ids
+from charlstm.analysis.dynamic_evaluation import DynamicConfig
+from charlstm.analysis.evaluation import DYNAMIC_KNOBS, dynamic_settings, measure
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
@@ -29,14 +27,10 @@ from charlstm.cli.shared_options import (
     unknown_option,
 )
 from charlstm.cli.text_input import encode_on_disk, read_text_for
-from charlstm.network.model import CharModel
-from charlstm.network.scoring import Loss
-from charlstm.network.scoring import evaluate as evaluate_ids
+from charlstm.network.scoring import Advance, Loss
+from charlstm.network.scoring import evaluate as loss_of_text
 from charlstm.system.threads import Workers, available_cores
-from charlstm.text.sizes import count_empty_lines, utf8_size
-from charlstm.text.vocab import UnknownTreatment, line_end
-
-DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")
+from charlstm.text.vocab import UnknownTreatment
 
 _dynamic_flag = click.option(
     "--dynamic",
@@ -52,11 +46,12 @@ def dynamic_options(command: Command) -> Command:
 
     @wraps(command)
     def with_dynamic(*, dynamic: bool, **options: Any) -> Any:
-        given = knob_values({name: options.pop(f"dynamic_{name}") for name in DYNAMIC_KNOBS})
+        names = (f"dynamic_{name}" for name in DYNAMIC_KNOBS)
+        given = knob_values({name: options.pop(name) for name in names})
         if given and not dynamic:
             name = next(iter(given)).replace("_", "-")
-            raise click.UsageError(f"--dynamic-{name} needs --dynamic")
-        settings = DynamicConfig(**given) if dynamic else None
+            raise click.UsageError(f"--{name} needs --dynamic")
+        settings = dynamic_settings(given) if dynamic else None
         return command(dynamic=settings, **options)
 
     return _dynamic_flag(knob_options(DynamicConfig, DYNAMIC_KNOBS, "dynamic-")(with_dynamic))
@@ -104,9 +99,6 @@ def evaluate(
     The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
     skipped or replaced. For a model of words, "bytes" is not known.
     """
-    # The module is imported here, as its import of tqdm is slow.
-    from charlstm.runs.progress_bar import FittedBar
-
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: leave out --window and --batch-size")
     model = load_model(run)
@@ -116,26 +108,20 @@ def evaluate(
         ids, starts = encode_on_disk(model.vocab, pieces, unknown), np.zeros(1, np.int64)
     else:
         ids, starts = own_validation_ids(run)
-    predictions, size = predicted_size(model, ids, starts)
     workers = Workers(available_cores())
-    measure: Callable[..., Any] = partial(evaluate_ids, model, window=window, batch_size=batch_size)
-    if dynamic:
-        measure = dynamic_evaluation_of(model, dynamic, workers).evaluate
-    with FittedBar(predictions, model.vocab.unit, "measuring", delay=1) as bar:
-        loss = measure(ids, starts=starts, workers=workers, advance=bar.update)
+    result = measure(
+        model,
+        ids,
+        starts=starts,
+        window=window,
+        batch_size=batch_size,
+        dynamic=dynamic,
+        workers=workers,
+        progress=partial(progress_bar, model.vocab.unit),
+    )
     if dynamic and model.config.lines:
-        note_useless_dynamic(loss, evaluate_ids(model, ids, workers=workers))
-    figures: dict[str, Any] = {
-        **unit_of(model),
-        "characters": loss.characters,
-        "bytes": size,
-        "nats_per_character": loss.nats_per_character,
-        "bits_per_character": loss.bits_per_character,
-        "bits_per_byte": loss.bits_per_byte(size) if size else None,
-        "perplexity": finite(loss.perplexity),
-        "window": window,
-        "dynamic": asdict(dynamic) if dynamic else None,
-    }
+        note_useless_dynamic(result.loss, loss_of_text(model, ids, workers=workers))
+    figures = result.to_dict()
     if as_json:
         if report is not None:
             figures["novelty"] = report.to_dict([ids])
@@ -173,48 +159,11 @@ def note_useless_dynamic(dynamic: Loss, usual: Loss) -> None:
         )
 
 
-def predicted_size(model: CharModel, ids: Ids, starts: Ids) -> tuple[int, int | None]:
-    """Return the number of ids whose loss is counted, and their size in UTF-8, in bytes.
-
-    The loss of the first id of each text is not counted. For a model of lines, the losses of all
-    ids are counted, except those of empty lines. The size is None for a model of words.
-
-    starts: the positions at which texts start in `ids`.
-    """
-    vocab, size = model.vocab, utf8_size(model.vocab, ids)
-    if model.config.lines:
-        empty = count_empty_lines(ids, line_end(vocab))
-        return len(ids) - empty, None if size is None else size - empty
-    first = ids[starts] if len(ids) else ids
-    return len(ids) - len(first), None if size is None else size - (utf8_size(vocab, first) or 0)
-
-
-def unit_of(model: CharModel) -> dict[str, str]:
-    """Return the JSON entry "unit" of a model of words; {} for models of characters or bytes.
-
-    The entry is needed because the names of the figures contain "character" for all models.
-    """
-    return {"unit": model.vocab.unit} if model.vocab.level == "word" else {}
-
-
-def finite(perplexity: float) -> float | None:
-    """Return a perplexity for JSON: None if it is infinite, as JSON has no infinity."""
-    return perplexity if math.isfinite(perplexity) else None
-
-
-def dynamic_evaluation_of(
-    model: CharModel, config: DynamicConfig, workers: Workers
-) -> DynamicEvaluation:
-    """Return an object that measures losses by dynamic evaluation of a model.
-
-    Dynamic evaluation needs the usual size of the model's gradients, which this function measures
-    on text sampled from the model.
-    """
+@contextmanager
+def progress_bar(unit: str, activity: str, predictions: int) -> Iterator[Advance]:
+    """Show a progress bar; yield the function to call with the number of predictions just made."""
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_bar import FittedBar
 
-    size = rms_predictions(config.segment)
-    with FittedBar(size, model.vocab.unit, "measuring gradients", delay=1) as bar:
-        ids = own_text(model, config.segment)
-        rms = gradient_rms(model, ids, config.segment, workers=workers, advance=bar.update)
-    return DynamicEvaluation(model, rms, config)
+    with FittedBar(predictions, unit, activity, delay=1) as bar:
+        yield bar.update

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
-from charlstm.cli.evaluate import dynamic_evaluation_of, dynamic_options, finite, unit_of
+from charlstm.analysis.evaluation import dynamic_evaluation_of, finite, unit_entry
+from charlstm.cli.evaluate import dynamic_options, progress_bar
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.run_text import reading_options
 from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
-from charlstm.network.scoring import BLOCK_CHARACTERS, score_texts
+from charlstm.network.scoring import BLOCK_CHARACTERS, Score
 from charlstm.system.threads import Workers, available_cores
 from charlstm.text.vocab import UnknownTreatment
 
@@ -49,14 +50,14 @@ def score(
     UTF-8 appear as \\udc80 to \\udcff.
     """
     model = load_model(run)
-    measure: Callable[..., Any] = partial(score_texts, model)
+    measure: Callable[..., Iterable[Score]] = model.score
     if dynamic:
-        workers = Workers(available_cores())
+        workers, progress = Workers(available_cores()), partial(progress_bar, model.vocab.unit)
         measure = partial(
-            dynamic_evaluation_of(model, dynamic, workers).score_texts, workers=workers
+            dynamic_evaluation_of(model, dynamic, workers, progress).score_texts, workers=workers
         )
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
-    warned, unit = set[str](), unit_of(model)
+    warned, unit = set[str](), unit_entry(model.vocab.unit)
     pieces = read_text_for(model.vocab, files or ("-",), encoding, newlines, BLOCK_CHARACTERS)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
     # Each group of lines is measured as soon as it arrives: the next may arrive much later.

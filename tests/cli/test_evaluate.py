@@ -182,3 +182,23 @@ def test_bars_count_in_the_unit_of_the_model(cli, text_file, monkeypatch, reques
     for activity in ("measuring", "measuring gradients", "comparing"):
         assert seen[activity] == unit
     assert "\r" not in result.stderr and "%" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("run_name", "arguments", "options"),
+    [
+        ("trained", {}, []),
+        ("trained", {"window": 20, "batch_size": 3}, ["--window", 20, "--batch-size", 3]),
+        ("trained", {"dynamic": True, "dynamic_rate": 1e-4, "dynamic_decay": 0.01},
+         ["--dynamic", "--dynamic-rate", 1e-4, "--dynamic-decay", 0.01]),
+        ("word_run", {}, []),
+        ("byte_run", {}, []),
+        ("line_run", {}, []),
+    ],
+)  # fmt: skip
+def test_the_figures_are_those_of_the_library(cli, request, tmp_path, run_name, arguments, options):
+    run = request.getfixturevalue(run_name)
+    text = "anna\nköln\n" if run_name == "line_run" else make_text(8, seed=5)
+    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+    shown = json.loads(cli("eval", tmp_path / "t.txt", "-r", run, "--json", *options).stdout)
+    assert charlstm.evaluate(charlstm.load(run), text, **arguments).to_dict() == shown

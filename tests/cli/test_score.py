@@ -31,6 +31,19 @@ def test_score_prints_an_object_per_line(cli, trained, tmp_path):
     assert records[1]["nats"] == 0 and records[1]["perplexity"] == 1
 
 
+@pytest.mark.parametrize("run_name", ["trained", "line_run"])
+def test_the_scores_are_those_of_the_library(cli, request, tmp_path, run_name):
+    lines = ["anna", "", "a", "nella"] * 20
+    (tmp_path / "t.txt").write_text("\n".join(lines))
+    run = request.getfixturevalue(run_name)
+    output = cli("score", tmp_path / "t.txt", "-r", run).stdout
+    scores = charlstm.load(run).score(lines)
+    assert [json.loads(line)["text"] for line in output.splitlines()] == lines
+    assert [json.loads(line)["nats"] for line in output.splitlines()] == [
+        score.loss.nats for score in scores
+    ]
+
+
 def test_bits_of_each_character_from_standard_input(cli, trained):
     output = cli("score", "-r", trained, "--per-char", input="the cat\n\na\n").stdout
     records = [json.loads(line) for line in output.splitlines()]

@@ -63,6 +63,17 @@ def use_model(model: charlstm.CharModel, file: Path) -> None:
     print(log_probs.shape, losses.shape, sorted(gradients), model.parameters.count)
 
 
+def use_analysis(model: charlstm.CharModel, text: str) -> None:
+    """Measure the loss of a text."""
+    result: charlstm.Evaluation = charlstm.evaluate(model, text, window=8, batch_size=2, workers=1)
+    adapting = charlstm.evaluate(model, text, dynamic=True, dynamic_rate=1e-3, unknown="skip")
+    figures: tuple[float, float, float | None, float] = (
+        result.nats_per_character, result.bits_per_character, result.bits_per_byte,
+        result.perplexity,
+    )  # fmt: skip
+    print(result.characters, result.to_dict(), figures, adapting.loss, adapting.dynamic)
+
+
 def use_vocabulary(text: str) -> charlstm.Vocab:
     """Make vocabularies, and turn text into ids and back."""
     vocab = charlstm.Vocab.from_text(text).union(charlstm.Vocab.from_characters("ab"))
@@ -77,7 +88,7 @@ def use_vocabulary(text: str) -> charlstm.Vocab:
     return charlstm.Vocab.from_dict(vocab.to_dict())
 
 
-def use_trainer(vocab: charlstm.Vocab, text: str) -> None:
+def use_trainer(vocab: charlstm.Vocab, text: str) -> charlstm.CharModel:
     """Write a training loop, and save and restore its state."""
     config = charlstm.ModelConfig(cell="lstm", hidden=8, layers=1, capped=True)
     model = charlstm.CharModel(config, vocab, seed=1)
@@ -93,6 +104,7 @@ def use_trainer(vocab: charlstm.Vocab, text: str) -> None:
     print(settings.to_dict(), charlstm.TrainConfig.from_dict({}), first.gradient_norm)
     for trainer in trainers:
         trainer.close()
+    return model
 
 
 def main(corpus: Path, folder: Path) -> None:
@@ -100,7 +112,7 @@ def main(corpus: Path, folder: Path) -> None:
     model = use_runs(corpus, folder)
     use_model(model, folder / "model.safetensors")
     text = corpus.read_text(encoding="utf-8")
-    use_trainer(use_vocabulary(text), text)
+    use_analysis(use_trainer(use_vocabulary(text), text), text)
     try:
         charlstm.load(folder / "none")
     except charlstm.CharlstmError as error:

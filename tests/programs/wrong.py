@@ -17,6 +17,9 @@ charlstm.ModelConfig(hiden=8)  # wrong
 charlstm.TrainConfig(batchsize=8)  # wrong
 charlstm.load("runs/corpus").generate(5)  # wrong
 charlstm.evaluate("text")  # wrong
+charlstm.evaluate(model, "text", windows=8)  # wrong
+charlstm.evaluate(model, "text", dynamic="yes")  # wrong
+charlstm.generate(5)  # wrong
 model.sample(5, count="two")  # wrong
 model.sample(5, count=2).upper()  # wrong
 print(model.score(["text"]).bits_per_character)  # wrong
