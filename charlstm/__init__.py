@@ -8,6 +8,8 @@ print(model.score("To be, or not to be").bits_per_character)
 
 if not __name__:  # Never true: only editors that look for the names here read these lines.
     from charlstm.analysis.evaluation import Evaluation, evaluate  # noqa: F401
+    from charlstm.analysis.novelty import Comparison, Novelty, novelty  # noqa: F401
+    from charlstm.analysis.stretches import Stretch  # noqa: F401
     from charlstm.config import ModelConfig, TrainConfig  # noqa: F401
     from charlstm.errors import CharlstmError  # noqa: F401
     from charlstm.network.model import CharModel  # noqa: F401
@@ -26,16 +28,20 @@ __version__ = "0.1.0"
 MODULES = {
     "CharModel": "charlstm.network.model",
     "CharlstmError": "charlstm.errors",
+    "Comparison": "charlstm.analysis.novelty",
     "Evaluation": "charlstm.analysis.evaluation",
     "Loss": "charlstm.network.scoring",
     "ModelConfig": "charlstm.config",
+    "Novelty": "charlstm.analysis.novelty",
     "Score": "charlstm.network.scoring",
+    "Stretch": "charlstm.analysis.stretches",
     "TrainConfig": "charlstm.config",
     "TrainedRun": "charlstm.runs.result",
     "Trainer": "charlstm.training.trainer",
     "Vocab": "charlstm.text.vocab",
     "evaluate": "charlstm.analysis.evaluation",
     "load": "charlstm.runs.folder",
+    "novelty": "charlstm.analysis.novelty",
     "save": "charlstm.runs.folder",
     "train": "charlstm.runs.start",
 }

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from charlstm.analysis.evaluation import Evaluation, evaluate
+from charlstm.analysis.novelty import Comparison, Novelty, novelty
+from charlstm.analysis.stretches import Stretch
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
@@ -19,10 +21,13 @@ __version__: str
 __all__ = [
     "CharModel",
     "CharlstmError",
+    "Comparison",
     "Evaluation",
     "Loss",
     "ModelConfig",
+    "Novelty",
     "Score",
+    "Stretch",
     "TrainConfig",
     "TrainedRun",
     "Trainer",
@@ -30,6 +35,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "load",
+    "novelty",
     "save",
     "train",
 ]

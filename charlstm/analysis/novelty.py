@@ -5,18 +5,29 @@ therefore said to copy its training text only if the texts that it generates hav
 with the training text than held-out text has.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from charlstm.analysis.stretches import Matches, Stretch, find_matches
 from charlstm.arrays import Ids
+from charlstm.config import Level, takes_options
+from charlstm.errors import CharlstmError
+from charlstm.system.memory import require_memory
+from charlstm.system.wording import counted
+from charlstm.text.vocab import LEVELS, Vocab
+from charlstm.text.vocab import line_end as line_end_of
+from charlstm.text.words import split_words
+from charlstm.untrusted import one_or_several, require_type
 
 # Lengths of stretches, for each unit of a vocabulary. For each length, the report counts the
 # symbols in stretches of at least this length that also stand in the training text.
 COUNTED_LENGTHS = {"character": (20, 50, 100), "byte": (20, 50, 100), "word": (5, 10, 20)}
+BYTES_PER_SYMBOL = 64  # bytes of memory for each symbol of a text to compare
 STRETCHES_SHOWN = 3
 MAX_HELD_OUT_PIECES = 5
 HELD_OUT_SYMBOLS = 10_000  # approximate total number of symbols in the held-out pieces
@@ -51,10 +62,11 @@ class Comparison:
         return facts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Novelty:
     """The comparison of `count` texts, the same for held-out text, and the longest stretches.
 
+    texts: the comparison of the texts.
     held_out: the comparison of pieces of held-out text; None without held-out text. Each piece of
         held-out text is as long as all `count` texts together. The number `longest` of held-out
         text is the median over the pieces.
@@ -68,6 +80,12 @@ class Novelty:
     longest_of_pieces: list[int]
     stretches: list[Stretch]
 
+    def __repr__(self) -> str:
+        longest = f"longest stretch {self.texts.longest:,}"
+        shares = ", ".join(f"{s:.1%} in stretches of {n}" for n, s in self.texts.shares.items())
+        others = f"; of held-out text {self.held_out.longest:,}" if self.held_out else ""
+        return f"Novelty({self.texts.symbols:,} symbols, {shares}, {longest}{others})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return all facts, for JSON."""
         held_out = None
@@ -77,22 +95,65 @@ class Novelty:
         return {**self.texts.to_dict(), "stretches": stretches, "held_out": held_out}
 
 
+@takes_options()
+def novelty(
+    sample: str | Iterable[str],
+    training_text: str,
+    *,
+    held_out: str = "",
+    level: Level = "char",
+    lines: bool = False,
+) -> Novelty:
+    """Return how much of a sample, or of several, also occurs in the training text.
+
+    held_out: text of the same source that the model was not trained on. Pieces of it, as long as
+        the sample, are compared too: a model copies only if its samples have more in common with
+        the training text than the held-out text has.
+    level: the symbols to compare: "char", "byte" or "word".
+    lines: whether each line is a text of its own; then the known lines of the sample are counted.
+    """
+    samples = one_or_several("sample", sample, str)
+    require_type("training_text", training_text, str)
+    require_type("held_out", held_out, str)
+    require_type("lines", lines, bool)
+    if level not in LEVELS:
+        raise CharlstmError(f"level must be one of {', '.join(LEVELS)}, not {level!r:.60}")
+    vocab = _vocab_of(level, [*samples, training_text, held_out])
+    texts = [vocab.encode(text) for text in samples]
+    return measure_novelty(texts, vocab.encode(training_text), vocab.encode(held_out), vocab, lines)
+
+
+def _vocab_of(level: Level, texts: Sequence[str]) -> Vocab:
+    """Return a vocabulary of all symbols of some texts."""
+    if level == "byte":
+        return Vocab.bytes()
+    if level == "word":
+        return Vocab.from_words(word for text in texts for word in split_words(text))
+    return Vocab.from_characters({"\n", " ", *chain.from_iterable(map(set, texts))})
+
+
 def measure_novelty(
     texts: Sequence[Ids],
     training: Ids,
     held_out: Ids,
-    *,
-    unit: str = "character",
-    line_end: int | None = None,
+    vocab: Vocab,
+    lines: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Novelty:
     """Compare texts, and pieces of held-out text of the same length, with the training text.
 
-    texts: each (N,) ids. training, held_out: ids of the same vocabulary; held_out may be empty.
-    unit: the vocabulary's unit, "character", "byte" or "word".
-    line_end: the id of the line end, if the texts are lines. progress: see find_matches.
+    texts: each (N,) ids. training, held_out: ids; held_out may be empty.
+    vocab: the vocabulary of all ids.
+    lines: whether each line is a text of its own. progress: see find_matches.
     """
-    pieces = _pieces(held_out, sum(map(len, texts)))
+    symbols = sum(map(len, texts))
+    require_memory(
+        BYTES_PER_SYMBOL * symbols,
+        f"the novelty of {counted(symbols, vocab.unit)}",
+        "give a shorter text",
+    )
+    line_end = line_end_of(vocab) if lines else None
+    pieces = _pieces(held_out, symbols)
     known = None
     if line_end is None:
         matches = find_matches([*texts, *pieces], training, progress)
@@ -108,23 +169,29 @@ def measure_novelty(
 
     def compared(which: slice, longest: Callable[[list[int]], int]) -> Comparison:
         symbols = sum(len(m.lengths) for m in matches[which])
-        covered = {n: sum(m.covered(n) for m in matches[which]) for n in COUNTED_LENGTHS[unit]}
-        lines = None if known is None else np.concatenate(known[which])
+        covered = {
+            n: sum(m.covered(n) for m in matches[which]) for n in COUNTED_LENGTHS[vocab.unit]
+        }
+        known_lines = None if known is None else np.concatenate([[], *known[which]])
         return Comparison(
             symbols=symbols,
             longest=longest([m.longest for m in matches[which]]),
             shares={length: count / max(1, symbols) for length, count in covered.items()},
-            lines=None if lines is None else len(lines),
-            known_lines=None if lines is None else int(lines.sum()),
+            lines=None if known_lines is None else len(known_lines),
+            known_lines=None if known_lines is None else int(known_lines.sum()),
         )
+
+    def with_text(stretch: Stretch) -> Stretch:
+        ids = training[stretch.place :][: stretch.length]
+        return replace(stretch, text=vocab.decode(ids, "surrogateescape"))
 
     own, others = slice(len(texts)), slice(len(texts), None)
     return Novelty(
-        texts=compared(own, max),
+        texts=compared(own, partial(max, default=0)),
         count=len(texts),
         held_out=compared(others, _lower_median) if pieces else None,
         longest_of_pieces=sorted(found.longest for found in matches[others]),
-        stretches=_longest_stretches(matches[own]),
+        stretches=[with_text(stretch) for stretch in _longest_stretches(matches[own])],
     )
 
 

@@ -26,12 +26,14 @@ class Stretch:
 
     number: the number of the text, from 0. start: the position in the text.
     place: the position of one occurrence in the training text.
+    text: the symbols as text, if the vocabulary was given.
     """
 
     number: int
     start: int
     length: int
     place: int
+    text: str = ""
 
     def overlaps(self, other: "Stretch") -> bool:
         """Return whether the stretches have symbols of one text in common."""

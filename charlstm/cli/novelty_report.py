@@ -1,22 +1,18 @@
 """The report of --novelty: how much of a text also occurs in the training text."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from charlstm.analysis.novelty import Novelty, measure_novelty
-from charlstm.analysis.stretches import Stretch
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.runs.texts import RunTextError, training_and_validation_ids
-from charlstm.system.memory import require_memory
 from charlstm.system.terminal import visible
 from charlstm.system.wording import counted
-from charlstm.text.vocab import line_end
 
-BYTES_PER_SYMBOL = 64  # bytes of memory for each symbol of a text to compare
 # A stretch of more characters than this is shown shortened to its beginning and its end.
 SHOWN_CHARACTERS = 160
 
@@ -41,51 +37,32 @@ class NoveltyReport:
                     "trained on, unchanged and at its old path"
                 ) from error
         self._training, self._held_out = split.train, split.validation
-        self._vocab = model.vocab
-        self._line_end = line_end(model.vocab) if model.config.lines else None
+        self._vocab, self._lines = model.vocab, model.config.lines
 
     def text(self, texts: Sequence[Ids]) -> str:
         """Return the report as lines to print. texts: ids of the model's vocabulary."""
-        novelty = self._measure(texts)
-        return "\n".join(novelty_lines(novelty, self._vocab.unit, self._text_of))
+        return "\n".join(novelty_lines(self._measure(texts), self._vocab.unit))
 
     def to_dict(self, texts: Sequence[Ids]) -> dict[str, Any]:
         """Return the report for JSON. texts: ids of the model's vocabulary."""
-        novelty = self._measure(texts)
-        about = novelty.to_dict()
-        for record, stretch in zip(about["stretches"], novelty.stretches, strict=True):
-            record["text"] = self._text_of(stretch)
-        return about
+        return self._measure(texts).to_dict()
 
     def _measure(self, texts: Sequence[Ids]) -> Novelty:
         from charlstm.runs.progress_display import CorpusDisplay
 
-        symbols = sum(map(len, texts))
-        require_memory(
-            BYTES_PER_SYMBOL * symbols,
-            f"--novelty of {symbols:,} {self._vocab.unit}s",
-            "leave it out, or give a shorter text",
-        )
         with closing(CorpusDisplay(self._vocab.unit)) as display:
             return measure_novelty(
                 texts,
                 self._training,
                 self._held_out,
-                unit=self._vocab.unit,
-                line_end=self._line_end,
+                self._vocab,
+                self._lines,
                 progress=lambda done, total: display(done, total, "comparing"),
             )
 
-    def _text_of(self, stretch: Stretch) -> str:
-        ids = self._training[stretch.place :][: stretch.length]
-        return self._vocab.decode(ids, "surrogateescape")
 
-
-def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]) -> Iterator[str]:
-    """Yield the lines of the report: a table of shared stretches, then the longest stretches.
-
-    text_of: returns the text of a stretch.
-    """
+def novelty_lines(novelty: Novelty, unit: str) -> Iterator[str]:
+    """Yield the lines of the report: a table of shared stretches, then the longest stretches."""
     own, others = novelty.texts, novelty.held_out
     columns = [("this text", own)]
     if others is not None:
@@ -112,7 +89,7 @@ def novelty_lines(novelty: Novelty, unit: str, text_of: Callable[[Stretch], str]
         which = f" of text {stretch.number + 1}" if novelty.count > 1 else ""
         yield (
             f"{counted(stretch.length, unit)} at {stretch.start:,}{which}, in the training text at "
-            f'{stretch.place:,}: "{_shortened(visible(text_of(stretch)))}"'
+            f'{stretch.place:,}: "{_shortened(visible(stretch.text))}"'
         )
 
 

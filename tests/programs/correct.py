@@ -64,7 +64,7 @@ def use_model(model: charlstm.CharModel, file: Path) -> None:
 
 
 def use_analysis(model: charlstm.CharModel, text: str) -> None:
-    """Measure the loss of a text."""
+    """Measure the loss of a text, and compare a sample with the training text."""
     result: charlstm.Evaluation = charlstm.evaluate(model, text, window=8, batch_size=2, workers=1)
     adapting = charlstm.evaluate(model, text, dynamic=True, dynamic_rate=1e-3, unknown="skip")
     figures: tuple[float, float, float | None, float] = (
@@ -72,6 +72,11 @@ def use_analysis(model: charlstm.CharModel, text: str) -> None:
         result.perplexity,
     )  # fmt: skip
     print(result.characters, result.to_dict(), figures, adapting.loss, adapting.dynamic)
+    sample = model.sample(50, count=2, seed=1)
+    found: charlstm.Novelty = charlstm.novelty(sample, text, held_out=text[:40], level="char")
+    own: charlstm.Comparison = found.texts
+    stretch: charlstm.Stretch = found.stretches[0]
+    print(found.to_dict(), own.to_dict(), own.longest, stretch.text, stretch.overlaps(stretch))
 
 
 def use_vocabulary(text: str) -> charlstm.Vocab:

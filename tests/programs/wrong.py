@@ -19,6 +19,7 @@ charlstm.load("runs/corpus").generate(5)  # wrong
 charlstm.evaluate("text")  # wrong
 charlstm.evaluate(model, "text", windows=8)  # wrong
 charlstm.evaluate(model, "text", dynamic="yes")  # wrong
+charlstm.novelty("sample", "text", level="letter")  # wrong
 charlstm.generate(5)  # wrong
 model.sample(5, count="two")  # wrong
 model.sample(5, count=2).upper()  # wrong
