@@ -56,8 +56,8 @@ def check_losses(step: int, recent: Collection[float], symbols: int) -> None:
     if mean > EXPLODED * math.log(symbols):
         raise Diverged(
             f"the loss of step {step:,} has exploded: its mean over {len(recent)} steps is "
-            f"{mean:.4g} nats, while equal probabilities of all symbols give "
-            f"{math.log(symbols):.3g} nats"
+            f"{mean / math.log(2):.4g} bits, while equal probabilities of all symbols "
+            f"give {math.log2(symbols):.3g} bits"
         )
 
 

@@ -286,12 +286,12 @@ class Run:
 
     def _result(self) -> TrainedRun:
         reason, warnings = self.stop_signals.signal_name, []
+        unit = self.trainer.model.vocab.unit
         if self.plan.finished and not self.losses.count:
             reason = "finished" if self.plan.at_end else "stopped early"
             trainer, evaluations = self.trainer, self.validation.evaluations
-            warnings = find_warnings(evaluations, trainer.config, trainer.model.config)
+            warnings = find_warnings(evaluations, trainer.config, trainer.model.config, unit)
         loss, steps = self.validation.best_val_loss, self.trainer.steps_done
-        unit = self.trainer.model.vocab.unit
         return TrainedRun(self.shown, loss, steps, reason, tuple(warnings), unit)
 
     def _report_stop(self, result: TrainedRun) -> None:

@@ -10,6 +10,7 @@ gets no warning.
 from collections.abc import Sequence
 
 from charlstm.config import ENDS, ModelConfig, TrainConfig
+from charlstm.system.wording import in_bits
 from charlstm.training.defaults import learning_rate
 from charlstm.training.validation import Evaluation
 
@@ -31,21 +32,25 @@ HIGHEST = {"lstm": 0.2, "gru": 0.05}
 
 
 def find_warnings(
-    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig
+    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig, unit: str
 ) -> list[str]:
-    """Return a warning of one sentence for each problem that the losses of a run show."""
+    """Return a warning of one sentence for each problem that the losses of a run show.
+
+    unit: the kind of symbol that the model predicts. The sentences state losses in bits per unit,
+        as the progress of a run does.
+    """
     if not evaluations:
         return []
     found = (
-        _overfits(evaluations, config),
-        _underfits(evaluations, config),
-        _learns_too_slowly(evaluations, config, model),
-        _learns_too_fast(evaluations, config, model),
+        _overfits(evaluations, config, unit),
+        _underfits(evaluations, config, unit),
+        _learns_too_slowly(evaluations, config, model, unit),
+        _learns_too_fast(evaluations, config, model, unit),
     )
     return [warning for warning in found if warning is not None]
 
 
-def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | None:
+def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig, unit: str) -> str | None:
     """Return a warning if the last two validation losses are well above the best one.
 
     The training loss must have fallen since the best evaluation: if both losses rise, the run
@@ -65,13 +70,13 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | N
     if dropout > config.dropout:
         advice = f"try --dropout {dropout:g}"
     return (
-        f"the model overfits since step {best.step:,}: since then its validation loss rose from "
-        f"{best.val_loss:.4f} to {last.val_loss:.4f} nats while the training loss fell from "
-        f"{best.train_loss:.4f} to {last.train_loss:.4f}; {advice}"
+        f"the model overfits since step {best.step:,}: since then its validation loss rose "
+        f"{_change(best.val_loss, last.val_loss, unit)} while the training loss fell "
+        f"{_change(best.train_loss, last.train_loss)}; {advice}"
     )
 
 
-def _underfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | None:
+def _underfits(evaluations: Sequence[Evaluation], config: TrainConfig, unit: str) -> str | None:
     """Return a warning if training and validation loss fell steeply in the second half of a run."""
     middle, last = _middle(evaluations), evaluations[-1]
     if middle is None or not _fell(middle, last, UNDERFITTING):
@@ -79,13 +84,13 @@ def _underfits(evaluations: Sequence[Evaluation], config: TrainConfig) -> str | 
     end = next((name for name in ENDS if getattr(config, name)), "steps")
     return (
         f"the model is not done learning: from step {middle.step:,} to {last.step:,} its "
-        f"validation loss still fell from {middle.val_loss:.4f} to {last.val_loss:.4f} nats; "
+        f"validation loss still fell {_change(middle.val_loss, last.val_loss, unit)}; "
         f"--{end} {2 * (getattr(config, end) or last.step):g} would help"
     )
 
 
 def _learns_too_slowly(
-    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig
+    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig, unit: str
 ) -> str | None:
     """Return a warning if a higher learning rate is usable and the losses fell to the end.
 
@@ -102,14 +107,14 @@ def _learns_too_slowly(
     if higher > usable:
         return None
     return (
-        f"the learning rate is low: at {config.lr:g} the training loss still fell from "
-        f"{middle.train_loss:.4f} to {last.train_loss:.4f} nats in the second half of the run; "
+        f"the learning rate is low: at {config.lr:g} the training loss still fell "
+        f"{_change(middle.train_loss, last.train_loss, unit)} in the second half of the run; "
         f"--lr {higher:.3g} would help"
     )
 
 
 def _learns_too_fast(
-    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig
+    evaluations: Sequence[Evaluation], config: TrainConfig, model: ModelConfig, unit: str
 ) -> str | None:
     """Return a warning if both losses rose since the best evaluation, or if the rate is very high.
 
@@ -120,9 +125,9 @@ def _learns_too_fast(
     lower = f"try --lr {config.lr / RATE_FACTOR:.3g}"
     if _fell(last, best, OVERFITTING):
         return (
-            f"the learning rate is too high: since step {best.step:,} the training loss rose from "
-            f"{best.train_loss:.4f} to {last.train_loss:.4f} nats, and the validation loss from "
-            f"{best.val_loss:.4f} to {last.val_loss:.4f}; {lower}"
+            f"the learning rate is too high: since step {best.step:,} the training loss rose "
+            f"{_change(best.train_loss, last.train_loss, unit)}, and the validation loss "
+            f"{_change(best.val_loss, last.val_loss)}; {lower}"
         )
     highest = HIGHEST.get(model.cell, config.lr)
     if config.optimizer == "adam" and config.lr > highest:
@@ -137,6 +142,15 @@ def _middle(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """Return the last evaluation in the first half of a run's steps; None without one."""
     first_half = [e for e in evaluations if e.step <= evaluations[-1].step / 2]
     return first_half[-1] if first_half else None
+
+
+def _change(before: float, after: float, unit: str = "") -> str:
+    """Return two losses, given in nats, in bits: "from 2.021 to 1.934 bits per character".
+
+    unit: the kind of symbol; "" leaves out "bits per" and the unit.
+    """
+    first, then = (in_bits(loss, unit) for loss in (before, after))
+    return f"from {first.split()[0]} to {then if unit else then.split()[0]}"
 
 
 def _fell(before: Evaluation, after: Evaluation, fraction: float) -> bool:

@@ -240,7 +240,7 @@ def compared(results: list[Result]) -> Iterator[tuple[Result, dict[str, float]]]
 
 def advised(result: Result) -> set[str]:
     """The options and values that the warnings at the end of a run name: "--steps 500"."""
-    warnings = find_warnings(result.series, result.config, result.model)
+    warnings = find_warnings(result.series, result.config, result.model, "symbol")
     return set(re.findall(r"--[a-z-]+ [0-9.e-]*[0-9]", " ".join(warnings)))
 
 

@@ -16,7 +16,7 @@ def warnings_of(train_losses, val_losses, cell="lstm", **options):
     """The warnings for a rate that is too high to be raised, if no other rate is given."""
     options = {"steps": 1000, "dropout": 0.1, "lr": 0.1} | options
     evaluations = evaluations_of(train_losses, val_losses)
-    return find_warnings(evaluations, TrainConfig(**options), ModelConfig(cell=cell))
+    return find_warnings(evaluations, TrainConfig(**options), ModelConfig(cell=cell), "character")
 
 
 FALLING = (2.0, 1.8, 1.6, 1.5, 1.4, 1.3)
@@ -24,9 +24,16 @@ FALLING = (2.0, 1.8, 1.6, 1.5, 1.4, 1.3)
 
 def test_a_warning_of_overfitting_has_numbers_and_advice():
     assert warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0)) == [
-        "the model overfits since step 300: since then its validation loss rose from 1.8000 to "
-        "2.0000 nats while the training loss fell from 1.6000 to 1.3000; try --dropout 0.3"
+        "the model overfits since step 300: since then its validation loss rose from 2.597 to "
+        "2.885 bits per character while the training loss fell from 2.308 to 1.876; "
+        "try --dropout 0.3"
     ]
+
+
+def test_a_warning_names_the_unit_of_the_model():
+    evaluations = evaluations_of(STEEP, STEEP)
+    (warning,) = find_warnings(evaluations, TrainConfig(lr=0.1), ModelConfig(), "word")
+    assert "from 3.607 to 2.741 bits per word; " in warning
 
 
 @pytest.mark.parametrize(
@@ -72,7 +79,7 @@ STEEP = (3.0, 2.7, 2.5, 2.3, 2.1, 1.9)
 def test_a_warning_of_underfitting_names_twice_the_end(end, more):
     assert warnings_of(STEEP, STEEP, **{"steps": None, **end}) == [
         "the model is not done learning: from step 300 to 600 its validation loss still fell from "
-        f"2.5000 to 1.9000 nats; {more} would help"
+        f"3.607 to 2.741 bits per character; {more} would help"
     ]
 
 
@@ -113,16 +120,17 @@ def test_a_low_rate_is_raised_if_the_losses_fell_to_the_end(options, advised):
     else:
         assert warnings == [
             f"the learning rate is low: at {options['lr']:g} the training loss still fell from "
-            f"2.8000 to 2.7000 nats in the second half of the run; --lr {advised} would help"
+            "4.040 to 3.895 bits per character in the second half of the run; "
+            f"--lr {advised} would help"
         ]
 
 
 @pytest.mark.parametrize(("every", "advised"), [(100, True), (800, False), (4000, False)])
 def test_a_long_run_can_use_lower_rates_only(every, advised):
     evaluations = evaluations_of(SLOWLY, SLOWLY, every)
-    warnings = find_warnings(evaluations, TrainConfig(lr=0.015), ModelConfig())
+    warnings = find_warnings(evaluations, TrainConfig(lr=0.015), ModelConfig(), "character")
     assert bool(warnings) == advised
-    assert len(find_warnings(evaluations, TrainConfig(lr=0.001), ModelConfig())) == 1
+    assert len(find_warnings(evaluations, TrainConfig(lr=0.001), ModelConfig(), "character")) == 1
 
 
 @pytest.mark.parametrize(
@@ -143,8 +151,8 @@ RISING = (2.0, 1.8, 1.6, 1.6, 1.7, 1.9), (2.1, 1.9, 1.8, 1.9, 2.0, 2.2)
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
 def test_a_rate_is_lowered_if_both_losses_rose(optimizer):
     assert warnings_of(*RISING, optimizer=optimizer, lr=0.03) == [
-        "the learning rate is too high: since step 300 the training loss rose from 1.6000 to "
-        "1.9000 nats, and the validation loss from 1.8000 to 2.2000; try --lr 0.01"
+        "the learning rate is too high: since step 300 the training loss rose from 2.308 to 2.741 "
+        "bits per character, and the validation loss from 2.597 to 3.174; try --lr 0.01"
     ]
 
 
@@ -190,7 +198,9 @@ def test_a_resumed_run_is_judged_by_all_its_evaluations_and_its_new_end():
     """The first 600 of 1,200 steps; the run went on with another distance of evaluations."""
     first = evaluations_of(STEEP, STEEP)
     rest = [Evaluation(900, 1.7, 1.7), Evaluation(1200, 1.5, 1.5)]
-    (warning,) = find_warnings(first + rest, TrainConfig(steps=1200, lr=0.1), ModelConfig())
+    (warning,) = find_warnings(
+        first + rest, TrainConfig(steps=1200, lr=0.1), ModelConfig(), "character"
+    )
     assert "from step 600 to 1,200" in warning and warning.endswith("; --steps 2400 would help")
 
 
@@ -222,7 +232,7 @@ def test_runs_with_good_settings_get_no_warning(name):
     train_losses, val_losses = MEASURED[name]
     every = steps.get(name, 5_000) // 10
     evaluations = evaluations_of(train_losses, val_losses, every)
-    assert find_warnings(evaluations, TrainConfig(lr=0.02), ModelConfig()) == []
+    assert find_warnings(evaluations, TrainConfig(lr=0.02), ModelConfig(), "character") == []
 
 
 def test_a_run_that_is_far_too_short_gets_a_warning_although_its_learning_rate_fell():
@@ -232,4 +242,4 @@ def test_a_run_that_is_far_too_short_gets_a_warning_although_its_learning_rate_f
         (3.1133, 2.2357, 1.9084, 1.7018, 1.5399, 1.4154, 1.3348, 1.2800, 1.2524, 1.2425),
         steps=500,
     )
-    assert "from 1.5399 to 1.2425 nats; --steps 1000 would help" in warning
+    assert "from 2.222 to 1.793 bits per character; --steps 1000 would help" in warning
