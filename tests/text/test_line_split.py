@@ -1,5 +1,7 @@
 """The random split of lines: what is drawn, and which lines stay together."""
 
+import random
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,17 @@ def test_lines_are_drawn_from_the_whole_text_and_keep_their_order():
     assert own == sorted(own) and others == sorted(others)
     places = [sorted(LINES).index(line) for line in others]
     assert min(places) < 60 and max(places) > 440
+
+
+def test_a_sorted_and_a_shuffled_list_hold_out_the_same_lines():
+    shuffled = list(LINES)
+    random.Random(0).shuffle(shuffled)
+    for seed in range(3):
+        ours, theirs = (
+            split("\n".join(lines) + "\n", seed=seed)[1].splitlines()
+            for lines in (sorted(LINES), shuffled)
+        )
+        assert ours != theirs and sorted(ours) == sorted(theirs)
 
 
 def test_equal_lines_are_on_one_side_also_the_last_without_a_line_end():
