@@ -41,6 +41,7 @@ LONG = {
     "./scripts/emulate_arm": "downloads and emulates a system",
     f"{PYTHON}/corpora/download.py tinyshakespeare": "downloads",
     f"{PYTHON}/benchmarks/fine_tuning.py --base-steps 1500 --steps 500": "15 minutes",
+    f"{PYTHON}/benchmarks/sorted_lists.py": "4 minutes: a measurement",
     f"{PYTHON}/corpora/generate.py --seed 1967": "writes the corpora anew",
     "head -c 1003854 data/tinyshakespeare.txt > first.txt": "needs the download",
     "tail -c 111540 data/tinyshakespeare.txt > validation.txt": "needs the download",

@@ -11,6 +11,7 @@ import common
 import defaults
 import fine_tuning
 import pytest
+import sorted_lists
 
 import charlstm
 from charlstm import kernels
@@ -153,8 +154,8 @@ def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, cap
         assert (BENCHMARKS / f"{script}.py").exists()
         if "--print" in arguments:
             scripts = {"defaults": defaults, "bfloat16": bfloat16, "advice": advice,
-                       "fine_tuning": fine_tuning}  # fmt: skip
+                       "fine_tuning": fine_tuning, "sorted_lists": sorted_lists}  # fmt: skip
             scripts[script].main(arguments.split())
             printed.append(capsys.readouterr().out)
-    assert len(commands) > len(printed) == 8
+    assert len(commands) > len(printed) == 9
     assert all(table.count("\n") > 2 for table in printed)
