@@ -4,8 +4,9 @@
     .venv/bin/python scripts/corpora/download.py                        list the corpora
     .venv/bin/python scripts/corpora/download.py tinyshakespeare text8  download these two
 
-A download that breaks off is kept as `<file>.part`, and the next one asks the server for the rest
-(HTTP Range, RFC 9110 section 14). A file gets its final name once its size and SHA-256 are right.
+The received part of a download that breaks off is kept as `<file>.part`. The next download of the
+file asks the server for the rest (HTTP Range, RFC 9110 section 14). A file gets its final name once
+its size and SHA-256 are right.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-READ_BYTES = 1 << 16  # read from a file or a connection at a time
+READ_BYTES = 1 << 16  # number of bytes read from a file or a connection at a time
 TIMEOUT_SECONDS = 30.0
 DATA = Path(__file__).resolve().parents[2] / "data"
 
@@ -30,7 +31,8 @@ DATA = Path(__file__).resolve().parents[2] / "data"
 class Corpus:
     """A file to download, and how to check it.
 
-    member, member_size: the one file in it, if it is an archive, and its size in bytes.
+    member, member_size: the name and the size in bytes of the one file in an archive; None and 0
+        for a file that is no archive.
     """
 
     url: str
@@ -83,9 +85,10 @@ def sha256_of(path: Path) -> str:
 
 
 def progress_line(name: str, done: int, size: int, received: int, seconds: float) -> str:
-    """The bytes done of a download, and the seconds left at the present speed.
+    """Return a line with the bytes that a download has, and the seconds left at its present speed.
 
-    received: the bytes of `done` that arrived in the last `seconds`; an earlier run got the others.
+    done: the number of bytes that are on disk, of which an earlier run may have received some.
+    received, seconds: the number of bytes that this run has received, and in how many seconds.
     """
     line = f"{name}: {done / 1e6:.1f} of {size / 1e6:.1f} MB"
     if received and seconds > 0:
@@ -108,12 +111,12 @@ class Progress:
             self.shown = now
             received = done - self.begun_at
             line = progress_line(self.name, done, self.size, received, now - self.started)
-            # \033[K clears the rest of a longer line
+            # The code \033[K clears the rest of the terminal's line, if an earlier line was longer.
             text = f"\r{line}\033[K" if self.terminal else f"{line}\n"
             print(text, end="", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Remove the line from a terminal."""
+        """Remove the line of progress from a terminal."""
         if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
@@ -121,7 +124,8 @@ class Progress:
 def download(url: str, partial: Path, size: int) -> None:
     """Download a file of `size` bytes to `partial`, continuing from the bytes already there.
 
-    Begins anew where the server cannot continue. DownloadError for fewer or more bytes.
+    The download begins anew if the server cannot continue it. Raises DownloadError if the server
+    sends fewer or more bytes.
     """
     have = partial.stat().st_size if partial.exists() else 0
     if have == size:
@@ -136,7 +140,7 @@ def download(url: str, partial: Path, size: int) -> None:
         content_range = response.headers.get("Content-Range", "")
         resumed = response.status == 206 and content_range.startswith(f"bytes {have}-")
         if not resumed:
-            have = 0  # the server sends the file from its beginning
+            have = 0  # The server sends the file from its beginning.
         progress = Progress(partial.name.removesuffix(".part"), have, size)
         with partial.open("ab" if resumed else "wb") as file:
             while chunk := response.read(READ_BYTES):
@@ -148,13 +152,18 @@ def download(url: str, partial: Path, size: int) -> None:
         progress.close()
     if have > size:
         partial.unlink()
-        raise DownloadError(f"more than the {size:,} bytes it should have")
+        raise DownloadError(f"the server sent more than the {size:,} bytes of the file")
     if have < size:
-        raise DownloadError(f"broke off at {have:,} of {size:,} bytes; run again to continue")
+        raise DownloadError(
+            f"broke off at {have:,} of {size:,} bytes; run the command again to continue"
+        )
 
 
 def unpack(archive: Path, corpus: Corpus, target: Path) -> None:
-    """Extract the member of an archive to `target`; DownloadError for another name or size."""
+    """Extract the one file of an archive to `target`.
+
+    Raises DownloadError if the file in the archive has another name or size than `corpus` states.
+    """
     partial = target.with_name(target.name + ".part")
     with zipfile.ZipFile(archive) as opened:
         members = opened.infolist()
@@ -168,14 +177,15 @@ def unpack(archive: Path, corpus: Corpus, target: Path) -> None:
                 file.write(chunk)
     if left:
         partial.unlink()
-        raise DownloadError(f"{corpus.member} is not the {corpus.member_size:,} bytes it should be")
+        raise DownloadError(f"{corpus.member} should have {corpus.member_size:,} bytes")
     partial.replace(target)
 
 
 def fetch(corpus: Corpus, output: Path, base_url: str | None) -> Path:
     """Download a corpus into `output`, unless it is there; return the path of its text.
 
-    base_url: an address that replaces all of the corpus's URL but its last component.
+    base_url: an address that replaces the URL of the corpus except for the last part, the file
+        name; None for the URL of the corpus.
     """
     output.mkdir(parents=True, exist_ok=True)
     url = corpus.url
@@ -191,13 +201,15 @@ def fetch(corpus: Corpus, output: Path, base_url: str | None) -> Path:
             raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from None
         except urllib.error.URLError as error:
             raise DownloadError(f"{url}: {error.reason}") from None
-        # urllib raises ValueError for an invalid address
+        # urllib raises ValueError for an invalid address.
         except (http.client.HTTPException, OSError, ValueError, DownloadError) as error:
             raise DownloadError(f"{url}: {error}") from None
         found = sha256_of(partial)
         if found != corpus.sha256:
             partial.unlink()
-            raise DownloadError(f"{url}: SHA-256 is {found}, should be {corpus.sha256}; removed")
+            raise DownloadError(
+                f"{url}: removed the file: its SHA-256 is {found} instead of {corpus.sha256}"
+            )
         partial.replace(final)
     if corpus.member is None:
         return final
@@ -213,7 +225,7 @@ def fetch(corpus: Corpus, output: Path, base_url: str | None) -> Path:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(
-        description="Download public corpora; without names, list them."
+        description="Download the named public corpora, or list all of them if no name is given."
     )
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"corpus to download: {', '.join(CORPORA)}"
@@ -226,7 +238,9 @@ def main(argv: list[str] | None = None) -> int:
         help="folder to download to  [default: data/ of this checkout]",
     )
     parser.add_argument(
-        "--base-url", metavar="URL", help="download the files of the same names from here instead"
+        "--base-url",
+        metavar="URL",
+        help="address of a folder with files of the same names  [default: the corpora's own sites]",
     )
     arguments = parser.parse_args(argv)
     unknown = [name for name in arguments.names if name not in CORPORA]
@@ -243,7 +257,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"download: {name}: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
-            print(f"\ndownload: {name}: stopped; run again to continue", file=sys.stderr)
+            print(
+                f"\ndownload: {name}: stopped; run the command again to continue", file=sys.stderr
+            )
             return 130
         print(f"{path}: {path.stat().st_size:,} bytes", file=sys.stderr)
     return 0

@@ -5,9 +5,11 @@
     .venv/bin/python scripts/corpora/generate.py --check    compare corpora/ with the generator
 
 A corpus is a sequence of independent records, drawn from a stochastic context-free grammar (see
-grammars.py). So the lowest possible loss of any model on it is known: H bits per character, where
+grammars.py). The lowest loss that a model can have on the corpus is therefore known. It is
 
-    H = E[-log2 P(record)] / E[characters of a record].
+    H = E[-log2 P(record)] / E[characters of a record]
+
+bits per character, where E is the expected value over the records of the grammar.
 """
 
 from __future__ import annotations
@@ -25,17 +27,20 @@ from play_grammar import play_grammar
 
 START = "<record>"
 DEFAULT_SEED = 1967
-# A fixed number of records, not a fixed size: stopping at a size would favour long last records.
+# The number of records is fixed, not the size: the record at which a corpus reaches a given size is
+# longer than others on average.
 RECORDS = {"reber.txt": 46_000, "play.txt": 730}
 CORPORA = Path(__file__).resolve().parents[2] / "corpora"
 
 
 def reber_grammar() -> Grammar:
-    """Embedded Reber strings, one a line (Hochreiter & Schmidhuber 1997, section 5.1).
+    """Return the grammar of embedded Reber strings, one a line.
 
-    The inner automaton is Reber's (1967). Both transitions out of a state have probability 1/2. The
-    letter after the first B is repeated before the last E, so that predicting it takes memory
-    across the inner string.
+    Hochreiter & Schmidhuber 1997 describe them in section 5.1. Between its first two and its last
+    two letters, an embedded Reber string has a string of Reber's automaton (1967). Both transitions
+    out of a state of this automaton have probability 1/2. The second letter of the embedded string
+    is also its last but one. To predict that letter, a model has to remember it across the string
+    of Reber's automaton.
     """
     return {
         START: [
@@ -56,7 +61,7 @@ GRAMMARS = {"reber.txt": reber_grammar, "play.txt": play_grammar}
 def make(name: str, seed: int) -> tuple[str, dict[str, object]]:
     """Generate the corpus `name`; return its text and its entry of corpora.json.
 
-    ValueError for a grammar that is not proven unambiguous.
+    Raises ValueError if find_conflict does not prove that the grammar is unambiguous.
     """
     grammar = GRAMMARS[name]()
     found = find_conflict(grammar)
@@ -83,20 +88,21 @@ README = """\
 # Generated corpora
 
 Written by `{command}`.
-To change a corpus, change its grammar and run this again. With `--check` it compares these files
-with the generator's output.
+To change a corpus, change its grammar and run this command again. With `--check`, the command
+compares these files with the generator's output.
 
 `reber.txt` holds embedded Reber strings, one a line: the letter after the first `B` is repeated
-before the last `E`. `play.txt` holds scenes of an imaginary English play. Its grammar, with all its
-words, is in `scripts/corpora/play_grammar.py`. A record is a line of `reber.txt` or a scene of
-`play.txt`.
+before the last `E`. `play.txt` holds scenes of an imaginary English play. The grammar of the play
+is in `scripts/corpora/play_grammar.py`, its words are in `scripts/corpora/play_words.py`. A record
+is a line of `reber.txt` or a scene of `play.txt`.
 
-Both are drawn from stochastic context-free grammars in which every text has exactly one derivation.
-So the entropy of the source is exact: the expected -log2 P(record), divided by the expected number
-of characters of a record, newlines included. No model can average fewer bits per character on new
-text of the source, apart from the luck of the draw. The difference between a model's loss and the
-entropy is what it has not learnt. "Realised" is -log2 P(this file), divided by its characters: the
-loss of the grammar itself on this sample.
+The records are drawn from stochastic context-free grammars in which every text has exactly one
+derivation. The entropy of a grammar can therefore be computed exactly. It is the expected
+-log2 P(record), divided by the expected number of characters of a record, newlines included. Except
+by luck, no model has a loss below the entropy on new text of the grammar. The difference between
+the loss of a model and the entropy measures how much the model has not learnt. The column
+"realised" is -log2 P(this file), divided by the number of its characters: the loss of the grammar
+itself on this file.
 
 | file | bytes | records | entropy, bits/char | entropy, nats/char | realised, bits/char |
 |---|---|---|---|---|---|
@@ -106,7 +112,7 @@ loss of the grammar itself on this sample.
 |---|---|
 {sums}
 
-The same figures are in `corpora.json`. Two more scripts provide larger texts:
+The figures of both tables are also in `corpora.json`. Two more scripts provide larger texts:
 `scripts/corpora/standard_library.py` joins the Python sources of the interpreter that runs it, and
 `scripts/corpora/download.py` downloads public corpora.
 """
@@ -141,7 +147,9 @@ def main(argv: list[str] | None = None) -> int:
         help="folder to write to  [default: corpora/ of this checkout]",
     )
     parser.add_argument(
-        "--check", action="store_true", help="compare with the files, write nothing"
+        "--check",
+        action="store_true",
+        help="write nothing, but compare the files with the generator's output",
     )
     arguments = parser.parse_args(argv)
     files = build(arguments.seed)

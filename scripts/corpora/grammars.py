@@ -1,18 +1,20 @@
-"""Sampling, exact entropy and unambiguity of stochastic context-free grammars.
+"""Samples from stochastic context-free grammars, their exact entropy, and a proof of unambiguity.
 
-A grammar is plain data: nonterminal -> [(weight, [symbol, ...]), ...]. A symbol in angle brackets
-is a nonterminal, anything else is text. The probability p of an alternative is its weight, divided
-by the sum of the weights of all alternatives of its nonterminal.
+A grammar is a dictionary: nonterminal -> [(weight, [symbol, ...]), ...]. A symbol in angle brackets
+is a nonterminal, any other symbol is text. The probability p of an alternative is its weight,
+divided by the sum of the weights of all alternatives of its nonterminal.
 
-The expected -log2 probability and the expected length of a text of a nonterminal A, whose
-alternatives are A -> s_1 ... s_k, obey linear equations (Grenander 1967, "Syntax-controlled
-probabilities"; Soule 1974, "Entropies of probabilistic grammars"):
+Let A be a nonterminal with alternatives of the form A -> s_1 ... s_k. The expected -log2
+probability of a text of A, bits(A), and its expected length, chars(A), obey linear equations
+(Grenander 1967, "Syntax-controlled probabilities"; Soule 1974, "Entropies of probabilistic
+grammars"):
 
     bits(A)  = sum over alternatives of p (-log2 p + bits(s_1)  + ... + bits(s_k))
     chars(A) = sum over alternatives of p (          chars(s_1) + ... + chars(s_k))
 
-with bits(t) = 0 and chars(t) = len(t) for text t. bits(A) is the entropy of derivations. It is the
-entropy of texts only where no text has two derivations, which `find_conflict` proves.
+with bits(t) = 0 and chars(t) = len(t) for text t. bits(A) is the entropy of the derivations from A.
+The entropy of the texts of A equals bits(A) only if no text has two derivations, which
+`find_conflict` proves.
 """
 
 from __future__ import annotations
@@ -31,8 +33,8 @@ MAX_SWEEPS = 10_000
 def sample(grammar: Grammar, start: str, rng: random.Random) -> tuple[str, float]:
     """Draw a text of the nonterminal `start`; return it and -log2 of its probability.
 
-    Calls rng.random() alone, the only method of random.Random whose sequence for a given seed is
-    guaranteed to stay the same in later versions of Python.
+    All draws come from rng.random(). It is the only method of random.Random whose sequence for a
+    given seed is guaranteed to stay the same in later versions of Python.
     """
     pieces: list[str] = []
     bits = 0.0
@@ -54,12 +56,13 @@ def sample(grammar: Grammar, start: str, rng: random.Random) -> tuple[str, float
 
 
 def expectations(grammar: Grammar, start: str) -> tuple[float, float]:
-    """The expected -log2 probability and the expected length of a text of `start`.
+    """Return the expected -log2 probability and the expected length of a text of `start`.
 
-    Solves the linear equations of the module's docstring by Gauss-Seidel sweeps, children before
-    parents. One sweep is exact for a grammar without recursion. With recursion the error shrinks
-    geometrically, by the recursion's probability in each sweep. Raises ValueError for a grammar
-    whose texts have no finite expected length.
+    The linear equations of the module's docstring are solved by Gauss-Seidel sweeps, in which each
+    nonterminal comes after those that its alternatives contain. For a grammar without recursion,
+    one sweep gives the exact solution. With recursion, each sweep multiplies the error by about the
+    probability of the recursion. Raises ValueError for a grammar whose texts have no finite
+    expected length.
     """
     order: list[str] = []
     visited: set[str] = set()
@@ -91,10 +94,11 @@ def expectations(grammar: Grammar, start: str) -> tuple[float, float]:
 
 
 def count_derivations(grammar: Grammar, start: str, text: str) -> int:
-    """The number of derivations of `text` from `start`, by a memoised top-down chart parser.
+    """Return the number of derivations of `text` from `start`, by a top-down chart parser.
 
-    The chart holds, for each nonterminal and start position, the end positions that it can reach
-    and the number of ways to each. Raises ValueError for a left-recursive grammar.
+    For each nonterminal and each position in the text, the chart holds the positions where a text
+    of the nonterminal that starts there can end, and the number of derivations for each of these
+    ends. Raises ValueError for a left-recursive grammar.
     """
     chart: dict[tuple[str, int], dict[int, int] | None] = {}
 
@@ -129,20 +133,21 @@ def count_derivations(grammar: Grammar, start: str, text: str) -> int:
 def find_conflict(grammar: Grammar) -> str | None:
     """Find two alternatives of a nonterminal that may make the grammar ambiguous.
 
-    Returns a description of the first two such that a text of one is a prefix of a text of the
-    other, or None. None proves that no text has two derivations, that no record is a prefix of
-    another record, and so that a sequence of records has one derivation too.
+    No alternative may be empty. Returns a description of the first two alternatives such that a
+    text of one is a prefix of a text of the other; None if there are no such alternatives. The
+    result None proves that no text has two derivations, and that no record is a prefix of another
+    record. A sequence of records then has only one derivation, too.
 
-    Proof: among all pairs of different derivations from one nonterminal whose texts u and v have u
-    as a prefix of v, take one of the least total size. If both derivations begin with the same
-    alternative, the first children that differ are a smaller such pair, which contradicts the
-    choice. If they begin with two alternatives, `_compatible` reports these two. No alternative
-    may be empty.
+    Proof: Call two different derivations from one nonterminal a bad pair if the text of one is a
+    prefix of the text of the other. Suppose that there are bad pairs, and take the one with the
+    fewest nodes in total. If its derivations begin with the same alternative, the first children in
+    which they differ are a bad pair with fewer nodes, which is a contradiction. The derivations of
+    the pair therefore begin with two alternatives, for which `_compatible` returns True.
     """
-    # the characters that texts of each nonterminal can begin with
+    # For each nonterminal, the characters that its texts can begin with.
     firsts: dict[str, set[str]] = {name: set() for name in grammar}
     grown = True
-    while grown:  # until the least fixed point
+    while grown:
         grown = False
         for name, alternatives in grammar.items():
             before = len(firsts[name])
@@ -160,13 +165,15 @@ def find_conflict(grammar: Grammar) -> str | None:
 def _compatible(
     grammar: Grammar, firsts: dict[str, set[str]], apart: set[Pair], pair: Pair
 ) -> bool:
-    """Whether a text of one symbol sequence can be a prefix of a text of the other.
+    """Return whether a text of one symbol sequence may be a prefix of a text of the other.
 
-    Expands both sequences from the left, as long as their first characters can agree. A symbol that
-    both begin with is removed from both. That is valid for a nonterminal too: its texts are
-    prefix-free by the induction in `find_conflict`, so it derives the same text in both.
+    Both sequences are expanded from the left, as long as their first characters can agree. If both
+    sequences begin with the same symbol, it is removed from both. The symbol may be a nonterminal:
+    below the smallest bad pair of the proof in `find_conflict`, no text of a nonterminal is a
+    prefix of another, so the nonterminal stands for the same text in both sequences.
 
-    apart: pairs that were expanded before without success, kept from call to call.
+    firsts: for each nonterminal, the characters that its texts can begin with.
+    apart: pairs of sequences that were expanded before and found to differ, kept between calls.
     """
     pending = [pair]
     while pending:

@@ -1,12 +1,12 @@
-"""The grammar of corpora/play.txt, scenes of a play, as plain data.
+"""The context-free grammar of corpora/play.txt, a text of scenes of a play.
 
-The grammar is context-free. Agreement is a parameter in the name of a nonterminal, such as
-`<verse pl at 1>`: the number of the speaker, the person spoken to, the person spoken of, the rhyme.
-The rules of every value are expanded here.
+Grammatical agreement and rhyme are parameters in the names of nonterminals. For example,
+`<verse pl at 1>` is a line that plural speakers say, and that ends with a rhyme on "at", the second
+of a couplet. The functions of this module write out the rules for every value of a parameter.
 
 No word of a list is a prefix of another word of the list, which find_conflict in grammars.py
-checks. Verse is iambic pentameter; play_words.py describes the classes of words. Two lines that
-rhyme end in words of two lists, so that no word rhymes with itself.
+checks. Verse is iambic pentameter; play_words.py describes the classes of words. The two lines of a
+couplet end with words from different lists, so that no word rhymes with itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 from grammars import Grammar
 from play_words import PHRASES, RHYMES, WORDS
 
-PROPER = {  # heading of a speech -> name in a sentence, pronoun
+PROPER = {  # for each heading of a speech, the name in a sentence and the pronoun
     "BEATRIX": ("Beatrix", "she"),
     "CAPTAIN BRINE": ("Captain Brine", "he"),
     "OTTOLINE": ("Ottoline", "she"),
@@ -28,7 +28,7 @@ PROPER = {  # heading of a speech -> name in a sentence, pronoun
 }
 VOCATIVES = {"she": "madam|my lady", "he": "sir|old friend", "they": "my friends|good people"}
 
-FIRST = {  # forms of the first person by number
+FIRST = {  # the forms of the first person in the singular and the plural
     "sg": {
         "n": "sg",
         "I": "I",
@@ -172,7 +172,7 @@ def _capital(text: str) -> str:
 
 
 def _s(word: str) -> str:
-    """The plural of a noun or the third person of a verb, which follow the same spelling rule."""
+    """Return the plural of a noun or the third person of a verb; one spelling rule gives both."""
     irregular = {"goose": "geese", "tooth": "teeth", "sheep": "sheep", "thief": "thieves"}
     if word in irregular:
         return irregular[word]
@@ -208,9 +208,9 @@ def _lexicon() -> Grammar:
     for number, forms in FIRST.items():
         definite_words = ["the", forms["my"], "your", "this", "that", "some"]
         inflected[f"det {number}"] = [*definite_words, "a", "no"]
-        # without "No", with which a line of another template begins
+        # "No" is missing here, because a line of another template begins with it.
         inflected[f"Det {number}"] = [_capital(word) for word in [*definite_words, "a"]]
-        # without "no", which would be a double negative in some sentences
+        # "no" is missing here, because it would be a double negative in some sentences.
         inflected[f"definite {number}"] = [*definite_words, "every"]
         definite = f"<definite {number}>"
         inflected[f"np {number}"] = [
@@ -235,7 +235,10 @@ def _lexicon() -> Grammar:
 
 
 def _speeches(number: str) -> Grammar:
-    """Prose and couplets that a speaker of this number addresses to nobody."""
+    """Return the rules of prose and couplets that are addressed to nobody.
+
+    number: "sg" for one speaker, "pl" for a character of several persons, such as the Twins.
+    """
     forms = FIRST[number]
     grammar: Grammar = {f"<prose {number}>": _rules(_templates(PROSE, forms))}
     for rhyme, words in RHYMES.items():
@@ -252,7 +255,7 @@ def _speeches(number: str) -> Grammar:
 
 
 def _character(heading: str) -> Grammar:
-    """Stage directions, forms of address and gossip for one character."""
+    """Return the rules of stage directions, forms of address and gossip for one character."""
     name, pronoun = PROPER[heading]
     third = THIRD[pronoun]
     forms = {"C": _capital(name), "c": name, **third, **AGREE[third["num"]]}
@@ -268,7 +271,7 @@ def _character(heading: str) -> Grammar:
 
 
 def _pair(speaker: str, other: str) -> Grammar:
-    """A turn of `speaker` while `other` is on the stage, and the talk that follows."""
+    """Return the rules of a turn of `speaker` with `other` on stage, and of the talk after it."""
     number = THIRD[PROPER[speaker][1]]["num"]
     pair = f"{speaker}, {other}"
     absent = [heading for heading in PROPER if heading not in (speaker, other)]
@@ -301,7 +304,7 @@ def _pair(speaker: str, other: str) -> Grammar:
 
 
 def play_grammar() -> Grammar:
-    """The complete grammar. A `<record>` is one scene with its closing blank lines."""
+    """Return the complete grammar. A text of `<record>` is a scene and the empty lines after it."""
     pairs = [(a, b) for a in PROPER for b in PROPER if a != b]
     entrances = [
         f"SCENE. <place>, <time>.\n\nEnter {a}, and {b} with <a odd noun>.\n\n<talk {a}, {b}>"

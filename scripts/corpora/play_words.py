@@ -2,7 +2,7 @@
 
 N1 are nouns of one stressed syllable. N2 and A2 are nouns and adjectives of two syllables, the
 first one stressed. P2 are prepositions of two syllables, the second one stressed. The words of N1,
-N2 and A2, the rhymes and the prefixes begin with consonants, so that the article is "a".
+N2 and A2, the rhymes and the prefixes begin with consonants: their indefinite article is "a".
 """
 
 WORDS = {

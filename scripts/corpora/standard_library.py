@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Joins the sources of Python's standard library into one text: a corpus without a download.
+"""Joins the sources of Python's standard library into one text, as a corpus without a download.
 
     .venv/bin/python scripts/corpora/standard_library.py data/library.txt
     .venv/bin/python scripts/corpora/standard_library.py data/prose.txt --documentation
 
 The sources are those of the interpreter that runs this script, in the order of their paths, without
-tests and installed packages. Each is decoded by its coding line (PEP 263) and written as UTF-8 with
-an empty line after it. The same version of Python gives the same corpus.
+tests and installed packages. Each source is decoded by its coding line (PEP 263) and written as
+UTF-8 with an empty line after it. The same version of Python gives the same corpus.
 
 With --documentation, only prose is written: the docstrings of these sources, each once, and the
 topics of Python's help().
@@ -38,14 +38,15 @@ def sources(root: Path) -> Iterator[tuple[Path, str]]:
                 with tokenize.open(root / path) as file:
                     yield path, file.read()
             except (SyntaxError, UnicodeDecodeError):
-                # tokenize raises SyntaxError for an unknown codec and for bytes before its line
+                # tokenize raises SyntaxError if the coding line names an unknown codec, or if bytes
+                # before the coding line are not valid.
                 print(f"{path}: skipped, cannot be decoded", file=sys.stderr)
 
 
 def documentation(root: Path) -> Iterator[tuple[Path, str]]:
-    """Yield a path and a text for the new docstrings of each source, and for each topic of help().
+    """Yield a path and the docstrings of each source, then a path and the text of each help topic.
 
-    A docstring that occurs again is left out.
+    A docstring that has occurred before is left out.
     """
     documented = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
     seen: set[str | None] = {None}
@@ -67,13 +68,13 @@ def documentation(root: Path) -> Iterator[tuple[Path, str]]:
 def join(texts: Iterator[tuple[Path, str]], limit: int | None) -> tuple[bytes, int]:
     """Join texts as UTF-8, up to `limit` bytes; return the bytes and the number of texts.
 
-    Stops before the first text that would exceed the limit, so that the result is a prefix of the
-    unlimited corpus.
+    The result ends before the first text that would exceed the limit. It is therefore a prefix of
+    the corpus without a limit.
     """
     pieces: list[bytes] = []
     size = 0
     for _, text in texts:
-        # tokenize.open has made all newlines \n; a file may lack its last one
+        # tokenize.open has made all newlines \n. The last line of a file may have no newline.
         piece = (text.rstrip("\n") + "\n\n").encode("utf-8")
         if limit is not None and size + len(piece) > limit:
             break
@@ -90,7 +91,8 @@ def _megabytes(text: str) -> float:
     return value
 
 
-_megabytes.__name__ = "number of megabytes above 0"  # argparse names the type in its error
+# The error message of argparse calls a wrong value an "invalid" followed by this name.
+_megabytes.__name__ = "number of megabytes above 0"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         "--megabytes",
         type=_megabytes,
         metavar="N",
-        help="stop before the text that would exceed N million bytes  [default: no limit]",
+        help="end before the first text that would exceed N million bytes  [default: no limit]",
     )
     arguments = parser.parse_args(argv)
     output: Path = arguments.output
@@ -113,9 +115,12 @@ def main(argv: list[str] | None = None) -> int:
         kind = documentation if arguments.documentation else sources
         corpus, count = join(kind(Path(sysconfig.get_path("stdlib"))), limit)
         if not count:
-            print("standard_library: no source fits, nothing written", file=sys.stderr)
+            print(
+                "standard_library: nothing written, as the first source is above --megabytes",
+                file=sys.stderr,
+            )
             return 1
-        # renamed when complete, so that an interruption leaves an old file unchanged
+        # The file is renamed when it is complete: an interruption leaves an old file unchanged.
         partial = output.with_name(output.name + ".part")
         partial.write_bytes(corpus)
         partial.replace(output)

@@ -148,7 +148,10 @@ def test_a_broken_download_is_kept_and_completed_by_the_next_run(run, server, ca
     server.sent_at_most = 150_000
     assert run() == 1
     err = capsys.readouterr().err
-    assert "broke off at 150,000 of 256,000 bytes; run again" in err and err.count("\n") == 1
+    assert (
+        "broke off at 150,000 of 256,000 bytes; run the command again" in err
+        and err.count("\n") == 1
+    )
     assert (run.data / "toy.txt.part").read_bytes() == TEXT[:150_000]
     server.sent_at_most = None
     assert run() == 0
@@ -160,13 +163,14 @@ def test_a_file_with_a_wrong_checksum_is_removed(run, capsys):
     assert run(sha256="0" * 64) == 1
     err = capsys.readouterr().err
     found = hashlib.sha256(TEXT).hexdigest()
-    assert f"SHA-256 is {found}, should be {'0' * 64}; removed" in err and err.count("\n") == 1
+    assert f"removed the file: its SHA-256 is {found} instead of {'0' * 64}\n" in err
+    assert err.count("\n") == 1
     assert names(run.data) == []
 
 
 def test_a_file_that_is_too_long_is_refused(run, capsys):
     assert run(size=1000) == 1
-    assert "more than the 1,000 bytes it should have" in capsys.readouterr().err
+    assert "the server sent more than the 1,000 bytes of the file" in capsys.readouterr().err
     assert names(run.data) == []
 
 
@@ -207,8 +211,8 @@ def test_the_member_of_an_archive_is_extracted_and_the_archive_kept(run, server)
 @pytest.mark.parametrize(
     ("archive", "size", "message"),
     [
-        (zipped(toy=bytes(10_000_000)), 1000, "toy is not the 1,000 bytes it should be"),
-        (zipped(toy=b"short"), 1000, "toy is not the 1,000 bytes it should be"),
+        (zipped(toy=bytes(10_000_000)), 1000, "toy should have 1,000 bytes"),
+        (zipped(toy=b"short"), 1000, "toy should have 1,000 bytes"),
         (zipped(toy=b"x", other=b"y"), 1, "the archive should hold toy and nothing else"),
         (b"no archive", 1, "File is not a zip file"),
     ],

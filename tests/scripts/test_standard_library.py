@@ -74,7 +74,9 @@ def test_a_limit_cuts_between_files(library, tmp_path):
 def test_a_limit_below_the_first_file_writes_nothing(library, tmp_path, capsys):
     output = tmp_path / "corpus.txt"
     assert standard_library.main([str(output), "--megabytes", "0.000001"]) == 1
-    assert capsys.readouterr().err == "standard_library: no source fits, nothing written\n"
+    assert capsys.readouterr().err == (
+        "standard_library: nothing written, as the first source is above --megabytes\n"
+    )
     assert not output.exists()
 
 
