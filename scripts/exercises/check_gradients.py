@@ -2,9 +2,9 @@
 
     .venv/bin/python scripts/exercises/check_gradients.py
 
-Prints the largest relative error over all inputs of each backward function of the textbook cells,
-in float64. PyTorch is compared where it is installed. The tests of the cells and of the layers
-compare many more shapes, float32, and stacks of layers.
+For each backward function of the textbook cells, the script prints the largest relative error of
+its gradients, in float64. The comparison with PyTorch is left out if PyTorch is not installed. The
+tests of the cells and of the layers also compare other shapes, float32, and stacks of layers.
 """
 
 import sys
@@ -18,12 +18,12 @@ from charlstm.network import textbook_cells
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "helpers"))
 from oracles import from_torch_gates, numeric_gradient, relative_error, torch_layers
 
-N, T, D, H = 3, 5, 4, 6  # sequences, time steps, inputs, hidden units
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # blocks of columns in the weights of a cell
+N, T, D, H = 3, 5, 4, 6  # the numbers of sequences, time steps, inputs and hidden units
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}  # the number of blocks of H columns in the weights
 
 
 def inputs_of(cell, form):
-    """Random inputs by name, in the order of the forward function's arguments."""
+    """Return random inputs by name, in the order of the forward function's arguments."""
     rng = np.random.default_rng(0)
     shapes = {"x": (N, D), "prev_h": (N, H)} if form == "step" else {"x": (N, T, D), "h0": (N, H)}
     if (cell, form) == ("lstm", "step"):
@@ -36,13 +36,16 @@ def inputs_of(cell, form):
 
 
 def functions(cell, form):
-    """The forward and the backward function of a cell, for one step or for a sequence."""
+    """Return the forward and the backward function of a cell, for one step or for a sequence."""
     infix = "_step" if form == "step" else ""
     return (getattr(textbook_cells, f"{cell}{infix}_{way}") for way in ("forward", "backward"))
 
 
 def error_to_numeric_gradients(cell, form):
-    """The largest relative error of the gradients of sum(outputs * random directions)."""
+    """Return the largest relative error of the gradients of a loss, compared with numeric ones.
+
+    The loss is the sum of all outputs, each multiplied by a random number.
+    """
     inputs = inputs_of(cell, form)
     forward, backward = functions(cell, form)
     *outputs, cache = forward(*inputs.values())
@@ -58,7 +61,10 @@ def error_to_numeric_gradients(cell, form):
 
 
 def error_to_pytorch(cell):
-    """The largest relative error of states and gradients to nn.RNN, nn.GRU or nn.LSTM."""
+    """Return the largest relative error of states and gradients, compared with those of PyTorch.
+
+    PyTorch computes them with nn.RNN, nn.GRU or nn.LSTM.
+    """
     import torch
 
     inputs = inputs_of(cell, "sequence")
@@ -84,8 +90,8 @@ def error_to_pytorch(cell):
 
 
 def main():
-    """Print the errors of all cells."""
-    print("largest relative error over all inputs, float64")
+    """Print the errors of the gradients of all cells."""
+    print("largest relative error of the gradients of all inputs, in float64")
     for cell in GATES:
         for form in ("step", "sequence"):
             error = error_to_numeric_gradients(cell, form)

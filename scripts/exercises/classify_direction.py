@@ -1,17 +1,18 @@
-"""A stack of LSTM layers classifies the direction in which a noisy point turns.
+"""Trains a stack of LSTM layers to tell in which direction a noisy point turns.
 
     .venv/bin/python scripts/exercises/classify_direction.py
 
     z_t = exp(i (s w t + phi)) + noise,   t = 0..T-1
 
-s is +1 (anticlockwise) or -1 (clockwise). The phase phi is uniform, and the noise is Gaussian with
-standard deviation sigma in each of the two coordinates, which are the D = 2 inputs of the network.
+The direction s is +1 (anticlockwise) or -1 (clockwise). The phase phi is uniform, and the noise is
+Gaussian with standard deviation sigma in each of the two coordinates of z_t. These coordinates are
+the D = 2 inputs of the network.
 
-The best possible decision is known. Given s, the likelihood of a series, averaged over phi, grows
-with |sum_t z_t exp(-i s w t)| alone, so the best decision is the s with the larger sum. Over an
-integer number of turns the two sums are independent, and the best decision is wrong with
-probability exp(-T / (4 sigma^2)) / 2 (Proakis, Digital Communications: noncoherent detection of
-orthogonal signals).
+The best possible decision is known. Given s, the likelihood of a series, averaged over phi, depends
+only on |sum_t z_t exp(-i s w t)| and grows with it. The best decision is therefore the s for which
+this absolute value is larger. Over an integer number of turns, the values for both s are
+independent, and the best decision is wrong with probability exp(-T / (4 sigma^2)) / 2 (Proakis,
+Digital Communications: noncoherent detection of orthogonal signals).
 """
 
 import time
@@ -28,8 +29,9 @@ from charlstm.training.schedules import Schedule
 
 N, T, D, H, LAYERS, CLASSES = 32, 16, 2, 30, 3, 2
 TURNS, SIGMA = 2, 1.3
-STEPS = 3_000  # of training
-BEST_POSSIBLE = 1 - float(np.exp(-T / (4 * SIGMA**2))) / 2  # share of right decisions
+STEPS = 3_000  # the number of training steps
+# The share of series that the best possible decision classifies rightly.
+BEST_POSSIBLE = 1 - float(np.exp(-T / (4 * SIGMA**2))) / 2
 LSTM, CONFIG = CELLS["lstm"], ModelConfig(hidden=H, layers=LAYERS)
 
 
@@ -43,14 +45,14 @@ def series(rng, count):
 
 
 def best_decision(x):
-    """The most likely direction of each series of x (T, N, D)."""
+    """Return the most likely direction (N,) of each series of x (T, N, D)."""
     z = x[..., 0] + 1j * x[..., 1]
     turn = np.exp(-2j * np.pi * TURNS / T * np.arange(T))
     return (abs(turn @ z) > abs(turn.conj() @ z)).astype(int)
 
 
 class Classifier:
-    """LSTM layers over T steps of dense input, and a dense softmax on the last step's output."""
+    """LSTM layers that read vectors for T steps, and a softmax layer on the last step's output."""
 
     def __init__(self, rng):
         shapes = {}
@@ -66,7 +68,7 @@ class Classifier:
         head.initialise(self.head, rng)
 
     def forward(self, x):
-        """Log-probabilities (N, CLASSES) of x (T, N, D), and the cache for backward."""
+        """Return log-probabilities (N, CLASSES) for x (T, N, D), and a cache for `backward`."""
         steps, count, _ = x.shape
         inputs, activations = [x], []
         for layer in self.layers:
@@ -79,10 +81,13 @@ class Classifier:
         return log_probs, (inputs, activations)
 
     def backward(self, targets, log_probs, cache, gradients):
-        """Overwrite the gradients with those of the mean cross-entropy. Overwrites log_probs."""
+        """Write the gradients of the mean cross-entropy to `gradients`. Overwrites log_probs.
+
+        cache: the cache that `forward` returned.
+        """
         inputs, activations = cache
         count = len(targets)
-        dout = np.zeros_like(inputs[-1])  # only the last step's output reaches the loss
+        dout = np.zeros_like(inputs[-1])  # The loss depends only on the output of the last step.
         dhead = gradients.part("head.")
         scales = np.full(count, 1 / count, "float32")
         head.backward(self.head, targets, log_probs, scales, dout[-1])
@@ -94,9 +99,12 @@ class Classifier:
             LSTM.projection_gradients(layer, inputs[k], activations[k])
 
 
-@one_blas_thread()  # threads would spend their time waiting: the matrices are small
+@one_blas_thread()  # With matrices as small as these, more threads would not be faster.
 def train(steps, seed=0, report=None):
-    """Train a classifier on `steps` new batches of N series; report gets eight lines."""
+    """Train a classifier on `steps` batches of N new series.
+
+    report: a function that is called eight times with a line about the progress.
+    """
     rng = np.random.default_rng(seed)
     model = Classifier(rng)
     config = TrainConfig(lr=5e-3, schedule="cosine", warmup=50, steps=steps)
@@ -117,7 +125,7 @@ def train(steps, seed=0, report=None):
 
 @one_blas_thread()
 def accuracies(model, count=20_000, seed=1):
-    """The shares of `count` new series that the model and the best decision classify rightly."""
+    """Return the shares of `count` new series that the model and the best decision get right."""
     x, direction = series(np.random.default_rng(seed), count)
     log_probs, _ = model.forward(x)
     right = log_probs.argmax(axis=1) == direction
@@ -125,12 +133,13 @@ def accuracies(model, count=20_000, seed=1):
 
 
 def main():
-    """Train and print the share of right decisions beside the best possible."""
+    """Train a classifier; print its share of right decisions beside that of the best decision."""
     started = time.monotonic()
     share, best = accuracies(train(STEPS, report=print))
-    print(f"best possible, by the formula:               {BEST_POSSIBLE:.2%}")
-    print(f"best possible, on 20,000 new series:         {best:.2%}")
-    print(f"three LSTM layers of {H} units, on the same:  {share:.2%}")
+    print("right decisions:")
+    print(f"best possible, by the formula:                       {BEST_POSSIBLE:.2%}")
+    print(f"best possible, on 20,000 new series:                 {best:.2%}")
+    print(f"three LSTM layers of {H} units, on the same series:  {share:.2%}")
     print(f"{time.monotonic() - started:.0f} s")
 
 

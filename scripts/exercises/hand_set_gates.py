@@ -1,10 +1,11 @@
-"""A memory cell with weights set by hand (from the lectures of Hung-yi Lee).
+"""Shows an LSTM cell whose weights are set by hand (from the lectures of Hung-yi Lee).
 
     .venv/bin/python scripts/exercises/hand_set_gates.py
 
-The inputs are x1, x2, x3 and a constant 1, whose weights serve as biases. x1 is the value; x2 = 1
-writes it to the memory, x2 = -1 empties the memory, and x3 = 1 outputs the memory. There are no
-recurrent weights. The lecture's cell has a linear candidate and output, PyTorch's have a tanh.
+The inputs are x1, x2, x3 and a constant 1, whose weights serve as biases. If x2 is 1, the cell adds
+x1 to its memory; if x2 is -1, it empties the memory; if x3 is 1, it outputs the memory. There are
+no recurrent weights. The cell of the lecture has a linear candidate and a linear output; PyTorch's
+cell has a tanh in both.
 """
 
 import numpy as np
@@ -18,18 +19,19 @@ VALUES += [(1, 0, 1), (3, -1, 0), (6, 1, 0), (1, 0, 1)]
 INPUTS = np.array([(*values, 1) for values in VALUES], np.float64)  # (T, D)
 
 CANDIDATE = (1, 0, 0, 0)
-INPUT_GATE = (0, 100, 0, -10)  # open where x2 = 1
-FORGET_GATE = (0, 100, 0, 10)  # closed where x2 = -1; open, it keeps the memory
-OUTPUT_GATE = (0, 0, 100, -10)  # open where x3 = 1
+INPUT_GATE = (0, 100, 0, -10)  # The input gate is open if x2 is 1.
+FORGET_GATE = (0, 100, 0, 10)  # The forget gate is closed, and empties the memory, if x2 is -1.
+OUTPUT_GATE = (0, 0, 100, -10)  # The output gate is open if x3 is 1.
 
-# The rows of PyTorch's weight_ih as they are published: first (0, 100, 0, 10), the weights of the
-# forget gate, then (0, 100, 0, -10), those of the input gate. But PyTorch's order is i f g o.
+# A published solution in PyTorch has these rows in weight_ih: first (0, 100, 0, 10), the weights of
+# the forget gate, then (0, 100, 0, -10), the weights of the input gate. But PyTorch reads the rows
+# in the order i f g o: input, forget, candidate, output.
 PUBLISHED = {"i": FORGET_GATE, "f": INPUT_GATE, "g": CANDIDATE, "o": OUTPUT_GATE}
 UNSWAPPED = {"i": INPUT_GATE, "f": FORGET_GATE, "g": CANDIDATE, "o": OUTPUT_GATE}
 
 
 def linear_cell():
-    """The memory before each step (T,) and the outputs (T,) of the cell without tanh."""
+    """Return the memory before each step (T,) and the outputs (T,) of the cell without tanh."""
     memory, before, outputs = 0.0, [], []
     for x in INPUTS:
         before.append(memory)
@@ -40,13 +42,16 @@ def linear_cell():
 
 
 def weights(rows):
-    """Wx (4, 4) in the order i f o g, and zeros for Wh (1, 4) and b (4): one hidden unit."""
+    """Return the weights of one hidden unit: Wx (4, 4) in the order i f o g, Wh (1, 4) and b (4).
+
+    Wh and b are zero. rows: the weights of each gate by its letter.
+    """
     Wx = np.array([rows[gate] for gate in "ifog"], np.float64).T.copy()
     return Wx, np.zeros((1, 4)), np.zeros(4)
 
 
 def step_by_step(rows):
-    """The outputs (T,) of textbook_cells.lstm_step_forward."""
+    """Return the outputs (T,) of textbook_cells.lstm_step_forward."""
     h = c = np.zeros((1, 1))
     outputs = []
     for x in INPUTS:
@@ -56,7 +61,7 @@ def step_by_step(rows):
 
 
 def layer(rows):
-    """The outputs (T,) of the layer that charlstm trains, over the sequence."""
+    """Return the outputs (T,) of the LSTM layer that charlstm trains."""
     lstm = CELLS["lstm"]
     config = ModelConfig(hidden=1, dtype="float64")
     activations = lstm.new_activations(config, len(INPUTS), 1)
@@ -66,7 +71,7 @@ def layer(rows):
 
 
 def pytorch(rows):
-    """The outputs (T,) of nn.LSTMCell and nn.LSTM."""
+    """Return the outputs (T,) of nn.LSTMCell and those of nn.LSTM."""
     import torch
 
     x = torch.from_numpy(INPUTS)
@@ -86,12 +91,12 @@ def pytorch(rows):
 
 
 def print_row(name, values):
-    """Print the values of all steps in one line."""
+    """Print a name and the values of all steps in one line."""
     print(f"  {name:26}" + "".join(f"{value:8.3f}" for value in values))
 
 
 def main():
-    """Print the outputs of the linear cell, and of both orders of rows with tanh."""
+    """Print the outputs of the linear cell, and of cells with tanh for both orders of rows."""
     print("Linear candidate and output:")
     for k in range(3):
         print_row(f"x{k + 1}", INPUTS[:, k])
@@ -99,8 +104,8 @@ def main():
     print_row("memory before the step", memory)
     print_row("output", outputs)
     for title, rows in (
-        ("With tanh, rows as published, read by PyTorch as i f g o:", PUBLISHED),
-        ("With tanh, input and forget gate unswapped:", UNSWAPPED),
+        ("With tanh, and the rows as published, read in PyTorch's order i f g o:", PUBLISHED),
+        ("With tanh, and the rows of input and forget gate exchanged:", UNSWAPPED),
     ):
         print(title)
         print_row("lstm_step_forward", step_by_step(rows))
@@ -111,10 +116,11 @@ def main():
         except ImportError:
             print("  (PyTorch is not installed)")
     print(
-        "The published rows give the forget gate the weights meant for the input gate. It closes\n"
-        "at each step without x2 = 1, so that nothing is kept. The input gate is open except for\n"
-        "x2 = -1, so the outputs show tanh(tanh(1)), the value of the same step. Unswapped, the\n"
-        "first output is tanh(tanh(3) + tanh(4)), both writes, and the second is tanh(tanh(6))."
+        "With the published rows, the forget gate has the weights that are meant for the input\n"
+        "gate. It closes at each step where x2 is not 1, so that nothing is kept. The input gate\n"
+        "is open unless x2 is -1: the outputs are tanh(tanh(1)), as x1 of the same step is 1.\n"
+        "With the rows exchanged, the first output is tanh(tanh(3) + tanh(4)), from both values\n"
+        "written before, and the second output is tanh(tanh(6))."
     )
 
 

@@ -2,10 +2,10 @@
 
     .venv/bin/python scripts/exercises/learn_words.py [TEXT] [--cell rnn|gru|lstm] [--epochs N]
 
-One hidden layer of 100 units learns the first 200 lines of a text, whose 8,000 most frequent words
-are the vocabulary. A step takes one line and sums the gradient over its words. The learning rate is
-0.005, and is halved whenever the loss of an epoch rises. The loss per word starts near
-ln 8000 = 8.99, the loss of a uniform distribution.
+One hidden layer of 100 units learns the first 200 lines of a text. The vocabulary is the 8,000 most
+frequent words of the text. Each step reads one line and sums the gradients of its words. The
+learning rate is 0.005; it is halved whenever the loss of an epoch is higher than that of the epoch
+before. The loss per word starts near ln 8000 = 8.99, the loss of a uniform distribution.
 """
 
 import argparse
@@ -20,28 +20,28 @@ from charlstm.network.scoring import evaluate
 from charlstm.text.corpus import open_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
-# where download.py puts the text, and a folder beside the checkout for data shared by several
+# The text is looked for where download.py puts it, and in a folder beside the checkout.
 PLACES = (ROOT / "data/tinyshakespeare.txt", ROOT / "../shared/data/tinyshakespeare.txt")
 VOCABULARY, HIDDEN, LINES, EPOCHS = 8_000, 100, 200, 3
 LONGEST_LINE = 200  # words
 
 
 def find_text() -> Path | None:
-    """The path of tiny Shakespeare, or None if it is not here."""
+    """Return the path of tiny Shakespeare; None if the file does not exist."""
     return next((path.resolve() for path in PLACES if path.exists()), None)
 
 
 def first_lines(ids: np.ndarray, line_end: int, count: int) -> np.ndarray:
-    """The ids up to the end of the `count`-th line that is not empty."""
+    """Return the ids up to the end of the `count`-th line that is not empty."""
     ends = np.flatnonzero(ids == line_end)
     filled = ends[np.diff(ends, prepend=-1) > 1]
     return ids[: filled[:count][-1] + 1]
 
 
 def learn(text: Path, cell: str = "lstm", epochs: int = EPOCHS, lines: int = LINES) -> list[float]:
-    """Train on the first lines of a text; return the loss in nats per word.
+    """Train on the first lines of a text; return the losses in nats per word.
 
-    The first loss is before training, the others after each epoch.
+    The first loss is measured before the training, the others after each epoch.
     """
     corpus = open_corpus([text], level="word", vocab_size=VOCABULARY)
     ids = first_lines(corpus.ids, corpus.vocab.symbols.index("\n"), lines)
@@ -82,7 +82,7 @@ def main() -> None:
     text = arguments.text or find_text()
     if text is None:
         sys.exit(
-            "no tiny Shakespeare here: get it with "
+            "tiny Shakespeare was not found: name another text, or download it with "
             ".venv/bin/python scripts/corpora/download.py tinyshakespeare"
         )
     print(

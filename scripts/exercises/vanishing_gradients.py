@@ -1,10 +1,11 @@
-"""Shows where gradients vanish, last or explode, and the effect of clipping.
+"""Shows which cells let gradients vanish, last or explode, and the effect of clipping.
 
     .venv/bin/python scripts/exercises/vanishing_gradients.py
 
-Prints the tables of `charlstm inspect gradients --compare`, measured on random symbols with 64
-units of each cell. The RNN has recurrent weights of three sizes. That command also draws a picture
-(`--output FILE.svg`) and measures a trained model (`-r RUN`).
+The script prints the tables of `charlstm inspect gradients --compare`, measured on random symbols
+with 64 units of each cell. RNNs with recurrent weights of three sizes are measured. The command
+`charlstm inspect gradients` can also draw a picture (`--output FILE.svg`) and measure a trained
+model (`-r RUN`).
 """
 
 from charlstm.analysis.gradient_flow import (
@@ -30,9 +31,9 @@ def main() -> None:
     print("\n".join(gradient_tables(measure())))
     print(
         "\nAn RNN with small weights (× 0.58, PyTorch's initialisation) loses its gradient within"
-        "\ntens of steps, and so does an LSTM whose forget gates are half open (bias 0). Open gates"
-        "\n(bias 5) keep it for hundreds of steps. The gradient of an RNN with wide weights (× 2)"
-        "\nexplodes, and clipping bounds it."
+        "\ntens of steps, and so does an LSTM whose forget gates are half open (bias 0). Open"
+        "\nforget gates (bias 5) keep the gradient for hundreds of steps. The gradient of an RNN"
+        "\nwith large weights (× 2) explodes, and clipping bounds it."
     )
 
 

@@ -1,7 +1,7 @@
 """Kinds of damage to a checkpoint file, for damaged_checkpoints.py.
 
-Each kind is a function of a random generator and an undamaged checkpoint; it returns the bytes of
-a damaged file. KINDS lists all of them.
+Each kind of damage is a function of a random generator and an undamaged checkpoint. The function
+returns the bytes of a damaged file. KINDS lists all of these functions.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from charlstm.runs.safetensors_reader import MAX_HEADER, MAX_VALUES, NO_CHECKSUM, insert_checksum
 
-# JSON values of every type and of extreme sizes, to put in the place of valid ones.
+# JSON values of every type and of extreme sizes, which replace valid values.
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 7, 2**31, 2**53, 2**63, 2**64, -(2**63), 10**39, 10**50, 0.5,
     -0.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"), "", "x", "1", "NaN", "\x1b[2J", "\0",
@@ -22,11 +22,11 @@ VALUES: list[Any] = [
 class Original(NamedTuple):
     """An undamaged checkpoint, parsed."""
 
-    name: str  # of the file
-    content: bytes  # of the whole file
+    name: str  # the name of the file
+    content: bytes  # the bytes of the whole file
     header: dict[str, Any]  # the entries of the arrays, without the metadata
-    metadata: dict[str, Any]  # with NO_CHECKSUM in place of the checksum
-    body: bytes  # the arrays
+    metadata: dict[str, Any]  # the metadata, with NO_CHECKSUM in place of the checksum
+    body: bytes  # the bytes of the arrays
 
 
 def parse(name: str, content: bytes) -> Original:
@@ -105,7 +105,7 @@ def shortened(rng: random.Random, o: Original) -> bytes:
 
 
 def header_length(rng: random.Random, o: Original) -> bytes:
-    """State another length of the header: nearly right, random or huge."""
+    """Write a wrong length of the header: nearly right, random or huge."""
     true = int.from_bytes(o.content[:8], "little")
     near = true + rng.randrange(-9, 10)
     length = rng.choice((0, 1, near, rng.randrange(2**20), rng.randrange(2**64), 2**64 - 1))
@@ -145,7 +145,7 @@ def header_values(rng: random.Random, o: Original) -> bytes:
 
 
 def header_entries(rng: random.Random, o: Original) -> bytes:
-    """Remove, rename, double or replace the entry of an array, or nest brackets deeply."""
+    """Remove, rename, duplicate or replace the entry of an array, or nest brackets deeply."""
     header = _copied(o.header)
     name, other = rng.sample(list(header), 2)
     choice = rng.randrange(7)
@@ -207,7 +207,7 @@ def weights(rng: random.Random, o: Original) -> bytes:
 
 
 def sizes(rng: random.Random, o: Original) -> bytes:
-    """State a model or a vocabulary of another size than the arrays have."""
+    """Write the config of a model, or a vocabulary, whose size differs from that of the arrays."""
     changed = _copied(o.metadata)
     if rng.random() < 0.5:
         changed["model"] |= {"hidden": rng.choice((7, 16_384)), "layers": rng.choice((1, 3, 64))}
@@ -246,11 +246,12 @@ def large(rng: random.Random, o: Original) -> bytes:
 
 Damage = Callable[[random.Random, Original], bytes]
 
-# How often each kind is chosen, relative to the others. Files of megabytes take long to make.
+# How often each kind of damage is chosen, relative to the others. `large` is rare, because its
+# files have megabytes and take long to make.
 KINDS: dict[Damage, float] = {
     bits: 2, header_bits: 2, overwritten: 1, truncated: 1, lengthened: 1, shortened: 1,
     header_length: 1, header_values: 2, header_entries: 2, metadata: 2, training: 2, weights: 1,
     sizes: 0.5, large: 0.1,
 }  # fmt: skip
-# Kinds whose files may be valid: they are then read with the changed values.
+# The kinds of damage after which a file may be valid. A valid file is read with the changed values.
 MAY_BE_VALID = (metadata, training, sizes)

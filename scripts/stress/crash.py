@@ -2,18 +2,18 @@
 """Interrupts training runs at random moments, resumes them, and compares their results.
 
     .venv/bin/python scripts/stress/crash.py               200 runs killed with SIGKILL
-    .venv/bin/python scripts/stress/crash.py --with term   SIGTERM instead, sometimes twice
-    .venv/bin/python scripts/stress/crash.py --with full   a full disk instead, for a while
+    .venv/bin/python scripts/stress/crash.py --with term   200 runs ended with SIGTERM
+    .venv/bin/python scripts/stress/crash.py --with full   200 runs whose disk is full for a while
     .venv/bin/python scripts/stress/crash.py --runs 6      fewer runs
 
-200 runs take about 15 minutes on two cores. Half of them use the native kernels, half NumPy's. Each
-run is interrupted one to three times and resumed until it is finished. Every third interruption
-comes while a checkpoint is being written, as its temporary file shows. After each interruption the
-checkpoints must be readable. At the end, their arrays and the losses in metrics.jsonl must equal
-those of a run that was never interrupted, byte for byte.
+200 runs take about 15 minutes on two cores. Half of the runs use the native kernels, the other half
+use the NumPy kernels. Each run is interrupted one to three times and resumed until it is finished.
+Every third interruption comes while a checkpoint is being written, which its temporary file shows.
+After each interruption, the checkpoints must be readable. At the end, the arrays of the checkpoints
+and the losses in metrics.jsonl must equal those of a run that was never interrupted, byte for byte.
 
-The full disk is a small file system in memory. Where none can be mounted, a limit on the size of
-files stands in for it. Exits with 1 if a run failed.
+The disk that is full for a while is a small file system in memory. If no file system can be
+mounted, a limit on the size of files takes its place. The exit code is 1 if a run failed.
 """
 
 import json
@@ -76,14 +76,14 @@ def start(folder: Path, text: Path, kernels: str, cache: Path) -> subprocess.Pop
 
 
 def is_saving(folder: Path) -> bool:
-    """Whether the temporary file of a checkpoint lies in the folder."""
+    """Return whether the temporary file of a checkpoint lies in the folder."""
     with suppress(FileNotFoundError):
         return any(name.endswith(".tmp") for name in os.listdir(folder))  # noqa: PTH208  # fast
     return False
 
 
 def wait_for_save(process: subprocess.Popen, folder: Path, skipped: int) -> None:
-    """Wait until a save begins, after `skipped` other saves, or until the process ends."""
+    """Wait until `skipped` saves have begun and the next one begins, or until the process ends."""
     was_saving = False
     while process.poll() is None:
         saving = is_saving(folder)
@@ -92,21 +92,25 @@ def wait_for_save(process: subprocess.Popen, folder: Path, skipped: int) -> None
                 return
             skipped -= 1
         was_saving = saving
-        time.sleep(1e-4)  # leaves the cores to the run
+        time.sleep(1e-4)  # Between two looks at the folder, the cores are free for the run.
 
 
 # -- checks ---------------------------------------------------------------------------------------
 
 
 def ended_as_expected(code: int, errors: str, interruption: str) -> bool:
-    """Whether an interrupted process ended with a fitting exit code and one line at most."""
+    """Return whether an interrupted process ended as it should.
+
+    Its exit code must suit the interruption, and its errors must have at most one line.
+    """
     lines = errors.count("\n")
     if interruption == "full":
         reasons = ("No space left on device", "File too large")
         refused = code == 1 and lines == 1 and any(reason in errors for reason in reasons)
         return code == 0 or refused
     number = {"kill": signal.SIGKILL, "term": signal.SIGTERM}[interruption]
-    # -number: SIGTERM ends a process at once while Python itself starts
+    # The exit code of a process that a signal ended at once is -number. SIGTERM does that while
+    # Python starts.
     return lines <= 1 and code in (0, -number, 128 + number)
 
 
@@ -121,7 +125,7 @@ def require_readable(folder: Path) -> None:
 
 
 def results_of(folder: Path) -> dict[str, Any]:
-    """The results of a run: the bytes of all arrays by name, and its events without times."""
+    """Return the results of a run: its arrays as bytes by name, and its events without times."""
     found: dict[str, Any] = {}
     for name in CHECKPOINTS:
         arrays = load_file(folder / name)
@@ -136,20 +140,20 @@ def results_of(folder: Path) -> dict[str, Any]:
     return found
 
 
-# -- the campaign ---------------------------------------------------------------------------------
+# -- many runs ------------------------------------------------------------------------------------
 
 
 class Tally:
-    """Counts of runs and interruptions under one kind of kernels."""
+    """Counts of runs and interruptions with one kind of kernels, native or NumPy."""
 
     def __init__(self) -> None:
         self.runs = self.interruptions = self.during_saves = self.identical = 0
 
 
 class Campaign:
-    """Interrupted runs on one text, compared with an uninterrupted run under the same kernels.
+    """Interrupted runs on one text, compared with an uninterrupted run of the same kernels.
 
-    seed: of the moments of interruption.
+    seed: the seed that determines the moments of interruption.
     """
 
     def __init__(self, root: Path, interruption: str, interrupt: Interrupt, seed: int) -> None:
@@ -160,7 +164,7 @@ class Campaign:
         self.text.write_text(play[:TEXT_CHARACTERS], encoding="utf-8")
         self.tallies = {kernels: Tally() for kernels in KERNELS}
         self.expected: dict[str, dict[str, Any]] = {}  # results of the uninterrupted runs
-        self.seconds: dict[str, float] = {}  # that they took
+        self.seconds: dict[str, float] = {}  # the time that each uninterrupted run took
         for kernels in KERNELS:
             folder = root / kernels
             began = time.monotonic()
@@ -200,7 +204,7 @@ class Campaign:
             return
         during_save = is_saving(folder)
         self.interrupt(process, self.rng)
-        if self.interruption == "kill":  # the dead process leaves its temporary file behind
+        if self.interruption == "kill":  # A killed process leaves its temporary file behind.
             process.wait()
             during_save = is_saving(folder)
         tally.interruptions += 1
@@ -219,12 +223,12 @@ class Campaign:
 class Outcome(NamedTuple):
     """The outcome of a number of interrupted runs."""
 
-    cause: str  # of the interruptions
-    tallies: dict[str, Tally]  # by kernels
+    cause: str  # the cause of the interruptions, in words
+    tallies: dict[str, Tally]  # the counts for each kind of kernels
     failures: list[str]  # one description for each run that failed
 
     def numbers(self) -> dict[str, float]:
-        """The tallies of all kernels together."""
+        """Return the counts of both kinds of kernels together."""
         tallies = self.tallies.values()
         return {
             "interruptions": sum(tally.interruptions for tally in tallies),
@@ -233,7 +237,7 @@ class Outcome(NamedTuple):
         }
 
     def table(self) -> str:
-        """The tallies as a Markdown table."""
+        """Return the counts as a Markdown table with a row for each kind of kernels."""
         headings = ("kernels", "runs", "interruptions", "during a save", "identical results")
         rows = [
             [kernels, tally.runs, tally.interruptions, tally.during_saves, tally.identical]
@@ -243,7 +247,7 @@ class Outcome(NamedTuple):
 
 
 def run_all(runs: int, interruption: str, seed: int) -> Outcome:
-    """Make this number of runs, interrupted at moments that follow from the seed."""
+    """Make `runs` interrupted runs. The moments of the interruptions follow from the seed."""
     failures, cause = [], CAUSES[interruption]
     with ExitStack() as resources:
         root = Path(resources.enter_context(TemporaryDirectory()))
@@ -278,7 +282,7 @@ def main(arguments: list[str] | None = None) -> None:
         help="kind of interruption  [default: kill]",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the moments of interruption  [default: 0]"
+        "--seed", type=int, default=0, help="seed of the random moments  [default: 0]"
     )
     options = parser.parse_args(arguments)
     if options.runs < 1:

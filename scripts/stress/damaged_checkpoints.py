@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""Damages checkpoints in many ways and checks that each is read unchanged or refused.
+"""Damages checkpoints in many ways and checks that each file is read unchanged or refused.
 
     .venv/bin/python scripts/stress/damaged_checkpoints.py                  20,000 files
     .venv/bin/python scripts/stress/damaged_checkpoints.py --count 500      fewer
     .venv/bin/python scripts/stress/damaged_checkpoints.py --only training  one kind of damage
 
-The files are made from the best and the last checkpoint of a small run. They are read in a process
-of their own, which measures time and memory. If that process dies, the file that it was reading
-counts as wrong and a new process continues. Some kinds of damage put a correct checksum on the
-damaged file, as an attacker would. Files with a damaged training state are also resumed from, for
-two steps. One file in ten is also shown by `charlstm info`.
+The files are made from the best and the last checkpoint of a small run. A second process reads the
+files and measures time and memory. If the second process dies, the file that it was reading counts
+as a failure, and a new process goes on with the next file. Some kinds of damage put a correct
+checksum on the damaged file, as an attacker would. From files with a damaged training state, a run
+is also resumed for two steps. One file in ten is also described as `charlstm info` does.
 
-Exits with 1 if a file was read as something else, ended the process, took more than 200 MB of
-memory above its own size, or more than one second of processor time.
+The exit code is 1 if a file was read as something else than it was before the damage, ended the
+process, took more than 200 MB of memory above its own size, or more than one second of processor
+time.
 """
 
 import json
@@ -51,9 +52,9 @@ except ImportError as error:
     )
 
 COUNT = 20_000  # files
-MAX_MEGABYTES, MAX_SECONDS = 200, 1.0  # for reading one file
-READINGS = 3  # at most, of a file that takes too long
-MAX_MESSAGE = 5_000  # characters of a refusal
+MAX_MEGABYTES, MAX_SECONDS = 200, 1.0  # the most that reading one file may take
+READINGS = 3  # A file that takes too long is read at most this number of times.
+MAX_MESSAGE = 5_000  # the largest length of an error message, in characters
 RESUMED_STEPS = 2
 TEXT = "It was the best of times, it was the worst of times,\nit was the age of wisdom. " * 40
 RUN: dict[str, Any] = {
@@ -70,7 +71,7 @@ class Result(NamedTuple):
     megabytes: float  # peak memory of reading, above the size of the file
 
     def failure(self) -> str:
-        """The requirement that does not hold; "" where all of them hold."""
+        """Return the requirement that the file did not meet; "" if it met all requirements."""
         if self.outcome not in ("equal", "refused"):
             return self.outcome
         if self.seconds > MAX_SECONDS:
@@ -80,7 +81,7 @@ class Result(NamedTuple):
         return ""
 
 
-Found = list[tuple[int, str, Result]]  # the number of each file, its kind of damage, its result
+Found = list[tuple[int, str, Result]]  # for each file: its number, its kind of damage, its result
 
 
 def make_originals(folder: Path) -> list[Original]:
@@ -103,14 +104,14 @@ def read(path: Path, original: Original, undamaged: Checkpoint, damage: Damage) 
     expected = dict(original.metadata)
     if damage in MAY_BE_VALID:
         expected = parse(path.name, path.read_bytes()).metadata
-        # a setting that is missing gets its default
+        # A setting that is missing in the file gets its default value.
         expected["model"] = {**found.model.config.to_dict(), **expected["model"]}
     equal = metadata_of(found) == expected and have_same_arrays(found, undamaged)
     return "equal" if equal else "read as something else"
 
 
 def metadata_of(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The metadata that a file with this checkpoint holds."""
+    """Return the metadata that a file with this checkpoint holds."""
     return {
         "checksum": NO_CHECKSUM,
         "format": FORMAT,
@@ -122,7 +123,7 @@ def metadata_of(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def have_same_arrays(one: Checkpoint, other: Checkpoint) -> bool:
-    """Whether two checkpoints hold the same arrays, byte for byte."""
+    """Return whether two checkpoints hold the same arrays, byte for byte."""
     own, others = ({**c.arrays, **c.model.parameters} for c in (one, other))
     return own.keys() == others.keys() and all(
         own[name].tobytes() == others[name].tobytes() for name in own
@@ -130,13 +131,13 @@ def have_same_arrays(one: Checkpoint, other: Checkpoint) -> bool:
 
 
 def judge_message(error: charlstm.CharlstmError) -> str:
-    """Return "refused" for a message of one line, else "unclear"."""
+    """Judge an error message: return "refused" if it is one clear line, else "unclear"."""
     message = str(error)
     return "refused" if 0 < len(message) < MAX_MESSAGE and "\n" not in message else "unclear"
 
 
 def show_and_resume(path: Path, folder: Path, resumes: bool) -> None:
-    """Describe a file as `charlstm info` does and, if asked, resume from it; both may refuse it."""
+    """Describe a file as `charlstm info` does, and resume from it if asked; each may refuse it."""
     try:
         json.dumps(describe(path))
         if resumes:
@@ -174,7 +175,7 @@ def resume(path: Path, folder: Path) -> None:
 
 
 def memory() -> tuple[float, float]:
-    """Megabytes of this process: now, and its peak since the counter was last cleared."""
+    """Return the megabytes of this process: now, and at the peak since clear_peak_memory."""
     text = Path("/proc/self/status").read_text()
     now, peak = (re.search(rf"{name}:\s+(\d+)", text) for name in ("VmRSS", "VmHWM"))
     assert now and peak
@@ -182,7 +183,7 @@ def memory() -> tuple[float, float]:
 
 
 def clear_peak_memory() -> None:
-    """Reset the peak that `memory` returns."""
+    """Reset the peak of memory that `memory` returns."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -202,11 +203,11 @@ def measure(path: Path, original: Original, undamaged: Checkpoint, damage: Damag
 
 
 def work(folder: Path, numbers: range, kinds: list[Damage], seed: int, pipe: Connection) -> None:
-    """Make and read the files with these numbers.
+    """Make and read the damaged files with these numbers.
 
     Sends (number, kind, None) before it reads a file and (number, kind, Result) after.
     """
-    warnings.simplefilter("ignore")  # numbers of a damaged file may overflow
+    warnings.simplefilter("ignore")  # NumPy warns if numbers of a damaged file overflow.
     os.environ["CHARLSTM_CACHE"] = str(folder / "cache")
     originals = {original.name: original for original in make_originals(folder)}
     undamaged = {name: load_checkpoint(folder / "run" / name) for name in originals}
@@ -261,13 +262,13 @@ def read_all(count: int, kinds: list[Damage], seed: int) -> Found:
 
 
 def failures(found: Found) -> list[str]:
-    """A description of each file for which a requirement does not hold."""
+    """Return a description of each file that did not meet a requirement."""
     judged = ((number, kind, result.failure()) for number, kind, result in found)
     return [f"file {number} ({kind}): {failure}" for number, kind, failure in judged if failure]
 
 
 def numbers(found: Found) -> dict[str, float]:
-    """The counts and the bounds of all files together."""
+    """Return the counts of all files together, and the largest time and memory of a file."""
     results = [result for _, _, result in found]
     outcomes = Counter(result.outcome for result in results)
     return {
@@ -279,7 +280,7 @@ def numbers(found: Found) -> dict[str, float]:
 
 
 def summarise(found: Found) -> str:
-    """A Markdown table with a row for each kind of damage."""
+    """Return a Markdown table with a row for each kind of damage."""
     rows: list[list[Any]] = []
     names = [kind.__name__ for kind in KINDS]
     for name in (*(name for name in names if any(name == kind for _, kind, _ in found)), "all"):
@@ -296,13 +297,15 @@ def summarise(found: Found) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 1 if a requirement does not hold."""
+    """Run the command line; exits with 1 if a file did not meet a requirement."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help=f"files  [default: {COUNT:,}]")
     parser.add_argument(
-        "--only", choices=[kind.__name__ for kind in KINDS], help="use this kind of damage alone"
+        "--only", choices=[kind.__name__ for kind in KINDS], help="use only this kind of damage"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the damage  [default: 0]")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the random damage  [default: 0]"
+    )
     options = parser.parse_args(arguments)
     if options.count < 1:
         parser.error("--count must be 1 or more")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-DISK_SIZE = "24m"  # of the file system in memory
-MAX_FILE_BYTES = 4_096  # the limit that stands in for a full disk
+DISK_SIZE = "24m"  # the size of the file system in memory
+MAX_FILE_BYTES = 4_096  # the limit on the size of files that takes the place of a full disk
 Interrupt = Callable[[subprocess.Popen, random.Random], None]
 
 
@@ -32,7 +32,8 @@ def terminate(process: subprocess.Popen, rng: random.Random) -> None:
 def fill(disk: Path | None) -> Interrupt:
     """Return an interruption that fills the disk for a while, or until the process ends.
 
-    disk: the folder of the small file system; None limits the size of the process's files instead.
+    disk: the folder of the small file system. If it is None, the interruption limits the size of
+        the files that the process writes.
     """
 
     def interrupt(process: subprocess.Popen, rng: random.Random) -> None:
@@ -65,7 +66,7 @@ def write_until_full(path: Path) -> None:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path | None]:
-    """Mount a small file system in memory at `folder`; None where that is not possible."""
+    """Mount a small file system in memory at `folder`; yield None if that is not possible."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE}", "tmpfs", str(folder)]
     try:

@@ -6,11 +6,11 @@
     .venv/bin/python scripts/stress/odd_options.py --every 40          every 40th case
     .venv/bin/python scripts/stress/odd_options.py --processes 5       five cases as processes
 
-Most cases call the command inside of this process; a few start a process of their own. A command
-that refuses its options must exit with 1 or 2, give the reason in one line (below click's usage
-text for exit code 2), show no traceback and write nothing. A command whose values turn out to be
-valid may do its work, and is interrupted after two seconds. Exits with 1 if a command ended in
-another way.
+Most commands run inside this process; a few run in a process of their own. A command that refuses
+its options must exit with 1 or 2, give the reason in one line (below click's usage text for exit
+code 2), show no traceback and write nothing. If its options are valid, a command does its work, and
+is interrupted after two seconds. The exit code of this script is 1 if a command ended in another
+way.
 """
 
 import os
@@ -42,17 +42,17 @@ except ImportError as error:
         f"{error}: run ./scripts/setup test, then .venv/bin/python scripts/stress/odd_options.py"
     )
 
-PROCESSES = 36  # cases that start a process of their own
-SECONDS = 2.0  # before a command is interrupted
-SECONDS_OF_PROCESS = 20  # before a process is ended
-MAX_MEMORY = 6 << 30  # bytes of address space, so that no case takes all memory of the machine
-INPUT = "Once upon\n"  # standard input of each command
+PROCESSES = 36  # the number of cases that run in a process of their own
+SECONDS = 2.0  # the time after which a command is interrupted
+SECONDS_OF_PROCESS = 20  # the time after which a process is ended
+MAX_MEMORY = 6 << 30  # a limit on address space in bytes, so that no case takes all memory
+INPUT = "Once upon\n"  # the standard input of each command
 REFUSED = ("refused", "wrong usage")
 GOOD = (*REFUSED, "legal", "interrupted", "not possible")
 
 
 class Result(NamedTuple):
-    """The end of one command."""
+    """The exit code, the errors and the outcome of one command."""
 
     code: int | None
     error: str  # standard error
@@ -60,7 +60,7 @@ class Result(NamedTuple):
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """The size and the time of change of every file below a folder."""
+    """Return the size and the time of change of every file below a folder."""
     found = {}
     for path in folder.rglob("*"):
         status = path.lstat()
@@ -69,7 +69,7 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def judge(code: int | None, error: str, changed: bool) -> str:
-    """The outcome of a command, from its exit code, its standard error and changes on disk."""
+    """Return the outcome of a command, by its exit code, its standard error and changes on disk."""
     lines = [line for line in error.splitlines() if line]
     if "Traceback" in error:
         return "traceback"
@@ -96,7 +96,7 @@ def judge(code: int | None, error: str, changed: bool) -> str:
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
     """Send SIGINT to this process when the time is up, and again after each further second."""
-    # a shell starts its background processes with SIGINT ignored
+    # SIGINT may be ignored: a shell starts its background processes so.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
@@ -116,7 +116,7 @@ def run_here(case: Case) -> Result:
             done = CliRunner().invoke(
                 charlstm_command, [*case.command, *case.arguments], input=INPUT
             )
-        except BaseException:  # the alarm may come just before or after the command
+        except BaseException:  # The signal may come just before or after the command.
             return Result(None, traceback.format_exc(), "traceback")
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         error = "".join(traceback.format_exception(done.exception))
@@ -133,7 +133,7 @@ def run_process(case: Case) -> Result:
             [sys.executable, "-m", "charlstm", *case.command, *case.arguments],
             input=INPUT.encode(), capture_output=True, timeout=SECONDS_OF_PROCESS,
         )  # fmt: skip
-    except ValueError:  # a NUL cannot be part of an argument
+    except ValueError:  # An argument of a process cannot contain a NUL.
         return Result(None, "", "not possible")
     except subprocess.TimeoutExpired:
         return Result(None, "", "interrupted")
@@ -147,9 +147,9 @@ def run_process(case: Case) -> Result:
 
 @contextmanager
 def working_folder() -> Iterator[tuple[Path, Path]]:
-    """Change into a folder for the cases; yield it and an untouched copy of it.
+    """Change into a new folder with files for the cases; yield it and an untouched copy of it.
 
-    The folder comes with a cache of its own and a limit on memory.
+    While it is used, the commands have a cache of their own and a limit on memory.
     """
     here, limits = Path.cwd(), resource.getrlimit(resource.RLIMIT_AS)
     with TemporaryDirectory() as temporary:
@@ -171,7 +171,7 @@ def working_folder() -> Iterator[tuple[Path, Path]]:
 
 
 def restore_files(folder: Path, untouched: Path) -> None:
-    """Put the files back as they were before a command that did its work."""
+    """Restore the files of a folder after a command has changed them."""
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     shutil.copytree(untouched, folder, symlinks=True, dirs_exist_ok=True)
@@ -184,7 +184,7 @@ def restore_files(folder: Path, untouched: Path) -> None:
 def run_all(tried: list[Case], processes: int) -> tuple[Counter[tuple[str, str]], list[str]]:
     """Run all cases; return the counts by command and outcome, and a description of each failure.
 
-    processes: the number of cases that start a process of their own, evenly spread.
+    processes: the number of cases that run in a process of their own, evenly spread over all cases.
     """
     as_process = set(range(0, len(tried), max(1, len(tried) // processes)) if processes else ())
     found: Counter[tuple[str, str]] = Counter()
@@ -204,7 +204,7 @@ def run_all(tried: list[Case], processes: int) -> tuple[Counter[tuple[str, str]]
 
 
 def numbers(found: Counter[tuple[str, str]]) -> dict[str, float]:
-    """The counts of all commands together."""
+    """Return the counts of all commands together."""
     names = {name: "refused in one line" if name in REFUSED else "legal" for name in GOOD}
     sums = Counter({"refused in one line": 0, "legal": 0})
     for (_, outcome), n in found.items():
@@ -214,7 +214,7 @@ def numbers(found: Counter[tuple[str, str]]) -> dict[str, float]:
 
 
 def summarise(found: Counter[tuple[str, str]]) -> str:
-    """A Markdown table with a row for each command."""
+    """Return a Markdown table with a row for each command."""
     names = list(dict.fromkeys(name for name, _ in found))
     rows: list[list[Any]] = []
     for name in (*names, "all"):
@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 1 if a command did not end as it must."""
     names = [*(path[-1] for path, _ in commands()), NO_COMMAND]
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=names, help="run the cases of this command alone")
+    parser.add_argument("--only", choices=names, help="run only the cases of this command")
     parser.add_argument(
         "--every", type=int, default=1, metavar="N", help="run only every N-th case"
     )

@@ -1,7 +1,6 @@
 """The commands with odd options that odd_options.py runs, and the files that they name.
 
-The commands and their options are read from click, so that a new option is tried without being
-named here.
+The commands and their options are read from click: a new option needs no change here.
 """
 
 import itertools
@@ -20,17 +19,18 @@ NUMBERS = (
     "\x1b[2J", "1000000", "16384", "7",
 )  # fmt: skip
 TEXTS = ("", " ", "\n", "\x1b[2J", "ü\u202e", "\udcff", "\0", "x" * 300, "--", "-", "%s{0}")
-# Names in the folder that make_folder fills, and names that cannot be a text or a run. A command
-# may write to any of them, as root too: so none is a path of the system that can be written to.
+# Values of options that take a path: files that make_folder makes, and names that cannot be a text
+# or a run. A command may write to any of these paths, even as root. No path is therefore a file of
+# the system that root could overwrite.
 PATHS = (
     "none", "none/none", "folder", "text.txt", "text.txt/inside", "run", "empty.txt", "latin.txt",
     "closed.txt", "closed", "closed/inside", "", " ", ".", "..", "~", "-", "nu\0l", "x" * 300,
     "a\x1b[2J\nb", "\udcff", "damaged.safetensors", "link-to-null", "link-to-full", "pipe",
     "/proc/self/mem",
 )  # fmt: skip
-# Arguments are only read.
+# Values of arguments that take a path. No command writes to the path of an argument.
 READ_PATHS = (*PATHS, "/", "/dev/null", "/dev/full")
-# Arguments that each command gets beside the options under test, so that it does its work.
+# Arguments that each command needs beside the options under test, so that it does its work.
 REQUIRED_ARGUMENTS = {
     "train": ["text.txt", "-r", "new", "--steps", "1", "--hidden", "4", "--quiet"],
     "sample": ["-r", "run", "--length", "5"],
@@ -43,18 +43,18 @@ REQUIRED_ARGUMENTS = {
 }
 
 
-NO_COMMAND = "(none)"  # stands for the cases without a command
+NO_COMMAND = "(none)"  # the name in tables of the command lines that name no command
 
 
 class Case(NamedTuple):
-    """One command line: the names of a command and its group, then the arguments."""
+    """One command line: the names of the group, if any, and of the command, then the arguments."""
 
     command: tuple[str, ...]
     arguments: tuple[str, ...]
 
 
 def make_folder(folder: Path) -> None:
-    """Make the files that PATHS names, but for the pipe."""
+    """Make the files that PATHS names, except the pipe."""
     text = "Once upon a time there was a king, and the king had a daughter.\n" * 30
     (folder / "text.txt").write_text(text, encoding="utf-8")
     (folder / "empty.txt").write_bytes(b"")
@@ -80,7 +80,7 @@ def make_folder(folder: Path) -> None:
 def commands(
     group: click.Group = charlstm_command, path: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield the names and the command of each leaf below a group."""
+    """Yield the names and the object of each command below a group and its subgroups."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, (*path, name))
@@ -89,21 +89,22 @@ def commands(
 
 
 def odd_values(parameter: click.Parameter) -> tuple[str, ...]:
-    """Wrong and extreme values for the type of a parameter."""
+    """Return wrong and extreme values for the type of a parameter."""
     if isinstance(parameter.type, click.types.IntParamType | click.types.FloatParamType):
         return NUMBERS
     if isinstance(parameter.type, click.Choice):
         first = str(parameter.type.choices[0])
         return (*TEXTS, "none", first, first.upper(), first[:-1])
     if isinstance(parameter.type, click.Path):
-        return tuple(path for path in PATHS if "\0" not in path)  # which click itself cannot take
+        # click itself fails with an exception for a path with a NUL.
+        return tuple(path for path in PATHS if "\0" not in path)
     if isinstance(parameter, click.Argument):
         return READ_PATHS
     return (*TEXTS, "hex", "utf-16", "idna", "undefined", *PATHS[:4])
 
 
 def with_valid_value(option: click.Option) -> list[str]:
-    """An option with a value that is valid unless another option contradicts it."""
+    """Return an option with a value that is valid unless another option contradicts it."""
     if option.is_flag:
         return [option.opts[0]]
     kind: Any = option.type
@@ -128,7 +129,8 @@ def _cases_of(path: tuple[str, ...], command: click.Command) -> Iterator[Case]:
     required = REQUIRED_ARGUMENTS.get(path[-1], [])
     options = [p for p in command.params if isinstance(p, click.Option)]
     for option in options:
-        yield Case(path, (*required, option.opts[0]))  # valid for a flag, else without its value
+        # The name alone is valid if the option is a flag; otherwise its value is missing.
+        yield Case(path, (*required, option.opts[0]))
         if option.is_flag:
             yield Case(path, (*required, option.opts[-1] + "=x"))
             continue

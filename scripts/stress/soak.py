@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Trains for a long time under load, then again without, and compares memory, speed and results.
+"""Trains for a long time, once under load and once without, and compares the two runs.
 
     .venv/bin/python scripts/stress/soak.py                 12,000 steps
     .venv/bin/python scripts/stress/soak.py --steps 300     a short run
 
-12,000 steps take 7 minutes at 35 ms a step, and about 15 minutes under load: beside a process that
-multiplies matrices on all cores. Three things must hold:
+12,000 steps take 7 minutes at 35 ms a step. Under load, while another process multiplies matrices
+on all cores, they take about 15 minutes. The script requires three things:
 
-- Memory is flat: the peak private memory in the last quarter of the run is at most 5 MB above that
-  in the second quarter. Allocators differ by as much.
-- Speed is steady: no tenth of the run takes more than twice the processor time of the median tenth.
+- Memory does not grow: the peak private memory in the last quarter of a run is at most 5 MB above
+  the peak in its second quarter. An allocator may cause a difference of up to 5 MB.
+- Speed is steady: no tenth of a run takes more than twice the processor time of the median tenth.
 - Both runs end with the same checkpoints, byte for byte.
 
-Exits with 1 if one of them does not hold.
+The exit code is 1 if one of these requirements is not met.
 """
 
 import json
@@ -42,11 +42,11 @@ OPTIONS = (
     "--hidden 128 --layers 2 --batch-size 50 --seq-length 50 --dropout 0.2 --weight-dropout 0.1 "
     "--average 0.998 --schedule cosine --lr 0.01 --workers 2"
 )
-SAMPLES = 200  # of a run
+SAMPLES = 200  # the number of times that a run is observed
 MAX_GROWTH = 5_000_000  # bytes
-MAX_SLOWDOWN = 2.0  # of the slowest tenth of a run, relative to the median tenth
+MAX_SLOWDOWN = 2.0  # processor time of the slowest tenth of a run, relative to the median tenth
 TENTHS = 10
-# Multiplies matrices, in as many threads as there are cores, until its parent process ends.
+# A program that multiplies matrices on all cores until its parent process ends.
 LOAD = (
     "import os, numpy as np; parent, a = os.getppid(), np.ones((1500, 1500), np.float32)\n"
     "while os.getppid() == parent: a @ a"
@@ -66,19 +66,19 @@ class Sample(NamedTuple):
 
 
 def private_memory(pid: int) -> int:
-    """Bytes of resident memory that a process shares with no file, such as the mapped text."""
+    """Return the resident memory of a process in bytes, without that of mapped files."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
 def processor_seconds(pid: int) -> float:
-    """Seconds of processor time that a process has taken, in all its threads."""
+    """Return the seconds of processor time that a process has taken, in all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system time
 
 
 def newest_step(metrics: Path) -> int:
-    """The step of the last event in metrics.jsonl; 0 before there is one."""
+    """Return the step of the last event in metrics.jsonl; 0 before the first event."""
     if not metrics.exists():
         return 0
     with metrics.open("rb") as file:
@@ -93,7 +93,7 @@ def newest_step(metrics: Path) -> int:
 
 
 def train(folder: Path, steps: int, seed: int, under_load: bool) -> list[Sample]:
-    """Train on the generated play and sample the process about SAMPLES times."""
+    """Train on corpora/play.txt and observe the process about SAMPLES times."""
     command = [sys.executable, "-m", "charlstm", "train", str(ROOT / "corpora/play.txt")]
     command += ["-r", str(folder), "--seed", str(seed), *OPTIONS.split(), "--quiet"]
     command += ["--steps", str(steps), "--eval-every", str(max(1, steps // 20))]
@@ -125,7 +125,7 @@ def train(folder: Path, steps: int, seed: int, under_load: bool) -> list[Sample]
 
 
 def train_twice(root: Path, steps: int, seed: int) -> tuple[dict[str, list[Sample]], list[str]]:
-    """Train under load and without; return the samples of each run, and the differing arrays."""
+    """Train under load and without; return the samples of each run and the arrays that differ."""
     folders = {"under load": root / "loaded", "without load": root / "unloaded"}
     samples = {
         name: train(path, steps, seed, name == "under load") for name, path in folders.items()
@@ -137,7 +137,7 @@ def train_twice(root: Path, steps: int, seed: int) -> tuple[dict[str, list[Sampl
 
 
 def growth(samples: Sequence[Sample]) -> int:
-    """Bytes by which peak memory in the last quarter of a run exceeds that in the second."""
+    """Return the bytes by which peak memory grew from the second to the last quarter of a run."""
     last = samples[-1].step
 
     def peak(first: float, end: float) -> int:
@@ -147,7 +147,7 @@ def growth(samples: Sequence[Sample]) -> int:
 
 
 def slowdown(samples: Sequence[Sample]) -> float:
-    """Processor time a step in the slowest tenth of a run, relative to the median tenth."""
+    """Return the processor time per step of the slowest tenth of a run, relative to the median."""
     rates = []
     for k in range(TENTHS):
         first, last = (samples[n * (len(samples) - 1) // TENTHS] for n in (k, k + 1))
@@ -158,7 +158,7 @@ def slowdown(samples: Sequence[Sample]) -> float:
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """The arrays that differ between the checkpoints of two run folders."""
+    """Return the names of the arrays that differ between the checkpoints of two run folders."""
     found = []
     for name in ("best.safetensors", "last.safetensors"):
         arrays, others = load_file(one / name), load_file(other / name)
@@ -175,7 +175,7 @@ def differences(one: Path, other: Path) -> list[str]:
 def failures(
     runs: Mapping[str, Sequence[Sample]], differing: Sequence[str], max_slowdown: float
 ) -> list[str]:
-    """One sentence for each requirement that does not hold."""
+    """Return a sentence for each requirement that is not met."""
     found = [f"results differ in {', '.join(differing)}"] if differing else []
     for name, samples in runs.items():
         if growth(samples) > MAX_GROWTH:
@@ -186,7 +186,7 @@ def failures(
 
 
 def numbers(runs: Mapping[str, Sequence[Sample]]) -> dict[str, float]:
-    """The bounds of both runs together."""
+    """Return the largest memory, growth and slowdown of both runs."""
     found = runs.values()
     return {
         "MB of memory at most": round(max(s.memory for samples in found for s in samples) / 1e6),
@@ -196,7 +196,7 @@ def numbers(runs: Mapping[str, Sequence[Sample]]) -> dict[str, float]:
 
 
 def summarise(runs: Mapping[str, Sequence[Sample]]) -> str:
-    """A Markdown table with a row for each run."""
+    """Return a Markdown table with a row for each run."""
     rows = []
     for name, samples in runs.items():
         seconds, steps = samples[-1].seconds, samples[-1].step
@@ -210,7 +210,7 @@ def summarise(runs: Mapping[str, Sequence[Sample]]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; exits with 1 if a requirement does not hold."""
+    """Run the command line; exits with 1 if a requirement is not met."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=STEPS, help=f"[default: {STEPS:,}]")
     parser.add_argument(
@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--steps must be 100 or more")
     if not Path("/proc/self/status").exists():
         sys.exit("memory is read from /proc, which this system does not have")
-    # sys.exit, so that the child processes are ended too
+    # With sys.exit, SIGTERM also ends the child processes.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     with TemporaryDirectory() as temporary:
         runs, differing = train_twice(Path(temporary), options.steps, options.seed)

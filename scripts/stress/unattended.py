@@ -5,13 +5,14 @@
     .venv/bin/python scripts/stress/unattended.py --only soak     the batches of one test
     .venv/bin/python scripts/stress/unattended.py --print         the table so far, without a run
 
-Each finished batch adds a row to the table, and no batch is repeated whose row is there without a
-failure: the script can be stopped at any time and started again. Each batch has its own seed, and
-so its own cases. The tests advance together: when a tenth of the kills is done, so is a tenth of
-the damaged checkpoints. A test of one batch comes last.
+The script can be stopped at any time and started again: each finished batch adds a row to the
+table, and a batch that has a row without a failure is not repeated. Each batch has its own seed,
+and therefore its own cases. The tests advance together: when a tenth of the batches of one test are
+done, so are a tenth of the batches of the other tests. A test that has only one batch comes last.
 
-A row stays when the code changes; the table names the commits of its rows. A failure is described
-in its row, with the command that repeats it. Exits with 1 if a batch had a failure.
+Rows are kept when the code changes; each row names the commit that was tested. A failure is
+described in the row of its batch, and the summary names the command that repeats the batch. The
+exit code is 1 if a batch had a failure.
 """
 
 import json
@@ -46,25 +47,26 @@ except ImportError as error:
 
 TABLE = Path(__file__).with_name("results.tsv")
 SCRIPTS = "scripts/stress/*.py"
-MAX_DESCRIPTIONS = 10  # of failures, in a row
-Numbers = dict[str, float]  # sums over cases, except those that end in "at most", which are maxima
-Outcome = tuple[Numbers, list[str]]  # of a batch: its numbers, and a description of each failure
+MAX_DESCRIPTIONS = 10  # A row describes at most this number of failures.
+# Numbers by name: maxima over the cases if the name ends in "at most", else sums over the cases.
+Numbers = dict[str, float]
+Outcome = tuple[Numbers, list[str]]  # the numbers of a batch and a description of each failure
 
 
 class StressTest(NamedTuple):
     """A stress test and its batches."""
 
-    run: Callable[[str, int], Outcome]  # of the name of a batch and its number of cases
-    unit: str  # of cases
-    batches: dict[str, int]  # numbers of cases by the names of the batches
-    command: str  # that repeats a batch
+    run: Callable[[str, int], Outcome]  # runs a batch, given its name and its number of cases
+    unit: str  # the word for cases, such as "files"
+    batches: dict[str, int]  # the number of cases of each batch, by the name of the batch
+    command: str  # the command that repeats a batch
 
 
 class Batch(NamedTuple):
     """Some of the cases of a test."""
 
     test: str
-    batch: str  # its seed, or for odd options its command
+    batch: str  # the name of the batch: its seed or, for odd options, its command
     cases: int
 
 
@@ -84,12 +86,12 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> Batch:
-        """The batch of the row."""
+        """The batch whose results stand in the row."""
         return Batch(self.test, self.batch, self.cases)
 
     @property
     def origin(self) -> Origin:
-        """The kernels, the machine and the commit of the batch."""
+        """The kernels, the machine and the commit with which the batch was run."""
         return Origin(self.kernels, self.cpu, self.cores, self.commit)
 
     @property
@@ -133,12 +135,12 @@ def long_run(seed: str, steps: int) -> Outcome:
 
 
 def seeds(batches: int, size: int) -> dict[str, int]:
-    """The numbers of cases of this many batches of a size, by seed."""
+    """Return `batches` batches of `size` cases, named by their seeds from 1."""
     return {str(seed): size for seed in range(1, batches + 1)}
 
 
 def option_batches() -> dict[str, int]:
-    """The number of cases of each command."""
+    """Return one batch for each command, with the number of its cases."""
     names = (case.command[-1] if case.command else NO_COMMAND for case in cases())
     return dict(Counter(names))
 
@@ -176,7 +178,10 @@ TESTS = {
 
 
 def planned() -> list[Batch]:
-    """All batches in the order in which they run: by the part of their test that they complete."""
+    """Return all batches in the order in which they run.
+
+    A batch is placed by the fraction of its test's batches that are done after it.
+    """
     placed = [
         ((number + 1) / len(test.batches), Batch(name, batch, count))
         for name, test in TESTS.items()
@@ -187,7 +192,7 @@ def planned() -> list[Batch]:
 
 def work(batch: Batch, sender: Connection) -> None:
     """Run a batch in this process and send its outcome."""
-    # an exception, so that temporary folders are removed and child processes are ended
+    # sys.exit raises an exception: temporary folders are removed, and child processes are ended.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         outcome = TESTS[batch.test].run(batch.batch, batch.cases)
@@ -197,7 +202,7 @@ def work(batch: Batch, sender: Connection) -> None:
 
 
 def run_apart(batch: Batch) -> Outcome:
-    """Run a batch in a process of its own; a process that dies is a failure."""
+    """Run a batch in a process of its own; return its outcome. A process that dies is a failure."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(batch, sender))
@@ -217,7 +222,7 @@ def run_apart(batch: Batch) -> Outcome:
 
 
 def measure(batch: Batch, origin: Origin) -> Row:
-    """Run a batch, print its failures in full, and make its row."""
+    """Run a batch, print its failures in full, and return its row."""
     began = time.monotonic()
     numbers, failures = run_apart(batch)
     for failure in failures:
@@ -230,13 +235,13 @@ def measure(batch: Batch, origin: Origin) -> Row:
 
 
 def shortened(text: str) -> str:
-    """The first and the last line of a text: a failure is named first, its error stands last."""
+    """Return the first and the last line of a text, which name a failure and its error."""
     lines = text.strip().splitlines()
     return " ... ".join(line[:500] for line in dict.fromkeys((lines[0], lines[-1])))
 
 
 def read_results(path: Path) -> list[Row]:
-    """The rows of the table."""
+    """Return the rows of the table of results."""
     types = Row.__annotations__
     rows = read_rows(path, Row._fields)
     return [Row(**{name: types[name](row[name]) for name in types}) for row in rows]
@@ -259,7 +264,7 @@ def run_missing(batches: Sequence[Batch], table: Path) -> bool:
 
 
 def hours_of(batches: Sequence[Batch], rows: Sequence[Row]) -> str:
-    """The hours that batches will take, as far as their tests have rows."""
+    """Return the expected time of some batches in words, by the time that earlier batches took."""
     seconds = 0.0
     for batch in batches:
         found = [row.seconds / row.cases for row in rows if row.test == batch.test]
@@ -271,12 +276,12 @@ def hours_of(batches: Sequence[Batch], rows: Sequence[Row]) -> str:
 
 
 def described(numbers: Numbers) -> str:
-    """Numbers with their names, in one line."""
+    """Return numbers with their names, in one line."""
     return ", ".join(f"{number:,} {name}" for name, number in numbers.items())
 
 
 def total(rows: Sequence[Row]) -> Numbers:
-    """The numbers of several batches of one test together."""
+    """Return the numbers of several batches of one test together."""
     found: Numbers = {}
     for row in rows:
         for name, number in json.loads(row.numbers).items():
@@ -288,9 +293,10 @@ def total(rows: Sequence[Row]) -> Numbers:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """A Markdown table with a row for each test; below it the kernels, the machines, the failures.
+    """Return a Markdown table with a row for each test, and lines of text below it.
 
-    The last row of each batch counts, also where the batch has another number of cases by now.
+    The text names the kernels, the machines and the failures. Of several rows of a batch, the last
+    one counts, even if the number of cases has changed since.
     """
     last = {(row.test, row.batch): row for row in rows}
     cells = []
@@ -314,7 +320,7 @@ def summary(rows: Sequence[Row]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 1 if a batch had a failure."""
     parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=TESTS, help="run the batches of this test alone")
+    parser.add_argument("--only", choices=TESTS, help="run only the batches of this test")
     parser.add_argument(
         "--table", type=Path, default=TABLE, help=f"file of results  [default: {TABLE.name}]"
     )

@@ -143,7 +143,7 @@ def test_the_outputs_of_both_orders_are_printed_and_explained(capsys):
     outputs = [[float(value) for value in row] for row in steps]
     assert outputs == [PUBLISHED_OUTPUTS, UNSWAPPED_OUTPUTS]
     assert "i f g o" in " ".join(lines)
-    assert "forget gate the weights meant for the input gate" in " ".join(lines)
+    assert "the forget gate has the weights that are meant for the input gate" in " ".join(lines)
 
 
 # -- learn_words ------------------------------------------------------------------------------
