@@ -11,7 +11,7 @@ from charlstm.network.activations import Activations
 from charlstm.network.layers.head import cross_entropy
 from charlstm.network.model import CharModel
 from charlstm.network.sampling import Sampling, generate
-from charlstm.network.scoring import BLOCK_CHARACTERS, Advance
+from charlstm.network.scoring import BLOCK_LENGTH, Advance
 from charlstm.seeds import generator
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_blocks, line_spans
@@ -40,11 +40,11 @@ def segments(
             yield from cut(text, length)
         return
     end = line_end(model.vocab)
-    for begin, finish in line_blocks(ids, end, BLOCK_CHARACTERS):
+    for begin, finish in line_blocks(ids, end, BLOCK_LENGTH):
         block = ids[begin:finish]
-        # A block of more than BLOCK_CHARACTERS is a single line, for which line_spans would make a
+        # A block longer than BLOCK_LENGTH is a single line, for which line_spans would make a
         # large array.
-        is_long = len(block) > BLOCK_CHARACTERS
+        is_long = len(block) > BLOCK_LENGTH
         spans = ([0], [len(block)]) if is_long else line_spans(block, end, len(block))
         for start, stop in zip(*spans, strict=True):
             for first in range(start, stop, length):

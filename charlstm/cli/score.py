@@ -18,7 +18,7 @@ from charlstm.cli.loading import load_model
 from charlstm.cli.run_text import reading_options
 from charlstm.cli.shared_options import PathArgument, run_option, unknown_option
 from charlstm.cli.text_input import decode_bytes, read_text_for, split_lines, warn_unknown
-from charlstm.network.scoring import BLOCK_CHARACTERS, Score
+from charlstm.network.scoring import BLOCK_LENGTH, Score
 from charlstm.system.threads import Workers, available_cores
 from charlstm.text.vocab import UnknownTreatment
 
@@ -58,7 +58,7 @@ def score(
         )
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
     warned, unit = set[str](), unit_entry(model.vocab.unit)
-    pieces = read_text_for(model.vocab, files or ("-",), encoding, newlines, BLOCK_CHARACTERS)
+    pieces = read_text_for(model.vocab, files or ("-",), encoding, newlines, BLOCK_LENGTH)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
     # Each group of lines is measured as soon as it arrives: the next may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):

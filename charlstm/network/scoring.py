@@ -24,14 +24,17 @@ DEFAULT_BATCH_SIZE = 32
 MAX_BATCH_SIZE = 64  # maximum number of short texts in a batch
 MAX_LOG_PROBABILITIES = 1 << 24  # maximum of steps * streams * symbols in a forward pass
 MAX_GROUP_TEXTS = 8 * MAX_BATCH_SIZE  # maximum number of short texts in a group (groups_of_texts)
-BLOCK_CHARACTERS = 1 << 20  # number of characters of a text that are processed at a time
+BLOCK_LENGTH = 1 << 20  # number of characters or ids of a text that are processed at a time
 
 Advance = Callable[[int], None]  # a progress function: takes the number of predictions just made
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a text: `nats` is the sum over all predictions, `characters` their number."""
+    """The loss of a text: `nats` is the sum over all predictions, `characters` their number.
+
+    For a model of words or bytes, each "character" in these names is a word or a byte.
+    """
 
     nats: float
     characters: int
@@ -144,7 +147,7 @@ def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
     for text in texts:
         group.append(text)
         characters += len(text)
-        if len(group) == MAX_GROUP_TEXTS or characters > BLOCK_CHARACTERS:
+        if len(group) == MAX_GROUP_TEXTS or characters > BLOCK_LENGTH:
             yield group
             group, characters = [], 0
     if group:
@@ -285,8 +288,8 @@ def _evaluate_lines(
     """Return the summed loss of all lines that are not empty, each read from a state of zeros."""
     nats, predictions = 0.0, 0
     with one_blas_thread():
-        for start, stop in line_blocks(ids, line_end(model.vocab), BLOCK_CHARACTERS):
-            if stop - start > BLOCK_CHARACTERS:
+        for start, stop in line_blocks(ids, line_end(model.vocab), BLOCK_LENGTH):
+            if stop - start > BLOCK_LENGTH:
                 loss = Loss(_nats_of_long_line(model, ids[start:stop], advance), stop - start)
             else:
                 loss = _evaluate_block_of_lines(model, ids[start:stop], workers, advance)

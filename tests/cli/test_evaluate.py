@@ -65,7 +65,7 @@ def test_memory_does_not_grow_with_the_text(cli, request, tmp_path, monkeypatch,
     run = request.getfixturevalue(run_name)
     # small pieces and blocks, so that a short text has many
     monkeypatch.setattr(evaluate, "read_text_for", partial(read_text_for, chunk_bytes=1 << 10))
-    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 1 << 10)
+    monkeypatch.setattr(scoring, "BLOCK_LENGTH", 1 << 10)
     monkeypatch.setattr(sizes, "BLOCK_IDS", 1 << 10)
     monkeypatch.setattr(scoring, "DEFAULT_BATCH_SIZE", 2)
     monkeypatch.setattr(evaluate, "available_cores", lambda: 1)  # else the peak depends on chance

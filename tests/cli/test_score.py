@@ -101,7 +101,7 @@ def test_long_texts_are_scored_in_small_batches_with_the_same_result(trained, mo
     model = charlstm.load(trained)
     texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
     at_once = [score.loss.nats for score in scoring.score_texts(model, texts)]
-    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", 20)
+    monkeypatch.setattr(scoring, "BLOCK_LENGTH", 20)
     assert list(map(len, scoring.groups_of_texts(texts))) == [3, 2, 4, 3]
     in_batches = [score.loss.nats for score in scoring.score_texts(model, texts)]
     assert in_batches == pytest.approx(at_once, rel=1e-5)

@@ -105,7 +105,7 @@ def test_lines_are_evaluated_in_blocks_with_the_same_loss(size, monkeypatch):
     model, _ = make()
     ids, advanced = model.vocab.encode(TEXT), []
     whole = evaluate(model, ids)
-    monkeypatch.setattr(scoring, "BLOCK_CHARACTERS", size)
+    monkeypatch.setattr(scoring, "BLOCK_LENGTH", size)
     monkeypatch.setattr(scoring, "WINDOW_STEPS", 6)
     workers = Workers(2)
     loss = evaluate(model, ids, workers=workers, advance=advanced.append)
@@ -123,7 +123,7 @@ def test_segments_of_lines_do_not_depend_on_the_blocks(size, monkeypatch):
     whole = list(segment_gradients.segments(model, ids, 7))
     expected = [line[k : k + 7] for line in LINES for k in range(0, len(line), 7)]
     assert [model.vocab.decode(segment[1:]) for segment, _ in whole] == expected
-    monkeypatch.setattr(segment_gradients, "BLOCK_CHARACTERS", size)
+    monkeypatch.setattr(segment_gradients, "BLOCK_LENGTH", size)
     in_blocks = list(segment_gradients.segments(model, ids, 7))
     for (segment, begins), (other, other_begins) in zip(whole, in_blocks, strict=True):
         assert np.array_equal(segment, other) and begins == other_begins
