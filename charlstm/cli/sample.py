@@ -154,13 +154,8 @@ def sample(
         raise click.UsageError("give --prime or --prime-file, not both")
     if corpus and not new_only:
         raise click.UsageError("--corpus names the lines that --new-only passes over: give both")
-    if length == 0 and whole:
-        raise click.UsageError("--whole ends a sample after --length: give a --length above 0")
-    if length == 0 and (novelty or as_json or (count or 1) > 1):
-        option = "--json" if as_json else "--novelty" if novelty else "--count"
-        raise click.UsageError(
-            f"{option} prints only when the sample is finished: give a --length above 0"
-        )
+    if length == 0:
+        _check_endless_sample(whole, as_json, novelty, count)
     settings = Sampling(**knob_values(sampling))
     place = run or newest_run()
     model = load_model(place)
@@ -206,16 +201,26 @@ def sample(
         counts = {"known_lines": chosen.known_lines, "repeated_lines": chosen.repeated_lines}
         asked = {"known_lines": new_only, "repeated_lines": unique}
         passed_over = {name: number for name, number in counts.items() if asked[name]}
+    elif as_json:
+        texts = ["".join(pieces) for pieces in zip(*stream, strict=True)]
     else:
-        if as_json:
-            texts = ["".join(pieces) for pieces in zip(*stream, strict=True)]
-        else:
-            texts = print_samples(model.vocab, stream, count, shown_prime, between, keep=novelty)
+        texts = print_samples(model.vocab, stream, count, shown_prime, between, keep=novelty)
     _report(model.vocab, texts, shown_prime, seed, report, passed_over, as_json)
     if len(texts) < count:
         raise CharlstmError(
             f"found {len(texts)} of {count} lines: the next {MAX_TRIES:,} lines were all passed "
             "over: try a higher --temperature, or a lower --count"
+        )
+
+
+def _check_endless_sample(whole: bool, as_json: bool, novelty: bool, count: int | None) -> None:
+    """Raise click.UsageError if an option beside --length 0 needs a sample that ends."""
+    if whole:
+        raise click.UsageError("--whole ends a sample after --length: give a --length above 0")
+    if as_json or novelty or (count or 1) > 1:
+        option = "--json" if as_json else "--novelty" if novelty else "--count"
+        raise click.UsageError(
+            f"{option} prints only when the sample is finished: give a --length above 0"
         )
 
 
