@@ -16,6 +16,7 @@ from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
 from charlstm.kernels import native, native_library, reference
 from charlstm.kernels.native_generation import NativeGeneration
+from charlstm.kernels.native_training import NativeTrainingStep
 
 
 def _choose_kernels() -> tuple[ModuleType, str, str]:
@@ -68,6 +69,11 @@ def can_generate(config: ModelConfig) -> bool:
     return BACKEND == "native" and config.cell == "lstm" and config.dtype == "float32"
 
 
+def can_train(config: ModelConfig, precision: str) -> bool:
+    """Whether NativeTrainingStep can train a model of this config on this machine."""
+    return can_generate(config) and precision == "float32"
+
+
 def multiplies_bfloat16() -> bool:
     """Whether instructions for bfloat16 are in use, with which an LSTM trains faster."""
     return BACKEND == "native" and native_library.bfloat16_set() is not None
@@ -82,9 +88,11 @@ __all__ = [
     "BACKEND",
     "DESCRIPTION",
     "NativeGeneration",
+    "NativeTrainingStep",
     "adam_update",
     "add_ngram_logits",
     "can_generate",
+    "can_train",
     "cross_entropy_gradient",
     "fast_bfloat16",
     "gru_backward",

@@ -182,7 +182,7 @@ void NAME(lstm_backward_bfloat16)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int cap
     for (ptrdiff_t row = 0; row < B; row++) {
       const ptrdiff_t at = t * B + row;
       float *a = gates + at * 4 * H;
-      gate_gradients(H, capped, a, dh + row * H, dc + row * H, dh_out + at * H, c + at * H,
+      gate_gradients(H, 0, H, capped, a, dh + row * H, dc + row * H, dh_out + at * H, c + at * H,
                      tanh_c + at * H);
       round_row(4 * H, a, operand + row * K);
     }

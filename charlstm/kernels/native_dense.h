@@ -13,7 +13,7 @@ void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int 
     const ptrdiff_t columns = min_of(PANEL, N - first);
     vec added[VECTORS] = {{0}};
     if (bias) load_row(bias + first, columns, added);
-    pack_panel(transpose_B, K, columns, transpose_B ? B + first * K : B + first,
+    pack_panel(transpose_B, K, columns, PANEL, transpose_B ? B + first * K : B + first,
                transpose_B ? K : N, packed);
     for (ptrdiff_t m = 0; m < M; m += block) {
       const int rows = (int)min_of(block, M - m);
@@ -43,6 +43,8 @@ void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *
   }
 }
 
+#define AHEAD 4 /* table rows that are prefetched before their turn */
+
 /* Prefetch n floats at p, an address that the processor's own prefetching cannot predict. */
 INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
@@ -67,35 +69,41 @@ void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long lo
  * rows (N, n) and are from start to stop - 1.
  *
  * rows, dlogits, table, squares: as in reference.update_ngram_rows. constants: rate, epsilon.
- * scratch: (stop - start) + 2 * N * n ints, then V floats.
+ * places: (stop - start) + 2 * N * n ints, of which the first (stop - start) are 0 before and after.
+ * gradient: scratch for V floats.
  *
  * For each table row, a linked list has the places in rows (N * n) where the index of the table row
  * occurs. heads[row - start] is the first place in the list, and next[place - 1] is the place after
  * `place`. Places are counted from 1; 0 ends a list. */
-void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
-                       const long long *rows, const float *dlogits, float *table, float *squares,
-                       const float *constants, void *scratch) {
+static void update_table_rows(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
+                              const long long *rows, const float *dlogits, float *table,
+                              float *squares, const float *constants, int *places,
+                              float *gradient) {
   const float rate = constants[0], epsilon = constants[1];
-  int *heads = scratch, *next = heads + (stop - start), *found = next + N * n, count = 0;
-  float *gradient = (float *)(found + N * n);
-  memset(heads, 0, (size_t)(stop - start) * sizeof(int));
+  int *heads = places, *next = heads + (stop - start), *found = next + N * n, count = 0;
   for (ptrdiff_t place = N * n; place > 0; place--) {
     const long long row = rows[place - 1];
     if (row < start || row >= stop) continue;
-    if (!heads[row - start]) found[count++] = (int)row;
+    if (!heads[row - start]) found[count++] = (int)(row - start);
     next[place - 1] = heads[row - start];
     heads[row - start] = (int)place;
   }
+  table += start * V;
+  squares += start;
   for (int k = 0; k < count; k++) {
     float *row = table + (ptrdiff_t)found[k] * V, sum = 0;
-    if (k + 1 < count) prefetch_floats(table + (ptrdiff_t)found[k + 1] * V, V);
+    if (k + AHEAD < count) {
+      prefetch_floats(table + (ptrdiff_t)found[k + AHEAD] * V, V);
+      __builtin_prefetch(squares + found[k + AHEAD]);
+    }
     vec sums = {0};
     memset(gradient, 0, (size_t)V * sizeof(float));
-    for (int place = heads[found[k] - start]; place; place = next[place - 1]) {
+    for (int place = heads[found[k]]; place; place = next[place - 1]) {
       const float *from = dlogits + (place - 1) / n * V;
       for (ptrdiff_t j = 0; j < V; j += WIDTH)
         store_n(gradient + j, load_n(gradient + j, V - j) + load_n(from + j, V - j), V - j);
     }
+    heads[found[k]] = 0;
     for (ptrdiff_t j = 0; j < V; j += WIDTH) {
       const vec g = load_n(gradient + j, V - j);
       sums += g * g;
@@ -106,6 +114,16 @@ void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t st
     for (ptrdiff_t j = 0; j < V; j += WIDTH)
       store_n(row + j, load_n(row + j, V - j) - load_n(gradient + j, V - j) * step, V - j);
   }
+}
+
+/* See update_table_rows. scratch: (stop - start) + 2 * N * n ints, then V floats. */
+void NAME(update_ngram_rows)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, ptrdiff_t start, ptrdiff_t stop,
+                             const long long *rows, const float *dlogits, float *table,
+                             float *squares, const float *constants, void *scratch) {
+  int *places = scratch;
+  memset(places, 0, (size_t)(stop - start) * sizeof(int));
+  update_table_rows(N, n, V, start, stop, rows, dlogits, table, squares, constants, places,
+                    (float *)(places + (stop - start) + 2 * N * n));
 }
 
 /* Overwrite logits (rows, V) with log softmax(logits + b). The largest logit of each row is

@@ -53,15 +53,17 @@ INLINE void advance_units(int rows, ptrdiff_t n, ptrdiff_t H, int capped, const 
   }
 }
 
-/* Back-propagate through one time step of one stream. All arrays have H elements, but a has 4H.
+/* Back-propagate through one time step of one stream, for the units from start, a multiple of WIDTH,
+ * to stop - 1. All arrays have H elements, but a has 4H.
  *
  * a: in, the gates i f o g; out, the gradient of their pre-activations. dh, dh_out: the gradients
  * of h_t from the step after and from the layer above. dc: in, the gradient of c_t from the step
  * after; out, that of c_{t-1}. c: c_{t-1}. tanh_c: tanh(c_t). capped: where i is 1 - f, the
  * gradient of i goes to f instead, with the opposite sign. */
-INLINE void gate_gradients(ptrdiff_t H, int capped, float *a, const float *dh, float *dc,
-                           const float *dh_out, const float *c, const float *tanh_c) {
-  for (ptrdiff_t unit = 0; unit < H; unit += WIDTH) {
+INLINE void gate_gradients(ptrdiff_t H, ptrdiff_t start, ptrdiff_t stop, int capped, float *a,
+                           const float *dh, float *dc, const float *dh_out, const float *c,
+                           const float *tanh_c) {
+  for (ptrdiff_t unit = start; unit < stop; unit += WIDTH) {
     const ptrdiff_t n = H - unit;
     vec i = load_n(a + unit, n), f = load_n(a + H + unit, n);
     vec o = load_n(a + 2 * H + unit, n), g = load_n(a + 3 * H + unit, n);

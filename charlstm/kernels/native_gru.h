@@ -47,7 +47,7 @@ void NAME(gru_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, float *gates, floa
   const ptrdiff_t panel = H * PANEL; /* floats in a panel */
   for (ptrdiff_t first = 0; first < H; first += PANEL)
     for (ptrdiff_t gate = 0; gate < 3; gate++)
-      pack_panel(0, H, H - first, Wh + gate * H + first, 3 * H,
+      pack_panel(0, H, H - first, PANEL, Wh + gate * H + first, 3 * H,
                  packed + first * 3 * H + gate * panel);
   for (ptrdiff_t t = 0; t < T; t++) {
     for (ptrdiff_t first = 0; first < H; first += PANEL) {

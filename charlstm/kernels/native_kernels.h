@@ -32,6 +32,8 @@
  */
 #include "native_vector.h"
 
+#include "native_team.h"
+
 #include "native_gates.h"
 
 #include "native_product.h"
@@ -43,5 +45,7 @@
 #include "native_gru.h"
 
 #include "native_rnn.h"
+
+#include "native_training.h"
 
 #include "native_generate.h"

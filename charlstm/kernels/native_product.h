@@ -7,51 +7,82 @@
 #define PANEL (VECTORS * WIDTH) /* number of columns of a panel */
 #define LINE 16                 /* number of floats in a cache line of 64 bytes */
 
-/* sums (rows, PANEL) = A (rows, K) times a panel (K, PANEL). The element (r, k) of A lies at
- * A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart.
- * `rows` is a constant at compile time, so that the compiler keeps the sums in registers. */
-INLINE void product_of(const int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
-                       const float *panel, float *sums, const int stride) {
+/* Add the product of A (rows, K) and a panel (K, vectors * WIDTH) to sums. The element (r, k) of A
+ * lies at A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart.
+ * fresh: 1 if the sums start from zero, else 0. `rows` and `vectors` are constants at compile time,
+ * so that the compiler keeps the sums in registers. */
+INLINE void product_of(const int rows, const int vectors, int fresh, const float *A, ptrdiff_t lda,
+                       ptrdiff_t step, ptrdiff_t K, const float *panel, float *sums,
+                       const ptrdiff_t stride) {
   vec acc[MAX_ROWS][VECTORS];
-  for (int r = 0; r < rows; r++)
-    for (int j = 0; j < VECTORS; j++) acc[r][j] = (vec){0};
-  for (ptrdiff_t k = 0; k < K; k++, panel += PANEL) {
+  if (fresh) {
+    for (int r = 0; r < rows; r++)
+      for (int j = 0; j < vectors; j++) acc[r][j] = (vec){0};
+  } else {
+    for (int r = 0; r < rows; r++)
+      for (int j = 0; j < vectors; j++) acc[r][j] = load(sums + r * stride + j * WIDTH);
+  }
+  for (ptrdiff_t k = 0; k < K; k++, panel += vectors * WIDTH) {
     vec w[VECTORS];
-    for (int j = 0; j < VECTORS; j++) w[j] = load(panel + j * WIDTH);
+    for (int j = 0; j < vectors; j++) w[j] = load(panel + j * WIDTH);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       float a = A[r * lda + k * step];
-      for (int j = 0; j < VECTORS; j++) acc[r][j] += a * w[j];
+      for (int j = 0; j < vectors; j++) acc[r][j] += a * w[j];
     }
   }
   for (int r = 0; r < rows; r++)
-    for (int j = 0; j < VECTORS; j++) store(sums + r * stride + j * WIDTH, acc[r][j]);
+    for (int j = 0; j < vectors; j++) store(sums + r * stride + j * WIDTH, acc[r][j]);
 }
 
 /* Like product_of, but `rows` (at most MAX_ROWS) is known at run time only. */
-INLINE void product_with(int rows, const float *A, ptrdiff_t lda, ptrdiff_t step, ptrdiff_t K,
-                         const float *panel, float *sums, const int stride) {
+INLINE void product_with(int rows, const int vectors, int fresh, const float *A, ptrdiff_t lda,
+                         ptrdiff_t step, ptrdiff_t K, const float *panel, float *sums,
+                         const ptrdiff_t stride) {
+#define CASE(n) \
+  case n: product_of(n, vectors, fresh, A, lda, step, K, panel, sums, stride); break
   switch (rows) {
-    case 1: product_of(1, A, lda, step, K, panel, sums, stride); break;
-    case 2: product_of(2, A, lda, step, K, panel, sums, stride); break;
-    case 3: product_of(3, A, lda, step, K, panel, sums, stride); break;
-    case 4: product_of(4, A, lda, step, K, panel, sums, stride); break;
-    case 5: product_of(5, A, lda, step, K, panel, sums, stride); break;
-    case 6: product_of(6, A, lda, step, K, panel, sums, stride); break;
+    CASE(1);
+    CASE(2);
+    CASE(3);
+    CASE(4);
+    CASE(5);
+    CASE(6);
+  }
+#undef CASE
+}
+
+/* Like product_with, for any number of rows, and `vectors` known at run time only. */
+static void product_of_rows(ptrdiff_t rows, int vectors, int fresh, const float *A, ptrdiff_t lda,
+                            ptrdiff_t step, ptrdiff_t K, const float *panel, float *sums,
+                            ptrdiff_t stride) {
+  const int block = rows_per_block(rows > 0 ? rows : 1, MAX_ROWS);
+  for (ptrdiff_t row = 0; row < rows; row += block) {
+    const int n = (int)min_of(block, rows - row);
+    const float *a = A + row * lda;
+    float *s = sums + row * stride;
+    if (vectors == VECTORS)
+      product_with(n, VECTORS, fresh, a, lda, step, K, panel, s, stride);
+    else if (vectors == 1)
+      product_with(n, 1, fresh, a, lda, step, K, panel, s, stride);
+    else if (vectors == 2)
+      product_with(n, 2, fresh, a, lda, step, K, panel, s, stride);
+    else
+      product_with(n, VECTORS - 1, fresh, a, lda, step, K, panel, s, stride);
   }
 }
 
 /* sums (rows, PANEL) = A (rows, K), whose rows are `lda` floats apart, times a panel (K, PANEL). */
 static void product(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K, const float *panel,
                     float *sums) {
-  product_with(rows, A, lda, 1, K, panel, sums, PANEL);
+  product_with(rows, VECTORS, 1, A, lda, 1, K, panel, sums, PANEL);
 }
 
 /* sums (rows, PANEL) = the transpose of A (K, rows), whose rows are `lda` floats apart, times a
  * panel (K, PANEL). */
 static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K,
                                  const float *panel, float *sums) {
-  product_with(rows, A, 1, lda, K, panel, sums, PANEL);
+  product_with(rows, VECTORS, 1, A, 1, lda, K, panel, sums, PANEL);
 }
 
 /* sums (rows, GATES) = x (rows, K) times the weights of the gates of WIDTH units, as pack_gates
@@ -59,7 +90,7 @@ static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdif
 static void product_of_gates(int rows, const float *x, ptrdiff_t K, const float *panels,
                              float *sums) {
   for (int first = 0; first < GATES; first += PANEL, panels += K * PANEL)
-    product_with(rows, x, K, 1, K, panels, sums + first, GATES);
+    product_with(rows, VECTORS, 1, x, K, 1, K, panels, sums + first, GATES);
 }
 
 /* Bytes that pack_gates writes for W (K, 4H). */
@@ -72,47 +103,53 @@ ptrdiff_t NAME(size_of_panels)(ptrdiff_t K, ptrdiff_t N) {
   return padded(N, PANEL) * K * (ptrdiff_t)sizeof(float);
 }
 
-/* Pack W (K, 4H) into panels of WIDTH units: (ceil(H / WIDTH), 4 / VECTORS, K, VECTORS gates,
- * WIDTH). */
-void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
-  for (ptrdiff_t first = 0; first < H; first += WIDTH)
+/* Pack the columns of some units of W (K, 4H), from a multiple of WIDTH to `stop` - 1, into panels of
+ * WIDTH units: (units / WIDTH rounded up, 4 / VECTORS, K, VECTORS gates, WIDTH). */
+static void pack_units(ptrdiff_t K, ptrdiff_t H, ptrdiff_t start, ptrdiff_t stop, const float *W,
+                       float *packed) {
+  for (ptrdiff_t first = start; first < stop; first += WIDTH)
     for (ptrdiff_t gate = 0; gate < 4; gate += VECTORS)
       for (ptrdiff_t k = 0; k < K; k++)
         for (ptrdiff_t j = 0; j < VECTORS; j++, packed += WIDTH)
           store(packed, load_n(W + (k * 4 + gate + j) * H + first, H - first));
 }
 
-/* Write one panel (K, PANEL) from W (K, columns) or, if transposed, from W (columns, K). Missing
- * columns become zeros; columns beyond PANEL are left out. The rows of W are `stride` floats apart.
+/* Pack the columns of all units of W (K, 4H). */
+void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
+  pack_units(K, H, 0, H, W, packed);
+}
+
+/* Write one panel (K, width) from W (K, columns) or, if transposed, from W (columns, K). Missing
+ * columns become zeros; columns beyond `width` are left out. The rows of W are `stride` floats apart.
  *
  * A transpose is read LINE floats of each row at a time. If the stride is a power of two, the same
  * column of all rows falls into the same set of the cache. More than LINE floats of a row would
  * then be evicted before they are read. */
-INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const float *W,
-                       ptrdiff_t stride, float *packed) {
-  columns = min_of(PANEL, columns);
-  for (ptrdiff_t k = 0; k < K; k += LINE, packed += LINE * PANEL) {
+INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const ptrdiff_t width,
+                       const float *W, ptrdiff_t stride, float *packed) {
+  columns = min_of(width, columns);
+  for (ptrdiff_t k = 0; k < K; k += LINE, packed += LINE * width) {
     const ptrdiff_t rows = min_of(LINE, K - k);
-    if (columns < PANEL) memset(packed, 0, (size_t)(rows * PANEL) * sizeof(float));
+    if (columns < width) memset(packed, 0, (size_t)(rows * width) * sizeof(float));
     if (transposed)
       for (ptrdiff_t j = 0; j < columns; j++)
-        for (ptrdiff_t r = 0; r < rows; r++) packed[r * PANEL + j] = W[j * stride + k + r];
+        for (ptrdiff_t r = 0; r < rows; r++) packed[r * width + j] = W[j * stride + k + r];
     else
       for (ptrdiff_t r = 0; r < rows; r++)
-        memcpy(packed + r * PANEL, W + (k + r) * stride, (size_t)columns * sizeof(float));
+        memcpy(packed + r * width, W + (k + r) * stride, (size_t)columns * sizeof(float));
   }
 }
 
 /* Pack W (K, N) into panels: (ceil(N / PANEL), K, PANEL). */
 void NAME(pack_columns)(ptrdiff_t K, ptrdiff_t N, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < N; first += PANEL, packed += K * PANEL)
-    pack_panel(0, K, N - first, W + first, N, packed);
+    pack_panel(0, K, N - first, PANEL, W + first, N, packed);
 }
 
 /* Pack the transpose of W (H, N) into panels: (ceil(H / PANEL), N, PANEL). */
 static void pack_transpose(ptrdiff_t H, ptrdiff_t N, const float *W, float *packed) {
   for (ptrdiff_t first = 0; first < H; first += PANEL, packed += N * PANEL)
-    pack_panel(1, N, H - first, W + first * N, N, packed);
+    pack_panel(1, N, H - first, PANEL, W + first * N, N, packed);
 }
 
 /* The first n of PANEL floats at p, then zeros; n above PANEL counts as PANEL. */

@@ -95,10 +95,7 @@ class RecurrentStack:
         self._fill_head_input(activations, masks)
         table = self.parameters.get(NGRAM_TABLE)
         if table is not None:
-            symbols = self._keep_history(inputs, state, new_state)
-            activations.ngram_rows[...] = ngrams.context_rows(
-                self._codes[symbols], len(inputs), self.config.ngram_slots
-            )
+            activations.ngram_rows[...] = self.context_rows(inputs, state, new_state)
         head.forward(
             self._head,
             flat_rows(activations.head_input),
@@ -148,6 +145,16 @@ class RecurrentStack:
                 np.multiply(layer.h[1:], factors, out=activations.head_input[:, :, k])
             elif count > 1:
                 activations.head_input[:, :, k] = layer.h[1:]
+
+    def context_rows(self, inputs: Ids, state: Array, new_state: Array) -> Ids:
+        """Return the indices (T * B, ngrams - 1) of the n-gram table's rows for each prediction.
+
+        Only for a model with n-grams. inputs (T, B): the ids of a window.
+        state, new_state: the states before and after the window. The last symbols of the window are
+            written into new_state, which may be the same array as `state`.
+        """
+        symbols = self._keep_history(inputs, state, new_state)
+        return ngrams.context_rows(self._codes[symbols], len(inputs), self.config.ngram_slots)
 
     def _keep_history(self, inputs: Ids, state: Array, new_state: Array) -> Ids:
         """Write the last symbols of a window into the state after the window.

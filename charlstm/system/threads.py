@@ -159,10 +159,14 @@ class Workers:
         self.count = count
         self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
 
-    def run(self, function: Callable[[int], Result]) -> list[Result]:
+    def run(
+        self, function: Callable[[int], Result], stop: Callable[[], None] = lambda: None
+    ) -> list[Result]:
         """Run function(k) in parallel for each worker k, and return the results in order of k.
 
-        If a worker raises an exception, this method raises it again after all workers have ended.
+        If a worker raises an exception, or a thread cannot be started, this method calls `stop`,
+        and raises the exception after all workers have ended. Workers that wait for one another
+        need a `stop` that lets them end.
         Workers that call check_cancelled end early. NumPy's warnings of overflow are off in the
         workers: the caller checks whether the loss is finite.
         """
@@ -177,6 +181,7 @@ class Workers:
                     return function(k)
             except BaseException:
                 is_cancelled.set()
+                stop()
                 raise
             finally:
                 _current.is_cancelled = outer
@@ -192,6 +197,7 @@ class Workers:
             wait(futures)  # Ctrl-C may raise KeyboardInterrupt during the wait.
         except BaseException as error:
             is_cancelled.set()
+            stop()
             errors.append(error)
         # Even after an error, this method waits for all workers: none of them may write to shared
         # arrays after it returns.

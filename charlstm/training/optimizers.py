@@ -48,21 +48,25 @@ class Adam(Optimizer):
     EPSILON = 1e-8
 
     def update(self, weights: Array, gradient: Array, span: slice, rate: float, step: int) -> None:
-        # The moments start at zero. Dividing them by 1 - beta^step corrects the bias towards zero.
-        step_size = rate / (1 - self.beta1**step)
-        root_correction = (1 - self.beta2**step) ** -0.5
         kernels.adam_update(
             weights[span],
             gradient[span],
             self.moments["mean"][span],
             self.moments["square"][span],
-            beta1=self.beta1,
-            beta2=self.beta2,
-            step_size=step_size,
-            root_correction=root_correction,
-            epsilon=self.EPSILON,
-            kept=1 - rate * self.weight_decay,
+            **self.constants(rate, step),
         )
+
+    def constants(self, rate: float, step: int) -> dict[str, float]:
+        """Return the numbers of a step, by the names of the arguments of kernels.adam_update."""
+        # The moments start at zero. Dividing them by 1 - beta^step corrects the bias towards zero.
+        return {
+            "beta1": self.beta1,
+            "beta2": self.beta2,
+            "step_size": rate / (1 - self.beta1**step),
+            "root_correction": (1 - self.beta2**step) ** -0.5,
+            "epsilon": self.EPSILON,
+            "kept": 1 - rate * self.weight_decay,
+        }
 
 
 class RMSprop(Optimizer):
@@ -138,15 +142,21 @@ def average_weights(average: Array, weights: Array, span: slice, decay: float, s
     """Move average[span] towards weights[span] after step `step`, which counts from 1.
 
     The average is an exponential moving average (Polyak and Juditsky 1992 take the plain mean).
+    """
+    for block in blocks(span):
+        change = weights[block] - average[block]
+        change *= 1 - average_decay(decay, step)
+        average[block] += change
+
+
+def average_decay(decay: float, step: int) -> float:
+    """Return the decay of the average of the weights at step `step`, which counts from 1.
+
     Early in a run, the decay is (1 + step) / (10 + step), as in TensorFlow's
     ExponentialMovingAverage with num_updates. With this decay, the average covers about the last
     ninth of the steps, and not the initial weights.
     """
-    decay = min(decay, (1 + step) / (10 + step))
-    for block in blocks(span):
-        change = weights[block] - average[block]
-        change *= 1 - decay
-        average[block] += change
+    return min(decay, (1 + step) / (10 + step))
 
 
 def blocks(span: slice) -> Iterator[slice]:

@@ -6,30 +6,30 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from charlstm import kernels
 from charlstm.arrays import Array, Ids, all_finite
 from charlstm.config import AUTO, ModelConfig, TrainConfig
 from charlstm.errors import CharlstmError
-from charlstm.network.activations import Activations, first_steps
-from charlstm.network.dropout import Dropout, Masks
-from charlstm.network.layers.head import cross_entropy
+from charlstm.network.dropout import Dropout
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
 from charlstm.network.precision import resolve_precision
 from charlstm.network.stack import state_shape
 from charlstm.seeds import generator, generator_to_dict, load_generator
-from charlstm.system.threads import Tasks, Workers, available_cores, one_blas_thread, share
+from charlstm.system.threads import Workers, available_cores
 from charlstm.text.batches import PADDING, Batches
 from charlstm.text.mixed_batches import MixedBatches
 from charlstm.training.batching import make_batches
+from charlstm.training.layerwise_step import LayerwiseStep
+from charlstm.training.native_step import NativeStep
 from charlstm.training.optimizers import (
     OPTIMIZERS,
     Optimizer,
     RowAdaGrad,
-    average_weights,
-    blocks,
     make_optimizer,
 )
 from charlstm.training.schedules import Schedule
+from charlstm.training.step import Step, StepSettings, Trained
 from charlstm.untrusted import entry, integer, of_type, real, require_type
 
 
@@ -94,15 +94,12 @@ class Trainer:
         self.gradient_norm: float = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
-        # Each worker has its own streams, activations and gradients of all weights. Each worker
-        # also has its own span of the weights: it sums all workers' gradients of the span, and
-        # updates the span.
         self.workers: Workers = Workers(config.workers)
-        numbers = range(config.workers)
-        self._streams = [share(batch_size, config.workers, k) for k in numbers]
-        self._spans = [share(len(weights), config.workers, k) for k in numbers]
-        self._gradients = [model.parameters.zeros_like_dense() for _ in numbers]
-        self._activations: list[Activations | None] = [None for _ in numbers]
+        trained = Trained(model, self.averaged, self.optimizer, self._table_optimizer)
+        native = kernels.can_train(model.config, config.precision)
+        self._step: Step = (NativeStep if native else LayerwiseStep)(
+            trained, config, batch_size, self._dropout.drops_outputs, self.workers
+        )
 
     @property
     def epoch(self) -> int:
@@ -130,16 +127,17 @@ class Trainer:
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
         # The factor of each target's loss, which is 0 for padding.
         scales = np.where(is_target, scale, 0).astype(self.state.dtype)
-        masks, tasks = self._dropout.draw(), Tasks()
-        with one_blas_thread():  # BLAS needs no threads, as the workers already use all cores
-            results = self.workers.run(
-                lambda k: self._forward_backward(k, window, scales, masks, tasks)
-            )
-            squares = self.workers.run(self._sum_gradients)
-            self.gradient_norm = math.sqrt(sum(squares))
-            activations = [each for _, each in results]
-            self.workers.run(lambda k: self._clip_and_update(k, rate, activations))
-        nats = sum(nats for nats, _ in results)
+        table_rate = self.config.ngram_lr * 0.5**self.halvings
+        # Padding comes after the last target that counts, so replacing it by 0, a valid id, has no
+        # effect on the loss.
+        nats, self.gradient_norm = self._step.take(
+            window[:-1].clip(0),
+            window[1:].clip(0),
+            scales,
+            self._dropout.draw(),
+            self.state,
+            StepSettings(rate, table_rate, self.steps_done + 1),
+        )
         self.steps_done += 1
         self._count_losses(nats, count)
         return nats / count
@@ -159,77 +157,6 @@ class Trainer:
         if window.min() < lowest or window.max() >= len(self.model.vocab):
             raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1} for this vocabulary")
         return window
-
-    def _forward_backward(
-        self, k: int, window: Ids, scales: Array, masks: Masks, tasks: Tasks
-    ) -> tuple[float, Activations]:
-        """Compute the gradients of worker k's streams.
-
-        scales (T, B): the factor of each target's loss, 0 for padding. tasks: the queue of matrix
-        products for the weight gradients of all workers. A worker that has done its own products
-        takes over those of others.
-
-        Returns the sum of the losses and the activations.
-        """
-        streams, gradients = self._streams[k], self._gradients[k]
-        # Padding comes after the last target that counts, so replacing it by 0, a valid id, has no
-        # effect on the loss.
-        inputs, targets = window[:-1, streams].clip(0), window[1:, streams].clip(0)
-        own_scales, own_masks = scales[:, streams].reshape(-1), masks.of_streams(streams)
-        activations = self._activations_for(k, *inputs.shape)
-        self.state[:, :, streams] = self.model.forward(
-            inputs, self.state[:, :, streams], activations, own_masks
-        )
-        losses = cross_entropy(activations.log_probs, targets.reshape(-1))
-        nats = losses.sum(where=own_scales != 0, dtype=np.float64)
-        self.model.backward_activations(targets, activations, own_scales, own_masks)
-        tasks.work(self.model.weight_gradients(activations, gradients, own_masks))
-        return float(nats), activations
-
-    def _activations_for(self, k: int, T: int, B: int) -> Activations:
-        """Return worker k's activations for T steps, in the memory of its longest window so far."""
-        longest = self._activations[k]
-        if longest is None or len(longest.dout) < T:
-            longest = self._activations[k] = None  # frees the old arrays before allocating new ones
-            longest = self._activations[k] = self.model.new_activations(
-                T, B, self._dropout.drops_outputs, self.config.precision
-            )
-        return longest if len(longest.dout) == T else first_steps(longest, T)
-
-    def _sum_gradients(self, k: int) -> float:
-        """Add all workers' gradients within span k to worker 0's; return their squared norm."""
-        total, *others = (gradients.vector for gradients in self._gradients)
-        squares = 0.0
-        for block in blocks(self._spans[k]):
-            for other in others:
-                total[block] += other[block]
-            squares += float(np.dot(total[block], total[block]))
-        return squares
-
-    def _clip_and_update(self, k: int, rate: float, activations: list[Activations]) -> None:
-        """Clip the gradient, and update the weights and their average, all within span k.
-
-        activations: those of all workers, from which the gradient of the n-gram table follows.
-        """
-        config, span, step = self.config, self._spans[k], self.steps_done + 1
-        weights, gradient = self.model.parameters.vector, self._gradients[0].vector
-        clipped = gradient[span]
-        if config.clip and self.gradient_norm > config.clip:
-            clipped *= config.clip / self.gradient_norm
-        if config.clip_value:
-            np.clip(clipped, -config.clip_value, config.clip_value, out=clipped)
-        self.optimizer.update(weights, gradient, span, rate, step)
-        if self.averaged is not None:
-            average_weights(self.averaged.parameters.vector, weights, span, config.average, step)
-        if self._table_optimizer is not None:
-            table = self.model.parameters[NGRAM_TABLE]
-            self._table_optimizer.update(
-                table,
-                share(len(table), config.workers, k),
-                np.concatenate([each.ngram_rows for each in activations]),
-                np.concatenate([each.log_probs for each in activations]),
-                config.ngram_lr * 0.5**self.halvings,
-            )
 
     def _count_losses(self, nats: float, count: int) -> None:
         """Sum up the losses of a pass step by step; when it ends, give the schedule their mean."""

@@ -1,8 +1,10 @@
 """A check that the machine has the memory for a training run, before the run allocates any."""
 
+from charlstm import kernels
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.network.memory_needs import activation_bytes, parameter_bytes
 from charlstm.network.parameters import parameter_shapes
+from charlstm.network.precision import resolve_precision
 from charlstm.system.memory import require_memory
 from charlstm.text.batches import STEPS_MULTIPLE, fit_batch
 from charlstm.text.mixed_batches import fit_mixed_batch
@@ -30,10 +32,13 @@ def require_memory_to_train(
     if model.lines:  # All lines may be short, so only the shortest window is sure to be needed.
         batch_size = min(config.batch_size, length)
         seq_length = min(config.seq_length, STEPS_MULTIPLE)
-    # These vectors are all as long as the weights: the weights themselves, the gradients of each
-    # worker, the moments of the optimizer, and the average of the weights.
+    # These vectors are all as long as the weights: the weights themselves, their gradients (of each
+    # worker, unless the step is native), the moments of the optimizer, and the average of the
+    # weights.
+    precision = resolve_precision(config.precision, model)
+    gradients = 1 if kernels.can_train(model, precision) else worker_count(config, batch_size)
     moments = OPTIMIZERS[config.optimizer].MOMENTS
-    vectors = 1 + worker_count(config, batch_size) + len(moments) + bool(config.average)
+    vectors = 1 + gradients + len(moments) + bool(config.average)
     require_memory(
         parameter_bytes(parameter_shapes(model, vocab_size), model, vectors)
         + batch_size * seq_length * activation_bytes(model, vocab_size),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -88,13 +89,30 @@ class Shape(NamedTuple):
         return 3 * (self.recurrence_operations + self.projection_operations + self.head_operations)
 
 
-def make_trainer(shape: Shape, precision: Precision = "float32") -> Trainer:
-    """The trainer of a fresh model, by Adam, on random characters."""
-    model = CharModel(ModelConfig(hidden=shape.hidden, layers=shape.layers), VOCAB)
-    config = TrainConfig(
-        batch_size=shape.batch_size, seq_length=shape.seq_length, precision=precision
+# Sizes that `charlstm train` chooses, from a few seconds to an hour of training.
+AS_TRAINED = (
+    *(Shape(1, hidden, 24, 64) for hidden in (160, 256, 320, 512)),
+    Shape(2, 384, 24, 64),
+)
+
+
+def make_trainer(
+    shape: Shape, precision: Precision = "float32", as_trained: bool = False
+) -> Trainer:
+    """The trainer of a fresh model, by Adam, on random characters.
+
+    as_trained: with capped gates, a table of n-grams, dropout, an average of the weights and, above
+        one layer, skip connections, as `charlstm train` has them on a text of 250,000 characters.
+    """
+    model, train = (
+        ModelConfig(hidden=shape.hidden, layers=shape.layers),
+        TrainConfig(batch_size=shape.batch_size, seq_length=shape.seq_length, precision=precision),
     )
-    return Trainer(model, IDS, config)
+    if as_trained:
+        skip = shape.layers > 1
+        model = replace(model, capped=True, skip=skip, ngrams=6, ngram_slots=125_000)
+        train = replace(train, dropout=0.1, average=0.98, ngram_lr=0.1)
+    return Trainer(CharModel(model, VOCAB), IDS, train)
 
 
 # -- the machine ----------------------------------------------------------------------------

@@ -3,11 +3,20 @@
 import numpy as np
 from safetensors.numpy import load_file
 
+from charlstm.training.layerwise_step import LayerwiseStep
+from charlstm.training.native_step import NativeStep
 from charlstm.training.trainer import Trainer
 
 
 def write_into(array, value):
     array.reshape(-1)[array.size // 2] = value
+
+
+def layerwise(step):
+    """A LayerwiseStep with the settings of a NativeStep."""
+    return LayerwiseStep(
+        step._trained, step._config, step._batch_size, step._drops_outputs, step._workers
+    )
 
 
 def inject(monkeypatch, *places):
@@ -23,6 +32,9 @@ def inject(monkeypatch, *places):
         kind, name, value, _ = to_come.pop(0)
         model = trainer.model
         backward, weight_gradients = model.backward_activations, model.weight_gradients
+        usual_step = trainer._step
+        if isinstance(usual_step, NativeStep):  # whose parts cannot be replaced
+            trainer._step = layerwise(usual_step)
 
         def backward_from_injected(targets, activations, *more):
             if kind == "activations":
@@ -47,6 +59,7 @@ def inject(monkeypatch, *places):
             loss = real(trainer)
         finally:
             model.backward_activations, model.weight_gradients = backward, weight_gradients
+            trainer._step = usual_step
         if kind == "weights":
             write_into(trainer.model.parameters[name], value)
         if kind == "state":

@@ -100,7 +100,7 @@ def test_trainer_replaces_auto_by_the_precision(with_amx, dtype, expected):
     trainer.step()
     trainer.close()
     assert trainer.config.precision == expected
-    of_workers = trainer._activations
+    of_workers = trainer._step._activations
     assert len(of_workers) == 2
     for activations in of_workers:
         assert {activations.precision, *(layer.precision for layer in activations.layers)} == {

@@ -57,6 +57,8 @@ def use_model(model: charlstm.CharModel, file: Path) -> None:
     model.backward_activations(window[1], activations, 1.0)
     for task in model.weight_gradients(activations, total):
         task()
+    if model.config.ngrams:
+        print(model.context_rows(window[0], state, state).shape)
     charlstm.save(model, file)
     print(text, list(lines), texts, len(scores), score.text, score.characters)
     print(loss.characters, figures, after.shape, mean)

@@ -1,16 +1,15 @@
-"""phases.py: the operations it counts, the sum of its timers, its table."""
+"""phases.py: the operations it counts, the sum of the phases, its table."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import against_pytorch as bench
 import phases
 import pytest
 
-import charlstm
+from charlstm import kernels
 
 SMALL = ("--layers=2", "--hidden=8", "--batch-size=6", "--seq-length=10", "--steps=3")
+native = pytest.mark.skipif(kernels.BACKEND != "native", reason="measures native steps")
 
 
 @pytest.fixture(autouse=True)
@@ -25,17 +24,19 @@ def run(capsys, *arguments):
 
 
 def test_operations_are_those_of_the_step():
-    for shape in (*phases.SHAPES, phases.Shape(3, 5, 2, 3)):
+    for shape in (*phases.SHAPES, *phases.AS_TRAINED, phases.Shape(3, 5, 2, 3)):
         assert sum(phases.operations(shape).values()) == shape.step_operations
     # 6 characters, 5 units, gates of 20 columns: Wh of three layers, Wx of two
     counted = phases.operations(phases.Shape(3, 5, 2, 3))
-    assert counted[phases.FORWARD] == counted[phases.BACKWARD] == 2 * 6 * 3 * 100
-    assert counted[phases.PRODUCTS] == 2 * 6 * (3 * 100 + 3 * 2 * 100)
-    assert counted[phases.HEAD] == 3 * 2 * 6 * 5 * 65
+    assert counted["forward recurrence"] == counted["backward recurrence"] == 2 * 6 * 3 * 100
+    assert counted["input projection"] == counted["input gradient"] == 2 * 6 * 2 * 100
+    assert counted["head and softmax"] == 2 * 2 * 6 * 5 * 65
+    assert set(counted) < set(phases.PHASES)
 
 
+@native
 def test_phases_and_the_rest_are_the_step(capsys):
-    result = json.loads(run(capsys, "--json"))
+    result = json.loads(run(capsys, "--json", "--as-trained"))
     assert result["machine"]["steps"] == 3
     (row,) = result["rows"]
     assert tuple(row[name] for name in phases.Shape._fields) == (2, 8, 6, 10)
@@ -44,95 +45,38 @@ def test_phases_and_the_rest_are_the_step(capsys):
     parts = row["phases"].values()
     assert sum(part["milliseconds"] for part in parts) == pytest.approx(row["milliseconds"])
     assert sum(part["share"] for part in parts) == pytest.approx(1)
-    assert all(row["phases"][name]["milliseconds"] > 0 for name in phases.PHASES)
-    assert row["milliseconds_without_timers"] > 0
+    assert all(part["milliseconds"] > 0 for part in parts)
 
     whole = phases.Shape(2, 8, 6, 10).step_operations
     assert sum(part["operations"] for part in parts) == row["operations"] == whole
-    peak = result["machine"]["sgemm_gflops"]
     with_products = [part for part in parts if part["operations"]]
-    assert len(with_products) == 4
+    assert len(with_products) == 6
     for part in (*with_products, row):
         seconds = part["milliseconds"] / 1e3
         assert part["gflops"] == pytest.approx(part["operations"] / seconds / 1e9)
-        assert part["peak_share"] == pytest.approx(part["gflops"] / peak)
+        assert part["peak_share"] == pytest.approx(part["gflops"] / row["sgemm_gflops"])
     assert all(part["gflops"] is None for part in parts if not part["operations"])
 
 
+@native
 def test_prints_a_table(capsys):
     lines = run(capsys).splitlines()
     assert lines[0].startswith("2×8, batch size 6, sequence length 10, workers: ")
     names = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
     assert names[0] == "phase" and names[1:] == [*phases.PHASES, phases.REST, "step"]
-    assert any(line.startswith("without timers: ") for line in lines)
-    assert any(line.startswith("sgemm gflops ") for line in lines)
 
 
-@pytest.fixture
-def functions(monkeypatch):
-    """Functions to time instead: outer calls inner, by a clock that only they move."""
-    clock = SimpleNamespace(now=0.0)
-    owner = SimpleNamespace(__name__="owner")
-
-    def inner(seconds):
-        clock.now += seconds
-
-    def outer(seconds):
-        clock.now += 1
-        owner.inner(seconds)
-        return "result"
-
-    owner.inner, owner.outer = inner, outer
-    listed = ((owner, "inner", phases.HEAD), (owner, "outer", lambda seconds: phases.GATHER))
-    monkeypatch.setattr(phases, "FUNCTIONS", listed)
-    monkeypatch.setattr(phases.time, "perf_counter", lambda: clock.now)
-    return owner
-
-
-def test_a_call_within_a_timed_one_belongs_to_it(functions):
-    timers = phases.Timers()
-    plain = functions.outer
-    with timers.running():
-        assert functions.outer(4) == "result"
-        functions.inner(2)
-    assert functions.outer is plain
-    functions.outer(8)  # no longer timed
-    assert timers.take() == {**dict.fromkeys(phases.PHASES, 0), phases.GATHER: 5, phases.HEAD: 2}
-    assert set(timers.take().values()) == {0}
-
-
-def test_threads_add_up(functions):
-    timers = phases.Timers()
-    with timers.running():
-        for _ in range(2):
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(functions.inner, 3).result()
-    assert timers.take()[phases.HEAD] == 6
-
-
-def test_timers_are_gone_after_a_failure(functions):
-    timers = phases.Timers()
-    plain = functions.inner
-    with pytest.raises(TypeError), timers.running():
-        functions.inner("no number")
-    assert functions.inner is plain
-
-
-def test_a_table_that_does_not_fit_the_library_is_an_error(monkeypatch):
-    listed = (*phases.FUNCTIONS, (charlstm.kernels, "no_such", phases.HEAD))
-    monkeypatch.setattr(phases, "FUNCTIONS", listed)
-    with pytest.raises(SystemExit, match=r"charlstm\.kernels has no no_such"):
-        phases.Timers()
-    listed = (*phases.FUNCTIONS[:-1], (charlstm.kernels, "gru_forward", phases.FORWARD))
-    monkeypatch.setattr(phases, "FUNCTIONS", listed)
-    with pytest.raises(SystemExit, match="a step calls no gru_forward"):
-        phases.measure(phases.Shape(1, 8, 2, 10), 1, lambda: None)
+def test_other_steps_are_refused(monkeypatch):
+    monkeypatch.setattr(kernels, "can_train", lambda *_: False)
+    with pytest.raises(SystemExit, match="needs the native kernels"):
+        phases.main([*SMALL])
 
 
 def test_the_shapes_are_those_asked_for():
     nothing = dict.fromkeys(phases.Shape._fields)
-    assert phases.chosen_shapes(**nothing) == phases.SHAPES
-    asked = phases.chosen_shapes(**{**nothing, "layers": 1, "batch_size": 32})
+    assert phases.chosen_shapes(False, **nothing) == phases.SHAPES
+    assert phases.chosen_shapes(True, **nothing) == phases.AS_TRAINED
+    asked = phases.chosen_shapes(True, **{**nothing, "layers": 1, "batch_size": 32})
     assert asked == (phases.Shape(1, 256, 32, 50),)
     beside_pytorch = {shape for _, shape in bench.chosen_tasks("train", [128, 256, 512])}
     assert set(phases.SHAPES) == beside_pytorch

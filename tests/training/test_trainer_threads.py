@@ -18,7 +18,7 @@ def blas_threads():
 
 def test_blas_has_one_thread_within_a_step_and_as_many_as_before_after_it(monkeypatch):
     seen = []
-    trainer = make_trainer(workers=2)
+    trainer = make_trainer(workers=2, dtype="float64")  # whose products BLAS computes
     forward = trainer.model.forward
 
     def counting_threads(*arguments):

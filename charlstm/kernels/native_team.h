@@ -1,0 +1,92 @@
+/* Teams of worker threads that share the recurrence of some streams, and the barrier at which the
+ * threads of a team wait for one another.
+ *
+ * Streams are independent of one another, and so are the units of one time step. A worker computes
+ * some of the streams (its rows) for some of the units (its columns of the weights). The next time
+ * step needs all units of the step before. So the workers that share the same rows, a team, meet
+ * once in each time step.
+ */
+#ifndef CHARLSTM_TEAM
+#define CHARLSTM_TEAM
+
+#include <stddef.h>
+#include <time.h>
+#if defined(__linux__)
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif !defined(_WIN32)
+#include <sched.h>
+#endif
+
+/* Looks at the barrier before a waiting thread sleeps; on the machines of scripts/benchmarks, about
+ * 20 to 50 microseconds. A thread whose core is taken away by another process is waited for much
+ * longer than that. */
+#define LOOKS_BEFORE_SLEEP 1000
+#define SLEEP_NANOSECONDS 20000000 /* after which a sleeping thread looks whether it is to stop */
+
+/* The barrier of the threads that work together, on a cache line of its own. */
+typedef struct {
+  int members;  /* number of threads */
+  int arrived;  /* number of threads that wait */
+  int meetings; /* number of completed meetings */
+  int sleepers; /* number of threads that sleep */
+  int stopped;  /* 1: a thread of the team failed, and no thread waits any more */
+  int unused[11];
+} Team;
+
+INLINE int read_now(const int *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+
+static void look_again(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+/* Sleep until team->meetings differs from `seen`, or for a short time. */
+static void sleep_until_met(Team *team, int seen) {
+  __atomic_add_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
+#if defined(__linux__)
+  const struct timespec limit = {0, SLEEP_NANOSECONDS};
+  syscall(SYS_futex, &team->meetings, FUTEX_WAIT_PRIVATE, seen, &limit, NULL, 0);
+#elif !defined(_WIN32)
+  (void)seen;
+  sched_yield();
+#endif
+  __atomic_sub_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Wait until all threads of the team have called this function. Writes of each thread before the
+ * meeting are visible to all threads after it. Returns 1 if the work is to stop, else 0. */
+static int meet(Team *team) {
+  if (team->members > 1) {
+    const int seen = read_now(&team->meetings);
+    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->members) {
+      __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+      __atomic_store_n(&team->meetings, seen + 1, __ATOMIC_SEQ_CST);
+#if defined(__linux__)
+      if (__atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST))
+        syscall(SYS_futex, &team->meetings, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+#endif
+    } else {
+      for (int look = 0; read_now(&team->meetings) == seen && !read_now(&team->stopped); look++)
+        if (look < LOOKS_BEFORE_SLEEP)
+          look_again();
+        else
+          sleep_until_met(team, seen);
+    }
+  }
+  return read_now(&team->stopped);
+}
+
+/* The share of a worker in a recurrence: rows of the batch and units, each as the first one and
+ * their number, and the team that computes these rows. */
+typedef struct {
+  ptrdiff_t row, rows, unit, units;
+  Team *team;
+} Part;
+
+#endif

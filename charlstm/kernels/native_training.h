@@ -1,0 +1,506 @@
+/* A training step of an LSTM, shared among worker threads: forward pass, loss, backward pass,
+ * gradients of the weights, clipping, Adam, average of the weights, and the table of n-grams. The
+ * results are those of the step that trainer.py makes with the other kernels.
+ *
+ * The workers share one set of activations of all B streams. A team of workers computes some of the
+ * streams; within a team, each worker computes some of the units, and some of the time steps of the
+ * head. The gradients of the weights are cut into tasks, panels of columns, and a worker that is
+ * done takes the next one.
+ *
+ *              team 0, streams 0..11      team 1, streams 12..23
+ *             worker 0      worker 1     worker 2      worker 3
+ *            units 0..127  128..255     units 0..127  128..255     recurrence
+ *             steps 0..31   32..63       steps 0..31   32..63      head, loss
+ *               task 0       task 1       task 2        task 3     gradients of the weights
+ *                task 5  ...
+ *                a quarter of all weights each                     clipping, Adam
+ *
+ * Each number is computed by one worker, from the same numbers in the same order, whatever the number
+ * of workers. So a step gives the same weights, bit for bit, on any number of cores.
+ */
+#define TASK_ROWS 512 /* maximum number of rows of the weights in a task */
+
+/* A layer and its activations of the window, as in network/layers/lstm.py. */
+#ifndef CHARLSTM_TRAINING
+#define CHARLSTM_TRAINING
+typedef struct {
+  const float *by_symbol; /* (V, 4H): Wx of the first layer; Wi of a layer with skip connections;
+                             NULL for other layers */
+  const float *Wx;        /* (H, 4H), NULL for the first layer */
+  const float *Wh, *b;    /* (H, 4H) after weight dropout; (4H) */
+  const float *Wh_factors; /* (H, 4H): factors of weight dropout, or NULL */
+  float *dby_symbol, *dWx, *dWh, *db; /* gradients: written */
+  float *gates, *h, *c, *tanh_c;      /* (T, B, 4H), (T+1, B, H) twice, (T, B, H) */
+  float *x;                           /* (T, B, H): the input; NULL for the first layer */
+  const float *x_factors;    /* (B, H): factors of dropout that x is multiplied by, or NULL; without
+                                dropout, x is the output of the layer below */
+  const float *head_factors; /* (B, H): the factors of its output for the head, or NULL */
+} TrainedLayer;
+
+/* The phases of a step. */
+enum phase { PROJECTION, FORWARD, HEAD, BACKWARD, INPUT_GRADIENT, WEIGHTS, UPDATE, TABLE, WAIT, PHASES };
+
+/* A step. The caller owns the memory at all pointers. native_training.py has the same fields in the
+ * same order. */
+typedef struct {
+  ptrdiff_t T, B, H, V, L;
+  ptrdiff_t seen;   /* the head reads the outputs of the last `seen` layers */
+  ptrdiff_t capped; /* 1: min(i, 1 - f) takes the place of i */
+  ptrdiff_t workers, teams;
+  ptrdiff_t dropout; /* 1: head_input holds the outputs after dropout; 0: see head_input */
+  const TrainedLayer *layers;
+  const long long *inputs, *targets; /* (T, B) */
+  const float *scales;               /* (T * B): factor of each loss */
+  float *state;                      /* (L, 2, B, H), in and out */
+  const float *head_W, *head_b;      /* (seen * H, V), (V) */
+  float *dhead_W, *dhead_b;          /* their gradients: written */
+  float *head_input;  /* (T, B, seen * H): written if `dropout` or seen > 1, else the output of the
+                         last layer */
+  float *dhead_input; /* (T, B, seen * H): written; is dout if seen is 1 */
+  float *dout;        /* (T, B, H): written */
+  float *dh, *dc;     /* (B, H): written */
+  float *log_probs;   /* (T * B, V): written, the gradient of the logits */
+  float *losses;      /* (T * B): written, without the factors */
+  ptrdiff_t ngrams, R;     /* table rows of a prediction, or 0; number of table rows */
+  const long long *rows;   /* (T * B, ngrams): indices of the table rows of each prediction */
+  float *table;            /* (R, V): updated */
+  float *table_squares;    /* (R): updated, as in update_ngram_rows */
+  const float *table_constants; /* rate, epsilon */
+  double *squares;              /* (size_of_tasks): the sum of squares of each task's gradients */
+  double *gradient_norm;        /* (1): written, before clipping */
+  ptrdiff_t adam;               /* 1: update the weights by Adam; 0: compute the gradient only */
+  ptrdiff_t weight_count;
+  float *weights, *gradient;    /* (weight_count): all weights above; their gradients */
+  float *mean, *square;         /* (weight_count): the moments of Adam */
+  float *average;               /* (weight_count), or NULL */
+  const float *constants;       /* those of adam_update */
+  double clip, clip_value;      /* 0: no limit */
+  double average_step;          /* the share of the difference by which the average moves */
+  char *scratch;                /* size_of_training(...) bytes for each worker */
+  ptrdiff_t scratch_size;       /* of a worker */
+  int *places;                  /* places of update_ngram_rows: see size_of_places */
+  ptrdiff_t places_size;        /* of a worker, in ints */
+  Team *meetings;               /* (1 + teams): of all workers, then of each team */
+  ptrdiff_t next_task;          /* 0 before the step */
+  double *seconds;              /* (workers, PHASES): the time of each phase is added, or NULL */
+} TrainingStep;
+#endif
+
+/* Slice k of range(items) cut into `count` slices of nearly equal length, as `share` in threads.py
+ * cuts it; *length is set to its length. */
+static ptrdiff_t share_of(ptrdiff_t items, ptrdiff_t count, ptrdiff_t k, ptrdiff_t *length) {
+  const ptrdiff_t start = items * k / count;
+  *length = items * (k + 1) / count - start;
+  return start;
+}
+
+/* The number of parts of at most TASK_ROWS rows of a matrix. */
+INLINE ptrdiff_t row_parts(ptrdiff_t rows) { return (rows + TASK_ROWS - 1) / TASK_ROWS; }
+
+/* The number of tasks of the gradients of a matrix (rows, columns). */
+INLINE ptrdiff_t tasks_of(ptrdiff_t rows, ptrdiff_t columns) {
+  return row_parts(rows) * panel_count(columns);
+}
+
+/* The number of tasks of a step. */
+ptrdiff_t NAME(size_of_tasks)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
+  return tasks_of(H, 4 * H) + (L - 1) * tasks_of(2 * H, 4 * H) + tasks_of(seen * H, V);
+}
+
+/* Bytes of scratch that a worker needs for a step. */
+ptrdiff_t NAME(size_of_training)(ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
+  const ptrdiff_t recurrence = padded(H, WIDTH) * 4 * H;
+  const ptrdiff_t head = PANEL * (seen * H > V ? seen * H : V);
+  const ptrdiff_t task = PANEL * (TASK_ROWS + CHUNK + CHUNK / 2 + 1 + V + 1);
+  const ptrdiff_t largest = recurrence > head ? recurrence : head;
+  return (largest > task ? largest : task) * (ptrdiff_t)sizeof(float);
+}
+
+/* Loop over the rows t * B + stream of the streams of a part, for the time steps from `start` to
+ * `stop` - 1, in blocks of up to ROWS_AT_ONCE neighbouring rows: `row` is the first row of a block,
+ * and `count` their number. */
+#define FOR_ROWS(s, part, start, stop, row, count)                                             \
+  for (ptrdiff_t whole = (part)->rows == (s)->B, t_ = (start), at_ = 0,                         \
+                 length_ = whole ? ((stop) - (start)) * (s)->B : (part)->rows,                  \
+                 block_ = rows_per_block(length_, ROWS_AT_ONCE), row, count;                    \
+       row = t_ * (s)->B + (part)->row + at_, count = min_of(block_, length_ - at_),            \
+                 t_ < (whole ? (start) + 1 : (stop));                                           \
+       at_ + block_ < length_ ? (void)(at_ += block_) : (void)(at_ = 0, t_++))
+
+/* Write the state before the window into row 0 of h and c, for a part. */
+static void begin_window(const TrainingStep *s, const TrainedLayer *layer, const float *state,
+                         const Part *part) {
+  for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
+    const ptrdiff_t at = row * s->H + part->unit;
+    const size_t bytes = (size_t)part->units * sizeof(float);
+    memcpy(layer->h + at, state + at, bytes);
+    memcpy(layer->c + at, state + s->B * s->H + at, bytes);
+  }
+}
+
+/* Write row T of h and c into the state, for a part. */
+static void end_window(const TrainingStep *s, const TrainedLayer *layer, float *state,
+                       const Part *part) {
+  for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
+    const ptrdiff_t at = row * s->H + part->unit, last = s->T * s->B * s->H + at;
+    const size_t bytes = (size_t)part->units * sizeof(float);
+    memcpy(state + at, layer->h + last, bytes);
+    memcpy(state + s->B * s->H + at, layer->c + last, bytes);
+  }
+}
+
+/* Write the input projection of a layer, x Wx + by_symbol[id] + b, into its gates, for a part. */
+static void project_part(const TrainingStep *s, const TrainedLayer *layer, const Part *part,
+                         float *packed) {
+  float sums[ROWS_AT_ONCE * GATES];
+  const ptrdiff_t H = s->H, stop = part->unit + part->units;
+  for (ptrdiff_t first = part->unit; first < stop; first += WIDTH) {
+    const ptrdiff_t n = H - first;
+    if (layer->Wx) pack_units(H, H, first, first + WIDTH, layer->Wx, packed);
+    FOR_ROWS(s, part, 0, s->T, row, count) {
+      if (layer->Wx)
+        for (int gate = 0; gate < 4; gate += VECTORS)
+          product_in_chunks(count, VECTORS, layer->x + row * H, H, H, packed + gate * WIDTH * H,
+                            sums + gate * WIDTH, GATES);
+      for (ptrdiff_t r = 0; r < count; r++)
+        for (ptrdiff_t gate = 0; gate < 4; gate++) {
+          vec sum = load_n(layer->b + gate * H + first, n);
+          if (layer->Wx) sum += load(sums + r * GATES + gate * WIDTH);
+          if (layer->by_symbol)
+            sum += load_n(layer->by_symbol + (s->inputs[row + r] * 4 + gate) * H + first, n);
+          store_n(layer->gates + ((row + r) * 4 + gate) * H + first, sum, n);
+        }
+    }
+  }
+}
+
+/* Write factor * h for rows of a part, all time steps and some units. factors (B, H) or NULL, which
+ * means 1. The rows of `to` are `stride` floats apart. */
+static void copy_output(const TrainingStep *s, const float *h, const float *factors, ptrdiff_t start,
+                        ptrdiff_t stop, ptrdiff_t unit, ptrdiff_t units, const Part *part, float *to,
+                        ptrdiff_t stride) {
+  const ptrdiff_t H = s->H;
+  for (ptrdiff_t t = start; t < stop; t++)
+    for (ptrdiff_t stream = part->row; stream < part->row + part->rows; stream++) {
+      const float *from = h + ((t + 1) * s->B + stream) * H + unit;
+      const float *factor = factors ? factors + stream * H + unit : NULL;
+      float *out = to + (t * s->B + stream) * stride + unit;
+      for (ptrdiff_t k = 0; k < units; k += WIDTH) {
+        const vec x = load_n(from + k, units - k);
+        store_n(out + k, factor ? x * load_n(factor + k, units - k) : x, units - k);
+      }
+    }
+}
+
+/* Compute the losses of some time steps of a part's streams, and back-propagate them to the outputs
+ * that the head reads. */
+static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, const Part *part,
+                      float *packed) {
+  const ptrdiff_t H = s->H, V = s->V, K = s->seen * H;
+  float sums[ROWS_AT_ONCE * PANEL];
+  if (start == stop) return;
+  if (s->dropout || s->seen > 1)
+    for (ptrdiff_t k = 0; k < s->seen; k++) {
+      const TrainedLayer *layer = s->layers + s->L - s->seen + k;
+      copy_output(s, layer->h, layer->head_factors, start, stop, 0, H, part, s->head_input + k * H,
+                  K);
+    }
+  for (ptrdiff_t p = 0; p < panel_count(V); p++) {
+    const ptrdiff_t first = panel_start(V, p), width = panel_start(V, p + 1) - first;
+    pack_panel(0, K, V - first, width, s->head_W + first, V, packed);
+    FOR_ROWS(s, part, start, stop, row, count) {
+      product_in_chunks(count, (int)(width / WIDTH), s->head_input + row * K, K, K, packed, sums,
+                        PANEL);
+      for (ptrdiff_t r = 0; r < count; r++)
+        for (ptrdiff_t j = 0; j < width; j += WIDTH)
+          store_n(s->log_probs + (row + r) * V + first + j, load(sums + r * PANEL + j),
+                  V - first - j);
+    }
+  }
+  FOR_ROWS(s, part, start, stop, row, count) {
+    float *log_probs = s->log_probs + row * V;
+    if (s->ngrams)
+      NAME(add_ngram_logits)(count, s->ngrams, V, s->rows + row * s->ngrams, s->table, log_probs);
+    NAME(log_softmax)(count, V, log_probs, s->head_b);
+    for (ptrdiff_t r = 0; r < count; r++)
+      s->losses[row + r] = -log_probs[r * V + s->targets[row + r]];
+    NAME(cross_entropy_gradient)(count, V, s->targets + row, log_probs, s->scales + row);
+  }
+  for (ptrdiff_t p = 0; p < panel_count(K); p++) {
+    const ptrdiff_t first = panel_start(K, p), width = panel_start(K, p + 1) - first;
+    pack_panel(1, V, K - first, width, s->head_W + first * V, V, packed);
+    FOR_ROWS(s, part, start, stop, row, count) {
+      product_in_chunks(count, (int)(width / WIDTH), s->log_probs + row * V, V, V, packed, sums,
+                        PANEL);
+      for (ptrdiff_t r = 0; r < count; r++)
+        for (ptrdiff_t j = 0; j < width; j += WIDTH)
+          store_n(s->dhead_input + (row + r) * K + first + j, load(sums + r * PANEL + j),
+                  K - first - j);
+    }
+  }
+  if (s->dropout)
+    for (ptrdiff_t k = 0; k < s->seen; k++) {
+      const float *factors = s->layers[s->L - s->seen + k].head_factors;
+      for (ptrdiff_t t = start; t < stop; t++)
+        for (ptrdiff_t stream = part->row; stream < part->row + part->rows; stream++) {
+          float *gradient = s->dhead_input + (t * s->B + stream) * K + k * H;
+          for (ptrdiff_t unit = 0; unit < H; unit++) gradient[unit] *= factors[stream * H + unit];
+        }
+    }
+}
+
+/* Write the gradient of the output of layer k - 1 into dout, for a part: through the input of layer
+ * k, and from the head if it reads layer k - 1. */
+static void input_gradient_part(const TrainingStep *s, ptrdiff_t k, const Part *part,
+                                float *packed) {
+  const ptrdiff_t H = s->H, N = 4 * H, K = s->seen * H;
+  const TrainedLayer *layer = s->layers + k;
+  const float *from_head = s->seen > s->L - k ? s->dhead_input + (s->seen - s->L + k - 1) * H : NULL;
+  float sums[ROWS_AT_ONCE * PANEL];
+  for (ptrdiff_t p = 0; p < panel_count(part->units); p++) {
+    const ptrdiff_t first = panel_start(part->units, p);
+    const ptrdiff_t width = panel_start(part->units, p + 1) - first, unit = part->unit + first;
+    pack_panel(1, N, part->units - first, width, layer->Wx + unit * N, N, packed);
+    FOR_ROWS(s, part, 0, s->T, row, count) {
+      product_in_chunks(count, (int)(width / WIDTH), layer->gates + row * N, N, N, packed, sums,
+                        PANEL);
+      for (ptrdiff_t r = 0; r < count; r++)
+        for (ptrdiff_t j = 0; j < width && first + j < part->units; j += WIDTH) {
+          const ptrdiff_t n = part->units - first - j, stream = (row + r) % s->B;
+          vec sum = load(sums + r * PANEL + j);
+          if (layer->x_factors) sum *= load_n(layer->x_factors + stream * H + unit + j, n);
+          if (from_head) sum += load_n(from_head + (row + r) * K + unit + j, n);
+          store_n(s->dout + (row + r) * H + unit + j, sum, n);
+        }
+    }
+  }
+}
+
+/* Write sums (rows, width), times the factors if any, into columns of a matrix with rows `stride`
+ * floats apart. The factors are laid out like the matrix. Returns the sum of the squares. */
+static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *sums,
+                         const float *factors, float *to, ptrdiff_t stride) {
+  double squares = 0;
+  for (ptrdiff_t r = 0; r < rows; r++, sums += width) {
+    vec row = {0};
+    float sum = 0;
+    for (ptrdiff_t j = 0; j < width && j < columns; j += WIDTH) {
+      vec x = load(sums + j);
+      if (factors) x *= load_n(factors + r * stride + j, columns - j);
+      store_n(to + r * stride + j, x, columns - j);
+      row += x * x; /* the columns of padding are 0 */
+    }
+    for (int j = 0; j < WIDTH; j++) sum += row[j];
+    squares += sum;
+  }
+  return squares;
+}
+
+/* Compute one task: the gradient of some rows of W (K, N) = x^T d, for x (TB, K) and d (TB, N), in
+ * the columns of one panel. The first part of the rows also computes the gradients of the bias and of the
+ * weights by symbol. x and d have TB = T * B rows.
+ *
+ * The rows of W are those of Wh (x is the output of the step before), then those of Wx. */
+static double layer_task(const TrainingStep *s, const TrainedLayer *layer, ptrdiff_t task,
+                         float *scratch) {
+  const ptrdiff_t H = s->H, N = 4 * H, TB = s->T * s->B, rows = layer->Wx ? 2 * H : H;
+  const ptrdiff_t parts = row_parts(rows), p = task / parts;
+  ptrdiff_t count, start = share_of(rows, parts, task % parts, &count);
+  const ptrdiff_t first = panel_start(N, p), width = panel_start(N, p + 1) - first;
+  const int vectors = (int)(width / WIDTH);
+  const ptrdiff_t columns = min_of(width, N - first), from_h = start < H ? min_of(count, H - start) : 0;
+  const ptrdiff_t chunk = chunk_of(TB);
+  float *sums = scratch, *panel = sums + count * width, *bias = panel + chunk * width;
+  float *by_symbol = bias + width;
+  const int sums_symbols = task % parts == 0;
+  if (sums_symbols)
+    memset(bias, 0, (size_t)((layer->by_symbol ? 1 + s->V : 1) * width) * sizeof(float));
+  for (ptrdiff_t k = 0; k < TB; k += chunk) {
+    const ptrdiff_t n = min_of(chunk, TB - k);
+    pack_panel(0, n, N - first, width, layer->gates + k * N + first, N, panel);
+    product_of_rows(from_h, vectors, k == 0, layer->h + k * H + start, 1, H, n, panel, sums, width);
+    if (from_h < count)
+      product_of_rows(count - from_h, vectors, k == 0, layer->x + k * H + start + from_h - H, 1, H,
+                      n, panel, sums + from_h * width, width);
+    if (sums_symbols)
+      for (ptrdiff_t r = 0; r < n; r++) {
+        float *sum = layer->by_symbol ? by_symbol + s->inputs[k + r] * width : bias;
+        for (ptrdiff_t j = 0; j < width; j += WIDTH)
+          store(sum + j, load(sum + j) + load(panel + r * width + j));
+      }
+  }
+  double squares = write_sums(from_h, columns, width, sums,
+                              layer->Wh_factors ? layer->Wh_factors + start * N + first : NULL,
+                              layer->dWh + start * N + first, N);
+  if (from_h < count)
+    squares += write_sums(count - from_h, columns, width, sums + from_h * width, NULL,
+                          layer->dWx + (start + from_h - H) * N + first, N);
+  if (sums_symbols) {
+    if (layer->by_symbol) {
+      squares += write_sums(s->V, columns, width, by_symbol, NULL, layer->dby_symbol + first, N);
+      for (ptrdiff_t v = 0; v < s->V; v++)
+        for (ptrdiff_t j = 0; j < width; j += WIDTH)
+          store(bias + j, load(bias + j) + load(by_symbol + v * width + j));
+    }
+    squares += write_sums(1, columns, width, bias, NULL, layer->db + first, N);
+  }
+  return squares;
+}
+
+/* Compute one task of the head: see layer_task. */
+static double head_task(const TrainingStep *s, ptrdiff_t task, float *scratch) {
+  const ptrdiff_t K = s->seen * s->H, V = s->V, TB = s->T * s->B, parts = row_parts(K);
+  const ptrdiff_t p = task / parts, first = panel_start(V, p), chunk = chunk_of(TB);
+  const ptrdiff_t width = panel_start(V, p + 1) - first, columns = min_of(width, V - first);
+  ptrdiff_t count, start = share_of(K, parts, task % parts, &count);
+  float *sums = scratch, *panel = sums + count * width, *bias = panel + chunk * width;
+  memset(bias, 0, (size_t)width * sizeof(float));
+  for (ptrdiff_t k = 0; k < TB; k += chunk) {
+    const ptrdiff_t n = min_of(chunk, TB - k);
+    pack_panel(0, n, V - first, width, s->log_probs + k * V + first, V, panel);
+    product_of_rows(count, (int)(width / WIDTH), k == 0, s->head_input + k * K + start, 1, K, n,
+                    panel, sums, width);
+    for (ptrdiff_t r = 0; r < n; r++)
+      for (ptrdiff_t j = 0; j < width; j += WIDTH)
+        store(bias + j, load(bias + j) + load(panel + r * width + j));
+  }
+  double squares = write_sums(count, columns, width, sums, NULL, s->dhead_W + start * V + first, V);
+  if (task % parts == 0) squares += write_sums(1, columns, width, bias, NULL, s->dhead_b + first, V);
+  return squares;
+}
+
+/* Compute task number `task` of a step; returns the sum of the squares of its gradients. */
+static double weight_task(const TrainingStep *s, ptrdiff_t task, float *scratch) {
+  for (ptrdiff_t k = 0; k < s->L; k++) {
+    const ptrdiff_t own = tasks_of(s->layers[k].Wx ? 2 * s->H : s->H, 4 * s->H);
+    if (task < own) return layer_task(s, s->layers + k, task, scratch);
+    task -= own;
+  }
+  return head_task(s, task, scratch);
+}
+
+/* Clip the gradients of some weights, and update the weights and their average. */
+static void update_part(const TrainingStep *s, double norm, ptrdiff_t start, ptrdiff_t count) {
+  const float scale = s->clip > 0 && norm > s->clip ? (float)(s->clip / norm) : 1;
+  const float limit = (float)s->clip_value, moved = (float)s->average_step;
+  const ptrdiff_t block = 4096; /* its arrays stay in the first-level cache */
+  for (ptrdiff_t k = start; k < start + count; k += block) {
+    const ptrdiff_t n = min_of(block, start + count - k);
+    for (ptrdiff_t j = 0; j < n && scale != 1; j++) s->gradient[k + j] *= scale;
+    for (ptrdiff_t j = 0; j < n && limit > 0; j += WIDTH)
+      store_n(s->gradient + k + j,
+              LARGER(-limit - (vec){0}, SMALLER(limit - (vec){0}, load_n(s->gradient + k + j, n - j))),
+              n - j);
+    if (!s->adam) continue;
+    NAME(adam_update)(n, s->weights + k, s->gradient + k, s->mean + k, s->square + k, s->constants);
+    for (ptrdiff_t j = 0; j < n && s->average; j++)
+      s->average[k + j] += (s->weights[k + j] - s->average[k + j]) * moved;
+  }
+}
+
+/* Seconds by a clock that never goes back. */
+static double seconds_now(void) {
+  struct timespec now;
+#if defined(_WIN32)
+  timespec_get(&now, TIME_UTC);
+#else
+  clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Add the time since *since to a phase of a worker, and set *since to now. */
+static void end_phase(const TrainingStep *s, ptrdiff_t worker, enum phase phase, double *since) {
+  if (!s->seconds) return;
+  const double now = seconds_now();
+  s->seconds[worker * PHASES + phase] += now - *since;
+  *since = now;
+}
+
+/* Like meet, and count the time that the worker waits. */
+static int wait_for(const TrainingStep *s, ptrdiff_t worker, Team *team, double *since) {
+  const int stopped = meet(team);
+  end_phase(s, worker, WAIT, since);
+  return stopped;
+}
+
+/* Make the share of one worker in a step. All workers must call this function, each in its own
+ * thread. Ends early if the meeting of all workers is stopped. */
+void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
+  const ptrdiff_t members = s->workers / s->teams, team = worker / members, member = worker % members;
+  const ptrdiff_t H = s->H;
+  float *scratch = (float *)(s->scratch + worker * s->scratch_size);
+  Part part = {.team = s->meetings + 1 + team};
+  part.row = share_of(s->B, s->teams, team, &part.rows);
+  ptrdiff_t vectors, start, steps;
+  double since = s->seconds ? seconds_now() : 0;
+  part.unit = share_of((H + WIDTH - 1) / WIDTH, members, member, &vectors) * WIDTH;
+  part.units = min_of(vectors * WIDTH, H - part.unit);
+  for (ptrdiff_t k = 0; k < s->L; k++) {
+    const TrainedLayer *layer = s->layers + k;
+    float *state = s->state + k * 2 * s->B * H;
+    begin_window(s, layer, state, &part);
+    if (k) {
+      if (layer->x_factors)
+        copy_output(s, layer[-1].h, layer->x_factors, 0, s->T, part.unit, part.units, &part,
+                    layer->x, H);
+      /* the projection reads all units of the layer below */
+      if (wait_for(s, worker, part.team, &since)) return;
+    }
+    project_part(s, layer, &part, scratch);
+    end_phase(s, worker, PROJECTION, &since);
+    forward_part(s->T, s->B, H, (int)s->capped, layer->gates, layer->h, layer->c, layer->tanh_c,
+                 layer->Wh, &part, scratch);
+    end_window(s, layer, state, &part);
+    end_phase(s, worker, FORWARD, &since);
+  }
+  if (wait_for(s, worker, part.team, &since)) return; /* the head reads all units */
+  start = share_of(s->T, members, member, &steps);
+  head_part(s, start, start + steps, &part, scratch);
+  end_phase(s, worker, HEAD, &since);
+  if (wait_for(s, worker, part.team, &since)) return; /* the backward pass reads all time steps */
+  for (ptrdiff_t k = s->L - 1; k >= 0; k--) {
+    const TrainedLayer *layer = s->layers + k;
+    const int top = k == s->L - 1;
+    for (ptrdiff_t row = part.row; row < part.row + part.rows; row++) {
+      memset(s->dh + row * H + part.unit, 0, (size_t)part.units * sizeof(float));
+      memset(s->dc + row * H + part.unit, 0, (size_t)part.units * sizeof(float));
+    }
+    backward_part(s->T, s->B, H, (int)s->capped, layer->gates, s->dh, s->dc,
+                  top ? s->dhead_input + (s->seen - 1) * H : s->dout, top ? s->seen * H : H,
+                  layer->c, layer->tanh_c, layer->Wh, 0, &part, scratch);
+    end_phase(s, worker, BACKWARD, &since);
+    if (k) input_gradient_part(s, k, &part, scratch);
+    end_phase(s, worker, INPUT_GRADIENT, &since);
+  }
+  if (wait_for(s, worker, s->meetings, &since)) return;
+  const ptrdiff_t tasks = NAME(size_of_tasks)(s->L, H, s->V, s->seen);
+  for (;;) {
+    const ptrdiff_t task = __atomic_fetch_add(&s->next_task, 1, __ATOMIC_RELAXED);
+    if (task >= tasks) break;
+    s->squares[task] = weight_task(s, task, scratch);
+  }
+  end_phase(s, worker, WEIGHTS, &since);
+  if (wait_for(s, worker, s->meetings, &since)) return;
+  double norm = 0;
+  for (ptrdiff_t task = 0; task < tasks; task++) norm += s->squares[task];
+  norm = sqrt(norm);
+  if (worker == 0) *s->gradient_norm = norm;
+  ptrdiff_t count, first = share_of(s->weight_count, s->workers, worker, &count);
+  update_part(s, norm, first, count);
+  end_phase(s, worker, UPDATE, &since);
+  if (s->ngrams) {
+    first = share_of(s->R, s->workers, worker, &count);
+    update_table_rows(s->T * s->B, s->ngrams, s->V, first, first + count, s->rows, s->log_probs,
+                      s->table, s->table_squares, s->table_constants,
+                      s->places + worker * s->places_size, scratch);
+    end_phase(s, worker, TABLE, &since);
+  }
+}
+
+/* Write the sizes in bytes of TrainedLayer, TrainingStep and Team, which native_training.py checks. */
+void NAME(training_layout)(ptrdiff_t *sizes) {
+  sizes[0] = sizeof(TrainedLayer);
+  sizes[1] = sizeof(TrainingStep);
+  sizes[2] = sizeof(Team);
+}

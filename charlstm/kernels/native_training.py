@@ -1,0 +1,167 @@
+"""A training step of an LSTM in native code, shared among threads: see native_training.h."""
+
+import ctypes
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from charlstm.arrays import Array
+from charlstm.errors import CharlstmError
+from charlstm.kernels import native_library
+
+TEAM_INTS = 16  # the size of the struct Team of native_team.h, in ints
+MEMBERS, STOPPED = 0, 4  # the indices of two of its fields
+CACHE_LINE = 64  # bytes
+# The phases of a step, in the order of `enum phase` of native_training.h.
+PHASES = (
+    "input projection",
+    "forward recurrence",
+    "head and softmax",
+    "backward recurrence",
+    "input gradient",
+    "weight gradients",
+    "clipping, Adam, average",
+    "table of n-grams",
+    "waiting for other workers",
+)
+
+
+def _fields(kind: Any, names: str) -> list[tuple[str, Any]]:
+    return [(name, kind) for name in names.split()]
+
+
+class _Layer(ctypes.Structure):
+    """The struct TrainedLayer of native_training.h, field by field."""
+
+    _fields_ = _fields(
+        ctypes.c_void_p,
+        "by_symbol Wx Wh b Wh_factors dby_symbol dWx dWh db gates h c tanh_c x x_factors "
+        "head_factors",
+    )
+
+
+class _Step(ctypes.Structure):
+    """The struct TrainingStep of native_training.h, field by field."""
+
+    _fields_ = (
+        *_fields(ctypes.c_ssize_t, "T B H V L seen capped workers teams dropout"),
+        *_fields(ctypes.c_void_p, "layers inputs targets scales state"),
+        *_fields(ctypes.c_void_p, "head_W head_b dhead_W dhead_b"),
+        *_fields(ctypes.c_void_p, "head_input dhead_input dout dh dc log_probs losses"),
+        *_fields(ctypes.c_ssize_t, "ngrams R"),
+        *_fields(ctypes.c_void_p, "rows table table_squares table_constants"),
+        *_fields(ctypes.c_void_p, "squares gradient_norm"),
+        *_fields(ctypes.c_ssize_t, "adam weight_count"),
+        *_fields(ctypes.c_void_p, "weights gradient mean square average constants"),
+        *_fields(ctypes.c_double, "clip clip_value average_step"),
+        *_fields(ctypes.c_void_p, "scratch"),
+        *_fields(ctypes.c_ssize_t, "scratch_size"),
+        *_fields(ctypes.c_void_p, "places"),
+        *_fields(ctypes.c_ssize_t, "places_size"),
+        *_fields(ctypes.c_void_p, "meetings"),
+        *_fields(ctypes.c_ssize_t, "next_task"),
+        *_fields(ctypes.c_void_p, "seconds"),
+    )
+
+
+class NativeTrainingStep:
+    """The memory of the training steps of a float32 LSTM, and their computation.
+
+    sizes: the numbers T, B, H, V, L, seen, capped, dropout, ngrams and R of the struct
+        TrainingStep.
+    rows: the indices of table rows, (T * B, ngrams). All other arrays are set later.
+    workers: the number of threads. teams: the number of groups of threads with streams of their
+        own; a divisor of `workers`.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], workers: int, teams: int) -> None:
+        _check_layout()
+        self._kept: dict[str, Array] = {}
+        self._layers = (_Layer * sizes["L"])()
+        self._step = _Step(**sizes, workers=workers, teams=teams)
+        self._step.layers = ctypes.addressof(self._layers)
+        self._run = native_library.function("train_step")
+        self._run.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+        isa, size_of = native_library.float32_set(), native_library.size_of
+        H, V, L, seen = (sizes[name] for name in ("H", "V", "L", "seen"))
+        scratch_size = _whole_lines(size_of("training", H, V, seen, isa=isa))
+        places_size = 0
+        if sizes["ngrams"]:
+            places = 2 * sizes["T"] * sizes["B"] * sizes["ngrams"]
+            places_size = -(-sizes["R"] // workers) + places
+        self._meetings = _aligned((1 + teams) * TEAM_INTS, np.int32).reshape(-1, TEAM_INTS)
+        self.set(
+            scratch=_aligned(workers * scratch_size, np.uint8),
+            scratch_size=scratch_size,
+            squares=np.zeros(size_of("tasks", L, H, V, seen, isa=isa)),
+            places=np.zeros(workers * places_size, np.int32),
+            places_size=places_size,
+            meetings=self._meetings,
+        )
+
+    def set(self, **values: Array | float | None) -> None:
+        """Set fields of the struct TrainingStep: numbers, or arrays, which are kept alive."""
+        for name, value in values.items():
+            setattr(self._step, name, self._field(name, value))
+
+    def set_layer(self, k: int, **values: Array | None) -> None:
+        """Set fields of the struct TrainedLayer of layer k to arrays, which are kept alive."""
+        for name, value in values.items():
+            setattr(self._layers[k], name, self._field(f"{name} of layer {k}", value))
+
+    def _field(self, name: str, value: Array | float | None) -> float | None:
+        """Return a number as it is, None for None, and the address of an array."""
+        if not isinstance(value, np.ndarray):
+            return value
+        if not value.flags.c_contiguous:
+            raise ValueError(f"{name} is not contiguous")
+        self._kept[name] = value
+        return value.ctypes.data
+
+    def measure(self) -> Array:
+        """Return an array (workers, PHASES) of seconds, to which each step from now on adds."""
+        seconds = np.zeros((self._step.workers, len(PHASES)))
+        self.set(seconds=seconds)
+        return seconds
+
+    def prepare(self) -> None:
+        """Make the struct ready for the next step; to call while no worker runs."""
+        self._meetings[...] = 0
+        self._meetings[0, MEMBERS] = self._step.workers
+        self._meetings[1:, MEMBERS] = self._step.workers // self._step.teams
+        self._step.next_task = 0
+
+    def run(self, worker: int) -> None:
+        """Make the share of a worker. All workers must run at the same time: they wait for others.
+
+        Returns early after `stop`.
+        """
+        self._run(ctypes.addressof(self._step), worker)
+
+    def stop(self) -> None:
+        """Let the workers return that wait for one that will not come."""
+        self._meetings[:, STOPPED] = 1
+
+
+@cache
+def _check_layout() -> None:
+    """Raise CharlstmError if the structs above differ in size from those of the library."""
+    expected = np.empty(3, np.intp)
+    native_library.function("training_layout")(ctypes.c_void_p(expected.ctypes.data))
+    if [ctypes.sizeof(_Layer), ctypes.sizeof(_Step), 4 * TEAM_INTS] != expected.tolist():
+        raise CharlstmError(f"the native kernels {native_library.OTHER_VERSION}")
+
+
+def _whole_lines(size: int) -> int:
+    """Return a number of bytes rounded up to whole cache lines."""
+    return -(-size // CACHE_LINE) * CACHE_LINE
+
+
+def _aligned(count: int, dtype: type) -> Array:
+    """Return an array of zeros that starts at the start of a cache line."""
+    size = np.dtype(dtype).itemsize
+    array: Array = np.zeros(count + CACHE_LINE // size, dtype)
+    start = -array.ctypes.data % CACHE_LINE // size
+    return array[start : start + count]

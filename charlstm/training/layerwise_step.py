@@ -1,0 +1,139 @@
+"""A training step of any model, layer by layer: each worker has its own streams and gradients."""
+
+import math
+
+import numpy as np
+
+from charlstm.arrays import Array, Ids
+from charlstm.config import TrainConfig
+from charlstm.network.activations import Activations, first_steps
+from charlstm.network.dropout import Masks
+from charlstm.network.layers.head import cross_entropy
+from charlstm.network.parameters import NGRAM_TABLE
+from charlstm.system.threads import Tasks, Workers, one_blas_thread, share
+from charlstm.training.optimizers import average_weights, blocks
+from charlstm.training.step import StepSettings, Trained, clip_gradient
+
+
+class LayerwiseStep:
+    """Makes training steps of any model with any optimizer.
+
+    Each worker has its own streams, activations and gradients of all weights. Each worker also has
+    its own span of the weights: it sums all workers' gradients of the span, and updates the span.
+    The number of workers sets the order of these sums, and so the rounding errors.
+
+    drops_outputs: whether the masks of steps may drop outputs.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        config: TrainConfig,
+        batch_size: int,
+        drops_outputs: bool,
+        workers: Workers,
+    ) -> None:
+        self._trained, self._config, self._workers = trained, config, workers
+        self._drops_outputs = drops_outputs
+        parameters = trained.model.parameters
+        numbers = range(workers.count)
+        self._streams = [share(batch_size, workers.count, k) for k in numbers]
+        self._spans = [share(len(parameters.vector), workers.count, k) for k in numbers]
+        self._gradients = [parameters.zeros_like_dense() for _ in numbers]
+        self._activations: list[Activations | None] = [None for _ in numbers]
+
+    def take(
+        self,
+        inputs: Ids,
+        targets: Ids,
+        scales: Array,
+        masks: Masks,
+        state: Array,
+        settings: StepSettings,
+    ) -> tuple[float, float]:
+        """See Step.take."""
+        tasks = Tasks()
+
+        def forward_backward(k: int) -> tuple[float, Activations]:
+            own = self._streams[k]
+            arrays = inputs[:, own], targets[:, own], scales[:, own].reshape(-1)
+            return self._forward_backward(k, *arrays, masks.of_streams(own), state, tasks)
+
+        with one_blas_thread():  # BLAS needs no threads, as the workers already use all cores
+            results = self._workers.run(forward_backward)
+            norm = math.sqrt(sum(self._workers.run(self._sum_gradients)))
+            activations = [each for _, each in results]
+            self._workers.run(lambda k: self._clip_and_update(k, norm, settings, activations))
+        return sum(nats for nats, _ in results), norm
+
+    def _forward_backward(
+        self,
+        k: int,
+        inputs: Ids,
+        targets: Ids,
+        scales: Array,
+        masks: Masks,
+        state: Array,
+        tasks: Tasks,
+    ) -> tuple[float, Activations]:
+        """Compute the gradients of worker k's streams.
+
+        scales (T * B): the factor of each loss. tasks: the queue of matrix products for the weight
+        gradients of all workers. A worker that has done its own products takes over those of
+        others.
+
+        Returns the sum of the losses and the activations.
+        """
+        model, streams = self._trained.model, self._streams[k]
+        activations = self._activations_for(k, *inputs.shape)
+        state[:, :, streams] = model.forward(inputs, state[:, :, streams], activations, masks)
+        losses = cross_entropy(activations.log_probs, targets.reshape(-1))
+        nats = losses.sum(where=scales != 0, dtype=np.float64)
+        model.backward_activations(targets, activations, scales, masks)
+        tasks.work(model.weight_gradients(activations, self._gradients[k], masks))
+        return float(nats), activations
+
+    def _activations_for(self, k: int, T: int, B: int) -> Activations:
+        """Return worker k's activations for T steps, in the memory of its longest window so far."""
+        longest = self._activations[k]
+        if longest is None or longest.steps < T:
+            longest = self._activations[k] = None  # frees the old arrays before allocating new ones
+            longest = self._activations[k] = self._trained.model.new_activations(
+                T, B, self._drops_outputs, self._config.precision
+            )
+        return longest if longest.steps == T else first_steps(longest, T)
+
+    def _sum_gradients(self, k: int) -> float:
+        """Add all workers' gradients within span k to worker 0's; return their squared norm."""
+        total, *others = (gradients.vector for gradients in self._gradients)
+        squares = 0.0
+        for block in blocks(self._spans[k]):
+            for other in others:
+                total[block] += other[block]
+            squares += float(np.dot(total[block], total[block]))
+        return squares
+
+    def _clip_and_update(
+        self, k: int, norm: float, settings: StepSettings, activations: list[Activations]
+    ) -> None:
+        """Clip the gradient, and update the weights and their average, all within span k.
+
+        activations: those of all workers, from which the gradient of the n-gram table follows.
+        """
+        model, averaged, optimizer, table_optimizer = self._trained
+        config, span = self._config, self._spans[k]
+        weights, gradient = model.parameters.vector, self._gradients[0].vector
+        clip_gradient(gradient[span], norm, config)
+        optimizer.update(weights, gradient, span, settings.rate, settings.number)
+        if averaged is not None:
+            average = averaged.parameters.vector
+            average_weights(average, weights, span, config.average, settings.number)
+        if table_optimizer is not None:
+            table = model.parameters[NGRAM_TABLE]
+            table_optimizer.update(
+                table,
+                share(len(table), self._workers.count, k),
+                np.concatenate([each.ngram_rows for each in activations]),
+                np.concatenate([each.log_probs for each in activations]),
+                settings.table_rate,
+            )

@@ -1,0 +1,64 @@
+"""A training step: its data, and the interface of the classes that make it."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from charlstm.arrays import Array, Ids
+from charlstm.config import TrainConfig
+from charlstm.network.dropout import Masks
+from charlstm.network.model import CharModel
+from charlstm.training.optimizers import Optimizer, RowAdaGrad
+
+
+class Trained(NamedTuple):
+    """All that a training step changes, except the state of the model.
+
+    averaged: a model with the moving average of the weights; None without config.average.
+    table_optimizer: that of the table of n-grams; None for a model without one.
+    """
+
+    model: CharModel
+    averaged: CharModel | None
+    optimizer: Optimizer
+    table_optimizer: RowAdaGrad | None
+
+
+class StepSettings(NamedTuple):
+    """The settings that change from step to step.
+
+    rate: the learning rate. table_rate: that of the table of n-grams. number: of the step, from 1.
+    """
+
+    rate: float
+    table_rate: float
+    number: int
+
+
+class Step(Protocol):
+    """A way to make training steps, which NativeStep and LayerwiseStep implement."""
+
+    def take(
+        self,
+        inputs: Ids,
+        targets: Ids,
+        scales: Array,
+        masks: Masks,
+        state: Array,
+        settings: StepSettings,
+    ) -> tuple[float, float]:
+        """Train on a window; return the sum of its losses in nats, and the norm of the gradient.
+
+        inputs, targets (T, B): ids. scales (T, B): the factor of each target's loss, 0 for targets
+            that do not count, whose losses are left out of the sum.
+        state (L, S, B, H): the state before the window; overwritten with the state after it.
+        The norm is that before clipping.
+        """
+
+
+def clip_gradient(gradient: Array, norm: float, config: TrainConfig) -> None:
+    """Clip a part of the gradient by the norm of the whole gradient, then by value."""
+    if config.clip and norm > config.clip:
+        gradient *= config.clip / norm
+    if config.clip_value:
+        np.clip(gradient, -config.clip_value, config.clip_value, out=gradient)

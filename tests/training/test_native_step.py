@@ -1,0 +1,170 @@
+"""The native training step against the step layer by layer, for any number of workers and teams."""
+
+import numpy as np
+import pytest
+from oracles import relative_error
+from small_trainers import IDS, VOCAB
+
+from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, kernels
+from charlstm.training import native_step
+from charlstm.training.layerwise_step import LayerwiseStep
+from charlstm.training.native_step import NativeStep, team_count
+
+if kernels.BACKEND != "native":
+    pytest.skip("no native kernels here", allow_module_level=True)
+
+MODEL = {"hidden": 37, "layers": 2, "dtype": "float32"}
+TRAIN = {"batch_size": 7, "seq_length": 9, "seed": 4, "precision": "float32"}
+TABLE = {"ngrams": 5, "ngram_slots": 97}
+# Settings of the model and of the training.
+SETTINGS = {
+    "plain": ({}, {}),
+    "one layer": ({"layers": 1}, {"clip": 0.01}),
+    "one unit": ({"hidden": 1}, {}),
+    "three layers with skip connections": ({"layers": 3, "skip": True}, {"clip_value": 1e-3}),
+    "capped, dropout": ({"layers": 1, "capped": True}, {"dropout": 0.3}),
+    "dropout of one kind": ({"layers": 3}, {"dropout": 0.0, "dropout_between": 0.4}),
+    "all dropout": ({"skip": True}, {"dropout": 0.2, "weight_dropout": 0.3}),
+    "table": ({"layers": 1, **TABLE}, {"average": 0.9, "ngram_lr": 0.2}),
+    "everything": (
+        {"layers": 3, "skip": True, "capped": True, **TABLE},
+        {"dropout": 0.2, "weight_dropout": 0.1, "average": 0.9, "reset": 0.2, "clip": 0.02,
+         "weight_decay": 0.1, "ngram_lr": 0.2, "schedule": "cosine", "steps": 9},
+    ),
+    "momentum": ({}, {"optimizer": "sgd", "beta1": 0.5, "reduction": "sum"}),
+    "panels of odd widths": ({"hidden": 130, "skip": True}, {"seq_length": 40, "batch_size": 24}),
+    "many streams": ({"hidden": 20}, {"batch_size": 70, "seq_length": 3}),
+}  # fmt: skip
+
+
+def make_trainer(model=(), train=(), vocab=VOCAB, ids=IDS):
+    config = ModelConfig(**MODEL | dict(model))
+    return Trainer(CharModel(config, vocab, seed=1), ids, TrainConfig(**TRAIN | dict(train)))
+
+
+def after_steps(trainer, steps=4):
+    """The losses, norms and arrays of a trainer after some steps."""
+    losses, norms = [], []
+    for _ in range(steps):
+        losses.append(trainer.step())
+        norms.append(trainer.gradient_norm)
+    trainer.close()
+    arrays = {**trainer.model.parameters, **trainer.arrays()}
+    return {"losses": np.array(losses), "norms": np.array(norms), **arrays}
+
+
+@pytest.fixture
+def layer_by_layer(monkeypatch):
+    """A function that makes a trainer which steps layer by layer."""
+
+    def make(*arguments, **options):
+        with monkeypatch.context() as patched:
+            patched.setattr(kernels, "can_train", lambda *_: False)
+            trainer = make_trainer(*arguments, **options)
+        assert isinstance(trainer._step, LayerwiseStep)
+        return trainer
+
+    return make
+
+
+@pytest.mark.parametrize(("model", "train"), SETTINGS.values(), ids=SETTINGS)
+def test_steps_equal_those_made_layer_by_layer(layer_by_layer, model, train):
+    trainer = make_trainer(model, {**train, "workers": 2})
+    assert isinstance(trainer._step, NativeStep)
+    found, expected = after_steps(trainer), after_steps(layer_by_layer(model, train))
+    assert set(found) == set(expected)
+    for name in found:
+        assert relative_error(found[name], expected[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize(("model", "train"), SETTINGS.values(), ids=SETTINGS)
+def test_weights_are_the_same_bit_for_bit_for_any_workers_and_teams(monkeypatch, model, train):
+    expected = after_steps(make_trainer(model, {**train, "workers": 1}))
+    most_members = -(-{**MODEL, **model}["hidden"] // 16)
+    for workers, teams in ((2, 2), (2, 1), (3, 1), (6, 2), (6, 3), (7, 7)):
+        if workers // teams > most_members:
+            continue
+        monkeypatch.setattr(native_step, "team_count", lambda *_, teams=teams: teams)
+        found = after_steps(make_trainer(model, {**train, "workers": workers}))
+        for name, array in found.items():
+            assert np.array_equal(array, expected[name]), (name, workers, teams)
+
+
+def test_many_more_workers_than_cores_end(monkeypatch):
+    model, train = {"hidden": 530, "layers": 1}, {"batch_size": 33, "seq_length": 4}
+    expected = after_steps(make_trainer(model, {**train, "workers": 1}), 2)
+    for teams in (1, 3, 11, 33):
+        monkeypatch.setattr(native_step, "team_count", lambda *_, teams=teams: teams)
+        found = after_steps(make_trainer(model, {**train, "workers": 33}), 2)
+        assert all(np.array_equal(found[name], expected[name]) for name in found), teams
+
+
+@pytest.mark.parametrize("teams", [1, 3])
+def test_workers_end_if_one_of_them_fails(monkeypatch, teams):
+    """Otherwise, the others would wait for it for ever."""
+    monkeypatch.setattr(native_step, "team_count", lambda *_: teams)
+    trainer = make_trainer({}, {"workers": 3})
+    trainer.step()
+    run = kernels.NativeTrainingStep.run
+
+    def failing(self, worker):
+        if worker == 1:
+            raise KeyboardInterrupt
+        run(self, worker)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kernels.NativeTrainingStep, "run", failing)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.step()
+    assert np.isfinite(trainer.step())
+    trainer.close()
+
+
+def test_a_thread_that_cannot_be_started_is_an_error(monkeypatch):
+    trainer = make_trainer({}, {"workers": 3})
+    submit = trainer.workers._pool.submit
+
+    def failing(function, k):
+        if k == 2:
+            raise RuntimeError("can't start new thread")
+        return submit(function, k)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.workers._pool, "submit", failing)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            trainer.step()
+    assert np.isfinite(trainer.step())
+    trainer.close()
+
+
+def test_a_number_that_is_not_finite_reaches_the_loss_and_the_norm():
+    trainer = make_trainer()
+    trainer.model.parameters["layers.1.Wh"][3, 5] = np.nan
+    assert np.isnan(trainer.step())
+    assert np.isnan(trainer.gradient_norm)
+    trainer.close()
+
+
+def test_the_time_of_all_phases_is_that_of_the_step():
+    trainer = make_trainer({"hidden": 64, **TABLE}, {"workers": 2, "batch_size": 32})
+    trainer.step()
+    seconds = trainer._step.measure()
+    assert seconds.shape == (2, 9) and not seconds.any()
+    trainer.step()
+    trainer.close()
+    assert (seconds.sum(axis=0) > 0).all()
+
+
+def test_teams_have_enough_streams_and_small_enough_parts_of_the_weights():
+    for workers in (1, 2, 3, 6, 8, 16, 33):
+        for batch_size in (1, 7, 24, 50):
+            for hidden in (5, 64, 160, 512, 1024):
+                if workers > batch_size:
+                    continue
+                teams = team_count(workers, batch_size, hidden)
+                assert workers % teams == 0 and 1 <= teams <= batch_size
+                assert workers // teams <= -(-hidden // 16)
+    assert [team_count(2, 24, hidden) for hidden in (16, 160, 288, 320, 512)] == [2, 2, 2, 1, 1]
+    assert [team_count(n, 24, 256) for n in (1, 2, 4, 8, 16, 24)] == [1, 2, 4, 4, 4, 6]
+    assert team_count(2, 6, 160) == 1  # 3 streams would be too few
+    assert team_count(24, 24, 5) == 24  # 5 units cannot be divided
