@@ -70,7 +70,7 @@ def train(
     capped: bool | Literal["auto"] = "auto",
     batch_size: int | Literal["auto"] = 24,
     seq_length: int | Literal["auto"] = "auto",
-    mix_share: float | Literal["auto"] = 0.375,
+    mix_share: float | Literal["auto"] = 0.4,
     recut: bool | Literal["auto"] = True,
     reduction: Literal["mean", "sum", "auto"] = "mean",
     dropout: float | Literal["auto"] = "auto",
@@ -167,7 +167,7 @@ def train(
         lines, the length above which a line is cut.  [default: 64, or 256 with lines; range: 1
         or more]
     mix_share: Fraction of the streams of each step that read the text of mix; at least one
-        stream does, and at least one reads the other text.  [default: 0.375; range: above 0 and
+        stream does, and at least one reads the other text.  [default: 0.4; range: above 0 and
         below 1]
     recut: Cut the text into streams at a new random place in each pass over it.  [default: yes]
     reduction: Whether a step takes the gradient of the mean or of the sum of its characters'
@@ -186,7 +186,8 @@ def train(
         1]
     optimizer: Rule by which gradients change the weights.  [default: adam]
     lr: Peak learning rate.  [default: 0.02 for lstm, 0.01 for gru, 0.002 for rnn, and less for
-        more than 5,000 steps; 0.002 with sgd and rmsprop; range: above 0 and at most 1e+38]
+        more than 5,000 steps; up to 1.5 times as much with init_from and mix; 0.002 with sgd
+        and rmsprop; range: above 0 and at most 1e+38]
     schedule: How the learning rate changes. constant: not at all. cosine: it rises for warmup
         steps, then falls along a cosine to final_lr. step: it is multiplied by decay every
         decay_every epochs. plateau: it is multiplied by decay after patience evaluations
@@ -207,8 +208,8 @@ def train(
     beta2: Decay per step of the moving average of squared gradients (adam and rmsprop).
         [default: 0.99 for adam, 0.999 for rmsprop; range: 0 or more and below 1]
     ngram_lr: Learning rate of the table of n-grams: the size of a row's first step, in nats.
-        AdaGrad makes later steps smaller.  [default: at most 0.25, and falls with the number of
-        passes over the text; range: 0 to 100]
+        AdaGrad makes later steps smaller.  [default: at most 0.25, or 0.4 with init_from and
+        mix, and falls with the number of passes over the text; range: 0 to 100]
     weight_decay: Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by
         1 - r x d, where r is the learning rate and d this number. At the peak rate, r x d must
         be at most 1.  [default: 0; range: 0 or more]

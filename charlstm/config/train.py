@@ -39,7 +39,7 @@ class TrainConfig(Record):
         rule="64, or 256 with --lines",
     )
     mix_share: float = knob(
-        0.375,
+        0.4,
         "Fraction of the streams of each step that read the text of --mix; at least one stream "
         "does, and at least one reads the other text.",
         within="(0, 1)",
@@ -89,8 +89,8 @@ class TrainConfig(Record):
         2e-3,
         "Peak learning rate.",
         within="(0, 1e38]",
-        rule="0.02 for lstm, 0.01 for gru, 0.002 for rnn, and less for more than 5,000 steps; "
-        "0.002 with sgd and rmsprop",
+        rule="0.02 for lstm, 0.01 for gru, 0.002 for rnn, and less for more than 5,000 steps; up "
+        "to 1.5 times as much with --init-from and --mix; 0.002 with sgd and rmsprop",
     )
     schedule: Schedule = knob(
         "constant",
@@ -139,7 +139,8 @@ class TrainConfig(Record):
         "Learning rate of the table of n-grams: the size of a row's first step, in nats. AdaGrad "
         "makes later steps smaller.",
         within="[0, 100]",
-        rule="at most 0.25, and falls with the number of passes over the text",
+        rule="at most 0.25, or 0.4 with --init-from and --mix, and falls with the number of passes "
+        "over the text",
     )
     weight_decay: float = knob(
         0.0,

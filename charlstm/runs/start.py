@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,12 @@ def begin_run(
     # The settings depend on the length of all text that is learned: --mix lowers the dropout.
     learned = len(train_ids) + (0 if mix_ids is None else len(mix_ids))
     model_config, train_config = _choose_settings_for_time(
-        learned, len(corpus.vocab), model_asked, asked.train, started
+        learned,
+        len(corpus.vocab),
+        model_asked,
+        asked.train,
+        started,
+        mixes_old_text=base is not None and mixed is not None,
     )
     require_memory(train_ids, mix_ids, corpus.vocab, model_config, train_config)
     model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
@@ -236,23 +242,31 @@ def _first_loss(run: Run, text: Validation | None) -> float | None:
 
 
 def _choose_settings_for_time(
-    length: int, vocab_size: int, model: ModelConfig, train: TrainConfig, started: float
+    length: int,
+    vocab_size: int,
+    model: ModelConfig,
+    train: TrainConfig,
+    started: float,
+    *,
+    mixes_old_text: bool,
 ) -> tuple[ModelConfig, TrainConfig]:
     """Replace each setting AUTO by a chosen value; with `minutes`, choose by the machine's speed.
 
     length: the length of the training text, in symbols. vocab_size: the number of distinct symbols.
     started: the time.monotonic() from which `minutes` counts.
+    mixes_old_text: as in choose_settings.
     """
+    choose = partial(choose_settings, vocab_size=vocab_size, mixes_old_text=mixes_old_text)
     if train.minutes in (None, AUTO):
-        return choose_settings(length, model, train, vocab_size=vocab_size)
+        return choose(length, model, train)
     minutes = train.minutes
 
     def choose_for(speed: float, model: ModelConfig) -> tuple[ModelConfig, TrainConfig]:
         seconds = minutes * 60 - (time.monotonic() - started)
         operations = max(1.0, TRAINING_SHARE * seconds * speed)
-        return choose_settings(length, model, train, vocab_size=vocab_size, operations=operations)
+        return choose(length, model, train, operations=operations)
 
-    first, settings = choose_settings(length, model, train, vocab_size=vocab_size)
+    first, settings = choose(length, model, train)
     speed = operations_per_second(replace(first, hidden=MAX_MEASURED_HIDDEN), settings)
     chosen, settings = choose_for(speed, model)
     if chosen.hidden >= MAX_MEASURED_HIDDEN:

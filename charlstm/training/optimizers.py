@@ -118,12 +118,13 @@ class RowAdaGrad:
     For each row, it keeps the sum of the squared norms of the row's gradients. The n-th update of a
     row moves the row by about rate / sqrt(n), and by less if its sum starts above 0.
 
-    squares: (rows,) the sum of each row, which begins at `start` and is saved with the weights.
+    squares: (rows,) the sum of each row, which is saved with the weights.
+    start: the first sum of each row, as one number or as numbers (rows,).
     """
 
     EPSILON = 1e-12
 
-    def __init__(self, table: Array, start: float = 0.0) -> None:
+    def __init__(self, table: Array, start: float | Array = 0.0) -> None:
         self.squares: Array = np.full(len(table), start, table.dtype)
 
     def update(self, table: Array, span: slice, rows: Ids, dlogits: Array, rate: float) -> None:

@@ -78,7 +78,12 @@ class Trainer:
         self.config: TrainConfig = config
         self.optimizer: Optimizer = make_optimizer(config, weights)
         table = model.parameters.get(NGRAM_TABLE)
-        self._table_optimizer = None if table is None else RowAdaGrad(table)
+        self._table_optimizer = None
+        if table is not None:
+            # Rows of a trained table count as learned: they move less in their first steps, so that
+            # the model forgets less. The rows of a new table are zero.
+            one = 1.0 if config.reduction == "sum" else 1 / self.batches.symbols_per_window
+            self._table_optimizer = RowAdaGrad(table, one**2 * np.einsum("ij,ij->i", table, table))
         self.schedule: Schedule = Schedule(config)
         self.averaged: CharModel | None = _copy_sharing_table(model) if config.average else None
         self._rng = generator(config.seed, "dropout")

@@ -157,6 +157,21 @@ def test_first_step_of_a_row_has_the_norm_of_the_rate():
     assert not table[[0, 2]].any()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_trained_row_moves_less_in_its_first_step_than_an_empty_row(reduction):
+    model = make(ngrams=2, ngram_slots=1_000)
+    table = model.parameters["ngrams.W"]
+    table[:500], table[500:] = 0.5, 0.0
+    before = table.copy()
+    ids = np.random.default_rng(3).integers(5, size=200)
+    config = TrainConfig(batch_size=2, seq_length=8, ngram_lr=0.25, reduction=reduction)
+    Trainer(model, ids, config).step()
+    moved = np.linalg.norm(table - before, axis=1)
+    trained, empty = (part[part > 0] for part in (moved[:500], moved[500:]))
+    assert empty == pytest.approx(0.25, rel=1e-3) and len(trained) > 2
+    assert (trained > 0.01).all() and (trained < 0.25).all()
+
+
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_training_step_follows_the_gradient_for_any_number_of_workers(workers):
     model = make(ngrams=3, ngram_slots=19)
@@ -172,7 +187,8 @@ def test_training_step_follows_the_gradient_for_any_number_of_workers(workers):
     trainer.step()
     trainer.close()
     norms = np.linalg.norm(gradient, axis=1, keepdims=True)
-    expected = before - 0.1 * gradient / np.where(norms > 0, norms, 1)
+    roots = np.hypot(norms, np.linalg.norm(before, axis=1, keepdims=True) / 30)  # 30 predictions
+    expected = before - 0.1 * gradient / np.where(norms > 0, roots, 1)
     assert (norms > 0).sum() > 5
     assert relative_error(model.parameters["ngrams.W"], expected) < 1e-10
 

@@ -170,7 +170,8 @@ def test_the_origin_has_the_loss_on_the_old_text(cli, trained, text_file, folder
     shown = " ".join(shown.split())  # long lines are wrapped
     bits = origin["mix_val_loss"] / math.log(2)
     assert f"{bits:.3f} bits per character on the text of --mix, " in shown
-    assert "characters, 38% of each step" in shown
+    assert "characters, 42% of each step" in shown
+    assert events_of(tmp_path / "run", "start")[0]["config"]["lr"] == 0.03  # 0.02 without --mix
     assert "bits per character on the text of --mix, best so far" in shown
 
 

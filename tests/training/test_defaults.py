@@ -142,6 +142,18 @@ def test_the_learning_rate_falls_with_the_length_of_a_run():
     assert rate(steps=80_000, lr=0.1) == 0.1
 
 
+def test_a_run_that_mixes_the_old_text_in_has_higher_rates():
+    def rates(steps, **given):
+        options = {"steps": steps, "seq_length": 64, "batch_size": 24} | given
+        train = choose(1_536_000, {}, options, mixes_old_text=True)[1]
+        return train.lr, train.ngram_lr
+
+    assert rates(500) == (0.03, 0.4)
+    assert rates(5_000)[0] == 0.02 and rates(80_000)[0] == 0.0025
+    assert rates(16_000)[1] == 0.084  # 16 passes, as for a run from scratch
+    assert rates(500, lr=0.01, ngram_lr=0.1) == (0.01, 0.1)
+
+
 def test_only_runs_without_a_given_number_of_steps_stop_early():
     assert choose(1_000_000, {}, {})[1].stop_after == 5
     assert choose(1_000_000, {}, {"minutes": 3.0})[1].stop_after == 5
