@@ -38,13 +38,13 @@ class Trainer:
 
     mix_ids: a second text. The fraction config.mix_share of the streams reads it.
 
-    Each worker thread takes some of the batch's streams, and each step sums the gradients of all
-    workers. The table of n-grams, of which a step changes few rows, is trained by AdaGrad at a
-    learning rate of its own, without clipping, schedule or average.
+    The worker threads share each step: see native_step.py and layerwise_step.py. The table of
+    n-grams, of which a step changes few rows, is trained by AdaGrad at a learning rate of its own,
+    without clipping, schedule or average.
 
     config: the settings given, but with the batch size, sequence length, share of the second text,
-        number of workers and precision in use. The number of workers sets the order of sums, and
-        so the rounding errors.
+        number of workers and precision in use. With a LayerwiseStep, the number of workers sets the
+        order of sums, and so the rounding errors.
     averaged: a model with the moving average of the weights; None without config.average.
     total_steps: the number of steps of the run, on which the schedule depends; None while unknown.
         The trainer computes total_steps from config.steps or config.epochs; for a time budget, the

@@ -5,6 +5,8 @@
         training and sampling: about four minutes
     .venv/bin/python scripts/benchmarks/against_pytorch.py --only train --hidden 128,256
         fewer of the rows
+    .venv/bin/python scripts/benchmarks/against_pytorch.py --defaults
+        training at sizes that `charlstm train` chooses, as a plain LSTM: about a minute
     .venv/bin/python scripts/benchmarks/against_pytorch.py --only train --bf16
         training in float32 and in bfloat16, on both sides
 
@@ -39,6 +41,7 @@ try:
     import numpy as np
     import torch_lstm
     from common import (
+        AS_TRAINED,
         SETTLE_SECONDS,
         VOCAB,
         Shape,
@@ -105,12 +108,17 @@ class Task(NamedTuple):
     shape: Shape
 
 
-def chosen_tasks(only: str | None, sizes: list[int], bf16: bool = False) -> list[Task]:
+def chosen_tasks(
+    only: str | None, sizes: list[int], bf16: bool = False, defaults: bool = False
+) -> list[Task]:
     """The tasks for these numbers of hidden units.
 
     only: "train" or "sample", None for both. bf16: adds a batch size of 64. On two cores, each core
     then has 32 streams, which fill the tiles of a bfloat16 product.
+    defaults: instead, training at the sizes of AS_TRAINED.
     """
+    if defaults:
+        return [Task("train", shape) for shape in AS_TRAINED]
     trained = [Shape(2, H, batch_size, 50) for batch_size in (50, 64)[: 1 + bf16] for H in sizes]
     trained += [Shape(1, H, 64 if bf16 else 32, 64) for H in sizes if H == 512]
     sampled = [Shape(2 if H == 128 else 1, H, 1, 1) for H in sizes]
@@ -278,13 +286,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--rounds", type=int, default=7, help="times that each side is measured [default: 7]"
     )
+    parser.add_argument(
+        "--defaults", action="store_true", help="train at sizes that `charlstm train` chooses"
+    )
     parser.add_argument("--bf16", action="store_true", help="also train in bfloat16, on both sides")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args(arguments)
     sizes = [int(size) if size.isdecimal() else 0 for size in options.hidden.split(",")]
     if min(options.rounds, *sizes) < 1:
         parser.error("--rounds and --hidden must be whole numbers, 1 or more")
-    tasks = chosen_tasks(options.only, sizes, options.bf16)
+    tasks = chosen_tasks(options.only, sizes, options.bf16, options.defaults)
     # Measure memory before this process grows: on Linux a child's peak includes its parent's.
     processes = measure_processes({task.shape.hidden for task in tasks if task.name == "train"})
     rows, peaks = measure_rows(tasks, options.rounds, options.bf16)

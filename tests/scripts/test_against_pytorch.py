@@ -120,6 +120,8 @@ def test_prints_a_table(capsys, monkeypatch):
 
 def test_the_tasks_are_those_asked_for():
     assert len(bench.chosen_tasks(None, [128, 256, 512])) == 8
+    trained = bench.chosen_tasks(None, [128], defaults=True)
+    assert trained[0] == ("train", (1, 160, 24, 64)) and len(trained) == 5
     assert {shape.hidden for _, shape in bench.chosen_tasks(None, [128, 256])} == {128, 256}
     assert {name for name, _ in bench.chosen_tasks("train", [512])} == {"train"}
     assert {shape.batch_size for _, shape in bench.chosen_tasks("train", [512], bf16=True)} == {
