@@ -49,6 +49,7 @@ def train(
     init_from: str | Path | None = None,
     textbook: bool = False,
     quiet: bool = True,
+    on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
     val_file: str | Path | Sequence[str | Path] | None = None,
@@ -114,12 +115,16 @@ def train(
         the other model does not know are added to the vocabulary.
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
+    on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
+        and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
+        signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
     val_file: one or more files to validate on, instead of a part of the text.
     mix: one or more files and folders of another text, which is read beside the text.
 
-    Raises CharlstmError for bad arguments, settings and files.
+    Raises CharlstmError for all that is refused: arguments, settings, files, and errors of the
+    system such as a full disk.
 
     The other keywords are the settings of the text, the model and the training, as on the command
     line. The value "auto" means the same as leaving the keyword out.
@@ -132,16 +137,16 @@ def train(
     encoding: Encoding of the files, by its name in Python, such as latin-1.  [default: utf-8]
     newlines: Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep:
         leave them as they are. Level byte reads all bytes as they are.  [default: lf, or keep
-        if the model of init_from knows \\r]
-    val_frac: Fraction of the text that is held out for validation; 0: no validation. val_split
-        chooses which part of the text is held out.  [default: 0.1; range: 0 or more and below
-        1]
+        if the model of `init_from` knows \\r]
+    val_frac: Fraction of the text that is held out for validation; 0: no validation.
+        `val_split` chooses which part of the text is held out.  [default: 0.1; range: 0 or more
+        and below 1]
     val_split: Which part of the text is held out for validation. end: the end of the text that
         all files form together. each: the end of each file; the state is not carried from file
-        to file in validation. random: lines drawn at random from all files, as seed determines;
-        copies of one line are all held out or all trained on. random is for lines only, and
-        needs memory for all of the text; each is for texts without lines only.  [default:
-        random with lines, else each for several files, else end]
+        to file in validation. random: lines drawn at random from all files, as `seed`
+        determines; copies of one line are all held out or all trained on. random is for `lines`
+        only, and needs memory for all of the text; each is for texts without `lines` only.
+        [default: random with `lines`, else each for several files, else end]
     cell: Kind of recurrent layer.  [default: lstm]
     hidden: Hidden units of each layer.  [default: by the size of the text and the time
         available; range: 1 to 16,384]
@@ -161,12 +166,12 @@ def train(
         [default: by the size of the text; range: 1 to 16,777,216]
     capped: Cap the input gate i of an LSTM at 1 - f, with f the forget gate (Melis et al.
         2020), so that memories last longer.  [default: yes for lstm]
-    batch_size: Number of streams of text (with lines: of lines) that each step reads in
+    batch_size: Number of streams of text (with `lines`: of lines) that each step reads in
         parallel.  [default: 24; range: 1 or more]
     seq_length: Time steps of truncated back-propagation through time, in characters; with
-        lines, the length above which a line is cut.  [default: 64, or 256 with lines; range: 1
-        or more]
-    mix_share: Fraction of the streams of each step that read the text of mix; at least one
+        `lines`, the length above which a line is cut.  [default: 64, or 256 with `lines`;
+        range: 1 or more]
+    mix_share: Fraction of the streams of each step that read the text of `mix`; at least one
         stream does, and at least one reads the other text.  [default: 0.4; range: above 0 and
         below 1]
     recut: Cut the text into streams at a new random place in each pass over it.  [default: yes]
@@ -177,26 +182,26 @@ def train(
         character, to at most 0.3, or 0.5 without a table of n-grams; range: 0 or more and below
         1]
     dropout_between: Fraction of a layer's outputs that is dropped before the next layer, in
-        training.  [default: half of dropout; range: 0 or more and below 1]
+        training.  [default: half of `dropout`; range: 0 or more and below 1]
     weight_dropout: Fraction of the recurrent weights that is dropped in training, rounded to a
         multiple of 1/256 (DropConnect, Merity et al. 2018).  [default: the value that would be
-        chosen for dropout; range: 0 or more and below 1]
+        chosen for `dropout`; range: 0 or more and below 1]
     reset: Probability that a stream forgets its state before a step, so that the model also
         learns to begin a text (Melis et al. 2020).  [default: 0.04; range: 0 or more and below
         1]
     optimizer: Rule by which gradients change the weights.  [default: adam]
     lr: Peak learning rate.  [default: 0.02 for lstm, 0.01 for gru, 0.002 for rnn, and less for
-        more than 5,000 steps; up to 1.5 times as much with init_from and mix; 0.002 with sgd
-        and rmsprop; range: above 0 and at most 1e+38]
-    schedule: How the learning rate changes. constant: not at all. cosine: it rises for warmup
-        steps, then falls along a cosine to final_lr. step: it is multiplied by decay every
-        decay_every epochs. plateau: it is multiplied by decay after patience evaluations
+        more than 5,000 steps; up to 1.5 times as much with `init_from` and `mix`; 0.002 with
+        sgd and rmsprop; range: above 0 and at most 1e+38]
+    schedule: How the learning rate changes. constant: not at all. cosine: it rises for `warmup`
+        steps, then falls along a cosine to `final_lr`. step: it is multiplied by `decay` every
+        `decay_every` epochs. plateau: it is multiplied by `decay` after `patience` evaluations
         without a new best. halve-on-rise: it is halved after each pass over the text in which
         the loss was higher than in the pass before.  [default: cosine]
     warmup: Steps over which the learning rate rises from 0 (schedule cosine).  [default: 100,
         or a tenth of all steps if that is less; range: 0 or more]
-    final_lr: Last learning rate, as a fraction of lr (schedule cosine).  [default: 0.02; range:
-        0 to 1]
+    final_lr: Last learning rate, as a fraction of `lr` (schedule cosine).  [default: 0.02;
+        range: 0 to 1]
     decay: Factor of each decay of the learning rate (schedules step and plateau).  [default:
         0.5; range: 0 to 1]
     decay_every: Epochs between decays of the learning rate (schedule step).  [default: 5;
@@ -208,8 +213,8 @@ def train(
     beta2: Decay per step of the moving average of squared gradients (adam and rmsprop).
         [default: 0.99 for adam, 0.999 for rmsprop; range: 0 or more and below 1]
     ngram_lr: Learning rate of the table of n-grams: the size of a row's first step, in nats.
-        AdaGrad makes later steps smaller.  [default: at most 0.25, or 0.4 with init_from and
-        mix, and falls with the number of passes over the text; range: 0 to 100]
+        AdaGrad makes later steps smaller.  [default: at most 0.25, or 0.4 with `init_from` and
+        `mix`, and falls with the number of passes over the text; range: 0 to 100]
     weight_decay: Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by
         1 - r x d, where r is the learning rate and d this number. At the peak rate, r x d must
         be at most 1.  [default: 0; range: 0 or more]
@@ -224,18 +229,19 @@ def train(
         1,000,000,000]
     steps: End after this number of steps.  [range: above 0]
     minutes: End after this number of minutes, from the start of the command to its exit.
-        Without epochs, steps and minutes a run takes about three minutes on two cores, less for
-        a small text, and prints its expected time.  [range: above 0 and at most 10,000,000]
+        Without `epochs`, `steps` and `minutes` a run takes about three minutes on two cores,
+        less for a small text, and prints its expected time.  [range: above 0 and at most
+        10,000,000]
     stop_after: End early, after this number of evaluations in a row without a new best; 0:
         never. With schedule cosine the loss falls most near the end, where the learning rate is
         small: if a model overfits before that, train it for fewer steps instead.  [default: 5,
-        or 0 with steps and epochs; range: 0 or more]
+        or 0 with `steps` and `epochs`; range: 0 or more]
     eval_every: Steps between evaluations.  [default: a tenth of all steps, at most 1,000;
         range: above 0]
     keep_every: Steps between checkpoints that are kept in addition to best and last. Without
         this option, only best and last are kept.  [range: above 0]
     precision: Precision of the factors of matrix products in training; sums, states and weights
-        keep the type of dtype.  [default: bfloat16 for an LSTM of float32 where the processor
+        keep the type of `dtype`.  [default: bfloat16 for an LSTM of float32 where the processor
         has AMX, else float32]
     seed: Seed of all random numbers.  [default: 0; range: 0 to 3.40282e+38]
     workers: Number of threads.  [default: one per core; range: 1 to 1,024]

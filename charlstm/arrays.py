@@ -22,14 +22,14 @@ def require_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> N
     )
     if not fits:
         wanted = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
-        raise CharlstmError(f"{name} must be of shape ({wanted}), not {found}")
+        raise CharlstmError(f"`{name}` must be of shape ({wanted}), not {found}")
 
 
 def require_float(name: str, array: Array) -> None:
     """Raise CharlstmError for an array of a type other than floating-point numbers."""
     dtype = np.asarray(array).dtype
     if not np.issubdtype(dtype, np.floating):
-        raise CharlstmError(f"{name} must hold floating-point numbers, not {dtype}")
+        raise CharlstmError(f"`{name}` must hold floating-point numbers, not {dtype}")
 
 
 def all_finite(array: Array) -> bool:

@@ -1,11 +1,21 @@
-"""CharlstmError: the exception for all input that charlstm refuses."""
+"""CharlstmError: the exception for all input that charlstm refuses.
+
+A message speaks of arguments of the library, as Python writes them, in backquotes: a name such as
+`batch_size`, an argument with its value such as `lr=0.1`, or a call. The command line shows them as
+its options (cli/option_names.py).
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class CharlstmError(ValueError):
-    """Raised for bad input: a file, an option or an argument that charlstm refuses.
+    """Raised for all that charlstm refuses: a file, an argument, or a value of it.
 
-    The message is one line for the user: it names the file, the character or the option, and says
-    what to do. The command line prints the message and exits with code 1.
+    The message is one line for the user: it names the file, the character or the argument, and says
+    what to do. If another exception was the reason, such as an OSError, it is the `__cause__`. The
+    command line prints the message and exits with code 1.
     """
 
 
@@ -18,3 +28,18 @@ class UnknownOptionError(CharlstmError, TypeError):
 
 class UnwritableError(CharlstmError):
     """Raised for a file that cannot be written now: the disk is full, or permission is missing."""
+
+
+def quoted(value: object) -> str:
+    """Return the text of a value in double quotes, for an argument in a message."""
+    return json.dumps(str(value), ensure_ascii=False).replace("`", "\\u0060")
+
+
+@contextmanager
+def system_errors_refused() -> Iterator[None]:
+    """Turn an OSError that nothing else has explained into a CharlstmError with it as the cause."""
+    try:
+        yield
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename is not None else ""
+        raise CharlstmError(f"{place}{error.strerror or error}") from error

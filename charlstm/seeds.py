@@ -28,7 +28,7 @@ def generator(seed: int | None, purpose: Purpose, number: int = 0) -> np.random.
         key = (_SPAWN_KEYS[purpose], number) if number else (_SPAWN_KEYS[purpose],)
         sequence = np.random.SeedSequence(seed, spawn_key=key)
     except (TypeError, ValueError):
-        raise CharlstmError(f"seed must be a whole number of 0 or more, not {seed!r}") from None
+        raise CharlstmError(f"`seed` must be a whole number of 0 or more, not {seed!r}") from None
     return np.random.Generator(np.random.PCG64(sequence))
 
 

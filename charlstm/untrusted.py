@@ -54,7 +54,7 @@ def real_value(
     """
     if type(value) not in (int, float) or not least <= value <= most:
         raise CharlstmError(
-            f"{name} must be a number from {least:g} to {most:g}, not {value!r:.60}"
+            f"`{name}` must be a number from {least:g} to {most:g}, not {value!r:.60}"
         )
     return float(value)
 
@@ -66,7 +66,7 @@ def require_type(name: str, value: object, *kinds: type) -> None:
     """
     if not isinstance(value, kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise CharlstmError(f"{name} must be of type {names}, not {value!r:.60}")
+        raise CharlstmError(f"`{name}` must be of type {names}, not {value!r:.60}")
 
 
 def one_or_several(name: str, value: Any, *kinds: type) -> tuple[Any, ...]:
@@ -89,4 +89,4 @@ def whole_number(name: str, value: Any) -> int:
     try:
         return index(value)
     except TypeError:
-        raise CharlstmError(f"{name} must be a whole number, not {value!r:.60}") from None
+        raise CharlstmError(f"`{name}` must be a whole number, not {value!r:.60}") from None

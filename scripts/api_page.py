@@ -20,7 +20,6 @@ from typing import Any, Literal, get_args, get_origin
 try:
     import charlstm
     from charlstm.config import Record, knobs_of
-    from charlstm.config.keywords import with_keywords
 except ImportError as error:
     sys.exit(f"{error}: run ./scripts/setup, then .venv/bin/python scripts/api_page.py")
 
@@ -33,6 +32,11 @@ This page is made by `.venv/bin/python scripts/api_page.py` from the docstrings;
 the page with them. The page lists the names that `import charlstm` gives. The
 [README](../README.md#as-a-library) has examples. `Array` is a NumPy array of floating-point
 numbers, `Ids` an array of the ids of symbols.
+
+Everything that charlstm refuses is a [CharlstmError](#charlstmerror), whose message names the
+argument in backquotes; if an error of the system was the reason, it is the `__cause__`. A misspelt
+keyword is a `TypeError` too. After Ctrl-C, `train` saves the run and raises `KeyboardInterrupt`, or
+returns the run with `on_interrupt="return"`.
 """
 
 
@@ -193,7 +197,7 @@ def class_sections(cls: type) -> Iterator[str]:
         parameters = parameters_of(cls.__init__)
         parts.append(inspect.cleandoc(cls.__init__.__doc__ or ""))
     if issubclass(cls, Record):
-        helps = {name: with_keywords(knob.facts.help) for name, knob in knobs_of(cls).items()}
+        helps = {name: knob.facts.help for name, knob in knobs_of(cls).items()}
         parts.append("\n".join(f"{name}: {text}" for name, text in helps.items()))
     call = signature(cls.__name__, parameters) if parameters else ""
     yield section(f"## {cls.__name__}", call, "\n\n".join(filter(None, parts)))

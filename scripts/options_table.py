@@ -14,6 +14,7 @@ import click
 try:
     from charlstm.analysis.dynamic_evaluation import DynamicConfig
     from charlstm.cli.main import main as charlstm_command
+    from charlstm.cli.option_names import as_options
     from charlstm.config import CorpusConfig, Knob, ModelConfig, TrainConfig, knobs_of
     from charlstm.network.sampling import Sampling
 except ImportError as error:
@@ -67,7 +68,7 @@ def row(command: str, option: click.Option) -> str:
     knob = knob_of(command, option)
     help_text, _, default = (option.help or "").partition("[default: ")
     if knob is not None:
-        help_text, default = knob.facts.help, knob.default_in_words
+        help_text, default = map(as_options, (knob.facts.help, knob.default_in_words))
     if not default and option.show_default and option.default is not None:
         default = f"{option.default}]"
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))

@@ -22,41 +22,44 @@ SETTINGS = TrainConfig(batch_size=2, seq_length=5)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Trainer(MODEL, IDS, None), "config must be of type TrainConfig, not None"),
-        (lambda: Trainer(IDS, MODEL, SETTINGS), r"model must be of type CharModel, not array\("),
-        (lambda: Trainer(MODEL, 5, SETTINGS), "ids must be a 1-D array of whole numbers"),
-        (lambda: Trainer(MODEL, IDS, SETTINGS, 5), "ids must be a 1-D array of whole numbers"),
-        (lambda: CharModel(CONFIG, None), "vocab must be of type Vocab, not None"),
-        (lambda: CharModel(VOCAB, CONFIG), "config must be of type ModelConfig, not Vocab"),
-        (lambda: MODEL.score(b"abc"), "text must be of type str, not b'abc'"),
-        (lambda: MODEL.score(["a", 5]), "text must be of type str, not 5"),
-        (lambda: MODEL.score("a", workers=0), "workers must be 1 to 1,024, not 0"),
-        (lambda: MODEL.score("a", workers=None), "workers must be a whole number, not None"),
-        (lambda: MODEL.sample(5, workers="all"), "workers must be a whole number, not 'all'"),
-        (lambda: MODEL.sample(5, count=0), "count must be 1 or more, not 0"),
-        (lambda: MODEL.sample(5, count="2"), "count must be a whole number, not '2'"),
-        (lambda: MODEL.score(None), "text must be of type str, not None"),
-        (lambda: Vocab.from_text(None), "text must be of type str, not None"),
-        (lambda: MODEL.sample(5, prime=b"x"), "prime must be of type str, not b'x'"),
-        (lambda: MODEL.sample(5, prime=None), "prime must be of type str, not None"),
-        (lambda: MODEL.stream(5, prime=None), "prime must be of type str, not None"),
-        (lambda: LINES.sample_lines(5, prime=5), "prime must be of type str, not 5"),
-        (lambda: LINES.sample_lines(5, known=5), "known must be of type Container, not 5"),
-        (lambda: LINES.sample_lines(5, unique="no"), "unique must be of type bool, not 'no'"),
-        (lambda: MODEL.sample(3, stop=5), "stop must be of type str, not 5"),
-        (lambda: MODEL.sample(3, stop=["a", None]), "stop must be of type str, not None"),
-        (lambda: MODEL.sample(3, whole="no"), "whole must be of type bool, not 'no'"),
-        (lambda: MODEL.sample(3, temperature="auto"), "temperature is auto, a value for charlstm"),
-        (lambda: CharModel(ModelConfig(hidden="auto"), VOCAB), "hidden is auto, a value for"),
-        (lambda: charlstm.save(5, "m"), "model must be of type CharModel, not 5"),
-        (lambda: charlstm.save(MODEL, None), "path must be of type str or PathLike, not None"),
-        (lambda: charlstm.load(None), "path must be of type str or PathLike, not None"),
-        (lambda: charlstm.load(0), "path must be of type str or PathLike, not 0"),
-        (lambda: charlstm.load(b"x"), "path must be of type str or PathLike, not b'x'"),
-        (lambda: charlstm.train(None), "corpus must be of type str or PathLike, not None"),
-        (lambda: charlstm.train(3), "corpus must be of type str or PathLike, not 3"),
-        (lambda: charlstm.train(["a", 3]), "corpus must be of type str or PathLike, not 3"),
-        (lambda: charlstm.train(b"t"), "corpus must be of type str or PathLike, not b't'"),
+        (lambda: Trainer(MODEL, IDS, None), "`config` must be of type TrainConfig, not None"),
+        (lambda: Trainer(IDS, MODEL, SETTINGS), r"`model` must be of type CharModel, not array\("),
+        (lambda: Trainer(MODEL, 5, SETTINGS), "`ids` must be a 1-D array of whole numbers"),
+        (lambda: Trainer(MODEL, IDS, SETTINGS, 5), "`ids` must be a 1-D array of whole numbers"),
+        (lambda: CharModel(CONFIG, None), "`vocab` must be of type Vocab, not None"),
+        (lambda: CharModel(VOCAB, CONFIG), "`config` must be of type ModelConfig, not Vocab"),
+        (lambda: MODEL.score(b"abc"), "`text` must be of type str, not b'abc'"),
+        (lambda: MODEL.score(["a", 5]), "`text` must be of type str, not 5"),
+        (lambda: MODEL.score("a", workers=0), "`workers` must be 1 to 1,024, not 0"),
+        (lambda: MODEL.score("a", workers=None), "`workers` must be a whole number, not None"),
+        (lambda: MODEL.sample(5, workers="all"), "`workers` must be a whole number, not 'all'"),
+        (lambda: MODEL.sample(5, count=0), "`count` must be 1 or more, not 0"),
+        (lambda: MODEL.sample(5, count="2"), "`count` must be a whole number, not '2'"),
+        (lambda: MODEL.score(None), "`text` must be of type str, not None"),
+        (lambda: Vocab.from_text(None), "`text` must be of type str, not None"),
+        (lambda: MODEL.sample(5, prime=b"x"), "`prime` must be of type str, not b'x'"),
+        (lambda: MODEL.sample(5, prime=None), "`prime` must be of type str, not None"),
+        (lambda: MODEL.stream(5, prime=None), "`prime` must be of type str, not None"),
+        (lambda: LINES.sample_lines(5, prime=5), "`prime` must be of type str, not 5"),
+        (lambda: LINES.sample_lines(5, known=5), "`known` must be of type Container, not 5"),
+        (lambda: LINES.sample_lines(5, unique="no"), "`unique` must be of type bool, not 'no'"),
+        (lambda: MODEL.sample(3, stop=5), "`stop` must be of type str, not 5"),
+        (lambda: MODEL.sample(3, stop=["a", None]), "`stop` must be of type str, not None"),
+        (lambda: MODEL.sample(3, whole="no"), "`whole` must be of type bool, not 'no'"),
+        (
+            lambda: MODEL.sample(3, temperature="auto"),
+            "`temperature` is auto, a value for",
+        ),
+        (lambda: CharModel(ModelConfig(hidden="auto"), VOCAB), "`hidden` is auto, a value for"),
+        (lambda: charlstm.save(5, "m"), "`model` must be of type CharModel, not 5"),
+        (lambda: charlstm.save(MODEL, None), "`path` must be of type str or PathLike, not None"),
+        (lambda: charlstm.load(None), "`path` must be of type str or PathLike, not None"),
+        (lambda: charlstm.load(0), "`path` must be of type str or PathLike, not 0"),
+        (lambda: charlstm.load(b"x"), "`path` must be of type str or PathLike, not b'x'"),
+        (lambda: charlstm.train(None), "`corpus` must be of type str or PathLike, not None"),
+        (lambda: charlstm.train(3), "`corpus` must be of type str or PathLike, not 3"),
+        (lambda: charlstm.train(["a", 3]), "`corpus` must be of type str or PathLike, not 3"),
+        (lambda: charlstm.train(b"t"), "`corpus` must be of type str or PathLike, not b't'"),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_named(call, message, tmp_path, monkeypatch):
@@ -84,7 +87,7 @@ def test_train_refuses_an_argument_of_a_wrong_type_before_it_makes_anything(
     name, value, message, text_file, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CharlstmError, match=f"^{name} {message}"):
+    with pytest.raises(CharlstmError, match=f"^`{name}` {message}"):
         charlstm.train(text_file, **{"run": tmp_path / "run", "steps": 1, name: value})
     assert list(tmp_path.iterdir()) == []
 
@@ -98,7 +101,7 @@ def test_a_path_that_is_too_long_is_refused_with_the_error_of_the_system(tmp_pat
         "path": lambda: charlstm.load(long),
     }
     for name, call in calls.items():
-        message = f"{name} cannot be read: File name too long: 'xxxx"
+        message = f"`{name}` cannot be read: File name too long: 'xxxx"
         with pytest.raises(CharlstmError, match=f"^{message}") as caught:
             call()
         assert isinstance(caught.value.__cause__, OSError) and len(str(caught.value)) < 300
@@ -117,7 +120,7 @@ def test_all_objects_that_name_a_path_are_accepted(tmp_path):
         (entry,), (entry_of_bytes,) = entries, of_bytes
     same = charlstm.load(entry)
     assert np.array_equal(same.parameters.vector, MODEL.parameters.vector)
-    with pytest.raises(CharlstmError, match=r"^path must be of type str, not b"):
+    with pytest.raises(CharlstmError, match=r"^`path` must be of type str, not b"):
         charlstm.load(entry_of_bytes)
 
 

@@ -55,7 +55,7 @@ def test_defaults_are_plain():
     ],
 )
 def test_bad_training_option_is_named(name, value, expected):
-    with pytest.raises(CharlstmError, match=f"^{name} must be .*{expected}"):
+    with pytest.raises(CharlstmError, match=f"^`{name}` must be .*{expected}"):
         TrainConfig(**{name: value})
 
 
@@ -71,30 +71,30 @@ def test_bad_training_option_is_named(name, value, expected):
     ],
 )
 def test_bad_model_option_is_named(name, value, expected):
-    with pytest.raises(CharlstmError, match=f"^{name} must be .*{expected}"):
+    with pytest.raises(CharlstmError, match=f"^`{name}` must be .*{expected}"):
         ModelConfig(**{name: value})
 
 
 def test_a_weight_decay_that_turns_weights_around_is_refused():
     assert TrainConfig(lr=0.02, weight_decay=50.0).weight_decay == 50
     with pytest.raises(
-        CharlstmError, match=r"^weight_decay must be 50 at most for lr 0\.02, not 51"
+        CharlstmError, match=r"^`weight_decay` must be 50 at most for `lr=0\.02`, not 51"
     ):
         TrainConfig(lr=0.02, weight_decay=51.0)
     open_rate = TrainConfig.asked({"weight_decay": 1e300})
-    with pytest.raises(CharlstmError, match=r"^weight_decay must be 50 at most for lr 0\.02"):
+    with pytest.raises(CharlstmError, match=r"^`weight_decay` must be 50 at most for `lr=0\.02`"):
         open_rate.completed({"lr": 0.02, "steps": 1})
 
 
 def test_ends_contradict_each_other():
-    with pytest.raises(CharlstmError, match=r"^epochs and steps contradict each other"):
+    with pytest.raises(CharlstmError, match=r"^`epochs` and `steps` contradict each other"):
         TrainConfig(steps=5, epochs=1.0)
-    with pytest.raises(CharlstmError, match=r"^steps and minutes contradict"):
+    with pytest.raises(CharlstmError, match=r"^`steps` and `minutes` contradict"):
         TrainConfig(steps=5, minutes=1)
 
 
 def test_cosine_needs_an_end():
-    with pytest.raises(CharlstmError, match="cosine needs an end: give steps, epochs or minutes"):
+    with pytest.raises(CharlstmError, match="needs an end: give `steps`, `epochs` or `minutes`"):
         TrainConfig(schedule="cosine")
     assert TrainConfig(schedule="cosine", minutes=1).minutes == 1
 
@@ -124,7 +124,7 @@ def test_values_of_numpy_types_become_those_of_python(text_file, tmp_path):
     assert {name: saved[name] for name in expected} == expected
     for name, value in expected.items():
         assert type(RunConfig.asked({name: np.array(value)[()]}).given[name]) is type(value)
-    with pytest.raises(CharlstmError, match=r"hidden must be int, not 2\.5"):
+    with pytest.raises(CharlstmError, match=r"`hidden` must be int, not 2\.5"):
         ModelConfig(hidden=np.float64(2.5))
 
 
@@ -134,7 +134,7 @@ def test_values_of_numpy_types_become_those_of_python(text_file, tmp_path):
         ([], "a ModelConfig must be a JSON object, not list"),
         ({"hidden": 3, "heads": 2}, "unknown field 'heads' in a ModelConfig"),
         ({1: 2}, "unknown field '1'"),
-        ({"hidden": None}, "hidden must be int"),
+        ({"hidden": None}, "`hidden` must be int"),
     ],
 )
 def test_foreign_json_is_refused(data, message):
@@ -145,14 +145,14 @@ def test_foreign_json_is_refused(data, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 10**400}, "batch_size must be 9.01e+15 at most, not 1000"),
-        ({"warmup": 10**40}, "warmup must be 9.01e+15 at most, not 1000"),
-        ({"lr": 1e40}, "lr must be above 0 and at most 1e+38, not 1e+40"),
-        ({"weight_decay": 1e301}, "weight_decay must be 1e+300 at most, not 1e+301"),
-        ({"workers": 1025}, "workers must be 1 to 1,024, not 1025"),
-        ({"seed": 2**128}, "seed must be 0 to 3.40282e+38, not"),
-        ({"minutes": 1e8}, "minutes must be above 0 and at most 10,000,000, not"),
-        ({"epochs": 1e10}, "epochs must be above 0 and at most 1,000,000,000, not"),
+        ({"batch_size": 10**400}, "`batch_size` must be 9.01e+15 at most, not 1000"),
+        ({"warmup": 10**40}, "`warmup` must be 9.01e+15 at most, not 1000"),
+        ({"lr": 1e40}, "`lr` must be above 0 and at most 1e+38, not 1e+40"),
+        ({"weight_decay": 1e301}, "`weight_decay` must be 1e+300 at most, not 1e+301"),
+        ({"workers": 1025}, "`workers` must be 1 to 1,024, not 1025"),
+        ({"seed": 2**128}, "`seed` must be 0 to 3.40282e+38, not"),
+        ({"minutes": 1e8}, "`minutes` must be above 0 and at most 10,000,000, not"),
+        ({"epochs": 1e10}, "`epochs` must be above 0 and at most 1,000,000,000, not"),
     ],
 )
 def test_numbers_beyond_all_use_are_refused(options, message):
@@ -182,7 +182,7 @@ def test_an_interval_contains_its_numbers_and_is_told_in_words(text, inside, out
 def test_zero_is_allowed_beside_the_range_of_ngrams():
     assert ModelConfig(ngrams=0).ngrams == 0
     for bad in (1, 17, -2):
-        with pytest.raises(CharlstmError, match=f"^ngrams must be 0, or 2 to 16, not {bad}"):
+        with pytest.raises(CharlstmError, match=f"^`ngrams` must be 0, or 2 to 16, not {bad}"):
             ModelConfig(ngrams=bad)
 
 
@@ -199,17 +199,18 @@ def test_settings_asked_for_hold_auto_for_all_others():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"schedule": "constant", "warmup": 5}, "warmup has no effect with schedule constant: "
-         "leave out warmup, or give schedule cosine"),
-        ({"schedule": "step", "final_lr": 0.1}, "final_lr has no effect with schedule step"),
-        ({"decay": 0.5}, "decay has no effect with schedule cosine: leave out decay, or give "
-         "schedule step or plateau"),
-        ({"schedule": "plateau", "decay_every": 2}, "decay_every has no effect with schedule plat"),
-        ({"schedule": "halve-on-rise", "patience": 2}, "patience has no effect with schedule"),
-        ({"optimizer": "rmsprop", "beta1": 0.5}, "beta1 has no effect with optimizer rmsprop"),
-        ({"optimizer": "sgd", "beta2": 0.5}, "beta2 has no effect with optimizer sgd"),
-        ({"level": "byte", "vocab_size": 50}, "vocab_size has no effect with level byte"),
-        ({"lines": True, "reset": 0.1}, "reset has no effect with lines: leave out one of them"),
+        ({"schedule": "constant", "warmup": 5},
+         '`warmup` has no effect with `schedule="constant"`: leave out `warmup`, or '
+         'give `schedule="cosine"`$'),
+        ({"schedule": "step", "final_lr": 0.1}, '`final_lr` has no effect with `schedule="step"`'),
+        ({"decay": 0.5}, '`decay` has no effect with `schedule="cosine"`: leave out `decay`, or '
+         'give `schedule="step"` or `schedule="plateau"`'),
+        ({"schedule": "plateau", "decay_every": 2}, "`decay_every` has no effect with `schedule="),
+        ({"schedule": "halve-on-rise", "patience": 2}, "`patience` has no effect with `schedule="),
+        ({"optimizer": "rmsprop", "beta1": 0.5}, '`beta1` has no effect with `optimizer="rms'),
+        ({"optimizer": "sgd", "beta2": 0.5}, '`beta2` has no effect with `optimizer="sgd"`'),
+        ({"level": "byte", "vocab_size": 50}, '`vocab_size` has no effect with `level="byte"`'),
+        ({"lines": True, "reset": 0.1}, "`reset` has no effect with `lines=True`: leave out one"),
     ],
 )  # fmt: skip
 def test_an_option_that_has_no_effect_beside_another_is_refused(given, message):
@@ -233,7 +234,7 @@ def test_an_option_that_has_an_effect_beside_another_is_accepted():
 def test_a_record_with_an_open_choice_is_refused_where_values_are_needed():
     ModelConfig().require_chosen()
     TrainConfig().require_chosen("workers", "eval_every", "precision")
-    with pytest.raises(CharlstmError, match=r"^workers is auto, a value for charlstm\.train only"):
+    with pytest.raises(CharlstmError, match=r"^`workers` is auto, a value for charlstm\.train "):
         TrainConfig().require_chosen("eval_every", "precision")
 
 

@@ -55,5 +55,5 @@ def test_another_kind_of_state_is_refused(state, message):
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x"])
 def test_a_bad_seed_is_refused(seed):
-    with pytest.raises(CharlstmError, match="seed must be a whole number of 0 or more"):
+    with pytest.raises(CharlstmError, match="`seed` must be a whole number of 0 or more"):
         generator(seed, "sample")

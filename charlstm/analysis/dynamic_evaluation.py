@@ -199,7 +199,7 @@ class _AdaptingModel:
             if not nats.mean() <= max_nats:  # "not <=" is true for NaN as well
                 raise CharlstmError(
                     "the loss grows beyond all bounds, as the weights change too fast: "
-                    f"try a rate below {self._dynamic.config.rate:g}"
+                    f"try a `dynamic_rate` below {self._dynamic.config.rate:g}"
                 )
             yield nats
 

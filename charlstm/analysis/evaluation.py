@@ -143,7 +143,7 @@ def evaluate(
     settings = dynamic_settings(given)
     for name, value in given.items():
         if not dynamic and value != getattr(DynamicConfig, name.removeprefix("dynamic_")):
-            raise CharlstmError(f"{name} has no effect without dynamic=True")
+            raise CharlstmError(f"`{name}` has no effect without `dynamic=True`")
     with closing(Workers(worker_count(workers))) as threads:
         return measure(
             model,
@@ -183,7 +183,7 @@ def measure(
     dynamic: the settings of dynamic evaluation; None: the weights stay as they are.
     """
     if dynamic and (window is not None or batch_size is not None):
-        raise CharlstmError("dynamic reads one stream: leave out window and batch_size")
+        raise CharlstmError("`dynamic=True` reads one stream: leave out `window` and `batch_size`")
     starts = np.zeros(1, np.int64) if starts is None else starts
     predictions, size = predicted_size(model, ids, starts)
     adapting = dynamic_evaluation_of(model, dynamic, workers, progress) if dynamic else None

@@ -52,7 +52,7 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
     if len(ids) == 0:
         raise CharlstmError("the text is empty: give a text of one symbol or more")
     numbers = 5 * len(ids) * model.config.layers * model.config.hidden
-    require_memory(4 * numbers, f"a text of {len(ids):,} symbols", "give a smaller --length")
+    require_memory(4 * numbers, f"a text of {len(ids):,} symbols", "give a smaller `length`")
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
     cells, gates, log_probs = [], [], []

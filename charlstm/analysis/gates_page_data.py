@@ -35,7 +35,7 @@ def require_small_page(model: CharModel, length: int) -> None:
         fits = int(length * LARGEST_PAGE / (numbers * 4 / 3))
         raise CharlstmError(
             f"a page of {length:,} symbols would have {numbers * 4 / 3e6:,.0f} MB, too many for a "
-            f"browser: give --length {fits} or less"
+            f"browser: give `length={fits}` or less"
         )
 
 

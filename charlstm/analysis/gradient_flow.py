@@ -100,11 +100,11 @@ def gradient_norms(
     steps = WARM_UP_STEPS + lags
     if len(ids) <= steps:
         raise CharlstmError(
-            f"a text of {len(ids)} symbols is too short for --lags {lags}: "
-            f"give a text of {steps + 1} symbols or more, or a smaller --lags"
+            f"a text of {len(ids)} symbols is too short for `lags={lags}`: "
+            f"give a text of {steps + 1} symbols or more, or a smaller `lags`"
         )
     state_size = math.prod(model.initial_state(streams).shape)
-    require_memory(8 * steps * state_size, f"--lags {lags}", "give a smaller --lags")
+    require_memory(8 * steps * state_size, f"`lags={lags}`", "give a smaller `lags`")
     model = _in_float64(model)
     starts = np.unique(np.linspace(0, len(ids) - steps - 1, streams, dtype=np.intp))
     window = ids[starts + np.arange(steps + 1)[:, None]].astype(np.intp)  # (steps + 1, B)
@@ -130,7 +130,7 @@ def gradient_norms(
         forget[lag - 1] = product.mean(axis=2)
         if not np.isfinite(norms[lag - 1]).all():
             raise CharlstmError(
-                f"the gradient overflows float64 at lag {lag}: give --lags below {lag}"
+                f"the gradient overflows float64 at lag {lag}: give `lags` below {lag}"
             )
     if S == 1:
         return {"dh": norms[:, 0]}
@@ -166,7 +166,7 @@ def clipped_step(model: CharModel, ids: Ids, clip: float) -> ClippedStep:
     if not np.isfinite(trainer.gradient_norm):
         raise CharlstmError(
             "the gradient of a training step overflows float64: the weights are too large, "
-            "try a smaller --recurrent-scale or another model"
+            "try a smaller `recurrent_scale` or another model"
         )
     change = float(np.linalg.norm(model.parameters.vector - before))
     return ClippedStep(trainer.gradient_norm, change)
@@ -189,7 +189,7 @@ def measure_gradient_flow(
         layers = model.config.layers
         if layer is not None and layer > layers:
             raise CharlstmError(
-                f"--layer {layer}: the model {label} has no such layer: give 1 to {layers}"
+                f"`layer={layer}`: the model {label} has no such layer: give 1 to {layers}"
             )
         shown = layer or layers
         norms = gradient_norms(model, ids, lags)
@@ -220,7 +220,7 @@ def fresh_model(
     if forget_bias is not None:
         real_value("forget_bias", forget_bias, -MAX_FORGET_BIAS, MAX_FORGET_BIAS)
         if config.cell == "rnn":
-            raise CharlstmError("--forget-bias is for lstm and gru: rnn has no gates")
+            raise CharlstmError("`forget_bias` is for lstm and gru: rnn has no gates")
     real_value("recurrent_scale", recurrent_scale, 0, MAX_RECURRENT_SCALE)
     # The measurement needs a copy of the model in float64, a gradient of the same size, and a copy
     # of the weights before the training step.
@@ -259,7 +259,7 @@ def models_to_compare(
 def random_ids(vocab: Vocab, lags: int = DEFAULT_LAGS, seed: int = 0) -> Ids:
     """Return a text of independent, equally likely symbols, long enough for the measurements."""
     size = STREAMS * (WARM_UP_STEPS + max(lags, CLIPPED_STEPS) + 1)
-    require_memory(8 * size, f"--lags {lags}", "give a smaller --lags")
+    require_memory(8 * size, f"`lags={lags}`", "give a smaller `lags`")
     ids: Ids = generator(seed, "sample").integers(len(vocab), size=size)
     return ids
 

@@ -117,7 +117,7 @@ def novelty(
     require_type("held_out", held_out, str)
     require_type("lines", lines, bool)
     if level not in LEVELS:
-        raise CharlstmError(f"level must be one of {', '.join(LEVELS)}, not {level!r:.60}")
+        raise CharlstmError(f"`level` must be one of {', '.join(LEVELS)}, not {level!r:.60}")
     vocab = _vocab_of(level, [*samples, training_text, held_out])
     texts = [vocab.encode(text) for text in samples]
     return measure_novelty(texts, vocab.encode(training_text), vocab.encode(held_out), vocab, lines)

@@ -8,6 +8,7 @@ import click
 
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.info_card import card
+from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import PathArgument, json_option, run_option
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import describe, describe_machine, newest_run
@@ -31,7 +32,9 @@ def info(path: Path | None, run: Path | None, as_json: bool) -> None:
         try:
             place = newest_run()
         except CharlstmError as error:
-            click.echo(visible(str(error)), err=True)
+            click.echo(
+                visible(as_options(str(error), click.get_current_context().command)), err=True
+            )
     facts = describe_machine() if place is None else describe(place)
     if as_json:
         click.echo(json.dumps(facts))

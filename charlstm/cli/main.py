@@ -14,6 +14,7 @@ from charlstm.cli.evaluate import evaluate
 from charlstm.cli.help import CommandGroup
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
+from charlstm.cli.option_names import as_options
 from charlstm.cli.sample import sample
 from charlstm.cli.score import score
 from charlstm.cli.train import train
@@ -23,13 +24,16 @@ from charlstm.system.terminal import prepare_standard_streams, visible
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print an error as one line on standard error, and raise click's Exit with the exit code."""
+def one_line_errors(context: click.Context | None = None) -> Iterator[None]:
+    """Print an error as one line on standard error, and raise click's Exit with the exit code.
+
+    context: that of the group whose commands may raise errors, once it is known.
+    """
     try:
         yield
         return
     except CharlstmError as error:
-        message = str(error)
+        message = as_options(str(error), _invoked(context) if context else None)
     except click.UsageError as error:
         message = error.format_message()  # The message may quote control characters.
         if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
@@ -46,6 +50,13 @@ def one_line_errors() -> Iterator[None]:
         raise click.exceptions.Exit(exit_code("SIGINT")) from None
     click.echo(f"charlstm: {visible(message)}", err=True)
     raise click.exceptions.Exit(1)
+
+
+def _invoked(context: click.Context) -> click.Command:
+    """Return the command that a group has invoked; the group itself before that."""
+    group = context.command
+    name = context.invoked_subcommand
+    return group.commands.get(name or "", group) if isinstance(group, click.Group) else group
 
 
 class MainGroup(CommandGroup):
@@ -66,7 +77,7 @@ class MainGroup(CommandGroup):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_line_errors(), exit_on_signals():
+        with one_line_errors(ctx), exit_on_signals():
             kernels.require_requested_kernels()
             return super().invoke(ctx)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from charlstm.arrays import Ids
+from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
 from charlstm.config.unused import refuse_unused
@@ -66,7 +67,10 @@ def reading_options(command: Command) -> Command:
                     f"{error}: without --encoding, text is read as UTF-8; without --newlines, "
                     "carriage returns are kept only if the model knows them"
                 )
-                click.echo(f"note: {visible(note)}", err=True)
+                click.echo(
+                    f"note: {visible(as_options(note, click.get_current_context().command))}",
+                    err=True,
+                )
         if settings is not None:
             refuse_unused({"newlines": newlines} if newlines else {}, {"level": settings.level})
             encoding, newlines = encoding or settings.encoding, newlines or settings.newlines

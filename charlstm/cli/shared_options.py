@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from charlstm.cli.help import option
+from charlstm.cli.option_names import as_options
 from charlstm.config import AUTO, Knob, Record, knobs_of
 
 Command = Callable[..., Any]
@@ -102,16 +103,17 @@ def knob_options(record: type[Record], names: Iterable[str] = (), prefix: str = 
 def _option_of(knob: Knob, prefix: str) -> Decorator:
     """Return a decorator that adds the option of a knob to a command."""
     flag = f"--{prefix}{knob.name}".replace("_", "-")
+    text = as_options(knob.help_in_full)
     if bool in knob.types:
         off = flag.replace("--", "--no-", 1)
-        return option(f"{flag}/{off}", group=knob.group, default=None, help=knob.help_in_full)
+        return option(f"{flag}/{off}", group=knob.group, default=None, help=text)
     return option(
         flag,
         group=knob.group,
         type=_type_of(knob),
         multiple=tuple in knob.types,
         default=None,
-        help=knob.help_in_full,
+        help=text,
     )
 
 

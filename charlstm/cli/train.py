@@ -13,6 +13,7 @@ import charlstm
 from charlstm.cli.command_start import command_start
 from charlstm.cli.help import GroupedCommand, option
 from charlstm.cli.loading import note_missing_best
+from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
@@ -101,10 +102,11 @@ def train(
         raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
     if options["init_from"]:
         note_missing_best(options["init_from"])
-    with closing(RunDisplay(verbose)) as display:
+    with closing(RunDisplay(verbose, in_words=in_options)) as display:
         result = charlstm.train(
             new_corpus_paths or corpus,
             started=command_start(),
+            on_interrupt="return",
             quiet=quiet,
             observer=None if quiet else display,
             **options,
@@ -125,11 +127,16 @@ def train(
         click.echo(f"to write text: charlstm sample -r {path}", err=True)
 
 
+def in_options(text: str) -> str:
+    """Return a message of a training in which arguments are shown as options of the command."""
+    return as_options(text, train)
+
+
 def _print_result(result: charlstm.TrainedRun, as_json: bool) -> None:
     """Print the result of a training on standard output: in words, or as JSON."""
     if as_json:
-        bits = {"best_val_bits": result.best_val_bits}
-        click.echo(json.dumps(asdict(result) | {"path": str(result.path)} | bits))
+        facts = asdict(result) | {"path": str(result.path), "best_val_bits": result.best_val_bits}
+        click.echo(json.dumps(facts | {"warnings": list(map(in_options, result.warnings))}))
         return
     loss, best = result.best_val_loss, "no validation loss"
     if loss is not None:

@@ -37,11 +37,11 @@ class CorpusConfig(Record):
         "keep",
         "Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep: "
         "leave them as they are. Level byte reads all bytes as they are.",
-        rule="lf, or keep if the model of --init-from knows \\r",
+        rule="lf, or keep if the model of `init_from` knows \\r",
     )
     val_frac: float = knob(
         0.1,
-        "Fraction of the text that is held out for validation; 0: no validation. --val-split "
+        "Fraction of the text that is held out for validation; 0: no validation. `val_split` "
         "chooses which part of the text is held out.",
         within="[0, 1)",
     )
@@ -49,10 +49,10 @@ class CorpusConfig(Record):
         "end",
         "Which part of the text is held out for validation. end: the end of the text that all "
         "files form together. each: the end of each file; the state is not carried from file to "
-        "file in validation. random: lines drawn at random from all files, as --seed determines; "
-        "copies of one line are all held out or all trained on. random is for --lines only, and "
-        "needs memory for all of the text; each is for texts without --lines only.",
-        rule="random with --lines, else each for several files, else end",
+        "file in validation. random: lines drawn at random from all files, as `seed` determines; "
+        "copies of one line are all held out or all trained on. random is for `lines` only, and "
+        "needs memory for all of the text; each is for texts without `lines` only.",
+        rule="random with `lines`, else each for several files, else end",
     )
     val_file: tuple[str, ...] = knob(
         (),
@@ -60,9 +60,9 @@ class CorpusConfig(Record):
     )
     mix: tuple[str, ...] = knob(
         (),
-        "Other text to read beside the text, such as the text of the run that --init-from names, "
-        "so that the model does not forget it: a part of each step, --mix-share, is read from it. "
-        "Its last part, as large as --val-frac says, is held out, and the loss on it is measured "
+        "Other text to read beside the text, such as the text of the run that `init_from` names, "
+        "so that the model does not forget it: a part of each step, `mix_share`, is read from it. "
+        "Its last part, as large as `val_frac` says, is held out, and the loss on it is measured "
         "too. May be given several times.",
     )
 

@@ -1,13 +1,13 @@
 """takes_options: a decorator that shows the options of a function and refuses misspelt ones."""
 
 import inspect
-import re
 import textwrap
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal, TypeVar, cast
 
 from charlstm.config.knobs import Knob, refuse_unknown
+from charlstm.errors import system_errors_refused
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,7 +18,7 @@ def takes_options(*knobs: Knob) -> Callable[[F], F]:
     """Return a decorator for a function of the library that takes options as keywords.
 
     A keyword that the function does not take raises UnknownOptionError, whose message has the
-    nearest name.
+    nearest name. An OSError becomes a CharlstmError.
 
     knobs: the knobs whose values the function takes as `**options`. Each knob becomes a keyword of
         the signature that help() shows, and an entry of the docstring. A parameter of the function
@@ -37,7 +37,8 @@ def takes_options(*knobs: Knob) -> Callable[[F], F]:
         def checked(*arguments: Any, **given: Any) -> Any:
             advice = f"help(charlstm.{function.__qualname__}) lists the options"
             refuse_unknown(given, names, advice)
-            return function(*arguments, **given)
+            with system_errors_refused():
+                return function(*arguments, **given)
 
         vars(checked)["__signature__"] = signature.replace(parameters=parameters)
         paragraphs = [inspect.cleandoc(function.__doc__ or ""), "\n".join(map(_entry, added))]
@@ -59,10 +60,5 @@ def _parameter(knob: Knob) -> inspect.Parameter:
 
 def _entry(knob: Knob) -> str:
     """Return the lines of a docstring that describe a knob."""
-    text = f"{knob.name}: {with_keywords(knob.help_in_full)}"
+    text = f"{knob.name}: {knob.help_in_full}"
     return textwrap.fill(text, WIDTH, subsequent_indent="    ")
-
-
-def with_keywords(text: str) -> str:
-    """Return a help text in which options are called by their keywords: lr for --lr."""
-    return re.sub(r"--([a-z][a-z0-9-]*)", lambda option: option[1].replace("-", "_"), text)

@@ -160,25 +160,25 @@ class Knob:
             if value not in self.choices:
                 automatic = (AUTO,) if self.default == AUTO else ()
                 names = ", ".join((*automatic, *self.choices))
-                raise CharlstmError(f"{self.name} must be one of {names}, not {value!r:.60}")
+                raise CharlstmError(f"`{self.name}` must be one of {names}, not {value!r:.60}")
             return
         allowed = (*self.types, int) if float in self.types else self.types
         if isinstance(value, bool) != (bool in self.types) or not isinstance(value, allowed):
             names = " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
-            raise CharlstmError(f"{self.name} must be {names}, not {value!r:.60}")
+            raise CharlstmError(f"`{self.name}` must be {names}, not {value!r:.60}")
         if isinstance(value, int | float) and value not in self.facts.also:
             self._check_range(value)
 
     def _check_range(self, value: float) -> None:
         if isinstance(value, float) and not math.isfinite(value):
-            raise CharlstmError(f"{self.name} must be a finite number, not {value!r:.60}")
+            raise CharlstmError(f"`{self.name}` must be a finite number, not {value!r:.60}")
         within = self.facts.within
         if within is not None and value not in within:
-            raise CharlstmError(f"{self.name} must be {self.range_in_words}, not {value!r:.60}")
+            raise CharlstmError(f"`{self.name}` must be {self.range_in_words}, not {value!r:.60}")
         largest = LARGEST_REAL if isinstance(value, float) else LARGEST_INTEGER
         bounded = within is not None and math.isfinite(within.high)
         if not bounded and abs(value) > largest:
-            raise CharlstmError(f"{self.name} must be {largest:.3g} at most, not {value!r:.60}")
+            raise CharlstmError(f"`{self.name}` must be {largest:.3g} at most, not {value!r:.60}")
 
 
 def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
@@ -250,7 +250,7 @@ class Record:
         for name in knobs_of(type(self)):
             if getattr(self, name) == AUTO and name not in may_be_open:
                 raise CharlstmError(
-                    f"{name} is {AUTO}, a value for charlstm.train only: give another value here"
+                    f"`{name}` is {AUTO}, a value for charlstm.train only: give another value here"
                 )
 
     def to_dict(self) -> dict[str, Any]:

@@ -77,7 +77,9 @@ class ModelConfig(Record):
 
     def check_together(self) -> None:
         if self.capped is True and self.cell not in ("lstm", AUTO):
-            raise CharlstmError("capped is for the cell lstm only: leave it out or set it to false")
+            raise CharlstmError(
+                '`capped=True` is for `cell="lstm"` only: leave it out, or give `capped=False`'
+            )
 
     @property
     def layers_seen(self) -> int:

@@ -27,20 +27,20 @@ class TrainConfig(Record):
 
     batch_size: int = knob(
         50,
-        "Number of streams of text (with --lines: of lines) that each step reads in parallel.",
+        "Number of streams of text (with `lines`: of lines) that each step reads in parallel.",
         within="[1, inf)",
         train=24,
     )
     seq_length: int = knob(
         50,
-        "Time steps of truncated back-propagation through time, in characters; with --lines, the "
+        "Time steps of truncated back-propagation through time, in characters; with `lines`, the "
         "length above which a line is cut.",
         within="[1, inf)",
-        rule="64, or 256 with --lines",
+        rule="64, or 256 with `lines`",
     )
     mix_share: float = knob(
         0.4,
-        "Fraction of the streams of each step that read the text of --mix; at least one stream "
+        "Fraction of the streams of each step that read the text of `mix`; at least one stream "
         "does, and at least one reads the other text.",
         within="(0, 1)",
     )
@@ -63,7 +63,7 @@ class TrainConfig(Record):
         None,
         "Fraction of a layer's outputs that is dropped before the next layer, in training.",
         within="[0, 1)",
-        rule="half of --dropout",
+        rule="half of `dropout`",
         group="Regularisation",
     )
     weight_dropout: float = knob(
@@ -71,7 +71,7 @@ class TrainConfig(Record):
         "Fraction of the recurrent weights that is dropped in training, rounded to a multiple of "
         "1/256 (DropConnect, Merity et al. 2018).",
         within="[0, 1)",
-        rule="the value that would be chosen for --dropout",
+        rule="the value that would be chosen for `dropout`",
         group="Regularisation",
     )
     reset: float = knob(
@@ -90,13 +90,13 @@ class TrainConfig(Record):
         "Peak learning rate.",
         within="(0, 1e38]",
         rule="0.02 for lstm, 0.01 for gru, 0.002 for rnn, and less for more than 5,000 steps; up "
-        "to 1.5 times as much with --init-from and --mix; 0.002 with sgd and rmsprop",
+        "to 1.5 times as much with `init_from` and `mix`; 0.002 with sgd and rmsprop",
     )
     schedule: Schedule = knob(
         "constant",
-        "How the learning rate changes. constant: not at all. cosine: it rises for --warmup steps, "
-        "then falls along a cosine to --final-lr. step: it is multiplied by --decay every "
-        "--decay-every epochs. plateau: it is multiplied by --decay after --patience evaluations "
+        "How the learning rate changes. constant: not at all. cosine: it rises for `warmup` steps, "
+        "then falls along a cosine to `final_lr`. step: it is multiplied by `decay` every "
+        "`decay_every` epochs. plateau: it is multiplied by `decay` after `patience` evaluations "
         "without a new best. halve-on-rise: it is halved after each pass over the text in which "
         "the loss was higher than in the pass before.",
         train="cosine",
@@ -108,7 +108,7 @@ class TrainConfig(Record):
         rule="100, or a tenth of all steps if that is less",
     )
     final_lr: float = knob(
-        0.02, "Last learning rate, as a fraction of --lr (schedule cosine).", within="[0, 1]"
+        0.02, "Last learning rate, as a fraction of `lr` (schedule cosine).", within="[0, 1]"
     )
     decay: float = knob(
         0.5,
@@ -139,7 +139,7 @@ class TrainConfig(Record):
         "Learning rate of the table of n-grams: the size of a row's first step, in nats. AdaGrad "
         "makes later steps smaller.",
         within="[0, 100]",
-        rule="at most 0.25, or 0.4 with --init-from and --mix, and falls with the number of passes "
+        rule="at most 0.25, or 0.4 with `init_from` and `mix`, and falls with the number of passes "
         "over the text",
     )
     weight_decay: float = knob(
@@ -182,7 +182,7 @@ class TrainConfig(Record):
     minutes: float | None = knob(
         None,
         "End after this number of minutes, from the start of the command to its exit. Without "
-        "--epochs, --steps and --minutes a run takes about three minutes on two cores, less for a "
+        "`epochs`, `steps` and `minutes` a run takes about three minutes on two cores, less for a "
         "small text, and prints its expected time.",
         within="(0, 10000000]",
         group="Common options",
@@ -193,7 +193,7 @@ class TrainConfig(Record):
         "schedule cosine the loss falls most near the end, where the learning rate is small: if a "
         "model overfits before that, train it for fewer steps instead.",
         within="[0, inf)",
-        rule="5, or 0 with --steps and --epochs",
+        rule="5, or 0 with `steps` and `epochs`",
         group="Run",
     )
     eval_every: int = knob(
@@ -213,7 +213,7 @@ class TrainConfig(Record):
     precision: Precision = knob(
         AUTO,
         "Precision of the factors of matrix products in training; sums, states and weights keep "
-        "the type of --dtype.",
+        "the type of `dtype`.",
         rule="bfloat16 for an LSTM of float32 where the processor has AMX, else float32",
         group="Run",
     )
@@ -225,12 +225,15 @@ class TrainConfig(Record):
     def check_together(self) -> None:
         ends = [name for name in ENDS if getattr(self, name) not in (None, AUTO)]
         if len(ends) > 1:
-            raise CharlstmError(f"{' and '.join(ends)} contradict each other: give one of them")
+            names = " and ".join(f"`{name}`" for name in ends)
+            raise CharlstmError(f"{names} contradict each other: give one of them")
         open_end = any(getattr(self, name) == AUTO for name in ENDS)
         if self.schedule == "cosine" and not (ends or open_end):
-            raise CharlstmError("schedule cosine needs an end: give steps, epochs or minutes")
+            raise CharlstmError(
+                '`schedule="cosine"` needs an end: give `steps`, `epochs` or `minutes`'
+            )
         if AUTO not in (self.lr, self.weight_decay) and self.lr * self.weight_decay > 1:
             raise CharlstmError(
-                f"weight_decay must be {1 / self.lr:.3g} at most for lr {self.lr:g}, not "
+                f"`weight_decay` must be {1 / self.lr:.3g} at most for `lr={self.lr:g}`, not "
                 f"{self.weight_decay:g}: each step multiplies each weight by 1 - lr x weight_decay"
             )

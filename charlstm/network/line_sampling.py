@@ -61,7 +61,7 @@ def stream_lines(
     Raises CharlstmError for bad arguments when it is called, not at the first line.
     """
     if not model.config.lines:
-        raise CharlstmError("only a model of lines (charlstm train --lines) writes new lines")
+        raise CharlstmError("only a model of lines, trained with `lines=True`, writes new lines")
     stream = partial(stream_texts, model, count=count, prime=prime, stops=(*stops, "\n"), **options)
     first = stream(batch=0)
     batches = chain([first], (stream(batch=number) for number in numbers_from(1)))

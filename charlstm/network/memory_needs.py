@@ -13,7 +13,7 @@ def require_memory_for_model(shapes: Shapes, model: ModelConfig, copies: int = 1
     require_memory(
         parameter_bytes(shapes, model, copies),
         f"a model of {model.layers} x {model.hidden} units",
-        "take smaller --hidden, --layers or --ngram-slots",
+        "take smaller `hidden`, `layers` or `ngram_slots`",
     )
 
 

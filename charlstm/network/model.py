@@ -153,7 +153,7 @@ class CharModel(RecurrentStack):
         """
         if whole_number("length", length) < 1:
             raise CharlstmError(
-                f"length must be 1 or more, not {length} (0 has no end: use stream)"
+                f"`length` must be 1 or more, not {length} (0 has no end: use stream)"
             )
         stops = one_or_several("stop", stop, str)
         steps = stream_texts(

@@ -15,9 +15,11 @@ def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfl
     """
     if asked not in (AUTO, *get_args(Precision)):
         names = ", ".join((AUTO, *get_args(Precision)))
-        raise CharlstmError(f"precision must be one of {names}, not {asked!r}")
+        raise CharlstmError(f"`precision` must be one of {names}, not {asked!r}")
     if asked == "bfloat16" and model.dtype != "float32":
-        raise CharlstmError(f"--precision bfloat16 is for models of float32, not of {model.dtype}")
+        raise CharlstmError(
+            f'`precision="bfloat16"` is for models of float32, not of {model.dtype}'
+        )
     pays = kernels.fast_bfloat16() and model.cell == "lstm" and model.dtype == "float32"
     if asked == "bfloat16" or (asked == AUTO and pays):
         return "bfloat16"

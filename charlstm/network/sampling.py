@@ -221,16 +221,16 @@ def stream_texts(
     require_type("whole", whole, bool)
     length, count = whole_number("length", length), whole_number("count", count)
     if length < 0:
-        raise CharlstmError(f"length must be 0 (endless) or above, not {length}")
+        raise CharlstmError(f"`length` must be 0 (endless) or above, not {length}")
     if count < 1:
-        raise CharlstmError(f"count must be 1 or more, not {count}")
+        raise CharlstmError(f"`count` must be 1 or more, not {count}")
     if whole and not length:
-        raise CharlstmError("whole needs a length above 0, after which a sample may end")
+        raise CharlstmError("`whole=True` needs a `length` above 0, after which a sample may end")
     if "" in stops:
-        raise CharlstmError("a stop string must not be empty")
+        raise CharlstmError("a string of `stop` must not be empty")
     state = model.initial_state(1).nbytes
     require_memory(
-        count * (2 * state + 8 * len(model.vocab)), f"--count {count}", "take a smaller --count"
+        count * (2 * state + 8 * len(model.vocab)), f"`count={count}`", "take a smaller `count`"
     )
     prime_ids = model.vocab.encode(prime, unknown=unknown)
     if len(prime_ids) == 0:

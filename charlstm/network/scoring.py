@@ -233,8 +233,8 @@ def evaluate(
     if model.config.lines:
         if window is not None or batch_size is not None:
             raise CharlstmError(
-                "a model of lines reads each line from a state of zeros: leave out --window and "
-                "--batch-size"
+                "a model of lines reads each line from a state of zeros: leave out `window` and "
+                "`batch_size`"
             )
         return _evaluate_lines(model, ids, workers, advance)
     starts = np.zeros(1, np.int64) if starts is None else starts
@@ -245,9 +245,9 @@ def evaluate(
             "a text of fewer than 2 characters has nothing to predict: give a longer text"
         )
     if window is not None and whole_number("window", window) < 1:
-        raise CharlstmError(f"window must be 1 or more, not {window}")
+        raise CharlstmError(f"`window` must be 1 or more, not {window}")
     if batch_size is not None and whole_number("batch_size", batch_size) < 1:
-        raise CharlstmError(f"batch_size must be 1 or more, not {batch_size}")
+        raise CharlstmError(f"`batch_size` must be 1 or more, not {batch_size}")
     batch_size = batch_size or min(DEFAULT_BATCH_SIZE, _max_batch_size(model))
     if window is None:
         # The number of streams is limited so that every span that does not begin a text has a full
@@ -267,7 +267,7 @@ def evaluate(
     require_memory(
         steps * streams * activation_bytes(model.config, len(model.vocab)),
         f"a batch of {streams:,} streams",
-        "take a smaller --batch-size",
+        "take a smaller `batch_size`",
     )
 
     def nats_of_group(k: int) -> float:

@@ -300,7 +300,7 @@ class RecurrentStack:
         inputs, targets = self._checked("inputs", inputs), self._checked("targets", targets)
         if inputs.shape != targets.shape:
             raise CharlstmError(
-                f"targets must have the shape of inputs, {inputs.shape}, not {targets.shape}"
+                f"`targets` must have the shape of `inputs`, {inputs.shape}, not {targets.shape}"
             )
         activations = self.new_activations(*inputs.shape)
         state = self._checked_state(state, inputs.shape[1])
@@ -350,12 +350,12 @@ class RecurrentStack:
     def _checked(self, name: str, ids: Ids) -> Ids:
         ids = np.asarray(ids)
         if ids.ndim != 2 or ids.size == 0:
-            raise CharlstmError(f"{name} must be of shape (T, B), not {ids.shape}")
+            raise CharlstmError(f"`{name}` must be of shape (T, B), not {ids.shape}")
         if not np.issubdtype(ids.dtype, np.integer):
-            raise CharlstmError(f"{name} must be whole numbers, not {ids.dtype}")
+            raise CharlstmError(f"`{name}` must be whole numbers, not {ids.dtype}")
         if ids.min() < 0 or ids.max() >= len(self.vocab):
             raise CharlstmError(
-                f"{name} must be 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()}"
+                f"`{name}` must be 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()}"
             )
         return ids.astype(np.intp, copy=False)
 

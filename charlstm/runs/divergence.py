@@ -80,7 +80,7 @@ def return_to_good_state(
     if trainer.halvings >= MAX_RECOVERIES:
         raise CharlstmError(
             f"{saver.shown}: {cause}, even at {0.5**MAX_RECOVERIES:g} of the learning rate; the "
-            "state of the last evaluation is kept. Begin anew with --overwrite and a lower "
+            "state of the last evaluation is kept. Begin anew with `overwrite=True` and a lower "
             f"{_likely_cause(trainer.config)}"
         )
     good = load_checkpoint(saver.good_checkpoint)
@@ -103,5 +103,5 @@ def return_to_good_state(
 def _likely_cause(config: TrainConfig) -> str:
     """Return the option that probably made a run diverge, and its value, for a message."""
     if config.ngram_lr > HIGH_NGRAM_LR:
-        return f"--ngram-lr than {config.ngram_lr:g}"
-    return f"--lr than {config.lr:g}"
+        return f"`ngram_lr` than {config.ngram_lr:g}"
+    return f"`lr` than {config.lr:g}"

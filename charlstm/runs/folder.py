@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from charlstm import kernels
-from charlstm.config import AUTO, ModelConfig, TrainConfig, beyond_textbook
+from charlstm.config import AUTO, ModelConfig, TrainConfig, beyond_textbook, takes_options
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
@@ -36,12 +36,14 @@ LOCK = "lock"
 CHECKPOINTS = (BEST, LAST, GOOD, "step-*.safetensors")
 
 
+@takes_options()
 def load(path: str | Path) -> CharModel:
     """Return the best model of a run's folder, or the model of a checkpoint file."""
     require_path("path", path)
     return load_checkpoint(checkpoint_path(Path(path))).model
 
 
+@takes_options()
 def save(model: CharModel, path: str | Path) -> None:
     """Write a model to a checkpoint file, which `load` and the commands can read.
 
@@ -159,6 +161,7 @@ def newest_run(root: Path = Path("runs")) -> Path:
     checkpoints = [*root.glob(f"*/{LAST}"), *root.glob(f"*/{BEST}")]
     if not checkpoints:
         raise CharlstmError(
-            f"no run under {root}/: name a run's folder with -r, or begin a run with charlstm train"
+            f"no run under {root}/: name the folder of a run with `run`, or begin a run with "
+            "charlstm train"
         )
     return max(checkpoints, key=lambda path: path.stat().st_mtime_ns).parent

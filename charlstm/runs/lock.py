@@ -110,12 +110,14 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
             require_ours(folder)
             if not overwrite and holds_run(folder):
                 raise CharlstmError(
-                    f"{run} holds a run already: --resume goes on with it, --overwrite replaces it"
+                    f"{run} holds a run already: `resume=True` goes on with it, `overwrite=True` "
+                    "replaces it"
                 )
             if not overwrite and (foreign := foreign_files(folder)):
                 raise CharlstmError(
                     f"{run} holds files but no run ({foreign[0].name}): name another folder, or "
-                    "train there with --overwrite, which removes only files that charlstm wrote"
+                    "train there with `overwrite=True`, which removes only files that charlstm "
+                    "wrote"
                 )
             yield folder
         return

@@ -143,9 +143,9 @@ class Plan:
             return
         self._trainer.total_steps = steps
         self._events.write_notice(
-            f"--minutes {minutes:g} is enough for only {steps} step{'s' * (steps > 1)} of "
+            f"`minutes={minutes:g}` is enough for only {steps} step{'s' * (steps > 1)} of "
             f"{budget.seconds_per_step:.2g} seconds, and the model has hardly learned: give more "
-            "--minutes, or a smaller --hidden, --batch-size or --seq-length"
+            "`minutes`, or a smaller `hidden`, `batch_size` or `seq_length`"
         )
         self._shorten_validation(symbols, FEWEST_SYMBOLS)
 
@@ -160,6 +160,6 @@ class Plan:
         if after < before:
             self._events.write_notice(
                 f"validation losses are measured on only {after:,} of the {before:,} "
-                f"{self._trainer.model.vocab.unit}s of the validation text: --minutes leaves no "
+                f"{self._trainer.model.vocab.unit}s of the validation text: `minutes` leaves no "
                 "time for more"
             )

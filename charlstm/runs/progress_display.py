@@ -66,11 +66,19 @@ class RunDisplay:
     """Shows the events of a run: lines of text and, on a terminal, a progress bar below them.
 
     verbose: whether to show the settings of the training too.
+    in_words: returns a message with the names of arguments as the user knows them; by default as
+        the library writes them.
     clock: returns the time in seconds.
     """
 
-    def __init__(self, verbose: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        verbose: bool = False,
+        in_words: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._stream, self._verbose, self._clock = messages_stream(), verbose, clock
+        self._in_words = in_words
         self._bar: FittedBar | None = None
         self._unit = "character"
         self._end_moves = False
@@ -123,16 +131,16 @@ class RunDisplay:
             f"saved in {visible(event['run'])}"
         )
         if event["origin"] is not None and not event["resumed"]:
-            self._print(visible(self._beginning(event["origin"])))
+            self._print(visible(self._in_words(self._beginning(event["origin"]))))
         if self._verbose:
             self._print_settings(event, model, config)
         for notice in event["notices"]:
-            self._print(f"note: {visible(notice)}")
+            self._print(f"note: {visible(self._in_words(notice))}")
         if event["finished"]:
+            new_end = self._in_words("(`steps`, `epochs` or `minutes`)")
             self._print(
                 f"the run has finished already, after {counted(event['step'], 'step')}: to "
-                "continue it, give a new end (--steps, --epochs or --minutes), counted from its "
-                "first step"
+                f"continue it, give a new end {new_end}, counted from its first step"
             )
             return
         if event["resumed"]:
@@ -168,7 +176,7 @@ class RunDisplay:
             measured = in_bits(loss, self._unit)
             sentence += f"{measured} on the validation text before the first step, "
         if origin["mix_val_loss"] is not None:
-            sentence += f"{in_bits(origin['mix_val_loss'], self._unit)} on the text of --mix, "
+            sentence += f"{in_bits(origin['mix_val_loss'], self._unit)} on the text of `mix`, "
         sentence += f"{counted(added, self._unit)} added"
         if origin["symbols"]:
             more = ", ..." if added > len(origin["symbols"]) else ""
@@ -227,7 +235,8 @@ class RunDisplay:
         training = in_bits(event["train_loss"], self._unit).split()[0]
         line += f"{training}, validation {in_bits(event['val_loss'], self._unit)}"
         if event["mix_val_loss"] is not None:
-            line += f", {in_bits(event['mix_val_loss'], self._unit)} on the text of --mix"
+            mixed = self._in_words("on the text of `mix`")
+            line += f", {in_bits(event['mix_val_loss'], self._unit)} {mixed}"
         line += ", best so far" * event["is_best"]
         if self._verbose and event["weights"] == "average":
             line += " (averaged weights)"
@@ -250,7 +259,7 @@ class RunDisplay:
         self._step = event["step"]
 
     def _on_notice(self, event: Event) -> None:
-        self._print(f"note: {visible(event['text'])}")
+        self._print(f"note: {visible(self._in_words(event['text']))}")
 
     def _on_stop(self, event: Event) -> None:
         self.close()
@@ -258,4 +267,4 @@ class RunDisplay:
             best = event["best_step"]
             self._print(f"stopped early: no lower validation loss after step {best:,}")
         for warning in event["warnings"]:
-            self._print(f"note: {warning}")
+            self._print(f"note: {self._in_words(warning)}")

@@ -1,6 +1,5 @@
 """resume_run: continues a run from its folder, bit for bit as if it had not been interrupted."""
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +8,7 @@ from typing import Any
 
 from charlstm import kernels
 from charlstm.config import ENDS, CorpusConfig, RunConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, quoted
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST, METRICS
 from charlstm.runs.metrics import require_format
@@ -44,9 +43,9 @@ def resume_run(
     state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
     if new_end:
         config = replace(config, **{**dict.fromkeys(ENDS), **new_end})
-    with _text_missing(folder, "--corpus"):
+    with _text_missing(folder, "corpus"):
         corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
-    with _text_missing(folder, "--mix"):
+    with _text_missing(folder, "mix"):
         mixed = reopen_mix(folder, state, saved.model.vocab, progress)
     train_ids = split_train_validation(corpus, state.corpus, config.seed).train
     mix_ids = None if mixed is None else split_mix(mixed, state.corpus).train
@@ -83,14 +82,14 @@ def resume_run(
 
 
 @contextmanager
-def _text_missing(folder: Path, option: str) -> Iterator[None]:
-    """Let a RunTextError say with which option another place of the text is given."""
+def _text_missing(folder: Path, name: str) -> Iterator[None]:
+    """Let a RunTextError say by which argument another place of the text is given."""
     try:
         yield
     except RunTextError as error:
         raise CharlstmError(
-            f"{error}: charlstm train -r {shlex.quote(str(folder))} --resume {option} PATH takes "
-            "the text from another place"
+            f"{error}: `charlstm.train(run={quoted(folder)}, resume=True, {name}=PATH)` takes the "
+            "text from another place"
         ) from error
 
 
@@ -101,6 +100,5 @@ def _text_at(folder: Path, saved: CorpusConfig, asked: CorpusConfig) -> CorpusCo
     }
     for name in ("val_file", "mix"):
         if name in given and not getattr(saved, name):
-            option = f"--{name.replace('_', '-')}"
-            raise CharlstmError(f"the run that is resumed has no {option}: leave out {option}")
+            raise CharlstmError(f"the run that is resumed has no `{name}`: leave out `{name}`")
     return replace(saved, **given)

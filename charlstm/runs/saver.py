@@ -2,13 +2,12 @@
 
 import errno
 import os
-import shlex
 import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from charlstm.errors import CharlstmError, UnwritableError
+from charlstm.errors import CharlstmError, UnwritableError, quoted
 from charlstm.network.model import CharModel
 from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 from charlstm.runs.events import EventLog
@@ -100,7 +99,7 @@ class Saver:
             advice = "make room" if self._disk_is_full else "remove the cause"
             raise UnwritableError(
                 f"{self.problem}; the run is saved up to step {self.saved_step:,}: {advice}, then "
-                f"charlstm train -r {shlex.quote(str(self.shown))} --resume"
+                f"`charlstm.train(run={quoted(self.shown)}, resume=True)`"
             )
         if self.given_up:
             raise UnwritableError(

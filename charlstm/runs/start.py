@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from charlstm.config import (
     AUTO,
@@ -46,7 +46,7 @@ from charlstm.runs.texts import (
     standard_input_kept,
 )
 from charlstm.system.paths import require_path
-from charlstm.system.signals import exit_on_signals
+from charlstm.system.signals import exit_on_signals, raise_interruption
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.lists import looks_like_list
 from charlstm.text.reading import ReadingProgress, newlines_for
@@ -72,6 +72,7 @@ def train(
     init_from: str | Path | None = None,
     textbook: bool = False,
     quiet: bool = True,
+    on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
     val_file: str | Path | Sequence[str | Path] | None = None,
@@ -90,12 +91,16 @@ def train(
         the other model does not know are added to the vocabulary.
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
+    on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
+        and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
+        signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.
     observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
     started: the time.monotonic() from which `minutes` counts; by default now.
     val_file: one or more files to validate on, instead of a part of the text.
     mix: one or more files and folders of another text, which is read beside the text.
 
-    Raises CharlstmError for bad arguments, settings and files.
+    Raises CharlstmError for all that is refused: arguments, settings, files, and errors of the
+    system such as a full disk.
 
     The other keywords are the settings of the text, the model and the training, as on the command
     line. The value "auto" means the same as leaving the keyword out.
@@ -104,7 +109,9 @@ def train(
                        ("quiet", quiet)):  # fmt: skip
         require_type(name, flag, bool)
     if observer is not None and not callable(observer):
-        raise CharlstmError(f"observer must be a function, not {observer!r:.60}")
+        raise CharlstmError(f"`observer` must be a function, not {observer!r:.60}")
+    if on_interrupt not in ("raise", "return"):
+        raise CharlstmError(f"`on_interrupt` must be raise or return, not {on_interrupt!r:.60}")
     started = time.monotonic() if started is None else real_value("started", started)
     paths = _paths("corpus", corpus)
     for name, files in (("val_file", val_file), ("mix", mix)):
@@ -126,8 +133,8 @@ def train(
         if resume:
             if init_from or overwrite or textbook:
                 raise CharlstmError(
-                    "--resume takes the corpus, the weights and the settings from the run: leave "
-                    "out --init-from, --overwrite and --textbook"
+                    "`resume=True` takes the corpus, the weights and the settings from the run: "
+                    "leave out `init_from`, `overwrite` and `textbook`"
                 )
             folder = Path(run) if run else newest_run()
             if not (folder / LAST).exists():
@@ -139,7 +146,7 @@ def train(
             if not paths:
                 raise CharlstmError(
                     "no corpus: name a text file, a folder, or - for standard input; "
-                    "--resume goes on with a run"
+                    "`resume=True` goes on with a run"
                 )
             folder = resources.enter_context(new_folder(paths[0], run or None, overwrite))
             base, origin = None, None
@@ -154,9 +161,12 @@ def train(
             the_run.events.observer = observer
         the_run.events.require_lock = lock_check(folder)
         try:
-            return the_run.train()
+            result = the_run.train()
         finally:
             the_run.trainer.close()
+    if on_interrupt == "raise":
+        raise_interruption(the_run.stop_signals.signal_name)
+    return result
 
 
 def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:

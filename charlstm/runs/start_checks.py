@@ -22,18 +22,17 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
         refuse_unused(asked.corpus.given, {"level": base.vocab.level})
         for name, value in asked.model.given.items():
             if value != getattr(base.config, name):
-                raise CharlstmError(
-                    f"{name} is {getattr(base.config, name)} in the run to start from, not {value}"
-                )
+                before = getattr(base.config, name)
+                raise CharlstmError(f"`{name}` is {before} in the run to start from, not {value}")
     if "mix_share" in asked.train.given and not asked.corpus.given.get("mix"):
-        raise CharlstmError("mix_share has no effect without mix: name a text with --mix")
+        raise CharlstmError("`mix_share` has no effect without `mix`: name a text to mix in")
     if {"val_file", "val_frac"} <= asked.corpus.given.keys():
         raise CharlstmError(
-            "give --val-file or --val-frac, not both: each sets the validation text"
+            "give `val_file` or `val_frac`, not both: each sets the validation text"
         )
     if {"val_file", "val_split"} <= asked.corpus.given.keys():
         raise CharlstmError(
-            "give --val-file or --val-split, not both: each sets the validation text"
+            "give `val_file` or `val_split`, not both: each sets the validation text"
         )
 
 
@@ -41,12 +40,12 @@ def check_split(text: CorpusConfig, lines: bool) -> None:
     """Raise CharlstmError if `val_split` is "random" without `lines`, or "each" with `lines`."""
     if text.val_split == "random" and not lines:
         raise CharlstmError(
-            "--val-split random draws lines: add --lines, or give --val-split each or end"
+            '`val_split="random"` draws lines: add `lines=True`, or give `val_split` each or end'
         )
     if text.val_split == "each" and lines:
         raise CharlstmError(
-            "--val-split each may cut a line of each file: with --lines, give --val-split random, "
-            "which draws whole lines from all files, or end"
+            '`val_split="each"` may cut a line of each file: with `lines=True`, give '
+            '`val_split="random"`, which draws whole lines from all files, or end'
         )
 
 
@@ -58,8 +57,8 @@ def require_training_text(corpus: Corpus, text: CorpusConfig, length: int) -> No
     unit = corpus.vocab.unit
     suitable = 0.1 if text.val_frac > 0.1 and int(total * 0.9) >= 2 else 0
     raise CharlstmError(
-        f"--val-frac {text.val_frac} leaves {length} of {total:,} {unit}s to learn from, at "
-        f"least 2 are needed: give a smaller --val-frac, such as {suitable}, or a longer text"
+        f"`val_frac={text.val_frac}` leaves {length} of {total:,} {unit}s to learn from, at "
+        f"least 2 are needed: give a smaller `val_frac`, such as {suitable}, or a longer text"
     )
 
 

@@ -8,8 +8,8 @@ from charlstm.runs.run import Run
 LARGE_VOCABULARY = 5_000  # A notice advises level byte above this number of characters.
 
 SUGGESTION_OF_LINES = (
-    "the text looks like a list: with --lines each line is a text of its own, and sample writes "
-    "new lines (--no-lines hides this note)"
+    "the text looks like a list: with `lines=True` each line is a text of its own, and sample "
+    "writes new lines (`lines=False` hides this note)"
 )
 
 
@@ -28,7 +28,7 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
     total, every = run.trainer.total_steps, config.eval_every
     if total is not None and every != AUTO and every > total:
         notices.append(
-            f"--eval-every {every:,} is more than the {total:,} steps of the run: it is evaluated "
+            f"`eval_every={every}` is more than the {total:,} steps of the run: it is evaluated "
             "only once, at its end"
         )
     model = run.trainer.model.config
@@ -36,13 +36,13 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
     is_own = not run.extended  # With --init-from, the size of the table cannot be chosen.
     if is_own and model.ngrams and model.ngram_slots > contexts:
         notices.append(
-            f"--ngram-slots {model.ngram_slots:,} is more than the text can use, at most "
+            f"`ngram_slots={model.ngram_slots}` is more than the text can use, at most "
             f"{contexts:,}: a smaller table trains as well, and is saved faster"
         )
     if changed := run.corpus.changed_line_ends:
         notices.append(
             f"{changed:,} line end{'s' * (changed > 1)} (\\r\\n or \\r) read as \\n: "
-            "--newlines keep leaves them as they are"
+            '`newlines="keep"` leaves them as they are'
         )
     if pages := run.corpus.html_files:
         others = f" (and {len(pages) - 1:,} others)" if len(pages) > 1 else ""
@@ -55,7 +55,7 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
         notices.append(
             f"the text has {len(vocab):,} distinct characters, which makes the model large and "
-            "slow: --level byte needs only 256"
+            'slow: `level="byte"` needs only 256'
         )
     return notices
 
@@ -70,11 +70,11 @@ def _validation_notice(run: Run) -> str:
     if not run.validation.can_evaluate:
         reason = ""
         if text.val_frac and not text.val_file:
-            of_each = text.val_split == "each" and files > 1
+            of_each, joined = text.val_split == "each" and files > 1, '`val_split="end"` '
             reason = (
-                f"--val-frac {text.val_frac} holds out too little of "
+                f"`val_frac={text.val_frac}` holds out too little of "
                 f"{f'each of the {files:,} files' if of_each else 'the text'}, give a larger "
-                f"--val-frac, {'--val-split end ' * of_each}or --val-file; "
+                f"`val_frac`, {joined * of_each}or `val_file`; "
             )
         return f"no validation text: {reason}best.safetensors holds the latest weights"
     if text.val_file:
@@ -82,19 +82,19 @@ def _validation_notice(run: Run) -> str:
     if text.val_split == "random":
         return (
             f"the validation text is {percentage} of the text, in lines drawn at random: "
-            "--val-split end takes the last lines"
+            '`val_split="end"` takes the last lines'
         )
     if files == 1:
         return ""
     if text.val_split == "end":
         return (
             f"the validation text is the last {percentage} of all {files:,} files joined: "
-            "--val-split each takes the end of each file, --val-file another text"
+            '`val_split="each"` takes the end of each file, `val_file` another text'
         )
     used = int(np.count_nonzero(run.corpus.validation_sizes))
     small = f"{used:,} of the {files:,} files (the others are too small)"
     return (
         f"the validation text is the last {percentage} of each of "
-        f"{small if used < files else f'the {files:,} files'}: --val-split end takes the end of "
-        "all files joined, --val-file another text"
+        f"{small if used < files else f'the {files:,} files'}: "
+        '`val_split="end"` takes the end of all files joined, `val_file` another text'
     )

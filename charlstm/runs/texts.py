@@ -96,7 +96,7 @@ def reopen_mix(
     if not state.corpus.mix:
         return None
     if state.mix is None:
-        raise CharlstmError(f"{folder}: the run does not record the size of its --mix text")
+        raise CharlstmError(f"{folder}: the run does not record the size of the text of `mix`")
     with _text_of_run(folder, state.corpus.mix):
         return open_mix(folder, state.corpus, vocab, progress, state.mix)
 

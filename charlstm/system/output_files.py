@@ -41,7 +41,7 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
     if not overwrite and not _is_ours(path):
         raise CharlstmError(
             f"{path} exists, and charlstm did not write it: name another file, or replace it with "
-            "--overwrite"
+            "`overwrite=True`"
         )
 
 

@@ -22,11 +22,11 @@ def require_path(name: str, path: str | os.PathLike[str]) -> None:
 
     An empty path is refused too: Path would take it for the current folder.
 
-    name: the name of the argument, for the message.
+    name: the name of the argument, or words such as "the name of a text", for the message.
     """
     require_type(name, path, str, os.PathLike)
-    text = os.fspath(path)
-    require_type(name, text, str)
+    text, name = os.fspath(path), f"`{name}`" if name.isidentifier() else name
+    require_type(name.strip("`"), text, str)
     if not text:
         raise CharlstmError(f"{name} is empty: name a file or a folder")
     if "\0" in text:

@@ -20,6 +20,14 @@ def exit_code(signal_name: str) -> int:
     return 128 + signal.Signals[signal_name] if signal_name in signal.Signals.__members__ else 0
 
 
+def raise_interruption(signal_name: str) -> None:
+    """Raise KeyboardInterrupt for SIGINT, SystemExit for another signal, and nothing for ""."""
+    if signal_name == "SIGINT":
+        raise KeyboardInterrupt
+    if signal_name:
+        sys.exit(exit_code(signal_name))
+
+
 class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
     """Raised by StopSignals.check after a signal, to abandon the current work."""
 

@@ -51,7 +51,7 @@ def worker_count(workers: int | Literal["auto"]) -> int:
     if isinstance(workers, str) and workers == "auto":
         return available_cores()
     if not 1 <= whole_number("workers", workers) <= MAX_WORKERS:
-        raise CharlstmError(f"workers must be 1 to {MAX_WORKERS:,}, not {workers}")
+        raise CharlstmError(f"`workers` must be 1 to {MAX_WORKERS:,}, not {workers}")
     return int(workers)
 
 

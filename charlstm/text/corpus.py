@@ -12,7 +12,7 @@ import numpy as np
 
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, quoted
 from charlstm.text.cache import (
     cache_folder,
     cache_limit,
@@ -140,12 +140,12 @@ def open_corpus(
     )
     if vocab_size is not None and (level != "word" or not 2 < vocab_size <= MAX_SYMBOLS):
         raise CharlstmError(
-            f"--vocab-size takes a number from 3 to {MAX_SYMBOLS}, and needs --level word"
+            f'`vocab_size` takes a number from 3 to {MAX_SYMBOLS}, and needs `level="word"`'
         )
     if base_vocab is not None and base_vocab.level != level:
         raise CharlstmError(
             f"the vocabulary to extend is of level {base_vocab.level}, the text of level "
-            f"{level}: use --level {base_vocab.level}"
+            f"{level}: use `level={quoted(base_vocab.level)}`"
         )
     # A bad CHARLSTM_CACHE or CHARLSTM_CACHE_GB is refused now, before the text is read.
     root = cache_folder() if cache is None else cache

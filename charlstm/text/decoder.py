@@ -45,4 +45,4 @@ class Decoder:
 def require_decoding_errors(errors: str) -> None:
     """Raise CharlstmError if `errors` is not one of DECODING_ERRORS."""
     if errors not in DECODING_ERRORS:
-        raise CharlstmError(f"errors must be {' or '.join(DECODING_ERRORS)}, not {errors!r:.60}")
+        raise CharlstmError(f"`errors` must be {' or '.join(DECODING_ERRORS)}, not {errors!r:.60}")

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, quoted
 from charlstm.text.encoding_guess import likely_encoding, unicode_encoding
 
 # The byte-order marks that are dropped at the start of a text. For "utf-16" and "utf-32", Python's
@@ -18,7 +18,7 @@ BYTE_ORDER_MARKS = {
     "utf-32-be": codecs.BOM_UTF32_BE,
 }
 # Advice for a text that is not in the encoding that the user named.
-_OTHER_ENCODING = "name another encoding with --encoding, or leave it out for UTF-8"
+_OTHER_ENCODING = "name another encoding with `encoding`, or leave it out for UTF-8"
 
 
 def encoding_for(level: str, name: str) -> str:
@@ -29,7 +29,7 @@ def encoding_for(level: str, name: str) -> str:
     encoding = _text_encoding(name)
     if level == "byte" and encoding != "utf-8":
         raise CharlstmError(
-            f"--level byte reads bytes as they are: leave out --encoding {encoding}"
+            f'`level="byte"` reads bytes as they are: leave out `encoding={quoted(encoding)}`'
         )
     return encoding
 
@@ -42,8 +42,8 @@ def _text_encoding(name: str) -> str:
         normal = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
         raise CharlstmError(
-            f"--encoding {name!r} is not a text encoding that Python knows: give a name such as "
-            "utf-8 or latin-1"
+            f"`encoding={quoted(name)}` is not a text encoding that Python knows: give a name such "
+            "as utf-8 or latin-1"
         ) from error
     return "utf-8" if normal == "utf-8-sig" else normal
 
@@ -100,7 +100,7 @@ def decoded_chunks(
         raise CharlstmError(
             f"{path}: invalid {name} at byte {offset} (0x{error.object[error.start]:02x}, "
             f"{error.reason}): {_advice(encoding, error)}, or take the bytes as they are with "
-            "--level byte"
+            '`level="byte"`'
         ) from error
     except UnicodeError as error:
         # The error, for example on UTF-16 without a byte-order mark, names no byte.
@@ -111,8 +111,8 @@ def _advice(encoding: str, error: UnicodeDecodeError) -> str:
     """Return advice on a text with invalid bytes; it names the likely encoding if there is one."""
     likely = likely_encoding(error.object, error.start) if encoding == "utf-8" else ""
     if likely:
-        return f"the text is likely {likely}, which --encoding {likely} reads"
-    return "name the text's encoding with --encoding" if encoding == "utf-8" else _OTHER_ENCODING
+        return f"the text is likely {likely}, which `encoding={quoted(likely)}` reads"
+    return "name the text's encoding with `encoding`" if encoding == "utf-8" else _OTHER_ENCODING
 
 
 def refuse_other_unicode(path: Path, start: bytes, encoding: str) -> None:
@@ -123,7 +123,8 @@ def refuse_other_unicode(path: Path, start: bytes, encoding: str) -> None:
     """
     if encoding == "utf-8" and (likely := unicode_encoding(start)):
         raise CharlstmError(
-            f"{path}: not UTF-8: the text is likely {likely}, which --encoding {likely} reads"
+            f"{path}: not UTF-8: the text is likely {likely}, which `encoding={quoted(likely)}` "
+            "reads"
         )
 
 

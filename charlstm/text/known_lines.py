@@ -31,7 +31,7 @@ class KnownLines:
         blocks = list(line_blocks(ids, self._line_end, BLOCK_SYMBOLS))
         lines = sum(int(np.count_nonzero(ids[a:b] == self._line_end)) for a, b in blocks) + 1
         require_memory(
-            HASH_BYTES * lines, f"--new-only with a text of {lines:,} lines", "leave it out"
+            HASH_BYTES * lines, f"comparing with {lines:,} known lines", "give fewer lines"
         )
         self._hashes = np.zeros(lines, np.uint64)  # the hash of an empty line is 0
         done = 0

@@ -22,7 +22,7 @@ def split_by_lines(ids: Ids, line_end: int, fraction: float, seed: int) -> tuple
     """
     if not fraction or not len(ids):
         return ids, ids[:0]
-    require_memory(ids.nbytes, "a text of lines", "give a shorter text, or --val-split end")
+    require_memory(ids.nbytes, "a text of lines", 'give a shorter text, or `val_split="end"`')
     starts, lengths = lines_of(ids, line_end)
     salt = generator(seed, "split").integers(1 << 64, dtype=np.uint64)
     hashes = line_hashes(ids, line_end, starts, lengths, salt)

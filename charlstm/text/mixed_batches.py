@@ -17,7 +17,7 @@ def mixed_size(batch_size: int, share: float) -> int:
     """
     if batch_size < 2:
         raise CharlstmError(
-            "--mix needs a --batch-size of 2 or more: each of the two texts needs a stream"
+            "`mix` needs a `batch_size` of 2 or more: each of the two texts needs a stream"
         )
     return min(max(1, round(batch_size * share)), batch_size - 1)
 

@@ -69,9 +69,9 @@ class TextFiles:
         Raises CharlstmError for a path that cannot be read, and for a bad option.
         """
         if level not in LEVELS:
-            raise CharlstmError(f"--level must be char, byte or word, not {level!r}")
+            raise CharlstmError(f"`level` must be char, byte or word, not {level!r}")
         if newlines not in NEWLINES:
-            raise CharlstmError(f"--newlines must be keep or lf, not {newlines!r}")
+            raise CharlstmError(f"`newlines` must be keep or lf, not {newlines!r}")
         encoding = encoding_for(level, encoding)
         train = _expand(paths, run, most_bytes)
         if not train:
@@ -256,7 +256,7 @@ def _files_below(folder: Path, run: Path | None, most_bytes: int | None) -> list
     if folder.resolve() == run_folder:
         raise CharlstmError(
             f"{folder} is the folder of the text, where no run can be kept: name another folder "
-            "with -r"
+            "as `run`"
         )
     found, size = [], 0
     for parent, folders, names in os.walk(folder, onerror=refuse):

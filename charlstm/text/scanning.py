@@ -105,7 +105,7 @@ def _scan_words(
         if vocab_size is None and (found.forgotten or len(found.counts) > MAX_SYMBOLS):
             raise CharlstmError(
                 f"{texts.files[0]}: more distinct words than a vocabulary may have "
-                f"({MAX_SYMBOLS:,}): take the most frequent ones with --vocab-size"
+                f"({MAX_SYMBOLS:,}): take the most frequent ones with `vocab_size`"
             )
     _refuse_too_small(texts, counts)
     found.finish()
@@ -116,7 +116,7 @@ def _scan_words(
         raise CharlstmError(
             f"{texts.files[0]}: the distinct words have {characters:,} characters in total, but a "
             f"vocabulary may have at most {MAX_CHARACTERS_OF_WORDS:,}: take fewer words with "
-            "--vocab-size"
+            "`vocab_size`"
         )
     vocab = Vocab.from_words(chosen)
     if base_vocab is not None:

@@ -151,7 +151,7 @@ class Vocab:
         if self.level != other.level:
             raise CharlstmError(
                 f"a vocabulary of level {self.level} cannot be extended by one of level "
-                f"{other.level}: use --level {self.level} for both"
+                f"{other.level}: use level {self.level} for both"
             )
         return self.extended(other.symbols)
 
@@ -235,7 +235,7 @@ class Vocab:
         """
         require_type("text", text, str)
         if unknown not in UNKNOWN_CHOICES:
-            raise CharlstmError(f"--unknown must be error, skip or replace, not {unknown!r}")
+            raise CharlstmError(f"`unknown` must be error, skip or replace, not {unknown!r}")
         if self.level == "byte":
             return np.frombuffer(_utf8(text), np.uint8)
         if self.level == "word":
@@ -247,8 +247,9 @@ class Vocab:
                 character = text[position]
                 raise CharlstmError(
                     f"the vocabulary has no {character!r} (U+{ord(character):04X}), found at "
-                    f"position {offset + position}: --unknown skip leaves such characters out, "
-                    "--unknown replace takes the nearest known ones"
+                    f"position {offset + position}: "
+                    '`unknown="skip"` leaves such characters out, `unknown="replace"` takes the '
+                    "nearest known ones"
                 )
             if unknown == "skip":
                 ids = ids[ids >= 0]
@@ -345,5 +346,5 @@ def line_end(vocab: Vocab) -> int:
     """Return the id of the line end; CharlstmError if the vocabulary has none."""
     ids = start_ids(vocab)
     if len(ids) == 0:
-        raise CharlstmError("--lines needs a text with line ends: this one has none")
+        raise CharlstmError("`lines=True` needs a text with line ends: this one has none")
     return int(ids[0])

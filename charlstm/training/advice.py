@@ -68,7 +68,7 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig, unit: str)
     dropout = min(MAX_ADVISED_DROPOUT, round(config.dropout + MORE_DROPOUT, 2))
     advice = f"best.safetensors holds the weights of step {best.step:,}"
     if dropout > config.dropout:
-        advice = f"try --dropout {dropout:g}"
+        advice = f"try `dropout={dropout:g}`"
     return (
         f"the model overfits since step {best.step:,}: since then its validation loss rose "
         f"{_change(best.val_loss, last.val_loss, unit)} while the training loss fell "
@@ -85,7 +85,7 @@ def _underfits(evaluations: Sequence[Evaluation], config: TrainConfig, unit: str
     return (
         f"the model is not done learning: from step {middle.step:,} to {last.step:,} its "
         f"validation loss still fell {_change(middle.val_loss, last.val_loss, unit)}; "
-        f"--{end} {2 * (getattr(config, end) or last.step):g} would help"
+        f"`{end}={2 * (getattr(config, end) or last.step):g}` would help"
     )
 
 
@@ -109,7 +109,7 @@ def _learns_too_slowly(
     return (
         f"the learning rate is low: at {config.lr:g} the training loss still fell "
         f"{_change(middle.train_loss, last.train_loss, unit)} in the second half of the run; "
-        f"--lr {higher:.3g} would help"
+        f"`lr={higher:.3g}` would help"
     )
 
 
@@ -122,7 +122,7 @@ def _learns_too_fast(
     one.
     """
     best, last = min(evaluations, key=lambda e: e.val_loss), evaluations[-1]
-    lower = f"try --lr {config.lr / RATE_FACTOR:.3g}"
+    lower = f"try `lr={config.lr / RATE_FACTOR:.3g}`"
     if _fell(last, best, OVERFITTING):
         return (
             f"the learning rate is too high: since step {best.step:,} the training loss rose "

@@ -160,7 +160,9 @@ class Trainer:
         window = self.batches.next_window()
         lowest = PADDING if self.model.config.lines else 0
         if window.min() < lowest or window.max() >= len(self.model.vocab):
-            raise CharlstmError(f"ids must be 0 to {len(self.model.vocab) - 1} for this vocabulary")
+            raise CharlstmError(
+                f"`ids` must be 0 to {len(self.model.vocab) - 1} for this vocabulary"
+            )
         return window
 
     def _count_losses(self, nats: float, count: int) -> None:

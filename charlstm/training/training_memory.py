@@ -43,6 +43,6 @@ def require_memory_to_train(
         parameter_bytes(parameter_shapes(model, vocab_size), model, vectors)
         + batch_size * seq_length * activation_bytes(model, vocab_size),
         f"training {model.layers} x {model.hidden} units on {vocab_size:,} distinct symbols",
-        "take smaller --hidden, --layers, --ngram-slots, --batch-size or --seq-length, or "
-        "--level byte",
+        "take smaller `hidden`, `layers`, `ngram_slots`, `batch_size` or `seq_length`, or "
+        '`level="byte"`',
     )

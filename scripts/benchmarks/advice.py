@@ -152,7 +152,7 @@ def measure(trial: Trial, origin: Origin) -> Result:
             )
             reason = run.reason
         except CharlstmError as error:
-            if "a lower --lr" not in str(error):
+            if "a lower `lr`" not in str(error):
                 raise
             reason = "diverged"
         if reason not in ("finished", "diverged"):
@@ -239,9 +239,9 @@ def compared(results: list[Result]) -> Iterator[tuple[Result, dict[str, float]]]
 
 
 def advised(result: Result) -> set[str]:
-    """The options and values that the warnings at the end of a run name: "--steps 500"."""
+    """The arguments and values that the warnings at the end of a run name: "steps=500"."""
     warnings = find_warnings(result.series, result.config, result.model, "symbol")
-    return set(re.findall(r"--[a-z-]+ [0-9.e-]*[0-9]", " ".join(warnings)))
+    return set(re.findall(r"`([a-z_]+=[0-9.e-]*[0-9])`", " ".join(warnings)))
 
 
 def verdict(saved: float) -> str:
@@ -257,7 +257,7 @@ def count(results: list[Result]) -> dict[str, Counter[tuple[str, bool]]]:
         for name, trial in changes(result).items():
             if name in saved:
                 (option, value), *_ = trial.settings.items() - result.trial.settings.items()
-                key = verdict(saved[name]), f"--{option} {value:.3g}" in ways
+                key = verdict(saved[name]), f"{option}={value:.3g}" in ways
                 counts.setdefault(name, Counter())[key] += 1
     return counts
 

@@ -216,7 +216,7 @@ def test_short_texts_and_bad_rms_are_refused(small, model, dynamic):
             DynamicEvaluation(small, rms).evaluate(random_ids(small, length))
         with pytest.raises(CharlstmError, match="fewer than 2 characters has no gradient"):
             gradient_rms(small, random_ids(small, length))
-    with pytest.raises(CharlstmError, match="rms must be of shape"):
+    with pytest.raises(CharlstmError, match="`rms` must be of shape"):
         DynamicEvaluation(small, rms[1:])
     for bad in (0 * rms, np.nan * rms, np.inf * rms):
         with pytest.raises(CharlstmError, match="mean of rms must be above 0 and finite"):
@@ -237,13 +237,13 @@ def test_weights_that_run_away_are_refused(model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"segment": 0}, "segment must be 1 or more"),
-        ({"segment": 2.5}, "segment must be int"),
-        ({"rate": -1.0}, "rate must be 0 to 1"),
-        ({"rate": float("nan")}, "rate must be a finite number"),
-        ({"decay": 2}, "decay must be 0 to 1"),
-        ({"epsilon": 0}, "epsilon must be above 0"),
-        ({"ngram_lr": -0.1}, "ngram_lr must be 0 to 100"),
+        ({"segment": 0}, "`segment` must be 1 or more"),
+        ({"segment": 2.5}, "`segment` must be int"),
+        ({"rate": -1.0}, "`rate` must be 0 to 1"),
+        ({"rate": float("nan")}, "`rate` must be a finite number"),
+        ({"decay": 2}, "`decay` must be 0 to 1"),
+        ({"epsilon": 0}, "`epsilon` must be above 0"),
+        ({"ngram_lr": -0.1}, "`ngram_lr` must be 0 to 100"),
     ],
 )
 def test_settings_are_validated(options, message):

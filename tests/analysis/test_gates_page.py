@@ -116,7 +116,7 @@ def test_a_page_too_large_for_browsers_is_refused(monkeypatch):
     model = make_model()  # 2 layers of 6 units with 4 numbers: 64 bytes for each symbol
     monkeypatch.setattr(page_data, "LARGEST_PAGE", 64_000)
     require_small_page(model, 1000)
-    with pytest.raises(CharlstmError, match=r"a page of 2,000 symbols .*: give --length 1000 or"):
+    with pytest.raises(CharlstmError, match=r"a page of 2,000 symbols .*: give `length=1000` or"):
         require_small_page(model, 2000)
 
 

@@ -222,8 +222,8 @@ def test_a_picture_is_written_as_svg_and_png(cli, tmp_path):
         (("--output", "nowhere/x.png"), 1, "cannot be written"),
         (("--cell", "rnn", "--forget-bias", 2), 1, "rnn has no gates"),
         (("--compare", "--cell", "rnn"), 2, "for one untrained model"),
-        (("--seed", -1), 1, "seed must be"),
-        (("--hidden", 0), 1, "hidden must be 1"),
+        (("--seed", -1), 1, "--seed must be"),
+        (("--hidden", 0), 1, "--hidden must be 1"),
     ],
 )
 def test_options_that_are_refused(cli, options, code, message, tmp_path, monkeypatch):
@@ -241,7 +241,7 @@ def test_a_gradient_that_overflows_float64_is_refused():
     ids = random_ids(VOCAB, 500)
     norms = gradient_norms(model, ids, 150)["dh"]
     assert norms[149].mean() == pytest.approx(norms[0].mean() * 1e149)
-    with pytest.raises(CharlstmError, match=r"overflows float64 at lag \d+: give --lags below \d+"):
+    with pytest.raises(CharlstmError, match=r"overflows float64 at lag \d+: give `lags` below \d+"):
         gradient_norms(model, ids, 400)
     with pytest.raises(CharlstmError, match="gradient of a training step overflows"):
         clipped_step(model, ids, 5.0)
@@ -282,7 +282,7 @@ def test_random_ids_are_long_enough_for_all_streams():
 def test_extreme_weights_of_an_untrained_model_are_refused(value):
     """They gave NaN and infinity, which are no JSON, or blamed the number of lags."""
     vocab, config = Vocab.from_text("ab"), ModelConfig(hidden=2, layers=1)
-    with pytest.raises(CharlstmError, match="forget_bias must be a number from -100 to 100, not"):
+    with pytest.raises(CharlstmError, match="`forget_bias` must be a number from -100 to 100, not"):
         fresh_model(config, vocab, forget_bias=value)
-    with pytest.raises(CharlstmError, match="recurrent_scale must be a number from 0 to 1000, not"):
+    with pytest.raises(CharlstmError, match="`recurrent_scale` must be a number from 0 to 1000"):
         fresh_model(config, vocab, recurrent_scale=value)

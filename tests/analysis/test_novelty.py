@@ -126,13 +126,13 @@ def test_the_library_compares_several_texts_bytes_words_and_lines():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sample": 5}, "sample must be of type str, not 5"),
-        ({"sample": ["a", b"b"]}, "sample must be of type str, not b'b'"),
-        ({"training_text": None}, "training_text must be of type str, not None"),
-        ({"held_out": 5}, "held_out must be of type str, not 5"),
-        ({"level": "letter"}, "level must be one of char, byte, word, not 'letter'"),
-        ({"level": ["char"]}, r"level must be one of char, byte, word, not \['char'\]"),
-        ({"lines": 1}, "lines must be of type bool, not 1"),
+        ({"sample": 5}, "`sample` must be of type str, not 5"),
+        ({"sample": ["a", b"b"]}, "`sample` must be of type str, not b'b'"),
+        ({"training_text": None}, "`training_text` must be of type str, not None"),
+        ({"held_out": 5}, "`held_out` must be of type str, not 5"),
+        ({"level": "letter"}, "`level` must be one of char, byte, word, not 'letter'"),
+        ({"level": ["char"]}, r"`level` must be one of char, byte, word, not \['char'\]"),
+        ({"lines": 1}, "`lines` must be of type bool, not 1"),
         ({"heldout": ""}, "unknown option 'heldout': did you mean 'held_out'"),
     ],
 )

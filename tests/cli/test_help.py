@@ -6,6 +6,7 @@ import click
 import pytest
 
 from charlstm.cli.main import main
+from charlstm.cli.option_names import as_options
 from charlstm.config import GROUPS, CorpusConfig, ModelConfig, TrainConfig, knobs_of
 
 
@@ -101,7 +102,7 @@ def test_help_of_train_lists_every_knob(cli):
                 continue
             flag = f"--{name.replace('_', '-')}"
             assert re.search(rf"^  {flag} ", text, re.MULTILINE), flag
-            assert one.default_in_words in shown and one.range_in_words in shown
+            assert as_options(one.default_in_words) in shown and one.range_in_words in shown
 
 
 def test_help_of_train_begins_with_six_options_and_shows_the_others_in_groups(cli):

@@ -149,7 +149,7 @@ def test_temperature_zero_takes_the_likeliest_and_below_zero_is_refused(cli, tra
     arguments = ("sample", "-r", trained, "--length", 40, "--temperature")
     assert cli(*arguments, 0, "--seed", 1).stdout == cli(*arguments, 0, "--seed", 2).stdout
     result = cli(*arguments, -1, code=1)
-    assert result.stderr == "charlstm: temperature must be 0 or more, not -1.0\n"
+    assert result.stderr == "charlstm: --temperature must be 0 or more, not -1.0\n"
 
 
 def test_an_unknown_character_of_the_prime_is_refused_left_out_or_replaced(cli, trained):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.main import main
+from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import knob_options, knob_values
 from charlstm.config import AUTO, CorpusConfig, ModelConfig, Record, TrainConfig, knob, knobs_of
 from charlstm.network.sampling import Sampling
@@ -130,8 +131,8 @@ def test_options_of_the_commands_have_the_help_and_the_choices_of_their_knobs(
             assert name in ("paths", "segment", "epsilon")  # which only the library takes
             continue
         found += 1
-        assert option.help.startswith(one.facts.help)
-        assert one.default_in_words in option.help and one.range_in_words in option.help
+        assert option.help.startswith(as_options(one.facts.help))
+        assert as_options(one.default_in_words) in option.help and one.range_in_words in option.help
         if one.choices:
             assert set(option.type.choices) - {AUTO} == set(one.choices)
     assert found >= 3

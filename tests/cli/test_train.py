@@ -81,10 +81,11 @@ def test_advice_is_shown_saved_and_part_of_the_result(cli, text_file, tmp_path):
     shown = cli("train", text_file, "-r", tmp_path / "run", *options).stderr
     result = cli("train", text_file, "-r", tmp_path / "2", *options, "--json", "--quiet").stdout
     event = json.loads((tmp_path / "run/metrics.jsonl").read_text().splitlines()[-1])
-    (advice,) = [text for text in event["warnings"] if text.endswith("; try --lr 0.1")]
+    (advice,) = [text for text in event["warnings"] if text.endswith("; try `lr=0.1`")]
     assert advice.startswith("the learning rate is too high: ")
-    assert f"note: {advice}\n" in shown
-    assert advice in json.loads(result)["warnings"]
+    as_printed = advice.replace("`lr=0.1`", "--lr 0.1")
+    assert f"note: {as_printed}\n" in shown
+    assert as_printed in json.loads(result)["warnings"]
     again = charlstm.train(run=tmp_path / "run", resume=True)  # it has finished already
     assert advice in again.warnings
 

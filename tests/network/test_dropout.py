@@ -79,7 +79,7 @@ def test_one_layer_has_no_dropout_between_layers():
 @pytest.mark.parametrize("name", ["dropout", "dropout_between", "weight_dropout"])
 @pytest.mark.parametrize("bad", [1.0, -0.1])
 def test_bad_probabilities_are_refused(name, bad):
-    with pytest.raises(CharlstmError, match=f"{name} must be 0 or more and below 1"):
+    with pytest.raises(CharlstmError, match=f"`{name}` must be 0 or more and below 1"):
         TrainConfig(**{name: bad})
 
 

@@ -168,7 +168,7 @@ def test_a_text_read_in_windows_leaves_the_state_of_its_steps(kind, lines, monke
 
 def test_bad_ids_of_a_text_that_is_read_are_refused():
     model, *_ = make_model(1, 4, 3, 5, 1)
-    with pytest.raises(CharlstmError, match="ids must be 0 to 2, not 0 to 3"):
+    with pytest.raises(CharlstmError, match="`ids` must be 0 to 2, not 0 to 3"):
         model.read(np.array([0, 3]), model.initial_state(1))
 
 
@@ -207,12 +207,12 @@ def test_parameters_are_views_and_writes_change_the_model():
 @pytest.mark.parametrize(
     ("inputs", "targets", "message"),
     [
-        (np.zeros(3, int), np.zeros(3, int), r"inputs must be of shape \(T, B\)"),
+        (np.zeros(3, int), np.zeros(3, int), r"`inputs` must be of shape \(T, B\)"),
         (np.zeros((2, 2)), np.zeros((2, 2), int), "whole numbers"),
-        (np.full((2, 2), 9), np.zeros((2, 2), int), "inputs must be 0 to 2, not 9"),
-        (np.zeros((2, 2), int), np.full((2, 2), -1), "targets must be 0 to 2, not -1"),
-        (np.zeros((2, 2), int), np.zeros((2, 3), int), "targets must have the shape"),
-        (np.zeros((0, 2), int), np.zeros((0, 2), int), "inputs must be of shape"),
+        (np.full((2, 2), 9), np.zeros((2, 2), int), "`inputs` must be 0 to 2, not 9"),
+        (np.zeros((2, 2), int), np.full((2, 2), -1), "`targets` must be 0 to 2, not -1"),
+        (np.zeros((2, 2), int), np.zeros((2, 3), int), "`targets` must have the shape"),
+        (np.zeros((0, 2), int), np.zeros((0, 2), int), "`inputs` must be of shape"),
     ],
 )
 def test_bad_arrays_are_named_in_the_message(inputs, targets, message):
@@ -223,7 +223,7 @@ def test_bad_arrays_are_named_in_the_message(inputs, targets, message):
 
 def test_bad_state_is_named_in_the_message():
     model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
-    with pytest.raises(CharlstmError, match=r"state must be of shape \(1, 2, 2, 4\)"):
+    with pytest.raises(CharlstmError, match=r"`state` must be of shape \(1, 2, 2, 4\)"):
         model.step(np.array([0, 1]), model.initial_state(3))
 
 

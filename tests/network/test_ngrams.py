@@ -224,9 +224,9 @@ def test_weights_are_copied_to_another_vocabulary_by_the_symbol():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"ngrams": 1}, "ngrams must be 0, or 2 to 16"),
-    ({"ngrams": 17}, "ngrams must be 0, or 2 to 16"),
-    ({"ngrams": 3, "ngram_slots": 0}, "ngram_slots must be 1 to 16,777,216"),
+    ({"ngrams": 1}, "`ngrams` must be 0, or 2 to 16"),
+    ({"ngrams": 17}, "`ngrams` must be 0, or 2 to 16"),
+    ({"ngrams": 3, "ngram_slots": 0}, "`ngram_slots` must be 1 to 16,777,216"),
 ])  # fmt: skip
 def test_bad_table_sizes_are_refused(options, message):
     with pytest.raises(CharlstmError, match=message):
@@ -234,5 +234,5 @@ def test_bad_table_sizes_are_refused(options, message):
 
 
 def test_bad_learning_rate_is_refused():
-    with pytest.raises(CharlstmError, match="ngram_lr must be 0 to 100"):
+    with pytest.raises(CharlstmError, match="`ngram_lr` must be 0 to 100"):
         TrainConfig(ngram_lr=-1.0)

@@ -78,18 +78,18 @@ def test_bfloat16_is_fast_only_with_amx():
 
 def test_bad_precisions_are_refused():
     with pytest.raises(
-        CharlstmError, match="--precision bfloat16 is for models of float32, not of float64"
+        CharlstmError, match='`precision="bfloat16"` is for models of float32, not of float64'
     ):
         resolve_precision("bfloat16", WIDE)
     for refused in ("half", "", None, ["float32"]):
-        with pytest.raises(CharlstmError, match="precision must be one of auto, float32, bfloat16"):
+        with pytest.raises(CharlstmError, match="`precision` must be one of auto, float32, "):
             resolve_precision(refused, LSTM)
-    with pytest.raises(CharlstmError, match="precision must be one of auto, float32, bfloat16"):
+    with pytest.raises(CharlstmError, match="`precision` must be one of auto, float32, "):
         TrainConfig(precision="half")
     model = CharModel(WIDE, VOCAB)
-    with pytest.raises(CharlstmError, match="--precision bfloat16 is for models of float32"):
+    with pytest.raises(CharlstmError, match='`precision="bfloat16"` is for models of float32'):
         Trainer(model, IDS, TrainConfig(precision="bfloat16"))
-    with pytest.raises(CharlstmError, match="--precision bfloat16 is for models of float32"):
+    with pytest.raises(CharlstmError, match='`precision="bfloat16"` is for models of float32'):
         model.new_activations(3, 2, precision="bfloat16")
 
 
@@ -272,7 +272,9 @@ def test_train_and_info_explain_the_precision(cli, text_file, tmp_path, with_amx
 
 def test_info_without_a_run_shows_kernels_and_precision(cli, tmp_path, monkeypatch, without_amx):
     monkeypatch.chdir(tmp_path)
-    hint = "no run under runs/: name a run's folder with -r, or begin a run with charlstm train\n"
+    hint = (
+        "no run under runs/: name the folder of a run with -r, or begin a run with charlstm train\n"
+    )
     result = cli("info")
     assert result.stderr == hint
     assert result.stdout == (

@@ -87,13 +87,13 @@ def test_huge_temperature_is_uniform():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -0.1}, r"temperature must be 0 or more, not -0.1"),
+        ({"temperature": -0.1}, r"`temperature` must be 0 or more, not -0.1"),
         ({"temperature": math.inf}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
-        ({"top_k": -1}, "top_k must be 0"),
-        ({"top_p": 0.0}, "top_p must be above 0 and at most 1"),
+        ({"top_k": -1}, "`top_k` must be 0"),
+        ({"top_p": 0.0}, "`top_p` must be above 0 and at most 1"),
         ({"top_p": 1.1}, "top_p"),
-        ({"min_p": -0.1}, "min_p must be 0 to 1"),
+        ({"min_p": -0.1}, "`min_p` must be 0 to 1"),
         ({"min_p": 1.5}, "min_p"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_whole_sample_of_words_a_stop_string_and_a_model_of_lines():
     model.config = ModelConfig(cell="rnn", lines=True)  # a line may have several sentences
     model.text, model.ids = "The. cat\n", words.encode("The. cat\n")
     assert "".join(new for (new,) in stream_texts(model, length=1, **options)) == "The. cat"
-    with pytest.raises(CharlstmError, match="whole needs a length above 0"):
+    with pytest.raises(CharlstmError, match="`whole=True` needs a `length` above 0"):
         stream_texts(model, **options)
 
 
@@ -287,14 +287,14 @@ def test_length_of_a_sample_is_exact(trained):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"length": -1}, "length must be 0"),
-        ({"length": 2.5}, "length must be a whole number, not 2.5"),
-        ({"count": "3"}, "count must be a whole number, not '3'"),
-        ({"count": 0}, "count must be 1 or more"),
-        ({"stops": ["x", ""]}, "a stop string must not be empty"),
+        ({"length": -1}, "`length` must be 0"),
+        ({"length": 2.5}, "`length` must be a whole number, not 2.5"),
+        ({"count": "3"}, "`count` must be a whole number, not '3'"),
+        ({"count": 0}, "`count` must be 1 or more"),
+        ({"stops": ["x", ""]}, "a string of `stop` must not be empty"),
         ({"prime": "aé"}, r"no 'é' \(U\+00E9\), found at position 1"),
         ({"prime": "é", "unknown": "ignore"}, "error, skip or replace"),
-        ({"seed": -1}, "seed must be a whole number"),
+        ({"seed": -1}, "`seed` must be a whole number"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_first_step(options, message):
@@ -326,10 +326,10 @@ def test_a_count_gives_a_list_of_texts(trained):
 
 def test_sample_refuses_to_be_endless(trained):
     with pytest.raises(
-        CharlstmError, match=r"length must be 1 or more, not .* \(0 has no end: use stream\)"
+        CharlstmError, match=r"`length` must be 1 or more, not .* \(0 has no end: use stream\)"
     ):
         load(trained).sample(0)
-    with pytest.raises(CharlstmError, match=r"length must be a whole number, not 2\.5"):
+    with pytest.raises(CharlstmError, match=r"`length` must be a whole number, not 2\.5"):
         load(trained).sample(2.5)
 
 

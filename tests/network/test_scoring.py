@@ -131,10 +131,10 @@ def test_advance_is_called_with_the_number_of_predictions(small):
     [
         (1, {}, "fewer than 2 characters"),
         (0, {}, "fewer than 2 characters"),
-        (9, {"window": 0}, "window must be 1 or more"),
-        (9, {"batch_size": 0}, "batch_size must be 1 or more"),
-        (9, {"window": 2.5}, "window must be a whole number, not 2.5"),
-        (9, {"batch_size": "2"}, "batch_size must be a whole number, not '2'"),
+        (9, {"window": 0}, "`window` must be 1 or more"),
+        (9, {"batch_size": 0}, "`batch_size` must be 1 or more"),
+        (9, {"window": 2.5}, "`window` must be a whole number, not 2.5"),
+        (9, {"batch_size": "2"}, "`batch_size` must be a whole number, not '2'"),
     ],
 )
 def test_bad_evaluations_are_refused(small, length, options, message):

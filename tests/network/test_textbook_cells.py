@@ -115,13 +115,13 @@ def test_forget_gate_near_one_keeps_the_gradient_of_the_cell_state():
 @pytest.mark.parametrize(
     ("name", "bad", "message"),
     [
-        ("x", np.zeros((3, 4, 5)), r"x must be of shape \(N, D\), not \(3, 4, 5\)"),
-        ("x", np.zeros((3, 4), int), "x must hold floating-point numbers, not int64"),
-        ("prev_h", np.zeros((2, 5)), r"prev_h must be of shape \(3, H\), not \(2, 5\)"),
-        ("prev_c", np.zeros((3, 6)), r"prev_c must be of shape \(3, 5\), not \(3, 6\)"),
-        ("Wx", np.zeros((4, 19)), r"Wx must be of shape \(4, 20\), not \(4, 19\)"),
-        ("Wh", np.zeros((4, 20)), r"Wh must be of shape \(5, 20\), not \(4, 20\)"),
-        ("b", np.zeros(19), r"b must be of shape \(20,\), not \(19,\)"),
+        ("x", np.zeros((3, 4, 5)), r"`x` must be of shape \(N, D\), not \(3, 4, 5\)"),
+        ("x", np.zeros((3, 4), int), "`x` must hold floating-point numbers, not int64"),
+        ("prev_h", np.zeros((2, 5)), r"`prev_h` must be of shape \(3, H\), not \(2, 5\)"),
+        ("prev_c", np.zeros((3, 6)), r"`prev_c` must be of shape \(3, 5\), not \(3, 6\)"),
+        ("Wx", np.zeros((4, 19)), r"`Wx` must be of shape \(4, 20\), not \(4, 19\)"),
+        ("Wh", np.zeros((4, 20)), r"`Wh` must be of shape \(5, 20\), not \(4, 20\)"),
+        ("b", np.zeros(19), r"`b` must be of shape \(20,\), not \(19,\)"),
     ],
 )
 def test_bad_argument_is_named_with_both_shapes(name, bad, message):

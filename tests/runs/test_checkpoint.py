@@ -132,9 +132,9 @@ CHANGES = {
     "fewer layers": ("model", {"hidden": 5, "layers": 1}, "unknown array 'layers.1.Wh'"),
     "dtype": ("model", {"hidden": 5, "layers": 2, "dtype": "float64"}, "layers.0.Wx is F32"),
     "enormous": ("model", {"hidden": 16_384, "layers": 64}, "expected F32 of shape (5, 65536)"),
-    "beyond": ("model", {"hidden": 10**9}, "hidden must be 1 to 16,384"),
+    "beyond": ("model", {"hidden": 10**9}, "`hidden` must be 1 to 16,384"),
     "no object": ("model", 7, "must be a JSON object"),
-    "type": ("model", {"hidden": "5"}, "hidden must be int"),
+    "type": ("model", {"hidden": "5"}, "`hidden` must be int"),
     "field": ("model", {"hidden": 5, "heads": 3}, "unknown field 'heads'"),
     "vocab size": (
         "vocab",

@@ -139,14 +139,14 @@ def test_a_fourth_recovery_is_an_error_in_one_line(
 
 @pytest.mark.parametrize("options", [{"lr": 1e38}, {"lr": 1e38, "optimizer": "sgd", "clip": 0.0}])
 def test_a_rate_that_is_far_too_high_is_an_error_in_one_line(text_file, tmp_path, options):
-    with pytest.raises(CharlstmError, match=r"not a finite number.*lower --lr than 1e\+38"):
+    with pytest.raises(CharlstmError, match=r"not a finite number.*lower `lr` than 1e\+38"):
         charlstm.train(text_file, tmp_path / "run", **{**SMALL, **options})
     assert np.isfinite(charlstm.load(tmp_path / "run").parameters.vector).all()
 
 
 def test_a_high_rate_of_the_table_is_named_as_the_likely_cause(text_file, tmp_path, monkeypatch):
     inject(monkeypatch, *(("gradients", "head.W", np.nan, 3) for _ in range(4)))
-    with pytest.raises(CharlstmError, match=r"and a lower --ngram-lr than 50$"):
+    with pytest.raises(CharlstmError, match=r"and a lower `ngram_lr` than 50$"):
         charlstm.train(text_file, tmp_path / "run", **{**SMALL, "ngram_lr": 50.0})
 
 

@@ -18,7 +18,7 @@ def test_a_run_is_only_overwritten_with_overwrite(text_file, tmp_path):
     run = charlstm.train(text_file, tmp_path / "run", keep_every=1, **small)
     (run.path / "notes.txt").write_text("mine")
     before = contents(run.path)
-    with pytest.raises(CharlstmError, match=r"holds a run already: --resume .* --overwrite"):
+    with pytest.raises(CharlstmError, match=r"holds a run already: .* `overwrite=True`"):
         charlstm.train(text_file, run.path, **small)
     with pytest.raises(CharlstmError, match="cannot read"):  # nor by what fails at once
         charlstm.train(tmp_path / "none.txt", run.path, overwrite=True, **small)
@@ -124,7 +124,7 @@ def test_a_saved_model_replaces_only_a_regular_file(trained, tmp_path, kind):
 @pytest.mark.parametrize("name", ["stdin-1.txt", "notes.txt"])
 def test_a_folder_with_files_but_no_run_is_refused_and_stays_as_it_is(text_file, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(CharlstmError, match=rf"holds files but no run \({name}\): .*--overwrite"):
+    with pytest.raises(CharlstmError, match=rf"holds files but no run \({name}\): .*`overwrite=T"):
         charlstm.train(text_file, tmp_path, **SMALL)
     assert contents(tmp_path) == {name: b"mine"}
 

@@ -109,8 +109,8 @@ def test_a_disk_that_stays_full_is_an_error_with_the_saved_step(
         charlstm.train(overfitting_text, folder, observer=full_between(25, None, []), **SMALL)
     assert re.fullmatch(
         rf"{re.escape(str(folder))}/\w+\.safetensors: cannot write [\d,]+ bytes: File too large; "
-        rf"the run is saved up to step 20: remove the cause, then charlstm train -r "
-        rf"{re.escape(str(folder))} --resume",
+        rf"the run is saved up to step 20: remove the cause, then `charlstm\.train\(run="
+        rf'"{re.escape(str(folder))}", resume=True\)`',
         str(caught.value),
     )
     assert load_checkpoint(folder / LAST).summary["step"] == 20
@@ -145,7 +145,8 @@ def test_room_is_asked_for_only_if_there_is_none(
         charlstm.train(overfitting_text, "run", observer=observe, **SMALL)
     assert re.fullmatch(
         rf"run/\w+\.safetensors: cannot write [\d,]+ bytes: {os.strerror(code)}; "
-        rf"the run is saved up to step 20: {advice}, then charlstm train -r run --resume",
+        rf"the run is saved up to step 20: {advice}, then "
+        r'`charlstm\.train\(run="run", resume=True\)`',
         str(caught.value),
     )
 
@@ -153,7 +154,10 @@ def test_room_is_asked_for_only_if_there_is_none(
 @pytest.mark.parametrize(
     ("removed", "message"),
     [
-        (False, r"the run is saved up to step 20: remove the cause, then charlstm .* --resume"),
+        (
+            False,
+            r"the run is saved up to step 20: remove the cause, then .*resume=True\)`",
+        ),
         (True, r"the run cannot be resumed, as last\.safetensors was removed or moved"),
     ],
 )

@@ -75,7 +75,7 @@ def test_such_a_run_resumes_with_its_extended_vocabulary(trained, tmp_path):
 
 
 def test_the_shape_and_the_level_of_the_other_run_are_kept(trained, byte_run, text_file, tmp_path):
-    with pytest.raises(CharlstmError, match="hidden is 32 in the run to start from, not 7"):
+    with pytest.raises(CharlstmError, match="`hidden` is 32 in the run to start from, not 7"):
         charlstm.train(text_file, tmp_path / "run", init_from=trained, hidden=7, steps=1)
     with pytest.raises(CharlstmError, match="level"):
         charlstm.train(text_file, tmp_path / "run", init_from=byte_run, level="char", steps=1)

@@ -127,7 +127,7 @@ def test_the_place_of_the_old_text_can_change_but_not_the_text(cli, mixed, folde
 
 
 def test_a_run_without_mixed_text_takes_none_when_it_is_resumed(uninterrupted, folder):
-    with pytest.raises(CharlstmError, match=r"has no --mix: leave out --mix$"):
+    with pytest.raises(CharlstmError, match=r"has no `mix`: leave out `mix`$"):
         charlstm.train(run=uninterrupted.folder, resume=True, mix=folder / "old.txt")
 
 
@@ -152,7 +152,7 @@ def test_a_malformed_record_of_the_old_text_is_refused_in_one_line(mixed, tmp_pa
     del checkpoint.training["mix"]
     checkpoint.training["corpus"] = load_checkpoint(mixed.copies[50] / LAST).training["corpus"]
     save_checkpoint(run / LAST, checkpoint)
-    with pytest.raises(CharlstmError, match="does not record the size of its --mix text"):
+    with pytest.raises(CharlstmError, match="does not record the size of the text of `mix`"):
         charlstm.train(run=run, resume=True)
 
 
@@ -195,9 +195,9 @@ def test_texts_of_bytes_words_and_lines_are_mixed(folder, tmp_path):
 
 def test_options_that_do_not_go_together_are_refused(folder, tmp_path):
     texts = (folder / "new.txt", tmp_path / "run")
-    with pytest.raises(CharlstmError, match="mix_share has no effect without mix"):
+    with pytest.raises(CharlstmError, match="`mix_share` has no effect without `mix`"):
         charlstm.train(*texts, mix_share=0.5, steps=1)
-    with pytest.raises(CharlstmError, match="--mix needs a --batch-size of 2 or more"):
+    with pytest.raises(CharlstmError, match="`mix` needs a `batch_size` of 2 or more"):
         charlstm.train(*texts, mix=folder / "old.txt", batch_size=1, steps=1)
     with pytest.raises(CharlstmError, match=r"none\.txt"):
         charlstm.train(*texts, mix=folder / "none.txt", steps=1)

@@ -58,9 +58,9 @@ def test_another_text_is_refused(text, tmp_path, cli):
     run = charlstm.train(text, tmp_path / "run", **SHORT).path
     for content in (make_text(59), make_text(60).replace("a", "b", 1)):
         (tmp_path / "other").write_text(content)
-        with pytest.raises(CharlstmError, match=r"has changed .*other: .* --corpus PATH"):
+        with pytest.raises(CharlstmError, match=r"has changed .*other: .* corpus=PATH"):
             resume(run, 3, corpus=tmp_path / "other")
-    with pytest.raises(CharlstmError, match="has no --val-file"):
+    with pytest.raises(CharlstmError, match="has no `val_file`"):
         resume(run, 3, val_file=[text])
     assert "add --resume" in cli("train", "--corpus", text, code=1).stderr
     error = cli("train", text, "-r", run, "--resume", code=1).stderr
@@ -96,7 +96,7 @@ def test_a_strangers_run_reads_no_other_file(text, tmp_path, monkeypatch, theirs
         corpora.TextFiles, "digest", lambda *given: hashed.append(1) or real(*given)
     )
     message = "is not a regular file" if theirs == "pipe" else "has changed since it began"
-    with pytest.raises(CharlstmError, match=rf"{message}.* --corpus PATH"):
+    with pytest.raises(CharlstmError, match=rf"{message}.* corpus=PATH"):
         resume(run, 3)
     assert len(hashed) == (theirs == "same size")
 
@@ -129,6 +129,6 @@ def test_a_larger_folder_named_by_a_strangers_run_is_not_searched_to_its_end(
         return real(path)
 
     monkeypatch.setattr(Path, "is_file", is_file)
-    with pytest.raises(CharlstmError, match=r"has changed since it began.* --corpus PATH"):
+    with pytest.raises(CharlstmError, match=r"has changed since it began.* corpus=PATH"):
         resume(run, 3)
     assert len([path for path in looked_at if theirs in path.parents]) == 2

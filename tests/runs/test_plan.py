@@ -88,7 +88,7 @@ def test_a_run_shorter_than_the_distance_of_evaluations_says_so(text_file, tmp_p
     settings = {**SMALL, "steps": 3, "eval_every": 1_000}
     charlstm.train(text_file, tmp_path / "run", observer=events.append, **settings)
     assert events[0]["notices"] == [
-        "--eval-every 1,000 is more than the 3 steps of the run: it is evaluated only once, at its "
+        "`eval_every=1000` is more than the 3 steps of the run: it is evaluated only once, at its "
         "end"
     ]
     assert [event["step"] for event in events if event["event"] == "eval"] == [3]
@@ -215,9 +215,9 @@ def test_the_clock_is_looked_at_after_every_step(
     assert time.monotonic() - began < budget + 1.5
     assert run.reason == "finished" and least <= run.steps <= most
     notices = [event["text"] for event in events if event["event"] == "notice"]
-    (notice,) = [text for text in notices if text.startswith("--minutes")]
+    (notice,) = [text for text in notices if text.startswith("`minutes=")]
     steps = "1 step of" if run.steps == 1 else f"{run.steps} steps of"
-    assert f"is enough for only {steps} 0.4" in notice and "give more --minutes" in notice
+    assert f"is enough for only {steps} 0.4" in notice and "give more `minutes`" in notice
     assert load_checkpoint(run.path / BEST).summary["step"] == run.steps
     assert charlstm.train(run=run.path, resume=True).steps == run.steps
 

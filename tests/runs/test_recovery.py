@@ -75,7 +75,7 @@ def test_the_state_to_return_to_does_not_depend_on_interruptions(
                 signal.raise_signal(signal.SIGINT)
 
         options = {"resume": True} if not corpus else SMALL
-        run = charlstm.train(corpus, folder, observer=observe, **options)
+        run = charlstm.train(corpus, folder, observer=observe, on_interrupt="return", **options)
         assert (run.reason, run.steps) == ("SIGINT", step)
         # an evaluation that was due follows the resumption
         assert load_checkpoint(folder / GOOD).summary["step"] == (step - 1) // 10 * 10
@@ -123,7 +123,7 @@ def test_a_signal_does_not_save_weights_that_are_not_finite(
         if event["event"] == "step" and event["step"] == 37:
             signal.raise_signal(signal.SIGTERM)
 
-    run = charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+    run = charlstm.train(overfitting_text, folder, observer=observe, on_interrupt="return", **SMALL)
     assert (run.reason, run.steps) == ("SIGTERM", 30)
     charlstm.train(run=folder, resume=True)
     assert_equal_runs(folder, recovered[0])

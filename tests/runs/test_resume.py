@@ -259,7 +259,9 @@ def test_an_end_moved_to_the_present_step_leaves_a_best(overfitting_text, tmp_pa
         if event["event"] == "step" and event["step"] == 7:
             signal.raise_signal(signal.SIGINT)
 
-    result = charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+    result = charlstm.train(
+        overfitting_text, folder, observer=observe, on_interrupt="return", **SMALL
+    )
     assert (result.reason, result.steps, result.best_val_loss) == ("SIGINT", 7, None)
     assert not (folder / BEST).exists()
     result = charlstm.train(run=folder, resume=True, steps=7)
@@ -295,7 +297,7 @@ def test_a_changed_or_missing_corpus_is_refused(text_file, tmp_path):
         ({"corpus": "x.txt"}, r"cannot read .*x\.txt, the text of .*: No such file"),
         ({"init_from": "x"}, "takes the corpus, the weights and the settings from the run"),
         ({"overwrite": True}, "takes the corpus, the weights and the settings from the run"),
-        ({"steps": 70, "epochs": 3.0}, "epochs and steps contradict"),
+        ({"steps": 70, "epochs": 3.0}, "`epochs` and `steps` contradict"),
     ],
 )
 def test_resumption_takes_no_option_but_an_end(uninterrupted, arguments, message):

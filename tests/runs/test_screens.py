@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from screens import Terminal
 
+from charlstm.cli.train import in_options
 from charlstm.config import ModelConfig, TrainConfig
 from charlstm.runs.progress_display import CorpusDisplay, RunDisplay
 
@@ -41,7 +42,7 @@ class Play:
         self.now, self.screens, self.stream = 0.0, {}, stream
         monkeypatch.setattr(sys, "stderr", stream)
         monkeypatch.setattr("tqdm.std.time", lambda: self.now)
-        self.display = RunDisplay(verbose, clock=lambda: self.now)
+        self.display = RunDisplay(verbose, in_options, clock=lambda: self.now)
 
     def show(self, **event):
         self.display(event)
@@ -82,7 +83,7 @@ class Play:
         self.steps(801, 4290, 4290)
         self.evaluation(4290, 1.3011, best=True, weights="last")
         self.show(event="stop", step=4290, reason="stopped early", best_step=400,
-                  warnings=["the model overfits since step 400: try --dropout 0.2"])  # fmt: skip
+                  warnings=["the model overfits since step 400: try `dropout=0.2`"])  # fmt: skip
         self.display.close()
         self.keep("end")
 

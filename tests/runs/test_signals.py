@@ -73,12 +73,31 @@ def test_an_interrupted_evaluation_is_made_upon_resumption(
         return real(*arguments, **options)
 
     monkeypatch.setattr(validation, "evaluate", interrupted)
-    result = charlstm.train(overfitting_text, folder, **SMALL)
+    result = charlstm.train(overfitting_text, folder, on_interrupt="return", **SMALL)
     monkeypatch.undo()
     assert (result.reason, result.steps) == (name, step)
     assert events_of(folder, "eval")[-1]["step"] == step - 10
     saved = load_checkpoint(folder / LAST)
     assert saved.summary["step"] == step and saved.training["losses"]["count"] == 10
+    assert charlstm.train(run=folder, resume=True).reason == "finished"
+    assert_equal_runs(folder, uninterrupted.folder)
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_a_signal_is_raised_in_the_program_after_the_run_is_saved(
+    uninterrupted, overfitting_text, tmp_path, name
+):
+    folder = tmp_path / "run"
+
+    def observe(event):
+        if event["event"] == "step" and event["step"] == 25:
+            signal.raise_signal(signal.Signals[name])
+
+    with pytest.raises(EXCEPTIONS[name]) as caught:
+        charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
+    if name != "SIGINT":
+        assert caught.value.code == 128 + signal.Signals[name]
+    assert load_checkpoint(folder / LAST).summary["step"] == 25
     assert charlstm.train(run=folder, resume=True).reason == "finished"
     assert_equal_runs(folder, uninterrupted.folder)
 
@@ -97,7 +116,8 @@ def test_an_evaluation_interrupted_twice_stands_in_the_metrics_once(
         raise SystemExit(143)
 
     monkeypatch.setattr(validation, "evaluate", interrupted)
-    assert charlstm.train(overfitting_text, folder, **SMALL).steps == 10
+    run_ = charlstm.train(overfitting_text, folder, on_interrupt="return", **SMALL)
+    assert run_.steps == 10
     monkeypatch.undo()
     monkeypatch.setattr(run.Run, "_save_last", die)
     with pytest.raises(SystemExit):
@@ -115,7 +135,7 @@ def test_a_save_is_finished_before_the_run_ends(
     folder = tmp_path / "run"
     # a terminal that is closed often sends two SIGHUP
     signal_during_save(monkeypatch, folder, save, [name, name] if name == "SIGHUP" else [name])
-    result = charlstm.train(overfitting_text, folder, **SMALL)
+    result = charlstm.train(overfitting_text, folder, on_interrupt="return", **SMALL)
     monkeypatch.undo()
     assert result.reason == name
     assert load_checkpoint(folder / LAST).summary["step"] == result.steps

@@ -28,13 +28,13 @@ def test_the_library_is_as_documented(text_file, tmp_path, monkeypatch):
     ("options", "message"),
     [
         ({"rnn_size": 5}, "unknown option 'rnn_size'"),
-        ({"hidden": "x"}, "hidden must be int"),
-        ({"batch_size": 0}, "batch_size must be 1 or more"),
-        ({"val_frac": 1.0}, "val_frac must be"),
+        ({"hidden": "x"}, "`hidden` must be int"),
+        ({"batch_size": 0}, "`batch_size` must be 1 or more"),
+        ({"val_frac": 1.0}, "`val_frac` must be"),
         ({"level": "syllable"}, "level"),
         ({"encoding": "hex"}, "not a text encoding"),
         ({"epochs": 1, "steps": 2}, "contradict"),
-        ({"seed": -1}, r"seed must be 0 to 3\.40282e\+38"),
+        ({"seed": -1}, r"`seed` must be 0 to 3\.40282e\+38"),
     ],
 )
 def test_bad_options_are_refused_and_leave_nothing(text_file, tmp_path, options, message):
@@ -47,16 +47,16 @@ def test_an_empty_path_is_an_error_not_the_current_folder(text_file, tmp_path, m
     monkeypatch.chdir(tmp_path)
     for name in ("corpus", "run", "init_from", "val_file"):
         given = {"corpus": text_file, name: ""}
-        with pytest.raises(CharlstmError, match=f"^{name} is empty: name a file or a folder"):
+        with pytest.raises(CharlstmError, match=f"^`{name}` is empty: name a file or a folder"):
             charlstm.train(**given, **SMALL)
     for resume in ({}, {"resume": True}):
-        with pytest.raises(CharlstmError, match="run is empty"):
+        with pytest.raises(CharlstmError, match="`run` is empty"):
             charlstm.train(run="", **resume)
     path = charlstm.train(text_file, "here", **SMALL).path
     monkeypatch.chdir(path)
-    with pytest.raises(CharlstmError, match="path is empty"):
+    with pytest.raises(CharlstmError, match="`path` is empty"):
         charlstm.load("")
-    with pytest.raises(CharlstmError, match="path is empty"):
+    with pytest.raises(CharlstmError, match="`path` is empty"):
         charlstm.save(charlstm.load("."), "")
 
 
@@ -120,7 +120,7 @@ def test_a_huge_vocabulary_causes_a_notice(tmp_path):
         val_frac=0,
         observer=events.append,
     )
-    assert any("5,100 distinct" in n and "--level byte" in n for n in events[0]["notices"])
+    assert any("5,100 distinct" in n and '`level="byte"`' in n for n in events[0]["notices"])
 
 
 def test_a_small_vocabulary_causes_no_notice(uninterrupted):
@@ -136,7 +136,7 @@ def test_a_table_larger_than_the_text_can_use_causes_a_notice(
     (start,) = events_of(run.path, "start")
     most = 2 * start["train_characters"]
     notice = (
-        f"--ngram-slots {slots:,} is more than the text can use, at most {most:,}: a smaller table "
+        f"`ngram_slots={slots}` is more than the text can use, at most {most:,}: a smaller table "
         "trains as well, and is saved faster"
     )
     assert (notice in start["notices"]) == has_notice

@@ -59,14 +59,14 @@ def test_an_option_beside_textbook_adds_one_thing(cli, text_file, tmp_path):
 
 
 def test_textbook_is_refused_with_resume(trained):
-    with pytest.raises(CharlstmError, match=r"leave out .* --textbook"):
+    with pytest.raises(CharlstmError, match=r"leave out .* `textbook`"):
         charlstm.train(run=trained, resume=True, textbook=True)
 
 
 def test_a_preset_does_not_count_as_given_for_options_without_effect():
     preset = RunConfig.asked({"lines": True}, TEXTBOOK)
     assert (preset.train.reset, preset.model.lines) == (0.0, True)
-    with pytest.raises(CharlstmError, match="reset has no effect with lines"):
+    with pytest.raises(CharlstmError, match="`reset` has no effect with `lines=True`"):
         RunConfig.asked({"lines": True, "reset": 0.0}, TEXTBOOK)
 
 

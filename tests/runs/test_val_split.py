@@ -47,8 +47,8 @@ def test_lines_are_validated_on_lines_drawn_by_the_seed(name_files, tmp_path):
     assert held_out[0] < "e" and held_out[-1] > "i"
     start = events_of(run, "start")[0]
     assert start["notices"] == [
-        "the validation text is 10% of the text, in lines drawn at random: --val-split end takes "
-        "the last lines"
+        "the validation text is 10% of the text, in lines drawn at random: "
+        '`val_split="end"` takes the last lines'
     ]
     assert start["validation_characters"] == sum(len(line) + 1 for line in held_out)
     other = charlstm.train(name_files, tmp_path / "other", seed=1, **SMALL).path
@@ -79,8 +79,8 @@ def test_the_end_of_all_files_joined_can_be_held_out(name_files, tmp_path):
         assert text.endswith("\n".join(held_out) + "\n")
         (notice,) = events_of(run, "start")[0]["notices"]
         assert notice == (
-            "the validation text is the last 10% of all 2 files joined: --val-split each takes the "
-            "end of each file, --val-file another text"
+            "the validation text is the last 10% of all 2 files joined: "
+            '`val_split="each"` takes the end of each file, `val_file` another text'
         )
 
 
@@ -107,7 +107,7 @@ def test_several_files_are_validated_on_the_end_of_each(texts, tmp_path):
     (start,) = events_of(run, "start")
     assert start["notices"] == [
         "the validation text is the last 10% of each of 2 of the 3 files (the others are too "
-        "small): --val-split end takes the end of all files joined, --val-file another text"
+        'small): `val_split="end"` takes the end of all files joined, `val_file` another text'
     ]
     assert (start["train_characters"], start["validation_characters"]) == (3_069, 340)
     assert load_checkpoint(run / LAST).training["corpus"]["val_split"] == "each"
@@ -173,13 +173,13 @@ def test_a_validation_file_or_no_validation_text_replaces_the_split(texts, tmp_p
     [
         (
             {"val_frac": 1e-300},
-            "--val-frac 1e-300 holds out too little of each of the 3 files, give a larger "
-            "--val-frac, --val-split end or --val-file",
+            "`val_frac=1e-300` holds out too little of each of the 3 files, give a larger "
+            '`val_frac`, `val_split="end"` or `val_file`',
         ),
         (
             {"val_frac": 1e-300, "val_split": "end"},
-            "--val-frac 1e-300 holds out too little of the text, give a larger --val-frac, or "
-            "--val-file",
+            "`val_frac=1e-300` holds out too little of the text, give a larger `val_frac`, or "
+            "`val_file`",
         ),
     ],
 )
@@ -194,8 +194,8 @@ def test_a_notice_names_a_fraction_that_holds_out_nothing(texts, tmp_path, optio
 def test_a_fraction_that_leaves_nothing_to_learn_from_is_refused(texts, tmp_path, split):
     with pytest.raises(
         CharlstmError,
-        match=r"^--val-frac 0\.9999999999999 leaves 0 of 3,409 characters to learn from, at least "
-        r"2 are needed: give a smaller --val-frac, such as 0\.1, or a longer text$",
+        match=r"^`val_frac=0\.9999999999999` leaves 0 of 3,409 characters to learn from, at least "
+        r"2 are needed: give a smaller `val_frac`, such as 0\.1, or a longer text$",
     ):
         options = {"val_frac": 0.9999999999999, "val_split": split}
         charlstm.train(texts, tmp_path / "run", **STREAMS | options)
@@ -205,10 +205,13 @@ def test_a_fraction_that_leaves_nothing_to_learn_from_is_refused(texts, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_split": "random", "lines": False}, "--val-split random draws lines: add --lines"),
-        ({"val_split": "end", "val_file": "1.txt"}, "give --val-file or --val-split, not both"),
-        ({"val_split": "each"}, "--val-split each may cut a line of each file: with --lines, give"),
-        ({"val_split": "all"}, "val_split must be one of end, each, random, not 'all'"),
+        (
+            {"val_split": "random", "lines": False},
+            '`val_split="random"` draws lines: add `lines',
+        ),
+        ({"val_split": "end", "val_file": "1.txt"}, "give `val_file` or `val_split`, not both"),
+        ({"val_split": "each"}, '`val_split="each"` may cut a line of each file: with `lines'),
+        ({"val_split": "all"}, "`val_split` must be one of end, each, random, not 'all'"),
     ],
 )
 def test_contradictions_are_refused(name_files, tmp_path, options, message):

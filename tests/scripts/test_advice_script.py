@@ -62,7 +62,7 @@ def test_runs_are_counted_by_verdict_and_advice():
     """Both losses fall to the end: twice the steps and three times the rate are advised."""
     falling = [[10 * k, 3 - 0.1 * k, 3 - 0.1 * k] for k in range(1, 11)]
     base = script.measure(Trial("some", SMALL), ORIGIN)._replace(evaluations=json.dumps(falling))
-    assert script.advised(base) == {"--steps 40", "--lr 0.03"}
+    assert script.advised(base) == {"steps=40", "lr=0.03"}
     rows = [base]
     for (name, trial), loss in zip(script.changes(base).items(), (1.9, 1.97, 2.1), strict=True):
         rows.append(base._replace(asked=trial.asked, evaluations=json.dumps([[40, loss, loss]])))

@@ -28,7 +28,7 @@ def test_each_loss_is_that_of_its_setting_on_the_validation_part(trained, capsys
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["none"], "none: no such file"), (["{run}", "--rates", "2"], "rate must be 0 to 1")],
+    [(["none"], "none: no such file"), (["{run}", "--rates", "2"], "`rate` must be 0 to 1")],
 )
 def test_a_wrong_run_or_rate_is_refused_in_one_line(trained, arguments, message):
     with pytest.raises(SystemExit) as exit_:

@@ -19,7 +19,7 @@ def test_a_new_file_may_be_written(tmp_path):
 
 def test_a_file_of_the_users_is_replaced_only_when_asked(tmp_path):
     (tmp_path / "mine").write_bytes(b"mine")
-    with pytest.raises(CharlstmError, match=r"charlstm did not write it: .* --overwrite$"):
+    with pytest.raises(CharlstmError, match=r"charlstm did not write it: .* `overwrite=True`$"):
         require_output(tmp_path / "mine", (), overwrite=False)
     require_output(tmp_path / "mine", (), overwrite=True)
 

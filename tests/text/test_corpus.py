@@ -121,10 +121,13 @@ def test_validation_files_come_last_and_are_in_the_vocabulary(write):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "line"}, "--level must be char, byte or word, not 'line'"),
-        ({"newlines": "crlf"}, "--newlines must be keep or lf, not 'crlf'"),
-        ({"level": "byte", "encoding": "latin-1"}, "--level byte reads bytes as they are"),
-        ({"base_vocab": Vocab.bytes()}, "of level byte, the text of level char: use --level byte"),
+        ({"level": "line"}, "`level` must be char, byte or word, not 'line'"),
+        ({"newlines": "crlf"}, "`newlines` must be keep or lf, not 'crlf'"),
+        ({"level": "byte", "encoding": "latin-1"}, '`level="byte"` reads bytes as they are'),
+        (
+            {"base_vocab": Vocab.bytes()},
+            'byte, the text of level char: use `level="byte"`',
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(write, options, message):

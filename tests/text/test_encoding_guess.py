@@ -62,7 +62,7 @@ def test_the_likely_encoding_is_named_and_reads_the_text(write, text, encoding):
         open_corpus([path])
     message = str(caught.value)
     assert message.startswith(f"{path}: invalid UTF-8 at byte ") and "\n" not in message
-    assert f"): the text is likely {encoding}, which --encoding {encoding} reads, or" in message
+    assert f'): the text is likely {encoding}, which `encoding="{encoding}"` reads, or' in message
 
 
 def test_the_first_invalid_byte_may_come_after_much_valid_text(write):
@@ -95,7 +95,7 @@ def test_utf16_and_utf32_are_named_with_and_without_a_mark(write, text, encoding
         with pytest.raises(CharlstmError) as caught:
             open_corpus([write("a.txt", content)])
         assert str(caught.value).endswith(
-            f"a.txt: not UTF-8: the text is likely {name}, which --encoding {name} reads"
+            f'a.txt: not UTF-8: the text is likely {name}, which `encoding="{name}"` reads'
         )
         assert open_corpus([write("a.txt", content)], encoding=name).length == len(text)
         stream = SimpleNamespace(buffer=io.BufferedReader(io.BytesIO(content)))

@@ -77,5 +77,5 @@ def test_both_texts_get_columns_and_equal_windows(lengths, size, steps, share, e
 
 
 def test_one_column_is_too_few_for_two_texts():
-    with pytest.raises(CharlstmError, match="--mix needs a --batch-size of 2 or more"):
+    with pytest.raises(CharlstmError, match="`mix` needs a `batch_size` of 2 or more"):
         mixed_size(1, 0.5)

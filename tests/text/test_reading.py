@@ -127,7 +127,7 @@ def test_invalid_utf8_is_located(write, data, offset, byte, chunk_bytes):
         open_corpus([write("good.txt", "abc"), path], chunk_bytes=chunk_bytes)
     message = str(caught.value)
     assert f"{path}: invalid UTF-8 at byte {offset} (0x{byte}, " in message
-    assert "--encoding" in message and "--level byte" in message
+    assert "encoding" in message and '`level="byte"`' in message
     assert "\n" not in message
     assert open_corpus([path], level="byte").length > 0
 

@@ -86,5 +86,5 @@ def test_bad_input_is_refused_with_its_place(feed, monkeypatch):
     with pytest.raises(CharlstmError, match="cannot read standard input: Input/output error"):
         list(read_standard_input("char", "utf-8"))
     feed([b"abc"])
-    with pytest.raises(CharlstmError, match="bytes as they are: leave out --encoding"):
+    with pytest.raises(CharlstmError, match="bytes as they are: leave out `encoding="):
         next(read_standard_input("byte", "latin-1"))

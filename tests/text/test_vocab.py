@@ -74,7 +74,7 @@ def test_bytes_that_are_not_utf8_can_be_kept(data):
 
 def test_another_treatment_of_bytes_is_refused():
     for decode in (Vocab.bytes().decoder, lambda errors: Vocab.from_text("ab").decode([], errors)):
-        with pytest.raises(CharlstmError, match="errors must be replace or surrogateescape, not"):
+        with pytest.raises(CharlstmError, match="`errors` must be replace or surrogateescape, not"):
             decode("strict")
 
 
@@ -142,7 +142,7 @@ def test_an_unknown_character_is_named():
     with pytest.raises(CharlstmError) as caught:
         vocab.encode("ab é")
     message = str(caught.value)
-    for part in ("'é'", "U+00E9", "position 3", "--unknown skip", "--unknown replace"):
+    for part in ("'é'", "U+00E9", "position 3", '`unknown="skip"`', '`unknown="replace"`'):
         assert part in message
     with pytest.raises(CharlstmError, match=r"'\\ud800' \(U\+D800\)"):
         vocab.encode("\ud800")

@@ -63,7 +63,7 @@ def test_the_most_frequent_words_make_the_vocabulary(write):
     every = open_corpus([file], level="word")
     assert set(every.vocab.symbols) == {*split_words(text), UNKNOWN_WORD}
     assert every.vocab.decode(every.ids) == text
-    with pytest.raises(CharlstmError, match="--vocab-size"):
+    with pytest.raises(CharlstmError, match="`vocab_size`"):
         open_corpus([file], vocab_size=5)
 
 
@@ -99,11 +99,11 @@ def test_more_words_than_a_vocabulary_may_have_need_vocab_size(write, monkeypatc
     for module in (corpus, scanning):
         monkeypatch.setattr(module, "MAX_SYMBOLS", 50)
     path = write("words.txt", "often " * 9 + " ".join(f"w{k}" for k in range(100)))
-    with pytest.raises(CharlstmError, match=r"more distinct words .* \(50\): .* --vocab-size"):
+    with pytest.raises(CharlstmError, match=r"more distinct words .* \(50\): .* `vocab_size`"):
         open_corpus([path], level="word")
     vocab = open_corpus([path], level="word", vocab_size=4).vocab
     assert vocab == Vocab.from_words(["often", "w0"])
-    with pytest.raises(CharlstmError, match="--vocab-size takes a number from 3 to 50"):
+    with pytest.raises(CharlstmError, match="`vocab_size` takes a number from 3 to 50"):
         open_corpus([path], level="word", vocab_size=51)
     monkeypatch.setattr(scanning, "MAX_CHARACTERS_OF_WORDS", 6)
     with pytest.raises(

@@ -26,7 +26,7 @@ def test_a_warning_of_overfitting_has_numbers_and_advice():
     assert warnings_of(FALLING, (2.1, 1.9, 1.8, 1.85, 1.95, 2.0)) == [
         "the model overfits since step 300: since then its validation loss rose from 2.597 to "
         "2.885 bits per character while the training loss fell from 2.308 to 1.876; "
-        "try --dropout 0.3"
+        "try `dropout=0.3`"
     ]
 
 
@@ -45,7 +45,7 @@ def test_more_dropout_is_advised_up_to_a_limit(dropout, advised):
     if advised is None:
         assert warning.endswith("; best.safetensors holds the weights of step 300")
     else:
-        assert warning.endswith(f"; try --dropout {advised}")
+        assert warning.endswith(f"; try `dropout={advised}`")
 
 
 @pytest.mark.parametrize(
@@ -70,10 +70,10 @@ STEEP = (3.0, 2.7, 2.5, 2.3, 2.1, 1.9)
 @pytest.mark.parametrize(
     ("end", "more"),
     [
-        ({"steps": 600}, "--steps 1200"),
-        ({"epochs": 3.0}, "--epochs 6"),
-        ({"minutes": 0.25}, "--minutes 0.5"),
-        ({}, "--steps 1200"),
+        ({"steps": 600}, "`steps=1200`"),
+        ({"epochs": 3.0}, "`epochs=6`"),
+        ({"minutes": 0.25}, "`minutes=0.5`"),
+        ({}, "`steps=1200`"),
     ],
 )
 def test_a_warning_of_underfitting_names_twice_the_end(end, more):
@@ -121,7 +121,7 @@ def test_a_low_rate_is_raised_if_the_losses_fell_to_the_end(options, advised):
         assert warnings == [
             f"the learning rate is low: at {options['lr']:g} the training loss still fell from "
             "4.040 to 3.895 bits per character in the second half of the run; "
-            f"--lr {advised} would help"
+            f"`lr={advised}` would help"
         ]
 
 
@@ -152,7 +152,7 @@ RISING = (2.0, 1.8, 1.6, 1.6, 1.7, 1.9), (2.1, 1.9, 1.8, 1.9, 2.0, 2.2)
 def test_a_rate_is_lowered_if_both_losses_rose(optimizer):
     assert warnings_of(*RISING, optimizer=optimizer, lr=0.03) == [
         "the learning rate is too high: since step 300 the training loss rose from 2.308 to 2.741 "
-        "bits per character, and the validation loss from 2.597 to 3.174; try --lr 0.01"
+        "bits per character, and the validation loss from 2.597 to 3.174; try `lr=0.01`"
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_very_high_rate_of_adam_is_lowered(cell, lr, advised):
     falling = (1.5, 1.5, 1.49, 1.48)
     sentence = "the learning rate is too high: above {} a lower rate reaches a lower loss in nearly"
     sentence = sentence.format({"lstm": 0.2, "gru": 0.05}.get(cell))
-    sentence += f" all runs, and it was {lr:g}; try --lr {advised}"
+    sentence += f" all runs, and it was {lr:g}; try `lr={advised}`"
     expected = [] if advised is None else [sentence]
     assert warnings_of(falling, falling, cell=cell, lr=lr) == expected
     assert warnings_of(falling, falling, cell=cell, lr=lr, optimizer="rmsprop") == []
@@ -201,7 +201,7 @@ def test_a_resumed_run_is_judged_by_all_its_evaluations_and_its_new_end():
     (warning,) = find_warnings(
         first + rest, TrainConfig(steps=1200, lr=0.1), ModelConfig(), "character"
     )
-    assert "from step 600 to 1,200" in warning and warning.endswith("; --steps 2400 would help")
+    assert "from step 600 to 1,200" in warning and warning.endswith("; `steps=2400` would help")
 
 
 def test_a_finetuned_run_that_has_little_to_learn_keeps_its_low_rate():
@@ -242,4 +242,4 @@ def test_a_run_that_is_far_too_short_gets_a_warning_although_its_learning_rate_f
         (3.1133, 2.2357, 1.9084, 1.7018, 1.5399, 1.4154, 1.3348, 1.2800, 1.2524, 1.2425),
         steps=500,
     )
-    assert "from 2.222 to 1.793 bits per character; --steps 1000 would help" in warning
+    assert "from 2.222 to 1.793 bits per character; `steps=1000` would help" in warning

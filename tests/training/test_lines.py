@@ -100,7 +100,7 @@ def test_evaluation_has_no_context_across_lines():
     one_by_one = sum(score.nats.sum() for score in score_texts(model, LINES))
     assert loss.characters == sum(map(len, LINES))
     assert math.isclose(loss.nats, one_by_one, rel_tol=1e-12)
-    with pytest.raises(CharlstmError, match="state of zeros: leave out --window and"):
+    with pytest.raises(CharlstmError, match="state of zeros: leave out `window` and"):
         evaluate(model, model.vocab.encode(TEXT), window=5)
 
 

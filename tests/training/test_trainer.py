@@ -178,7 +178,7 @@ def test_memory_mapped_ids_give_the_same_losses_as_ids_in_memory(tmp_path):
     ],
 )
 def test_ids_of_another_type_or_shape_are_refused(ids):
-    with pytest.raises(CharlstmError, match="ids must be a 1-D array of whole numbers"):
+    with pytest.raises(CharlstmError, match="`ids` must be a 1-D array of whole numbers"):
         make_trainer(ids=ids)
 
 
@@ -187,7 +187,7 @@ def test_ids_outside_the_vocabulary_are_refused_before_any_change(bad):
     trainer = make_trainer(ids=np.full(500, bad, np.int16))
     before = trainer.model.parameters.vector.copy()
     with pytest.raises(
-        CharlstmError, match=f"ids must be 0 to {len(VOCAB) - 1} for this vocabulary"
+        CharlstmError, match=f"`ids` must be 0 to {len(VOCAB) - 1} for this vocabulary"
     ):
         trainer.step()
     assert (trainer.model.parameters.vector == before).all()

@@ -1,0 +1,62 @@
+"""as_options: a message or help text of the library, in the words of the command line.
+
+The library speaks of its arguments, as Python writes them, in backquotes. The command line shows
+them as its options: `batch_size` becomes --batch-size, `lr=0.1` becomes --lr 0.1, `lines=False`
+becomes --no-lines, and `charlstm.train(run="a", resume=True)` becomes charlstm train -r a --resume.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+
+import click
+
+_VALUE = r'"(?:[^"\\]|\\.)*"|[^\s,()"]+'
+_ARGUMENT = rf"[a-z]\w*(?:=(?:{_VALUE}))?"
+_MARKED = re.compile(rf"`(?:charlstm\.(\w+)\()?({_ARGUMENT}(?:, {_ARGUMENT})*)\)?`")
+_PARTS = re.compile(rf"([a-z]\w*)(?:=({_VALUE}))?")
+
+
+def as_options(text: str, command: click.Command | None = None) -> str:
+    """Return a text in which arguments of the library are shown as options.
+
+    command: the command whose options are meant; an argument that is none of them loses its
+        backquotes and is not changed otherwise. None: all arguments in the text are options.
+    """
+    options = None if command is None else dict(_options_of(command))
+
+    def shown(marked: re.Match[str]) -> str:
+        called, inside = marked.groups()
+        arguments = [_as_option(part[1], part[2], options) for part in _PARTS.finditer(inside)]
+        return " ".join([*(["charlstm", called] if called else []), *arguments])
+
+    return _MARKED.sub(shown, text)
+
+
+def _options_of(command: click.Command) -> Iterator[tuple[str, click.Option]]:
+    """Yield the options of a command, or of the commands of a group, by the names of arguments."""
+    if isinstance(command, click.Group):
+        for member in command.commands.values():
+            yield from _options_of(member)
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            for name in parameter.opts:
+                yield name.lstrip("-").replace("-", "_"), parameter
+
+
+def _as_option(name: str, value: str | None, options: dict[str, click.Option] | None) -> str:
+    """Return the option for an argument, with its value if it has one.
+
+    options: the options of a command by the names of arguments; None: any argument is an option.
+    """
+    if options is not None and name not in options:
+        return name if value is None else f"{name}={value}"
+    off = f"--no-{name.replace('_', '-')}"
+    on = f"--{name.replace('_', '-')}" if options is None else options[name].opts[0]
+    if value in (None, "True"):
+        return on
+    if value == "False":
+        return off
+    is_text = value is not None and value.startswith('"')
+    return f"{on} {shlex.quote(json.loads(str(value))) if is_text else value}"
