@@ -104,7 +104,7 @@ def evaluate(
     model = load_model(run)
     report = NoveltyReport(run, model) if novelty else None
     if texts:
-        pieces = read_text_for(model.vocab, texts, encoding, newlines)
+        pieces = read_text_for(model.vocab, texts, unknown, encoding, newlines)
         ids, starts = encode_on_disk(model.vocab, pieces, unknown), np.zeros(1, np.int64)
     else:
         ids, starts = own_validation_ids(run)

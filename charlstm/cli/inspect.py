@@ -281,7 +281,7 @@ def _beginning(
     given: the text itself; None to read the files `texts`.
     """
     if given is None:
-        pieces = read_text_for(vocab, texts, encoding)
+        pieces = read_text_for(vocab, texts, unknown, encoding)
     else:
         in_bytes = vocab.level == "byte"
         pieces = iter([vocab.encode(given).tobytes().decode("latin-1") if in_bytes else given])

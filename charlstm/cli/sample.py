@@ -166,7 +166,7 @@ def sample(
     report = NoveltyReport(place, model) if novelty else None
     chosen = LineFilter(known_lines(place, model.vocab, corpus) if new_only else (), unique)
     if prime_file:
-        prime = join_within_memory(read_text_for(model.vocab, [prime_file], "utf-8"))
+        prime = join_within_memory(read_text_for(model.vocab, [prime_file], unknown, "utf-8"))
         prime = decode_bytes(model.vocab, prime)
     is_new_seed = seed is None
     if seed is None:

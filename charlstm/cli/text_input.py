@@ -27,11 +27,12 @@ def read_text(
     newlines: str,
     level: str = "char",
     chunk_bytes: int = READ_BYTES,
-) -> Iterator[str]:
-    """Yield the text of files and folders, in pieces. The path "-" means standard input.
+) -> Iterator[tuple[str, str]]:
+    """Yield the text of files and folders, as pairs (name of the file, piece of its text).
 
-    Text of standard input is yielded as soon as it arrives. At level "byte", each character stands
-    for one byte, whose value is its code point.
+    The path "-" means standard input, whose name is "standard input". Text of standard
+    input is yielded as soon as it arrives. At level "byte", each character stands for one byte,
+    whose value is its code point.
     """
     names = list(map(str, paths))
     require_given_once(names)
@@ -46,24 +47,53 @@ def read_text(
         files.check_kinds([name])
     for name in names:
         if name == "-":
-            yield from read_standard_input(level, encoding, newlines, chunk_bytes)
+            for text in read_standard_input(level, encoding, newlines, chunk_bytes):
+                yield "standard input", text
         else:
-            yield from (text for _, text in texts[name].chunks("reading"))
+            for number, text in texts[name].chunks("reading"):
+                yield str(texts[name].files[number]), text
 
 
 def read_text_for(
     vocab: Vocab,
     paths: Sequence[str | Path],
+    unknown: UnknownTreatment,
     encoding: str,
     newlines: str | None = None,
     chunk_bytes: int = READ_BYTES,
 ) -> Iterator[str]:
     """Yield the text of files, in pieces, in the form that encode_text expects.
 
+    unknown: the treatment of unknown characters. With "error", CharlstmError names the file and the
+        line of the first unknown character, after the text before that character was yielded.
     newlines: the treatment of line ends; by default, the result of newlines_for.
     """
     level = "byte" if vocab.level == "byte" else "char"
-    return read_text(paths, encoding, newlines or newlines_for(vocab), level, chunk_bytes)
+    pieces = read_text(paths, encoding, newlines or newlines_for(vocab), level, chunk_bytes)
+    return _known_text(vocab, pieces) if unknown == "error" else (text for _, text in pieces)
+
+
+def _known_text(vocab: Vocab, pieces: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the text of the pairs from read_text, up to the first unknown character.
+
+    Raises CharlstmError for that character.
+    """
+    file, line = "", 1
+    for name, text in pieces:
+        if name != file:
+            file, line = name, 1
+        if characters := vocab.replacements(text):
+            before = text[: min(map(text.index, characters))]
+            if before:
+                yield before
+            character, line = text[len(before)], line + before.count("\n")
+            raise CharlstmError(
+                f"{file}, line {line:,}: the vocabulary has no {character!r} "
+                f"(U+{ord(character):04X}): --unknown skip leaves such characters out, "
+                "--unknown replace takes the nearest known ones"
+            )
+        line += text.count("\n")
+        yield text
 
 
 def decode_bytes(vocab: Vocab, text: str) -> str:

@@ -202,3 +202,12 @@ def test_the_figures_are_those_of_the_library(cli, request, tmp_path, run_name, 
     (tmp_path / "t.txt").write_text(text, encoding="utf-8")
     shown = json.loads(cli("eval", tmp_path / "t.txt", "-r", run, "--json", *options).stdout)
     assert charlstm.evaluate(charlstm.load(run), text, **arguments).to_dict() == shown
+
+
+def test_an_unknown_character_is_named_with_its_file_and_line(cli, trained, tmp_path):
+    (tmp_path / "a.txt").write_text("the cat\na dog\n")
+    (tmp_path / "b.txt").write_text("a dog\n" * 1_234 + "thé cat\n")
+    arguments = ("eval", tmp_path / "a.txt", tmp_path / "b.txt", "-r", trained)
+    place = f"{tmp_path / 'b.txt'}, line 1,235"
+    assert f"{place}: the vocabulary has no 'é' (U+00E9)" in cli(*arguments, code=1).stderr
+    assert cli(*arguments, "--unknown", "replace").stdout

@@ -97,6 +97,21 @@ def test_each_replacement_is_reported_once(cli, trained):
     assert result.stderr.count("'ö' is unknown") == 1
 
 
+@pytest.mark.parametrize("options", [(), ("--dynamic",)])
+def test_all_lines_before_an_unknown_character_are_scored(cli, trained, tmp_path, options):
+    lines = ["the cat", "", "a dog"] * 200
+    (tmp_path / "t.txt").write_text("a dog\nthe cat\n")
+    (tmp_path / "z.txt").write_text("\n".join([*lines, "a cat sees Zoë", "a dog\n"]))
+    result = cli("score", tmp_path / "t.txt", tmp_path / "z.txt", "-r", trained, *options, code=1)
+    scored = [json.loads(line)["text"] for line in result.stdout.splitlines()]
+    assert scored == ["a dog", "the cat", *lines]
+    assert f"{tmp_path / 'z.txt'}, line 601: the vocabulary has no 'Z' (U+005A)" in result.stderr
+    text = "a dog\n" * 20 + "é"
+    result = cli("score", "-r", trained, *options, input=text, code=1)
+    assert result.stderr.count("standard input, line 21: the vocabulary has no 'é' (U+00E9)") == 1
+    assert len(result.stdout.splitlines()) == 20
+
+
 def test_long_texts_are_scored_in_small_batches_with_the_same_result(trained, monkeypatch):
     model = charlstm.load(trained)
     texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
