@@ -1,13 +1,12 @@
 """The card of `charlstm info`: a run or a checkpoint in words, with rounded numbers."""
 
 import math
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from charlstm.config import ModelConfig, TrainConfig, textbook_in_words
-from charlstm.system.terminal import visible
+from charlstm.system.terminal import shell_word, visible
 from charlstm.system.wording import counted, duration, in_nats_and_bits, rounded, wrapped
 
 LABEL = 14  # columns
@@ -50,7 +49,7 @@ def _entries(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = (f"{Path(name).name} {size / 1e6:.1f} MB" for name, size in facts["files"].items())
     yield "size", ", ".join(sizes)
     yield "sample uses", _used(facts["sample"])
-    yield "to sample", f"charlstm sample -r {shlex.quote(facts['path'])}"
+    yield "to sample", f"charlstm sample -r {shell_word(facts['path'])}"
     yield "kernels", facts["kernels"]
     yield "precision", facts["precision"]
 

@@ -7,10 +7,11 @@ becomes --no-lines, and `charlstm.train(run="a", resume=True)` becomes charlstm 
 
 import json
 import re
-import shlex
 from collections.abc import Iterator
 
 import click
+
+from charlstm.system.terminal import shell_word
 
 _VALUE = r'"(?:[^"\\]|\\.)*"|[^\s,()"]+'
 _ARGUMENT = rf"[a-z]\w*(?:=(?:{_VALUE}))?"
@@ -59,4 +60,4 @@ def _as_option(name: str, value: str | None, options: dict[str, click.Option] | 
     if value == "False":
         return off
     is_text = value is not None and value.startswith('"')
-    return f"{on} {shlex.quote(json.loads(str(value))) if is_text else value}"
+    return f"{on} {shell_word(json.loads(str(value))) if is_text else value}"

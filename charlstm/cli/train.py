@@ -1,7 +1,6 @@
 """charlstm train: train a model on text, or continue a run."""
 
 import json
-import shlex
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
 from charlstm.system.signals import exit_code
-from charlstm.system.terminal import columns_of, visible
+from charlstm.system.terminal import columns_of, shell_word, visible
 from charlstm.system.wording import counted, in_nats_and_bits, wrapped
 
 TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
@@ -119,7 +118,7 @@ def train(
             path = visible(str(result.path))
             error.strerror = f"{error.strerror} (the run is saved in {path})"
             raise
-    path = visible(shlex.quote(str(result.path)))
+    path = shell_word(str(result.path))
     if signal_code:
         click.echo(f"interrupted and saved; to go on: charlstm train -r {path} --resume", err=True)
         sys.exit(signal_code)

@@ -8,6 +8,8 @@ import errno
 import io
 import os
 import re
+import shlex
+import string
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,6 +31,23 @@ END_OF_STYLE = "\x1b[0m"
 def visible(text: str) -> str:
     """Return a text in one line with its unprintable characters escaped, for use in messages."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shell_word(text: str) -> str:
+    """Return a text, such as a path, as one word of a command line, for use in messages.
+
+    A text that standard error cannot show as it is gets the form $'...', in which bash, zsh and
+    other shells read \\ and three octal digits as a byte.
+    """
+    try:
+        text.encode(getattr(sys.stderr, "encoding", None) or "ascii")
+        if text.isprintable():
+            return shlex.quote(text)
+    except UnicodeEncodeError:
+        pass
+    plain = frozenset(b"/._-+,:@%= " + string.ascii_letters.encode() + string.digits.encode())
+    data = os.fsencode(text)
+    return "$'" + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in data) + "'"
 
 
 class _Wrapper:

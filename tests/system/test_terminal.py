@@ -1,12 +1,14 @@
 """The stream that shows control characters as escapes."""
 
 import io
+import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from charlstm.system.terminal import VisibleControls, visible
+from charlstm.system.terminal import VisibleControls, shell_word, visible
 
 
 def test_a_progress_bar_may_redraw_its_line_and_no_more():
@@ -36,3 +38,15 @@ def test_no_file_takes_the_number_of_a_closed_standard_stream():
     )
     command = f"'{sys.executable}' -c '{code}' <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", command], timeout=60).returncode > 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("name", ["a", "it's", "a\tb 1", "\x1b7'\\", "é7 $x", "日", "\udcff"])
+def test_a_shell_reads_a_word_as_the_text_that_it_stands_for(name, encoding, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding))
+    word = shell_word(name)
+    assert word.encode(encoding) and word.isprintable()
+    if name in ("a", "é7 $x") and encoding == "utf-8":
+        assert word == shlex.quote(name)
+    printed = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
+    assert printed.stdout == os.fsencode(name)
