@@ -9,7 +9,7 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.text.reading import ReadingProgress, TextFiles
-from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, unit_of
+from charlstm.text.vocab import MAX_SYMBOLS, MAX_WORD_CHARACTERS, Vocab, code_points, unit_of
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_chunks
 
 # Largest total length of the words of a vocabulary, in characters. A checkpoint may need seven
@@ -118,10 +118,23 @@ def _scan_words(
             f"vocabulary may have at most {MAX_CHARACTERS_OF_WORDS:,}: take fewer words with "
             "`vocab_size`"
         )
+    if max(map(len, chosen), default=0) > MAX_WORD_CHARACTERS:
+        _refuse_long_word(texts, progress)
     vocab = Vocab.from_words(chosen)
     if base_vocab is not None:
         vocab = base_vocab.union(vocab)
     return Scan(vocab, counts, found.bytes, sum(changed))
+
+
+def _refuse_long_word(texts: TextFiles, progress: ReadingProgress | None) -> None:
+    """Raise CharlstmError for the first word that is too long for a vocabulary."""
+    for number, words in words_of(texts, "scanning", progress):
+        if (length := max(map(len, words), default=0)) > MAX_WORD_CHARACTERS:
+            raise CharlstmError(
+                f"{texts.files[number]}: a word has {length:,} characters, but may have at most "
+                f"{MAX_WORD_CHARACTERS:,}: learn characters or bytes of this text, with "
+                '`level="char"` or `level="byte"`'
+            )
 
 
 def words_of(

@@ -144,3 +144,12 @@ def test_a_long_line_of_letters_takes_little_memory(tmp_path, level, vocab_size,
     )
     assert ("the distinct words have" in done.stderr) == (level == "word")
     assert float(done.stdout) < megabytes
+
+
+def test_a_word_that_is_too_long_is_refused_with_its_file(write, monkeypatch):
+    monkeypatch.setattr(scanning, "MAX_WORD_CHARACTERS", 5)
+    files = [write("a", "short words\n"), write("b", "a b c longer\n")]
+    with pytest.raises(
+        CharlstmError, match=f'^{files[1]}: a word has 6 .* at most 5: .*`level="char"`'
+    ):
+        open_corpus(files, level="word")
