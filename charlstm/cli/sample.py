@@ -53,9 +53,9 @@ def _unescaped(text: str) -> str:
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File of text in UTF-8 that the sample continues. A \\n in the file stays as it is; line "
-    "ends are read as those of the training text. For a model of bytes, the file may hold any "
-    "bytes.",
+    help="File of text in UTF-8 that the sample continues; - for standard input. A \\n in the file "
+    "stays as it is; line ends are read as those of the training text. For a model of bytes, the "
+    "file may hold any bytes.",
 )
 @click.option("--hide-prime", is_flag=True, help="Print only the new text.")
 @click.option(

@@ -152,6 +152,13 @@ def test_temperature_zero_takes_the_likeliest_and_below_zero_is_refused(cli, tra
     assert result.stderr == "charlstm: --temperature must be 0 or more, not -1.0\n"
 
 
+def test_the_help_says_that_the_prime_may_come_from_standard_input(cli, trained):
+    help_text = " ".join(cli("sample", "--help").stdout.split())
+    assert "that the sample continues; - for standard input" in help_text
+    given = cli("sample", "-r", trained, "--prime-file", "-", "--length", 3, input="the cat")
+    assert given.stdout.startswith("the cat")
+
+
 def test_an_unknown_character_of_the_prime_is_refused_left_out_or_replaced(cli, trained):
     arguments = ("sample", "-r", trained, "--length", 20, "--seed", 1, "--prime", "thé日")
     result = cli(*arguments, code=1)
