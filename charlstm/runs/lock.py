@@ -107,7 +107,7 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
     if run is not None:
         folder = Path(run)
         with locked(folder):
-            require_ours(folder)
+            require_ours(folder, overwrite)
             if not overwrite and holds_run(folder):
                 raise CharlstmError(
                     f"{run} holds a run already: `resume=True` goes on with it, `overwrite=True` "

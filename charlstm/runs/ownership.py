@@ -24,6 +24,8 @@ from charlstm.untrusted import entry, of_type
 
 LOCK_BEGINNING = b'{"pid": '
 METRICS_BEGINNING = b'{"event": "start", '
+# The beginning of metrics.jsonl if its folder was emptied while a process was training in it.
+LATER_EVENT = re.compile(rb'\{"event": "(?!start)[a-z_]+", "step": [0-9]+, "epoch": ')
 # In a checkpoint, this beginning of the header follows 8 bytes with the header's length.
 CHECKPOINT_BEGINNING = b'{"__metadata__":{"charlstm":'
 COPY = re.compile(r"stdin-[0-9]+\.txt")
@@ -78,6 +80,17 @@ def is_ours(path: Path) -> bool:
     return named and beginning[8:] == CHECKPOINT_BEGINNING
 
 
+def begins_later(metrics: Path) -> bool:
+    """Whether charlstm wrote a file metrics.jsonl that lacks the start of its run."""
+    try:
+        if not stat.S_ISREG(metrics.lstat().st_mode):
+            return False
+        with metrics.open("rb") as file:
+            return LATER_EVENT.match(file.read(80)) is not None
+    except OSError:
+        return False
+
+
 def foreign_files(folder: Path) -> list[Path]:
     """Return the files and subfolders of a folder that charlstm did not write, except hidden ones.
 
@@ -89,11 +102,20 @@ def foreign_files(folder: Path) -> list[Path]:
     return []
 
 
-def require_ours(folder: Path) -> None:
-    """Raise CharlstmError if charlstm did not write a file that has the name of a run's file."""
+def require_ours(folder: Path, overwrite: bool) -> None:
+    """Raise CharlstmError if charlstm did not write a file that has the name of a run's file.
+
+    overwrite: accept a file metrics.jsonl that lacks the start of its run.
+    """
+    without_start = begins_later(folder / METRICS)
+    if without_start and not overwrite:
+        raise CharlstmError(
+            f"{folder / METRICS} has events of a run, but not the start of the run: "
+            "`overwrite=True` replaces the file, or name another folder"
+        )
     for name in (*CHECKPOINTS, METRICS):
         for path in sorted(folder.glob(name)):
-            if not is_ours(path):
+            if not is_ours(path) and not (without_start and path.name == METRICS):
                 raise CharlstmError(
                     f"{path} was not written by charlstm: move it away, or name another folder"
                 )
@@ -132,7 +154,8 @@ def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
     """
     kept = {Path(path).resolve() for path in keep}
     found = [path for name in (*CHECKPOINTS, METRICS) for path in folder.glob(name)]
-    _remove(path for path in found if path.resolve() not in kept and is_ours(path))
+    ours = (path for path in found if is_ours(path) or begins_later(path))
+    _remove(path for path in ours if path.resolve() not in kept)
     remove_unfinished(folder, keep)
 
 

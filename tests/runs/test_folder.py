@@ -193,3 +193,15 @@ def test_the_copy_of_standard_input_is_removed_after_an_error_in_another_directo
         monkeypatch.chdir(tmp_path / "elsewhere")
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+
+
+def test_metrics_without_the_start_of_their_run_are_replaced_only_on_request(text_file, tmp_path):
+    """Removing a folder during training may leave such a file."""
+    line = b'{"event": "eval", "step": 5, "epoch": 0, "seconds": 1.5, "val_loss": 2.5}\n'
+    (tmp_path / "metrics.jsonl").write_bytes(line)
+    with pytest.raises(CharlstmError, match=r"not the start of the run: `overwrite=True` replaces"):
+        charlstm.train(text_file, tmp_path, **SMALL)
+    assert contents(tmp_path) == {"metrics.jsonl": line}
+    charlstm.train(text_file, tmp_path, overwrite=True, **{**SMALL, "steps": 1})
+    metrics = contents(tmp_path)["metrics.jsonl"]
+    assert metrics.startswith(b'{"event": "start", ') and line not in metrics
