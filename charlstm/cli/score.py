@@ -58,9 +58,7 @@ def score(
         )
     settings = {"dynamic": asdict(dynamic)} if dynamic else {}
     warned, unit = set[str](), unit_entry(model.vocab.unit)
-    pieces = read_text_for(
-        model.vocab, files or ("-",), unknown, encoding, newlines, BLOCK_LENGTH
-    )
+    pieces = read_text_for(model.vocab, files or ("-",), unknown, encoding, newlines, BLOCK_LENGTH)
     groups = ([decode_bytes(model.vocab, line) for line in lines] for lines in split_lines(pieces))
     # Each group of lines is measured as soon as it arrives: the next may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):

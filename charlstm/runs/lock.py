@@ -87,8 +87,9 @@ def lock_check(folder: Path) -> Callable[[], None]:
     def require_lock() -> None:
         if read_holder(at / LOCK) != holder and at.exists():
             raise CharlstmError(
-                f"{folder}: the file {LOCK} was removed or replaced during training, which ends "
-                "here: the run is saved in the folder that was moved, if the folder was moved"
+                f"{folder}: the file {LOCK} was removed or replaced during training, so training "
+                "ends: if you moved the folder, the run is saved at its new place; if you removed "
+                "the folder, the run is lost"
             )
 
     return require_lock
@@ -284,9 +285,11 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         may_pass = isinstance(error, FileExistsError | FileNotFoundError)
-        if may_pass and not any(map(_is_other_than_folder, (folder, *folder.parents))):
+        other = next(filter(_is_other_than_folder, (folder, *folder.parents)), None)
+        if may_pass and other is None:
             raise FileNotFoundError from error
-        raise CharlstmError(f"{folder}: the folder cannot be made: {error.strerror}") from error
+        reason = error.strerror if other is None else f"{other} is not a folder: name another"
+        raise CharlstmError(f"{folder}: the folder cannot be made: {reason}") from error
 
 
 def _is_other_than_folder(path: Path) -> bool:
@@ -297,7 +300,7 @@ def _is_other_than_folder(path: Path) -> bool:
     """
     try:
         mode = os.lstat(path).st_mode
-    except FileNotFoundError:
+    except OSError:
         return False
     return not stat.S_ISDIR(mode) and not (stat.S_ISLNK(mode) and path.is_dir())
 

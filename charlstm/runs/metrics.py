@@ -150,7 +150,10 @@ def require_format(path: Path) -> None:
             continue
         if event.get("format") != FORMAT:
             found = event.get("format", "none")
-            raise CharlstmError(f"{path}: format {found!r:.20}, this program reads format {FORMAT}")
+            raise CharlstmError(
+                f"{path}: format {found!r:.20}, this program reads format {FORMAT}: move the file "
+                "away to go on without its events"
+            )
         return
 
 

@@ -25,7 +25,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
-from charlstm.runs.folder import LAST, checkpoint_path, newest_run
+from charlstm.runs.folder import CHECKPOINTS, LAST, checkpoint_path, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
 from charlstm.runs.origin import Origin
 from charlstm.runs.result import TrainedRun
@@ -137,6 +137,9 @@ def train(
                     "leave out `init_from`, `overwrite` and `textbook`"
                 )
             folder = Path(run) if run else newest_run()
+            if folder.is_file():
+                place = f", such as {folder.parent}" if folder.name in CHECKPOINTS else ""
+                raise CharlstmError(f"{folder} is a file: name the folder of a run{place}")
             if not (folder / LAST).exists():
                 raise CharlstmError(f"{folder}: nothing to resume (it has no {LAST})")
             resources.enter_context(locked(folder))

@@ -56,5 +56,9 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def _require_regular(path: Path) -> None:
     """Raise OSError if a path exists and is not a regular file."""
     with suppress(FileNotFoundError):
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            raise OSError(errno.EEXIST, "not a regular file: name another", str(path))
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):
+            reason = "not a regular file: name another"
+            if stat.S_ISLNK(mode):
+                reason = "not a regular file but a link: remove the link"
+            raise OSError(errno.EEXIST, reason, str(path))

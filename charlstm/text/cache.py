@@ -43,6 +43,8 @@ def cache_folder() -> Path:
         reason = os.strerror(errno.EACCES)
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
         reason = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, FileExistsError):
+            reason = "it is a file"
     if asked:
         raise CharlstmError(
             f"CHARLSTM_CACHE={asked}: the folder cannot be written to: {reason}: name another one"

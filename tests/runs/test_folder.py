@@ -103,7 +103,7 @@ def test_a_text_whose_name_is_as_long_as_names_may_be_gets_runs(text_file, tmp_p
 
 def test_a_folder_that_cannot_be_made_is_an_error(text_file, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(CharlstmError, match=r"file: the folder cannot be made: "):
+    with pytest.raises(CharlstmError, match=r"file is not a folder: name another"):
         charlstm.train(text_file, tmp_path / "file", steps=1)
 
 

@@ -269,7 +269,10 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path, run):
     (tmp_path / "to a file").symlink_to(tmp_path / "file")
     (tmp_path / "to nothing").symlink_to(tmp_path / "missing")
     with (
-        pytest.raises(CharlstmError, match=f"{run}: the folder cannot be made: "),
+        pytest.raises(
+            CharlstmError,
+            match=f"{run}: the folder cannot be made: .* is not a folder: name another$",
+        ),
         locked(tmp_path / run),
     ):
         pass
@@ -450,7 +453,9 @@ def test_a_run_whose_folder_was_replaced_writes_nothing_into_the_new_folder(
             before.update(snapshot(folder))
 
     before = {}
-    with pytest.raises(CharlstmError, match="lock was removed or replaced during training"):
+    with pytest.raises(
+        CharlstmError, match=r"lock was removed or replaced during .* saved at its new place"
+    ):
         charlstm.train(text_file, folder, observer=replace, **SMALL)
     assert snapshot(folder) == before
     if system == "no flock":  # The lock in the moved folder names this process, which goes on.

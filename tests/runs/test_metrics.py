@@ -119,7 +119,10 @@ def test_the_format_of_the_first_event_is_required(tmp_path):
         path.write_text(json.dumps({"event": "start", "step": 0, **entry}) + "\n")
         with pytest.raises(CharlstmError) as caught:
             require_format(path)
-        assert str(caught.value) == f"{path}: format {found}, this program reads format 1"
+        assert str(caught.value) == (
+            f"{path}: format {found}, this program reads format 1: move the file away to go on "
+            "without its events"
+        )
     assert FORMAT == 1
     path.write_text('{"event": "st\n{"event": "start", "step": 0, "format": 1}\n')
     require_format(path)

@@ -213,7 +213,10 @@ def test_metrics_of_another_format_are_refused(uninterrupted, tmp_path, entry, f
     with pytest.raises(CharlstmError) as caught:
         charlstm.train(run=folder, resume=True)
     path = folder / "metrics.jsonl"
-    assert str(caught.value) == f"{path}: format {found}, this program reads format 1"
+    assert str(caught.value) == (
+        f"{path}: format {found}, this program reads format 1: move the file away to go on "
+        "without its events"
+    )
     assert contents(folder) == before
 
 
@@ -308,6 +311,9 @@ def test_resumption_takes_no_option_but_an_end(uninterrupted, arguments, message
 def test_an_empty_folder_and_a_model_without_training_state_are_refused(uninterrupted, tmp_path):
     with pytest.raises(CharlstmError, match="nothing to resume"):
         charlstm.train(run=tmp_path, resume=True)
+    file = uninterrupted.folder / LAST
+    with pytest.raises(CharlstmError, match=f"is a file: .* a run, such as {file.parent}$"):
+        charlstm.train(run=file, resume=True)
     shutil.copy(uninterrupted.folder / BEST, tmp_path / LAST)
     with pytest.raises(CharlstmError, match=r"last\.safetensors: the run cannot be resumed from"):
         charlstm.train(run=tmp_path, resume=True)

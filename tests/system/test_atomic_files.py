@@ -87,7 +87,10 @@ def test_only_a_regular_file_is_replaced(tmp_path, kind, comes):
 
     if comes == "before":
         make()
-    with pytest.raises(OSError, match="not a regular file"):
+    with pytest.raises(
+        OSError,
+        match="not a regular file.*" + ("remove the link" if "link" in kind else "name another"),
+    ):
         write()
     assert not path.is_file() or path.is_symlink()
     assert (others / "file").read_bytes() == b"mine"

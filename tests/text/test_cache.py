@@ -333,7 +333,7 @@ def test_a_default_cache_that_cannot_be_made_is_a_temporary_folder(write, tmp_pa
 
 def test_a_cache_of_the_user_that_cannot_be_made_is_refused(write, cache, monkeypatch):
     file = write("a-file", "x")
-    for folder, reason in ((file, "File exists"), (file / "cache", "Not a directory")):
+    for folder, reason in ((file, "it is a file"), (file / "cache", "Not a directory")):
         monkeypatch.setenv("CHARLSTM_CACHE", str(folder))
         for use in (cache_size, clear_cache, lambda: open_corpus([write("a", SENTENCE)])):
             with pytest.raises(CharlstmError, match=f"^CHARLSTM_CACHE={folder}: .*: {reason}: "):
