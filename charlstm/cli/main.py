@@ -20,7 +20,7 @@ from charlstm.cli.score import score
 from charlstm.cli.train import train
 from charlstm.errors import CharlstmError
 from charlstm.system.signals import exit_code, exit_on_signals
-from charlstm.system.terminal import prepare_standard_streams, visible
+from charlstm.system.terminal import discard_unwritable_output, prepare_standard_streams, visible
 
 
 @contextmanager
@@ -71,6 +71,10 @@ class MainGroup(CommandGroup):
                 return super().main(*args, **options)
         except click.exceptions.Exit as end:
             sys.exit(end.exit_code)
+        except SystemExit as end:
+            if isinstance(end.code, int) and end.code > 128:  # a signal has ended the command
+                discard_unwritable_output()
+            raise
 
     def make_context(self, *args: Any, **options: Any) -> click.Context:
         with one_line_errors():  # Click prints the version while it makes the context.

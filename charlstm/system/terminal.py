@@ -201,6 +201,17 @@ def prepare_standard_streams() -> None:
         sys.stderr = messages_stream()
 
 
+def discard_unwritable_output() -> None:
+    """Write the rest of standard output, or discard the rest if it cannot be written.
+
+    Otherwise, Python would try to write the rest while it exits, and replace the exit code by 120.
+    """
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _fill_missing_descriptors() -> None:
     """Open the null device in place of standard input, output and error, where they are closed.
 
