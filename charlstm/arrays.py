@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from charlstm.errors import CharlstmError
 
@@ -23,6 +23,27 @@ def require_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> N
     if not fits:
         wanted = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
         raise CharlstmError(f"`{name}` must be of shape ({wanted}), not {found}")
+
+
+def checked_ids(name: str, ids: ArrayLike, shape: tuple[str, ...], size: int) -> Ids:
+    """Return an argument as an array of ids; CharlstmError if it is none, or of another shape.
+
+    name: the name of the argument, for the message. shape: a letter for each dimension, such as
+    ("T", "B"). size: the number of symbols of the vocabulary; ids are 0 to size - 1.
+    """
+    try:
+        array: Ids = np.asarray(ids)
+    except (TypeError, ValueError):  # for example, for lists of different lengths
+        raise CharlstmError(f"`{name}` must be an array, not {ids!r:.60}") from None
+    require_shape(name, array, shape)
+    if not array.size:
+        return array.astype(np.intp)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise CharlstmError(f"`{name}` must be whole numbers, not {array.dtype}")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= size:
+        raise CharlstmError(f"`{name}` must be 0 to {size - 1}, not {low} to {high}")
+    return array
 
 
 def require_float(name: str, array: Array) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from charlstm import kernels
-from charlstm.arrays import Array, Ids, require_shape
+from charlstm.arrays import Array, Ids, checked_ids, require_shape
 from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
 from charlstm.network.activations import Activations, allocate_activations, first_steps, flat_rows
@@ -91,6 +91,16 @@ class RecurrentStack:
         activations: overwritten; their log_probs (T * B, V) predict the symbol after each input.
         masks: may drop outputs only if the activations were allocated with dropout=True.
         """
+        inputs = self._checked("inputs", inputs)
+        state = self._checked_state(state, inputs.shape[1])
+        require_type("activations", activations, Activations)
+        require_type("masks", masks, Masks)
+        found, needed = activations.log_probs.shape, (inputs.size, len(self.vocab))
+        if activations.inputs[0].shape != inputs.shape or found != needed:
+            raise CharlstmError(
+                "`activations` must come from new_activations of this model for inputs of shape "
+                f"{inputs.shape}"
+            )
         new_state = self._forward_layers(inputs, state, activations, masks)
         self._fill_head_input(activations, masks)
         table = self.parameters.get(NGRAM_TABLE)
@@ -284,6 +294,7 @@ class RecurrentStack:
         inputs, targets: ids (T, B). activations: the result of new_activations(T, B), which may be
         used for many calls; None allocates new ones.
         """
+        inputs, targets = self._checked_window(inputs, targets)
         activations = activations or self.new_activations(*inputs.shape)
         state = self.forward(inputs, state, activations)
         losses = head.cross_entropy(activations.log_probs, targets.reshape(-1))
@@ -297,11 +308,7 @@ class RecurrentStack:
         inputs, targets: (T, B) ids below the size of the vocabulary.
         state: (L, S, B, H) as initial_state or an earlier call returned it; None for zeros.
         """
-        inputs, targets = self._checked("inputs", inputs), self._checked("targets", targets)
-        if inputs.shape != targets.shape:
-            raise CharlstmError(
-                f"`targets` must have the shape of `inputs`, {inputs.shape}, not {targets.shape}"
-            )
+        inputs, targets = self._checked_window(inputs, targets)
         activations = self.new_activations(*inputs.shape)
         state = self._checked_state(state, inputs.shape[1])
         losses, state = self.losses(inputs, targets, state, activations)
@@ -314,7 +321,7 @@ class RecurrentStack:
 
         ids (B,). For a model of lines, a line end starts a new text: it is read from a zero state.
         """
-        row = self._checked("ids", np.asarray(ids)[None])
+        row = self._checked("ids", ids, "B")[None]
         state = self._checked_state(state, row.shape[1])
         if self.config.lines:
             state = np.where((row == line_end(self.vocab))[..., None], 0, state)
@@ -328,7 +335,7 @@ class RecurrentStack:
         `read` makes no predictions, so it is much faster than N calls of `step`. For a model of
         lines, a line end starts a new text, as in `step`.
         """
-        inputs = self._checked("ids", np.asarray(ids)[:, None])
+        inputs = self._checked("ids", ids, "N")[:, None]
         before = self._checked_state(state, 1)
         if self.config.lines:
             line_ends = np.flatnonzero(inputs == line_end(self.vocab))
@@ -347,20 +354,27 @@ class RecurrentStack:
             self._keep_history(inputs, before, after)
         return after
 
-    def _checked(self, name: str, ids: Ids) -> Ids:
-        ids = np.asarray(ids)
-        if ids.ndim != 2 or ids.size == 0:
-            raise CharlstmError(f"`{name}` must be of shape (T, B), not {ids.shape}")
-        if not np.issubdtype(ids.dtype, np.integer):
-            raise CharlstmError(f"`{name}` must be whole numbers, not {ids.dtype}")
-        if ids.min() < 0 or ids.max() >= len(self.vocab):
+    def _checked(self, name: str, ids: Ids, shape: str = "TB") -> Ids:
+        """Return ids as np.intp; CharlstmError for bad ones. shape: a letter per dimension."""
+        found = checked_ids(name, ids, tuple(shape), len(self.vocab))
+        if not found.size:
+            raise CharlstmError(f"`{name}` must not be empty, but is of shape {found.shape}")
+        return found.astype(np.intp, copy=False)
+
+    def _checked_window(self, inputs: Ids, targets: Ids) -> tuple[Ids, Ids]:
+        inputs, targets = self._checked("inputs", inputs), self._checked("targets", targets)
+        if inputs.shape != targets.shape:
             raise CharlstmError(
-                f"`{name}` must be 0 to {len(self.vocab) - 1}, not {ids.min()} to {ids.max()}"
+                f"`targets` must have the shape of `inputs`, {inputs.shape}, not {targets.shape}"
             )
-        return ids.astype(np.intp, copy=False)
+        return inputs, targets
 
     def _checked_state(self, state: Array | None, B: int) -> Array:
         if state is None:
             return self.initial_state(B)
-        require_shape("state", state, state_shape(self.config, B))
-        return np.asarray(state, self.config.dtype)
+        try:
+            checked = np.asarray(state, self.config.dtype)
+        except (TypeError, ValueError):
+            raise CharlstmError(f"`state` must hold numbers, not {state!r:.60}") from None
+        require_shape("state", checked, state_shape(self.config, B))
+        return checked

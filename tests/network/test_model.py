@@ -212,13 +212,61 @@ def test_parameters_are_views_and_writes_change_the_model():
         (np.full((2, 2), 9), np.zeros((2, 2), int), "`inputs` must be 0 to 2, not 9"),
         (np.zeros((2, 2), int), np.full((2, 2), -1), "`targets` must be 0 to 2, not -1"),
         (np.zeros((2, 2), int), np.zeros((2, 3), int), "`targets` must have the shape"),
-        (np.zeros((0, 2), int), np.zeros((0, 2), int), "`inputs` must be of shape"),
+        (np.zeros((0, 2), int), np.zeros((0, 2), int), "`inputs` must not be empty"),
     ],
 )
 def test_bad_arrays_are_named_in_the_message(inputs, targets, message):
     model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
     with pytest.raises(CharlstmError, match=message):
         model.loss_and_gradients(inputs, targets)
+
+
+GOOD = np.zeros((3, 2), int)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": GOOD - 1}, "`inputs` must be 0 to 2, not -1 to -1"),
+        ({"inputs": GOOD + 3}, "`inputs` must be 0 to 2, not 3 to 3"),
+        ({"inputs": GOOD[0]}, r"`inputs` must be of shape \(T, B\), not \(2,\)"),
+        ({"inputs": [[0], [0, 1]]}, r"`inputs` must be an array, not \[\[0\], \[0, 1\]\]"),
+        ({"inputs": GOOD[:1]}, r"`activations` must come from new_activations .* \(1, 2\)"),
+        ({"state": np.zeros((1, 2, 1, 4))}, r"`state` must be of shape \(1, 2, 2, 4\)"),
+        ({"state": "zero"}, "`state` must hold numbers, not 'zero'"),
+        ({"activations": 5}, "`activations` must be of type Activations, not 5"),
+    ],
+)
+def test_forward_and_losses_check_their_arguments(change, message):
+    model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
+    good = {
+        "inputs": GOOD,
+        "state": model.initial_state(2),
+        "activations": model.new_activations(3, 2),
+    }
+    model.forward(**good)
+    with pytest.raises(CharlstmError, match=f"^{message}"):
+        model.forward(**good | change)
+    targets = np.zeros_like(GOOD[: len(change.get("inputs", GOOD))])
+    with pytest.raises(CharlstmError, match=f"^{message}"):
+        model.losses(**{**good, "targets": targets, **change})
+
+
+def test_losses_refuse_targets_that_do_not_fit():
+    model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
+    for targets, message in (
+        (GOOD + 3, "`targets` must be 0 to 2, not 3 to 3"),
+        (GOOD - 1, "`targets` must be 0 to 2, not -1 to -1"),
+        (GOOD[:2], r"`targets` must have the shape of `inputs`, \(3, 2\), not \(2, 2\)"),
+    ):
+        with pytest.raises(CharlstmError, match=f"^{message}"):
+            model.losses(GOOD, targets, model.initial_state(2))
+
+
+def test_the_ids_of_one_step_have_one_dimension():
+    model = CharModel(ModelConfig(hidden=4, layers=1), Vocab.from_text("abc"))
+    with pytest.raises(CharlstmError, match=r"^`ids` must be of shape \(B,\), not \(3, 2\)"):
+        model.step(GOOD, model.initial_state(3))
 
 
 def test_bad_state_is_named_in_the_message():
