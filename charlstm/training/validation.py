@@ -170,7 +170,9 @@ class Validation:
         """Restore the evaluations and the text's length from the dict that to_dict returned."""
         self.evaluations = [_evaluation(row) for row in of_type(list, saved, "evaluations")]
         self.evaluations_since_best = integer(saved, "evaluations_since_best")
-        self._shorten_own(integer(saved, "characters"), least=0)
+        # A text of length 0 is never shortened, and any other text keeps a symbol.
+        length = integer(saved, "characters", least=min(1, len(self._whole[0])))
+        self._shorten_own(length, least=0)
         if self.mix is not None:
             self.mix.load_dict(of_type(dict, saved, "mix"))
 

@@ -19,9 +19,9 @@ def counts():
 
 # Options, and the advice that a stored run with these options gets.
 EXAMPLES = [
-    ({"hidden": 64, "lr": 0.002, "seed": 9}, {"--lr 0.006", "--steps 500"}),
-    ({"cell": "gru", "lr": 0.243, "seed": 6}, {"--lr 0.081"}),
-    ({"dropout": 0.2, "seed": 14, "steps": 800}, {"--dropout 0.4"}),
+    ({"hidden": 64, "lr": 0.002, "seed": 9}, {"lr=0.006", "steps=500"}),
+    ({"cell": "gru", "lr": 0.243, "seed": 6}, {"lr=0.081"}),
+    ({"dropout": 0.2, "seed": 14, "steps": 800}, {"dropout=0.4"}),
     ({"seed": 25, "steps": 400, "lr": None}, set()),
 ]
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from charlstm import CharlstmError
 from charlstm.training.validation import Evaluation, Validation
 
 
@@ -57,6 +58,13 @@ def test_a_shortened_text_keeps_its_length():
     other = Validation(np.arange(5_000, dtype=np.uint16))
     other.load_dict(json.loads(json.dumps(validation.to_dict())))
     assert len(other.ids) == 1_000
+
+
+def test_a_saved_length_that_leaves_nothing_is_refused():
+    saved = Validation(np.arange(50, dtype=np.uint16)).to_dict() | {"characters": 0}
+    with pytest.raises(CharlstmError, match="characters must be a whole number from 1 "):
+        Validation(np.arange(50, dtype=np.uint16)).load_dict(saved)
+    Validation(np.empty(0, np.uint16)).load_dict(saved)
 
 
 def test_a_shortened_text_keeps_the_beginning_of_each_part():
