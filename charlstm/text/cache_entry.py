@@ -105,8 +105,9 @@ def write_entry(folder: Path, facts: EntryFacts, ids: Iterable[bytes | memoryvie
 def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
     """Return the facts of an entry, and its ids, which are read-only and mapped from disk.
 
-    The facts and the size of the ids are checked. The checksum of the ids is checked if they take
-    at most CHECKED_BYTES, or if their file was modified after the entry was written.
+    facts.json must have the checksum that it records, and ids.bin the size that follows from the
+    facts. The checksum of ids.bin is compared too if the file has at most CHECKED_BYTES, or if the
+    file was modified after facts.json was written.
 
     check_all: whether to check the checksum of all ids.
 
@@ -135,8 +136,9 @@ def open_entry(entry: Path, check_all: bool = False) -> tuple[EntryFacts, Ids]:
         if is_checked and _file_checksum(path) != record["ids_checksum"]:
             raise DamagedEntryError(f"{path}: the ids do not have the recorded checksum")
         if is_modified:
-            # Copying a cache can make the ids newer than the facts without damage. Once the facts
-            # are newer again, opening the entry does not take the ids for modified.
+            # Copying a cache can make ids.bin newer than facts.json without damage. The ids have
+            # just passed their check. If facts.json is given the present time, later calls need
+            # not repeat the check.
             with suppress(OSError):
                 os.utime(entry / FACTS)
         mapped = np.memmap(path, facts.vocab.dtype, "r", shape=(facts.length,))

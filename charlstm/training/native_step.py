@@ -26,8 +26,8 @@ def team_count(workers: int, batch_size: int, hidden: int) -> int:
     """Return the number of teams that workers form: see native_training.h.
 
     The result is the largest divisor of `workers` with which a team has MIN_STREAMS_OF_TEAM streams
-    or more, and the part of Wh of a worker at most MAX_BYTES_OF_WORKER bytes. If there is none, the
-    teams are as large as possible.
+    or more, and the part of Wh of a worker at most MAX_BYTES_OF_WORKER bytes. If no divisor keeps
+    both limits, the teams are as large as possible.
     """
     most_members = -(-hidden // MIN_UNITS_OF_WORKER)
     possible = [

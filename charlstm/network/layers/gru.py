@@ -44,7 +44,9 @@ class GRUActivations(NamedTuple):
 
     gates: Array  # (T, B, 3H): r z n of each step; after the backward pass, da
     h: Array  # (T+1, B, H): row 0 is the state before the window
-    m: Array  # (T, B, H): recurrent input of the candidate; after the backward pass, dm
+    # (T, B, H): m = (h_{t-1} Wh)[2H:] + bn, before the reset gate is applied; the backward pass
+    # overwrites m with its gradient dm
+    m: Array
     precision: str
 
 
