@@ -184,8 +184,8 @@ def train(
     dropout_between: Fraction of a layer's outputs that is dropped before the next layer, in
         training.  [default: half of `dropout`; range: 0 or more and below 1]
     weight_dropout: Fraction of the recurrent weights that is dropped in training, rounded to a
-        multiple of 1/256 (DropConnect, Merity et al. 2018).  [default: the value that would be
-        chosen for `dropout`; range: 0 or more and below 1]
+        multiple of 1/256 (DropConnect, Merity et al. 2018).  [default: the value that the rule
+        of `dropout` gives, even if `dropout` is set; range: 0 or more and below 1]
     reset: Probability that a stream forgets its state before a step, so that the model also
         learns to begin a text (Melis et al. 2020).  [default: 0.04; range: 0 or more and below
         1]
@@ -216,8 +216,8 @@ def train(
         AdaGrad makes later steps smaller.  [default: at most 0.25, or 0.4 with `init_from` and
         `mix`, and falls with the number of passes over the text; range: 0 to 100]
     weight_decay: Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by
-        1 - r x d, where r is the learning rate and d this number. At the peak rate, r x d must
-        be at most 1.  [default: 0; range: 0 or more]
+        1 - r x d, where r is the learning rate and d this number. The peak learning rate times
+        d must be at most 1.  [default: 0; range: 0 or more]
     average: Decay per step of a moving average of the weights. best.safetensors then holds the
         average, or the latest weights if these are better. 0: no average.  [default: 0.998;
         range: 0 or more and below 1]

@@ -97,7 +97,7 @@ def evaluate(
 
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
     The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
-    skipped or replaced. For a model of words, "bytes" is not known.
+    skipped or replaced. A model of words does not know this size: in the JSON, it is then null.
     """
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: leave out --window and --batch-size")

@@ -47,7 +47,7 @@ def _options_of(command: click.Command) -> Iterator[tuple[str, click.Option]]:
 
 
 def _as_option(name: str, value: str | None, options: dict[str, click.Option] | None) -> str:
-    """Return the option for an argument, with its value if it has one.
+    """Return the option of an argument of the library: `--lr 0.1` for `lr=0.1`, `--lr` for `lr`.
 
     options: the options of a command by the names of arguments; None: any argument is an option.
     """

@@ -71,7 +71,7 @@ class TrainConfig(Record):
         "Fraction of the recurrent weights that is dropped in training, rounded to a multiple of "
         "1/256 (DropConnect, Merity et al. 2018).",
         within="[0, 1)",
-        rule="the value that would be chosen for `dropout`",
+        rule="the value that the rule of `dropout` gives, even if `dropout` is set",
         group="Regularisation",
     )
     reset: float = knob(
@@ -145,7 +145,7 @@ class TrainConfig(Record):
     weight_decay: float = knob(
         0.0,
         "Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by 1 - r x d, "
-        "where r is the learning rate and d this number. At the peak rate, r x d must be at most "
+        "where r is the learning rate and d this number. The peak learning rate times d must be at most "
         "1.",
         within="[0, inf)",
         group="Regularisation",

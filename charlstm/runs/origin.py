@@ -26,7 +26,7 @@ class Origin:
     symbols: the first of these symbols, if they are characters.
     val_loss: the loss of the model on the run's validation text before the first step, in nats per
         symbol; None if it was not measured.
-    mix_val_loss: the same on the end of the text of --mix; None if there is none.
+    mix_val_loss: the same on the validation part of the text of --mix; None without --mix.
     """
 
     path: str

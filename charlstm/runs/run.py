@@ -244,7 +244,7 @@ class Run:
         self.plan.time_budget.count_evaluation((time.monotonic() - began) / len(models))
 
     def _mix_loss(self, model: CharModel) -> float | None:
-        """Return the loss of a model on the end of the text of --mix; None if there is none."""
+        """Return a model's loss on the validation part of the text of --mix; None without --mix."""
         if self.validation.mix is None:
             return None
         losses = self.validation.mix.evaluate(

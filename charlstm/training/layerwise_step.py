@@ -82,7 +82,7 @@ class LayerwiseStep:
         gradients of all workers. A worker that has done its own products takes over those of
         others.
 
-        Returns the sum of the losses and the activations.
+        Returns the sum of the losses, and the activations.
         """
         model, streams = self._trained.model, self._streams[k]
         activations = self._activations_for(k, *inputs.shape)

@@ -25,9 +25,10 @@ MIN_UNITS_OF_WORKER = 16  # a vector of the processor
 def team_count(workers: int, batch_size: int, hidden: int) -> int:
     """Return the number of teams that workers form: see native_training.h.
 
-    The result is the largest divisor of `workers` with which a team has MIN_STREAMS_OF_TEAM streams
-    or more, and the part of Wh of a worker at most MAX_BYTES_OF_WORKER bytes. If no divisor keeps
-    both limits, the teams are as large as possible.
+    The number of teams divides the number of workers. It is the largest one for which each team has
+    at least MIN_STREAMS_OF_TEAM streams, and the part of Wh of each worker at most
+    MAX_BYTES_OF_WORKER bytes. If no number of teams keeps both limits, the result is the smallest
+    number for which each worker has MIN_UNITS_OF_WORKER units or more.
     """
     most_members = -(-hidden // MIN_UNITS_OF_WORKER)
     possible = [
