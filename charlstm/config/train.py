@@ -145,8 +145,8 @@ class TrainConfig(Record):
     weight_decay: float = knob(
         0.0,
         "Weight decay (Loshchilov and Hutter 2019): each step multiplies each weight by 1 - r x d, "
-        "where r is the learning rate and d this number. The peak learning rate times d must be at most "
-        "1.",
+        "where r is the learning rate and d this number. The peak learning rate times d must be "
+        "at most 1.",
         within="[0, inf)",
         group="Regularisation",
     )

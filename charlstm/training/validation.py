@@ -45,8 +45,8 @@ class Validation:
     ids, starts: the text on which the losses are measured, and the positions at which its parts
         start (see Split).
     line_end: the id of the line end for a model of lines, else None.
-    mix: the part of the text of --mix that is not trained on; None without --mix. Its losses do not count for the best
-        evaluation.
+    mix: the part of the text of --mix that is not trained on; None without --mix. Its losses do not
+        count for the best evaluation.
     evaluations_since_best: the number of evaluations since the one with the lowest loss.
     """
 
