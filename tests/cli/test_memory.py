@@ -22,7 +22,7 @@ def test_a_run_that_cannot_fit_leaves_nothing(tmp_path, text_file, monkeypatch, 
 
 
 def test_a_text_that_is_read_at_once_must_fit(monkeypatch, trained, tmp_path, cli):
-    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(5_000_000)))
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"e" * 5_000_000))
     monkeypatch.setattr(memory, "machine_memory", lambda: 16 * 4_000_000)
     error = cli("sample", "--prime-file", tmp_path / "bomb.gz", "-r", trained, code=1).stderr
     assert re.search(r"^charlstm: a text of 4,\d+,\d+ characters or more takes at least", error)
