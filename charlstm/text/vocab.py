@@ -12,13 +12,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.arrays import Ids
+from charlstm.arrays import Ids, checked_ids
 from charlstm.config import Level
 from charlstm.errors import CharlstmError
 from charlstm.text.decoder import Decoder, DecodingErrors, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
-from charlstm.untrusted import require_type
+from charlstm.untrusted import require_type, whole_number
 
 LEVELS: tuple[str, ...] = get_args(Level)
 UnknownTreatment = Literal["error", "skip", "replace"]  # how to treat a character without an id
@@ -51,6 +51,26 @@ def _utf8(text: str) -> bytes:
         return text.encode("utf-8", "surrogatepass")
 
 
+def _distinct(name: str, strings: Iterable[str]) -> dict[str, None]:
+    """Return the distinct strings of an argument in their order; CharlstmError for other things.
+
+    dict.fromkeys keeps the order. Sorting is much faster if the strings are in order already.
+    """
+    try:
+        found = dict.fromkeys(strings)
+    except TypeError as error:  # not iterable, or of values that cannot be in a dictionary
+        raise CharlstmError(f"`{name}` must be strings, not {strings!r:.60}") from error
+    if others := [each for each in found if not isinstance(each, str)]:
+        raise CharlstmError(f"`{name}` must be strings, not {others[0]!r:.60}")
+    return found
+
+
+def _refuse_string(name: str, words: Iterable[str]) -> None:
+    """Raise CharlstmError for a string, whose characters would otherwise count as words."""
+    if isinstance(words, str):
+        raise CharlstmError(f"`{name}` must be a collection of words, not the string {words!r:.60}")
+
+
 @dataclass(frozen=True)
 class Vocab:
     """A vocabulary: id k stands for `symbols[k]`. Immutable.
@@ -65,7 +85,8 @@ class Vocab:
     symbols: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS:
+        require_type("symbols", self.symbols, tuple)
+        if not isinstance(self.level, str) or self.level not in LEVELS:
             raise CharlstmError(
                 f"vocabulary: level must be {', '.join(LEVELS)}, not {self.level!r:.60}"
             )
@@ -129,9 +150,7 @@ class Vocab:
         Raises CharlstmError for fewer than 2 distinct characters, and for a string that is not a
         single character.
         """
-        # dict.fromkeys drops repeated characters and keeps the order of the others. Sorting is much
-        # faster if the characters are in order already.
-        return cls("char", tuple(sorted(dict.fromkeys(characters))))
+        return cls("char", tuple(sorted(_distinct("characters", characters))))
 
     @classmethod
     def bytes(cls) -> "Vocab":
@@ -141,13 +160,15 @@ class Vocab:
     @classmethod
     def from_words(cls, words: Iterable[str]) -> "Vocab":
         """Return the vocabulary of these words, the line end and the unknown word."""
-        return cls("word", tuple(sorted({*words, LINE_END, UNKNOWN_WORD})))
+        _refuse_string("words", words)
+        return cls("word", tuple(sorted({*_distinct("words", words), LINE_END, UNKNOWN_WORD})))
 
     def union(self, other: "Vocab") -> "Vocab":
         """Return the vocabulary of all symbols of both vocabularies.
 
         Raises CharlstmError if their levels differ.
         """
+        require_type("other", other, Vocab)
         if self.level != other.level:
             raise CharlstmError(
                 f"a vocabulary of level {self.level} cannot be extended by one of level "
@@ -160,11 +181,12 @@ class Vocab:
 
         A vocabulary of level "byte" is returned unchanged: it has all bytes already.
         """
+        further = _distinct("symbols", symbols)
         if self.level == "byte":
             return self
         if self.level == "word":
-            return Vocab.from_words((*self.symbols, *symbols))
-        return Vocab.from_characters((*self.symbols, *symbols))
+            return Vocab.from_words((*self.symbols, *further))
+        return Vocab.from_characters((*self.symbols, *further))
 
     @property
     def unit(self) -> str:
@@ -180,8 +202,14 @@ class Vocab:
 
         Words that the vocabulary lacks get the id of UNKNOWN_WORD.
         """
+        if self.level != "word":
+            raise CharlstmError(f"a vocabulary of level {self.level} has no words")
+        _refuse_string("words", words)
         ids, unknown = self._ids, self._ids[UNKNOWN_WORD]
-        return np.array([ids.get(word, unknown) for word in words], self.dtype)
+        try:
+            return np.array([ids.get(word, unknown) for word in words], self.dtype)
+        except TypeError as error:  # not iterable, or of values that cannot be in a dictionary
+            raise CharlstmError(f"`words` must be strings, not {words!r:.60}") from error
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -234,8 +262,9 @@ class Vocab:
         "\\udcff" stand for bytes that are not valid UTF-8, as in Python's file names (PEP 383).
         """
         require_type("text", text, str)
-        if unknown not in UNKNOWN_CHOICES:
-            raise CharlstmError(f"`unknown` must be error, skip or replace, not {unknown!r}")
+        if not isinstance(unknown, str) or unknown not in UNKNOWN_CHOICES:
+            raise CharlstmError(f"`unknown` must be error, skip or replace, not {unknown!r:.60}")
+        offset = whole_number("offset", offset)
         if self.level == "byte":
             return np.frombuffer(_utf8(text), np.uint8)
         if self.level == "word":
@@ -261,11 +290,14 @@ class Vocab:
     def encode_codes(self, codes: npt.NDArray[Any]) -> Ids:
         """Return the ids of code points, of type `dtype`.
 
-        For level "char" only. Raises RuntimeError for a code point that is not in the vocabulary.
+        For level "char" only. Raises CharlstmError for a code point that is not in the vocabulary.
         """
+        if self.level != "char":
+            raise CharlstmError(f"a vocabulary of level {self.level} has no characters")
+        codes = checked_ids("codes", codes, ("N",), MAX_SYMBOLS)
         ids = self._lookup(codes)
         if ids.size and ids.min() < 0:
-            raise RuntimeError(f"code point {codes[np.argmin(ids)]} is not in the vocabulary")
+            raise CharlstmError(f"code point {codes[np.argmin(ids)]} is not in the vocabulary")
         return ids.astype(self.dtype)
 
     def replacements(self, text: str) -> dict[str, str]:
@@ -274,6 +306,7 @@ class Vocab:
         A replacement is a string of known characters, or "" for a character to leave out: see
         `nearest_known`.
         """
+        require_type("text", text, str)
         if self.level != "char":
             return {}
         codes = code_points(text)
@@ -281,26 +314,20 @@ class Vocab:
         return {character: nearest_known(character, self._ids) for character in map(chr, unknown)}
 
     def decode(self, ids: npt.ArrayLike, errors: DecodingErrors = "replace") -> str:
-        """Return the text of 1-D `ids`; IndexError if one is outside of the vocabulary.
+        """Return the text of 1-D `ids`; CharlstmError if one is outside of the vocabulary.
 
         errors: at level "byte", the treatment of bytes that are not valid UTF-8. "replace" turns
             them into U+FFFD. "surrogateescape" turns them into "\\udc80" to "\\udcff", from which
             `encode` returns the original bytes.
         """
         require_decoding_errors(errors)
+        values = checked_ids("ids", ids, ("N",), len(self))
         if self.level == "word":
             decoder = self.decoder()
-            return "".join(decoder.feed(int(id_)) for id_ in np.asarray(ids))
-        values = self._codes_of(ids)
+            return "".join(map(decoder.feed, values.tolist()))
         if self.level == "byte":
             return values.astype(np.uint8).tobytes().decode("utf-8", errors)
-        return values.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
-
-    def _codes_of(self, ids: npt.ArrayLike) -> npt.NDArray[Any]:
-        wide = np.asarray(ids, np.int64)
-        if wide.size and not 0 <= wide.min() <= wide.max() < len(self):
-            raise IndexError(f"ids must be from 0 to {len(self) - 1}")
-        return wide if self.level == "byte" else self._codes[wide]
+        return self._codes[values].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
     def decoder(self, errors: DecodingErrors = "replace") -> Decoder:
         """Return a new decoder for ids that arrive one at a time. errors: as in `decode`."""
@@ -320,6 +347,8 @@ class Vocab:
         if not isinstance(saved, dict):
             raise CharlstmError("vocabulary: must be a JSON object with a level")
         level, symbols = saved.get("level"), saved.get("symbols")
+        if not isinstance(level, str):
+            raise CharlstmError(f"vocabulary: the level must be a string, not {level!r:.60}")
         if level == "byte" and set(saved) == {"level"}:
             return cls.bytes()
         if (

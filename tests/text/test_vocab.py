@@ -206,15 +206,71 @@ def test_replacing_never_fails_and_keeps_known_characters(text):
 def test_encode_codes_refuses_unknown_code_points():
     vocab = Vocab.from_text("ab")
     for codes in ([97, 120], [97, 0x10FFFF]):
-        with pytest.raises(RuntimeError, match=f"code point {codes[1]}"):
+        with pytest.raises(CharlstmError, match=f"^code point {codes[1]}"):
             vocab.encode_codes(np.array(codes, np.uint32))
 
 
 @pytest.mark.parametrize("vocab", [Vocab.from_text("abc"), Vocab.bytes()])
 @pytest.mark.parametrize("bad", [-1, 256])
 def test_decode_refuses_ids_outside_of_the_vocabulary(vocab, bad):
-    with pytest.raises(IndexError, match="ids must be from 0 to"):
+    low, high = sorted((0, bad))
+    message = f"^`ids` must be 0 to {len(vocab) - 1}, not {low} to {high}"
+    with pytest.raises(CharlstmError, match=message):
         vocab.decode([0, bad])
+
+
+WORDS = Vocab.from_words(["cat", "sat"])
+LETTERS = Vocab.from_text("abc")
+
+
+@pytest.mark.parametrize("vocab", [LETTERS, Vocab.bytes(), WORDS])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (None, r"of shape \(N,\), not \(\)"),
+        ("a", r"of shape \(N,\), not \(\)"),
+        (float("nan"), r"of shape \(N,\), not \(\)"),
+        ([2**63], rf"0 to \d+, not {2**63} to {2**63}"),
+        ([2**64], "whole numbers, not object"),
+        ([0.9, 1.7], "whole numbers, not float64"),
+        ([-1], r"0 to \d+, not -1 to -1"),
+        ([[0], [0, 1]], r"an array, not \[\[0\], \[0, 1\]\]"),
+    ],
+)
+def test_decode_refuses_all_but_a_row_of_whole_numbers(vocab, bad, message):
+    with pytest.raises(CharlstmError, match=f"^`ids` must be {message}"):
+        vocab.decode(bad)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: LETTERS.union(None), "`other` must be of type Vocab, not None"),
+        (lambda: LETTERS.extended(5), "`symbols` must be strings, not 5"),
+        (lambda: Vocab.bytes().extended(5), "`symbols` must be strings, not 5"),
+        (lambda: Vocab.from_words(["a", None]), "`words` must be strings, not None"),
+        (lambda: Vocab.from_words("cat"), "`words` must be a collection of words, not the string"),
+        (lambda: Vocab.from_characters([b"x"]), "`characters` must be strings, not b'x'"),
+        (lambda: Vocab.from_characters(None), "`characters` must be strings, not None"),
+        (lambda: WORDS.encode_words(7), "`words` must be strings, not 7"),
+        (lambda: WORDS.encode_words("cat"), "`words` must be a collection of words"),
+        (lambda: LETTERS.encode_words(["a"]), "a vocabulary of level char has no words"),
+        (lambda: WORDS.encode_codes([97]), "a vocabulary of level word has no characters"),
+        (lambda: LETTERS.encode_codes([0.5]), "`codes` must be whole numbers, not float64"),
+        (lambda: LETTERS.encode_codes([-1]), "`codes` must be 0 to 1114111, not -1 to -1"),
+        (lambda: LETTERS.encode("a", unknown=np.zeros(2)), "`unknown` must be error, skip or"),
+        (lambda: LETTERS.encode("z", offset="1"), "`offset` must be a whole number, not '1'"),
+        (lambda: LETTERS.decode([0], errors=np.zeros(2)), "`errors` must be replace or"),
+        (lambda: LETTERS.decoder().feed(-1), "`id` must be 0 to 2, not -1"),
+        (lambda: Vocab.bytes().decoder().feed(256), "`id` must be 0 to 255, not 256"),
+        (lambda: WORDS.decoder().feed("a"), "`id` must be a whole number, not 'a'"),
+        (lambda: LETTERS.replacements(5), "`text` must be of type str, not 5"),
+        (lambda: Vocab("char", 5), "`symbols` must be of type tuple, not 5"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(call, message):
+    with pytest.raises(CharlstmError, match=f"^{message}"):
+        call()
 
 
 def test_no_ids_decode_to_an_empty_text():
