@@ -202,6 +202,8 @@ class CharModel(RecurrentStack):
         The other options are those of stream.
         """
         require_type("known", known, Container)
+        if isinstance(known, str | bytes):  # would contain parts of its lines, too
+            raise CharlstmError("`known` must be a collection of lines, not one text")
         require_type("unique", unique, bool)
         texts = stream_lines(
             self,

@@ -209,6 +209,7 @@ class Trainer:
 
     def load_arrays(self, arrays: dict[str, Array]) -> None:
         """Restore the arrays that arrays() of a trainer of the same model and config returned."""
+        require_type("arrays", arrays, dict)
         for name, array in self.arrays().items():
             if name not in arrays or arrays[name].shape != array.shape:
                 raise CharlstmError(f"the saved array {name} is missing or of a wrong shape")

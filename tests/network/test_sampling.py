@@ -348,3 +348,12 @@ def test_text_of_level_byte_is_valid_unicode():
 
 def test_stop_strings_of_level_byte_are_text():
     assert "".join(new_texts("aü日🎉.", 22, Vocab.bytes(), ["日"])) == "aü"
+
+
+@pytest.mark.parametrize("known", ["a text", b"bytes"])
+def test_known_lines_are_no_text(known):
+    """A text would contain parts of its lines, too."""
+    vocab = Vocab.from_text("ab\n")
+    model = CharModel(ModelConfig(hidden=3, lines=True), vocab)
+    with pytest.raises(CharlstmError, match="`known` must be a collection of lines"):
+        next(model.sample_lines(2, known=known))

@@ -87,3 +87,9 @@ def test_a_trainer_that_is_pickled_or_copied_says_how_to_save_it(copy_of):
         pytest.raises(CharlstmError, match=r"a Trainer has threads.*arrays\(\) and to_dict\(\)"),
     ):
         copy_of(trainer)
+
+
+def test_arrays_that_are_no_dict_are_refused():
+    trainer = make_trainer()
+    with pytest.raises(CharlstmError, match="`arrays` must be of type dict, not None"):
+        trainer.load_arrays(None)
