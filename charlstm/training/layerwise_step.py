@@ -11,8 +11,8 @@ from charlstm.network.dropout import Masks
 from charlstm.network.layers.head import cross_entropy
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Tasks, Workers, one_blas_thread, share
-from charlstm.training.optimizers import average_weights, blocks
-from charlstm.training.step import StepSettings, Trained, clip_gradient
+from charlstm.training.optimizers import blocks
+from charlstm.training.step import StepSettings, Trained, clip_gradient, update_weights
 
 
 class LayerwiseStep:
@@ -120,16 +120,12 @@ class LayerwiseStep:
 
         activations: those of all workers, from which the gradient of the n-gram table follows.
         """
-        model, averaged, optimizer, table_optimizer = self._trained
-        config, span = self._config, self._spans[k]
-        weights, gradient = model.parameters.vector, self._gradients[0].vector
-        clip_gradient(gradient[span], norm, config)
-        optimizer.update(weights, gradient, span, settings.rate, settings.number)
-        if averaged is not None:
-            average = averaged.parameters.vector
-            average_weights(average, weights, span, config.average, settings.number)
+        span, gradient = self._spans[k], self._gradients[0].vector
+        clip_gradient(gradient[span], norm, self._config)
+        update_weights(self._trained, gradient, span, self._config, settings)
+        table_optimizer = self._trained.table_optimizer
         if table_optimizer is not None:
-            table = model.parameters[NGRAM_TABLE]
+            table = self._trained.model.parameters[NGRAM_TABLE]
             table_optimizer.update(
                 table,
                 share(len(table), self._workers.count, k),

@@ -9,8 +9,8 @@ from charlstm.network.dropout import Masks
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Workers, share
-from charlstm.training.optimizers import Adam, average_decay, average_weights
-from charlstm.training.step import StepSettings, Trained
+from charlstm.training.optimizers import Adam, average_decay
+from charlstm.training.step import StepSettings, Trained, update_weights
 
 # A team of workers divides the units among them; each worker computes all streams of its team. With
 # two cores of an Intel Xeon, 2 MB of second-level cache each, and a batch size of 24, two teams of
@@ -203,16 +203,12 @@ class NativeStep:
 
     def _update_otherwise(self, settings: StepSettings) -> None:
         """Update the weights, unless native code has updated them by Adam."""
-        model, averaged, optimizer, _ = self._trained
-        if isinstance(optimizer, Adam):
+        if isinstance(self._trained.optimizer, Adam):
             return
-        weights = model.parameters.vector
+        gradient = self._gradients.vector
 
         def update(k: int) -> None:
-            span = share(len(weights), self._workers.count, k)
-            optimizer.update(weights, self._gradients.vector, span, settings.rate, settings.number)
-            if averaged is not None:
-                average = averaged.parameters.vector
-                average_weights(average, weights, span, self._config.average, settings.number)
+            span = share(len(gradient), self._workers.count, k)
+            update_weights(self._trained, gradient, span, self._config, settings)
 
         self._workers.run(update)

@@ -8,7 +8,7 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.network.dropout import Masks
 from charlstm.network.model import CharModel
-from charlstm.training.optimizers import Optimizer, RowAdaGrad
+from charlstm.training.optimizers import Optimizer, RowAdaGrad, average_weights
 
 
 class Trained(NamedTuple):
@@ -54,6 +54,17 @@ class Step(Protocol):
         state (L, S, B, H): the state before the window; overwritten with the state after it.
         The norm is that before clipping.
         """
+
+
+def update_weights(
+    trained: Trained, gradient: Array, span: slice, config: TrainConfig, settings: StepSettings
+) -> None:
+    """Update the weights of a span by their clipped gradient, then the average of the weights."""
+    weights = trained.model.parameters.vector
+    trained.optimizer.update(weights, gradient, span, settings.rate, settings.number)
+    if trained.averaged is not None:
+        average = trained.averaged.parameters.vector
+        average_weights(average, weights, span, config.average, settings.number)
 
 
 def clip_gradient(gradient: Array, norm: float, config: TrainConfig) -> None:
