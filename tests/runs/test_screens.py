@@ -116,23 +116,24 @@ def in_one_text(screens):
     )
 
 
-def all_texts(monkeypatch):
-    """The expected texts by the name of their file."""
+def text_of(name, monkeypatch):
+    """The expected text of a file: of a terminal's screens, or of a log."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    texts = {f"{columns}.txt": in_one_text(played(columns, monkeypatch)[0]) for columns in COLUMNS}
-    texts["verbose-80.txt"] = in_one_text(played(80, monkeypatch, verbose=True)[0])
-    log = io.StringIO()
-    Play(log, monkeypatch).training()
-    return texts | {"log.txt": log.getvalue()}
+    if name == "log":
+        log = io.StringIO()
+        Play(log, monkeypatch).training()
+        return log.getvalue()
+    columns = int(name.removeprefix("verbose-"))
+    return in_one_text(played(columns, monkeypatch, verbose=name.startswith("verbose-"))[0])
 
 
-NAMES = [*(f"{columns}.txt" for columns in COLUMNS), "verbose-80.txt", "log.txt"]
+NAMES = [*map(str, COLUMNS), "verbose-80", "log"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_screens_are_as_expected(monkeypatch, name):
-    assert all_texts(monkeypatch)[name] == (FOLDER / name).read_text(encoding="utf-8")
+    assert text_of(name, monkeypatch) == (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("columns", COLUMNS)
@@ -207,8 +208,8 @@ def write_expected():
     """Write the expected screens anew."""
     FOLDER.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        for name, text in all_texts(patch).items():
-            (FOLDER / name).write_text(text, encoding="utf-8")
+        for name in NAMES:
+            (FOLDER / f"{name}.txt").write_text(text_of(name, patch), encoding="utf-8")
 
 
 if __name__ == "__main__":
