@@ -47,10 +47,10 @@ def texts(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("lengths", "seeds"),  # the length of one text and of each of 13
+    "lengths",  # the length of one text and of each of 13
     [
-        pytest.param((200, 100), [0], id="short"),
-        pytest.param((2000, 200), [0, 1, 2], id="long", marks=pytest.mark.slow),
+        pytest.param((200, 100), id="short"),
+        pytest.param((2000, 200), id="long", marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize(
@@ -67,14 +67,11 @@ def texts(monkeypatch):
 )
 @pytest.mark.parametrize("count", [1, 13])
 @pytest.mark.parametrize("ngrams", [0, 5])
-def test_texts_equal_those_of_the_numpy_loop(
-    models, texts, lengths, seeds, sampling, count, ngrams
-):
-    options = {"length": lengths[count > 1], "count": count, "sampling": sampling}
-    for seed in seeds:
-        native = texts(models[ngrams], True, seed=seed, **options)
-        assert native == texts(models[ngrams], False, seed=seed, **options)
-        assert len(set(native)) == (1 if sampling.temperature == 0 else count)
+def test_texts_equal_those_of_the_numpy_loop(models, texts, lengths, sampling, count, ngrams):
+    options = {"length": lengths[count > 1], "count": count, "seed": 0, "sampling": sampling}
+    native = texts(models[ngrams], True, **options)
+    assert native == texts(models[ngrams], False, **options)
+    assert len(set(native)) == (1 if sampling.temperature == 0 else count)
 
 
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 2), (True, 16)])
