@@ -35,7 +35,7 @@ LONG = {
     "./scripts/test --quick": "1 minute, after setup",
     "./scripts/test": "4 minutes, after setup",
     "./scripts/test --all": "the tests and the slow ones, after setup",
-    ".ci/run": "half an hour",
+    ".ci/run": "twenty minutes",
     ".venv/bin/python -m pytest tests/network/test_layers.py": "tests, which run anyway",
     "./scripts/sanitize": "compiles the kernels and runs their tests under sanitizers",
     "./scripts/emulate_arm": "downloads and emulates a system",
