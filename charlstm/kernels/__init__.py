@@ -71,7 +71,7 @@ def can_generate(config: ModelConfig) -> bool:
 
 def can_train(config: ModelConfig, precision: str) -> bool:
     """Whether NativeTrainingStep can train a model of this config on this machine."""
-    return can_generate(config) and precision == "float32"
+    return can_generate(config) and (precision == "float32" or multiplies_bfloat16())
 
 
 def multiplies_bfloat16() -> bool:

@@ -53,11 +53,7 @@ def lstm_forward(
     if isa is None:
         reference.lstm_forward(gates, h, c, tanh_c, Wh, precision, capped)
         return
-    if precision == "bfloat16":
-        name, size = "lstm_forward_bfloat16", size_of("bfloat16", B, H, 4 * H, isa=isa)
-    else:
-        name, size = "lstm_forward", size_of("gate_panels", H, H)
-    typed_function(name, 3, 1, 6, isa)(
+    typed_function("lstm_forward", 3, 1, 6, isa)(
         T,
         B,
         H,
@@ -67,7 +63,7 @@ def lstm_forward(
         address(c, T + 1, B, H),
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
-        scratch.address(size),
+        scratch.address(size_of("lstm", T, B, H, isa=isa)),
     )
 
 
@@ -89,11 +85,7 @@ def lstm_backward(
     if isa is None:
         reference.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, precision, capped)
         return
-    if precision == "bfloat16":
-        name, size = "lstm_backward_bfloat16", size_of("bfloat16", B, 4 * H, H, isa=isa)
-    else:
-        name, size = "lstm_backward", size_of("panels", 4 * H, H)
-    typed_function(name, 3, 1, 8, isa)(
+    typed_function("lstm_backward", 3, 1, 8, isa)(
         T,
         B,
         H,
@@ -105,7 +97,7 @@ def lstm_backward(
         address(c, T + 1, B, H),
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
-        scratch.address(size),
+        scratch.address(size_of("lstm", T, B, H, isa=isa)),
     )
 
 
@@ -208,7 +200,7 @@ def multiply(
     K = A.shape[0] if transpose_A else A.shape[1]
     isa = _instruction_set(C, precision)
     if precision == "bfloat16":
-        name, size = "multiply_bfloat16", size_of("bfloat16", M, K, 1, isa=isa)
+        name, size = "multiply_bfloat16", size_of("multiply", M, K, isa=isa)
     else:
         name, size = "multiply", size_of("panels", K, 1)
     typed_function(name, 3, 2, 5, isa)(

@@ -1,34 +1,6 @@
-/* The kernels without recurrence: large products, sums of rows by id, rows of the table of n-grams,
- * the softmax, the cross-entropy and Adam. The results are those of the functions of the same names
- * in reference.py. multiply serves the functions project, weight_gradient and input_gradient.
+/* The kernels without products: sums of rows by id, rows of the table of n-grams, the softmax, the
+ * cross-entropy and Adam. The results are those of the functions of the same names in reference.py.
  */
-/* C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). bias (N) is added to
- * each row unless it is NULL. One panel of B at a time is packed and multiplied with all rows of A.
- * packed: scratch of size_of_panels(K, 1) bytes, for one panel. */
-void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
-                    const float *A, const float *B, const float *bias, float *C, float *packed) {
-  float sums[MAX_ROWS * PANEL];
-  const int block = rows_per_block(M, MAX_ROWS);
-  for (ptrdiff_t first = 0; first < N; first += PANEL) {
-    const ptrdiff_t columns = min_of(PANEL, N - first);
-    vec added[VECTORS] = {{0}};
-    if (bias) load_row(bias + first, columns, added);
-    pack_panel(transpose_B, K, columns, PANEL, transpose_B ? B + first * K : B + first,
-               transpose_B ? K : N, packed);
-    for (ptrdiff_t m = 0; m < M; m += block) {
-      const int rows = (int)min_of(block, M - m);
-      if (transpose_A)
-        product_of_transpose(rows, A + m, M, K, packed, sums);
-      else
-        product(rows, A + m * K, K, K, packed, sums);
-      for (int r = 0; r < rows; r++)
-        for (int j = 0; j < VECTORS && j * WIDTH < columns; j++)
-          store_n(C + (m + r) * N + first + j * WIDTH,
-                     load(sums + r * PANEL + j * WIDTH) + added[j], columns - j * WIDTH);
-    }
-  }
-}
-
 /* Add up the rows (count, N) that have the same id in ids (count): row v of sums (V, N) is the sum
  * for id v. */
 void NAME(sum_rows)(ptrdiff_t count, ptrdiff_t N, ptrdiff_t V, const long long *ids,

@@ -36,9 +36,9 @@
 
 #include "native_gates.h"
 
-#include "native_product.h"
-
 #include "native_dense.h"
+
+#include "native_product.h"
 
 #include "native_lstm.h"
 

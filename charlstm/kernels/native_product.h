@@ -5,7 +5,6 @@
  * vectors, because a panel is then read half as often from the second-level cache.
  */
 #define PANEL (VECTORS * WIDTH) /* number of columns of a panel */
-#define LINE 16                 /* number of floats in a cache line of 64 bytes */
 
 /* Add the product of A (rows, K) and a panel (K, vectors * WIDTH) to sums. The element (r, k) of A
  * lies at A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart.
@@ -173,4 +172,78 @@ INLINE void store_row(float *p, const vec *row, ptrdiff_t n) {
 /* Prefetch PANEL floats at p, which will be read and written after the next product. */
 INLINE void prefetch_row(const float *p) {
   for (int j = 0; j < PANEL; j += LINE) __builtin_prefetch(p + j, 1);
+}
+
+/* Serves the functions project, weight_gradient and input_gradient of reference.py.
+ *
+ * C (M, N) = A (M, K) B (K, N), or A^T B for A (K, M), or A B^T for B (N, K). bias (N) is added to
+ * each row unless it is NULL. One panel of B at a time is packed and multiplied with all rows of A.
+ * packed: scratch of size_of_panels(K, 1) bytes, for one panel. */
+void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int transpose_B,
+                    const float *A, const float *B, const float *bias, float *C, float *packed) {
+  float sums[MAX_ROWS * PANEL];
+  const int block = rows_per_block(M, MAX_ROWS);
+  for (ptrdiff_t first = 0; first < N; first += PANEL) {
+    const ptrdiff_t columns = min_of(PANEL, N - first);
+    vec added[VECTORS] = {{0}};
+    if (bias) load_row(bias + first, columns, added);
+    pack_panel(transpose_B, K, columns, PANEL, transpose_B ? B + first * K : B + first,
+               transpose_B ? K : N, packed);
+    for (ptrdiff_t m = 0; m < M; m += block) {
+      const int rows = (int)min_of(block, M - m);
+      if (transpose_A)
+        product_of_transpose(rows, A + m, M, K, packed, sums);
+      else
+        product(rows, A + m * K, K, K, packed, sums);
+      for (int r = 0; r < rows; r++)
+        for (int j = 0; j < VECTORS && j * WIDTH < columns; j++)
+          store_n(C + (m + r) * N + first + j * WIDTH,
+                     load(sums + r * PANEL + j * WIDTH) + added[j], columns - j * WIDTH);
+    }
+  }
+}
+
+/* The operands of the products in native_lstm.h and native_training.h: here the floats themselves.
+ * native_bfloat16.h has the same definitions for operands that are rounded to bfloat16. */
+typedef float operand;
+#define ROUNDED 0 /* 1: the operands are rounded copies of the floats */
+#define BEGIN_PRODUCTS
+#define END_PRODUCTS
+/* About the number of rows of a panel that are multiplied with all streams before the next rows, so
+ * that these rows stay in the first-level cache. */
+#define CHUNK 96
+
+/* The number of operands of a row of K numbers. */
+INLINE ptrdiff_t operands(ptrdiff_t K) { return K; }
+
+/* Write n floats, and the first n floats of a vector, as operands. */
+INLINE void round_floats(ptrdiff_t n, const float *from, operand *to) {
+  memcpy(to, from, (size_t)n * sizeof(float));
+}
+INLINE void store_operands(operand *to, vec x, ptrdiff_t n) { store_n(to, x, n); }
+
+/* The number of rows of each chunk of K rows; the last chunk may be shorter. */
+INLINE ptrdiff_t chunk_of(ptrdiff_t K) {
+  const ptrdiff_t chunks = K > CHUNK ? (K + CHUNK / 2) / CHUNK : 1;
+  return (K + chunks - 1) / chunks;
+}
+
+/* sums (rows, width) = A (rows, K), whose rows are `lda` floats apart, times a panel of `vectors`
+ * vectors. The rows of sums are `stride` floats apart. */
+static void multiply_panel(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t lda,
+                           ptrdiff_t K, const operand *panel, float *sums, ptrdiff_t stride) {
+  const ptrdiff_t chunk = chunk_of(K);
+  for (ptrdiff_t k = 0; k < K; k += chunk)
+    product_of_rows(rows, vectors, k == 0, A + k, lda, 1, min_of(chunk, K - k),
+                    panel + k * vectors * WIDTH, sums, stride);
+}
+
+/* Add the product of the transpose of A (K, rows) and a panel of `vectors` vectors to sums (rows,
+ * vectors * WIDTH). The rows of A are `lda` floats apart. fresh: 1 if the sums start from zero, else
+ * 0. columns: not used; see native_bfloat16.h. */
+static void add_transposed(ptrdiff_t rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
+                           const operand *columns, ptrdiff_t stride, ptrdiff_t K,
+                           const operand *panel, float *sums) {
+  (void)columns, (void)stride;
+  product_of_rows(rows, vectors, fresh, A, 1, lda, K, panel, sums, vectors * WIDTH);
 }

@@ -17,6 +17,10 @@
  *
  * Each number is computed by one worker, from the same numbers in the same order, whatever the number
  * of workers. So a step gives the same weights, bit for bit, on any number of cores.
+ *
+ * Like native_lstm.h, this file is included for float32 and for bfloat16. The rows and columns of
+ * operands below are those of its products: see native_product.h and native_bfloat16.h. Without
+ * rounding, the rows are the floats themselves, and there are no columns.
  */
 #define TASK_ROWS 512 /* maximum number of rows of the weights in a task */
 
@@ -31,10 +35,15 @@ typedef struct {
   const float *Wh_factors; /* (H, 4H): factors of weight dropout, or NULL */
   float *dby_symbol, *dWx, *dWh, *db; /* gradients: written */
   float *gates, *h, *c, *tanh_c;      /* (T, B, 4H), (T+1, B, H) twice, (T, B, H) */
-  float *x;                           /* (T, B, H): the input; NULL for the first layer */
-  const float *x_factors;    /* (B, H): factors of dropout that x is multiplied by, or NULL; without
-                                dropout, x is the output of the layer below */
+  const float *x_factors;    /* (B, H): factors of dropout that the input x is multiplied by, or NULL;
+                                without dropout, x is the output of the layer below */
   const float *head_factors; /* (B, H): the factors of its output for the head, or NULL */
+  /* Operands, in a layout that the other files define: */
+  void *h_rows;    /* (T+1, B, H): of h */
+  void *x_rows;    /* (T, B, H): of x; NULL for the first layer */
+  void *d_rows;    /* (T, B, 4, H): of the gradients of the gates */
+  void *h_columns; /* (H, TB): the transpose of rows 0 to T - 1 of h */
+  void *x_columns; /* (H, TB): the transpose of x; NULL for the first layer */
 } TrainedLayer;
 
 /* The phases of a step. */
@@ -47,15 +56,17 @@ typedef struct {
   ptrdiff_t seen;   /* the head reads the outputs of the last `seen` layers */
   ptrdiff_t capped; /* 1: min(i, 1 - f) takes the place of i */
   ptrdiff_t workers, teams;
-  ptrdiff_t dropout; /* 1: head_input holds the outputs after dropout; 0: see head_input */
+  ptrdiff_t dropout; /* 1: the head reads the outputs after dropout */
   const TrainedLayer *layers;
   const long long *inputs, *targets; /* (T, B) */
   const float *scales;               /* (T * B): factor of each loss */
   float *state;                      /* (L, 2, B, H), in and out */
   const float *head_W, *head_b;      /* (seen * H, V), (V) */
   float *dhead_W, *dhead_b;          /* their gradients: written */
-  float *head_input;  /* (T, B, seen * H): written if `dropout` or seen > 1, else the output of the
-                         last layer */
+  void *head_rows;    /* operands of the head's input (T, B, seen * H): written if `dropout` or
+                         seen > 1, else those of the output of the last layer */
+  void *head_columns; /* operands of the transpose of the head's input: written */
+  void *dlogit_rows;  /* operands of log_probs after the backward pass: written */
   float *dhead_input; /* (T, B, seen * H): written; is dout if seen is 1 */
   float *dout;        /* (T, B, H): written */
   float *dh, *dc;     /* (B, H): written */
@@ -109,11 +120,13 @@ ptrdiff_t NAME(size_of_tasks)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t s
 
 /* Bytes of scratch that a worker needs for a step. */
 ptrdiff_t NAME(size_of_training)(ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
-  const ptrdiff_t recurrence = padded(H, WIDTH) * 4 * H;
-  const ptrdiff_t head = PANEL * (seen * H > V ? seen * H : V);
-  const ptrdiff_t task = PANEL * (TASK_ROWS + CHUNK + CHUNK / 2 + 1 + V + 1);
+  const ptrdiff_t of_operand = sizeof(operand), of_float = sizeof(float);
+  const ptrdiff_t recurrence = padded(H, WIDTH) * 4 * operands(H) * of_operand;
+  const ptrdiff_t head = PANEL * operands(seen * H > V ? seen * H : V) * of_operand;
+  const ptrdiff_t panel = PANEL * operands(CHUNK + CHUNK / 2 + 1) * of_operand;
+  const ptrdiff_t task = panel + PANEL * (TASK_ROWS + 2 * MAX_GATE_ROWS + 1 + V) * of_float;
   const ptrdiff_t largest = recurrence > head ? recurrence : head;
-  return (largest > task ? largest : task) * (ptrdiff_t)sizeof(float);
+  return largest > task ? largest : task;
 }
 
 /* Loop over the rows t * B + stream of the streams of a part, for the time steps from `start` to
@@ -127,7 +140,7 @@ ptrdiff_t NAME(size_of_training)(ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
                  t_ < (whole ? (start) + 1 : (stop));                                           \
        at_ + block_ < length_ ? (void)(at_ += block_) : (void)(at_ = 0, t_++))
 
-/* Write the state before the window into row 0 of h and c, for a part. */
+/* Write the state before the window into row 0 of h and c, and the operands of h, for a part. */
 static void begin_window(const TrainingStep *s, const TrainedLayer *layer, const float *state,
                          const Part *part) {
   for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
@@ -135,6 +148,8 @@ static void begin_window(const TrainingStep *s, const TrainedLayer *layer, const
     const size_t bytes = (size_t)part->units * sizeof(float);
     memcpy(layer->h + at, state + at, bytes);
     memcpy(layer->c + at, state + s->B * s->H + at, bytes);
+    if (ROUNDED)
+      round_floats(part->units, state + at, (operand *)layer->h_rows + row * operands(s->H) + part->unit);
   }
 }
 
@@ -151,17 +166,18 @@ static void end_window(const TrainingStep *s, const TrainedLayer *layer, float *
 
 /* Write the input projection of a layer, x Wx + by_symbol[id] + b, into its gates, for a part. */
 static void project_part(const TrainingStep *s, const TrainedLayer *layer, const Part *part,
-                         float *packed) {
-  float sums[ROWS_AT_ONCE * GATES];
-  const ptrdiff_t H = s->H, stop = part->unit + part->units;
+                         operand *packed) {
+  float sums[ROWS_AT_ONCE * GATES] ALIGNED;
+  const ptrdiff_t H = s->H, K = operands(H), stop = part->unit + part->units;
+  const operand *x = layer->x_rows;
   for (ptrdiff_t first = part->unit; first < stop; first += WIDTH) {
     const ptrdiff_t n = H - first;
     if (layer->Wx) pack_units(H, H, first, first + WIDTH, layer->Wx, packed);
     FOR_ROWS(s, part, 0, s->T, row, count) {
       if (layer->Wx)
         for (int gate = 0; gate < 4; gate += VECTORS)
-          product_in_chunks(count, VECTORS, layer->x + row * H, H, H, packed + gate * WIDTH * H,
-                            sums + gate * WIDTH, GATES);
+          multiply_panel(count, VECTORS, x + row * K, K, K, packed + gate * WIDTH * K,
+                         sums + gate * WIDTH, GATES);
       for (ptrdiff_t r = 0; r < count; r++)
         for (ptrdiff_t gate = 0; gate < 4; gate++) {
           vec sum = load_n(layer->b + gate * H + first, n);
@@ -174,43 +190,62 @@ static void project_part(const TrainingStep *s, const TrainedLayer *layer, const
   }
 }
 
-/* Write factor * h for rows of a part, all time steps and some units. factors (B, H) or NULL, which
- * means 1. The rows of `to` are `stride` floats apart. */
+/* Write factor * h as operands, for the streams of a part, and some time steps and units. factors
+ * (B, H) or NULL, which means 1. The rows of `to` are `stride` operands apart. */
 static void copy_output(const TrainingStep *s, const float *h, const float *factors, ptrdiff_t start,
-                        ptrdiff_t stop, ptrdiff_t unit, ptrdiff_t units, const Part *part, float *to,
-                        ptrdiff_t stride) {
+                        ptrdiff_t stop, ptrdiff_t unit, ptrdiff_t units, const Part *part,
+                        operand *to, ptrdiff_t stride) {
   const ptrdiff_t H = s->H;
   for (ptrdiff_t t = start; t < stop; t++)
     for (ptrdiff_t stream = part->row; stream < part->row + part->rows; stream++) {
       const float *from = h + ((t + 1) * s->B + stream) * H + unit;
       const float *factor = factors ? factors + stream * H + unit : NULL;
-      float *out = to + (t * s->B + stream) * stride + unit;
+      operand *out = to + (t * s->B + stream) * stride + unit;
       for (ptrdiff_t k = 0; k < units; k += WIDTH) {
         const vec x = load_n(from + k, units - k);
-        store_n(out + k, factor ? x * load_n(factor + k, units - k) : x, units - k);
+        store_operands(out + k, factor ? x * load_n(factor + k, units - k) : x, units - k);
       }
     }
+}
+
+/* Write the transpose of rows (TB, stride) of operands into columns (stride, operands(TB)), for the
+ * streams of a part, and some time steps and units. Each row of the result ends with zeros. */
+static void transpose_rows(const TrainingStep *s, const operand *rows, ptrdiff_t stride,
+                           ptrdiff_t start, ptrdiff_t stop, ptrdiff_t unit, ptrdiff_t units,
+                           const Part *part, operand *columns) {
+  const ptrdiff_t TB = s->T * s->B, length = operands(TB), last = unit + units;
+  for (ptrdiff_t first = unit; first < last; first += WIDTH)
+    for (ptrdiff_t t = start; t < stop; t++) {
+      const ptrdiff_t row = t * s->B + part->row;
+      for (ptrdiff_t k = first; k < last && k < first + WIDTH; k++)
+        for (ptrdiff_t r = row; r < row + part->rows; r++)
+          columns[k * length + r] = rows[r * stride + k];
+    }
+  for (ptrdiff_t k = unit; stop == s->T && part->row == 0 && k < last; k++)
+    memset(columns + k * length + TB, 0, (size_t)(length - TB) * sizeof(operand));
 }
 
 /* Compute the losses of some time steps of a part's streams, and back-propagate them to the outputs
  * that the head reads. */
 static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, const Part *part,
-                      float *packed) {
-  const ptrdiff_t H = s->H, V = s->V, K = s->seen * H;
-  float sums[ROWS_AT_ONCE * PANEL];
+                      operand *packed) {
+  const ptrdiff_t H = s->H, V = s->V, K = s->seen * H, of_input = operands(K), of_logits = operands(V);
+  float sums[ROWS_AT_ONCE * PANEL] ALIGNED;
+  operand *inputs = s->head_rows, *dlogits = s->dlogit_rows;
   if (start == stop) return;
   if (s->dropout || s->seen > 1)
     for (ptrdiff_t k = 0; k < s->seen; k++) {
       const TrainedLayer *layer = s->layers + s->L - s->seen + k;
-      copy_output(s, layer->h, layer->head_factors, start, stop, 0, H, part, s->head_input + k * H,
-                  K);
+      copy_output(s, layer->h, layer->head_factors, start, stop, 0, H, part, inputs + k * H,
+                  of_input);
     }
+  if (ROUNDED) transpose_rows(s, inputs, of_input, start, stop, 0, K, part, s->head_columns);
   for (ptrdiff_t p = 0; p < panel_count(V); p++) {
     const ptrdiff_t first = panel_start(V, p), width = panel_start(V, p + 1) - first;
     pack_panel(0, K, V - first, width, s->head_W + first, V, packed);
     FOR_ROWS(s, part, start, stop, row, count) {
-      product_in_chunks(count, (int)(width / WIDTH), s->head_input + row * K, K, K, packed, sums,
-                        PANEL);
+      multiply_panel(count, (int)(width / WIDTH), inputs + row * of_input, of_input, of_input, packed,
+                     sums, PANEL);
       for (ptrdiff_t r = 0; r < count; r++)
         for (ptrdiff_t j = 0; j < width; j += WIDTH)
           store_n(s->log_probs + (row + r) * V + first + j, load(sums + r * PANEL + j),
@@ -225,13 +260,15 @@ static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, co
     for (ptrdiff_t r = 0; r < count; r++)
       s->losses[row + r] = -log_probs[r * V + s->targets[row + r]];
     NAME(cross_entropy_gradient)(count, V, s->targets + row, log_probs, s->scales + row);
+    for (ptrdiff_t r = 0; ROUNDED && r < count; r++)
+      round_floats(V, log_probs + r * V, dlogits + (row + r) * of_logits);
   }
   for (ptrdiff_t p = 0; p < panel_count(K); p++) {
     const ptrdiff_t first = panel_start(K, p), width = panel_start(K, p + 1) - first;
     pack_panel(1, V, K - first, width, s->head_W + first * V, V, packed);
     FOR_ROWS(s, part, start, stop, row, count) {
-      product_in_chunks(count, (int)(width / WIDTH), s->log_probs + row * V, V, V, packed, sums,
-                        PANEL);
+      multiply_panel(count, (int)(width / WIDTH), dlogits + row * of_logits, of_logits, of_logits,
+                     packed, sums, PANEL);
       for (ptrdiff_t r = 0; r < count; r++)
         for (ptrdiff_t j = 0; j < width; j += WIDTH)
           store_n(s->dhead_input + (row + r) * K + first + j, load(sums + r * PANEL + j),
@@ -252,18 +289,19 @@ static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, co
 /* Write the gradient of the output of layer k - 1 into dout, for a part: through the input of layer
  * k, and from the head if it reads layer k - 1. */
 static void input_gradient_part(const TrainingStep *s, ptrdiff_t k, const Part *part,
-                                float *packed) {
-  const ptrdiff_t H = s->H, N = 4 * H, K = s->seen * H;
+                                operand *packed) {
+  const ptrdiff_t H = s->H, K = s->seen * H, of_row = 4 * operands(H);
   const TrainedLayer *layer = s->layers + k;
   const float *from_head = s->seen > s->L - k ? s->dhead_input + (s->seen - s->L + k - 1) * H : NULL;
-  float sums[ROWS_AT_ONCE * PANEL];
+  const operand *d = layer->d_rows;
+  float sums[ROWS_AT_ONCE * PANEL] ALIGNED;
   for (ptrdiff_t p = 0; p < panel_count(part->units); p++) {
     const ptrdiff_t first = panel_start(part->units, p);
     const ptrdiff_t width = panel_start(part->units, p + 1) - first, unit = part->unit + first;
-    pack_panel(1, N, part->units - first, width, layer->Wx + unit * N, N, packed);
+    pack_panel_of_gates(H, part->units - first, width, layer->Wx + unit * 4 * H, packed);
     FOR_ROWS(s, part, 0, s->T, row, count) {
-      product_in_chunks(count, (int)(width / WIDTH), layer->gates + row * N, N, N, packed, sums,
-                        PANEL);
+      multiply_panel(count, (int)(width / WIDTH), d + row * of_row, of_row, of_row, packed, sums,
+                     PANEL);
       for (ptrdiff_t r = 0; r < count; r++)
         for (ptrdiff_t j = 0; j < width && first + j < part->units; j += WIDTH) {
           const ptrdiff_t n = part->units - first - j, stream = (row + r) % s->B;
@@ -302,39 +340,46 @@ static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, con
  *
  * The rows of W are those of Wh (x is the output of the step before), then those of Wx. */
 static double layer_task(const TrainingStep *s, const TrainedLayer *layer, ptrdiff_t task,
-                         float *scratch) {
+                         char *scratch) {
   const ptrdiff_t H = s->H, N = 4 * H, TB = s->T * s->B, rows = layer->Wx ? 2 * H : H;
-  const ptrdiff_t parts = row_parts(rows), p = task / parts;
+  const ptrdiff_t parts = row_parts(rows), p = task / parts, of_row = operands(H);
   ptrdiff_t count, start = share_of(rows, parts, task % parts, &count);
   const ptrdiff_t first = panel_start(N, p), width = panel_start(N, p + 1) - first;
   const int vectors = (int)(width / WIDTH);
   const ptrdiff_t columns = min_of(width, N - first), from_h = start < H ? min_of(count, H - start) : 0;
-  const ptrdiff_t chunk = chunk_of(TB);
-  float *sums = scratch, *panel = sums + count * width, *bias = panel + chunk * width;
-  float *by_symbol = bias + width;
+  const ptrdiff_t from_x = count - from_h, x_start = start + from_h - H; /* rows of Wx, the first one */
+  const ptrdiff_t chunk = chunk_of(TB), length = operands(TB);
+  const operand *h = layer->h_rows, *h_columns = layer->h_columns;
+  const operand *x = layer->x_rows, *x_columns = layer->x_columns;
+  operand *panel = (operand *)scratch;
+  float *bias = (float *)(panel + operands(chunk) * width), *by_symbol = bias + width;
+  float *sums = by_symbol + (layer->by_symbol ? s->V * width : 0);
+  float *x_sums = sums + padded(from_h, MAX_GATE_ROWS) * width; /* add_transposed writes whole tiles */
   const int sums_symbols = task % parts == 0;
-  if (sums_symbols)
-    memset(bias, 0, (size_t)((layer->by_symbol ? 1 + s->V : 1) * width) * sizeof(float));
+  if (sums_symbols) memset(bias, 0, (size_t)(sums - bias) * sizeof(float));
   for (ptrdiff_t k = 0; k < TB; k += chunk) {
     const ptrdiff_t n = min_of(chunk, TB - k);
-    pack_panel(0, n, N - first, width, layer->gates + k * N + first, N, panel);
-    product_of_rows(from_h, vectors, k == 0, layer->h + k * H + start, 1, H, n, panel, sums, width);
-    if (from_h < count)
-      product_of_rows(count - from_h, vectors, k == 0, layer->x + k * H + start + from_h - H, 1, H,
-                      n, panel, sums + from_h * width, width);
+    const float *gates = layer->gates + k * N + first;
+    pack_panel(0, n, N - first, width, gates, N, panel);
+    if (from_h)
+      add_transposed(from_h, vectors, k == 0, h + k * of_row + start, of_row,
+                     ROUNDED ? h_columns + start * length + k : NULL, length, n, panel, sums);
+    if (from_x)
+      add_transposed(from_x, vectors, k == 0, x + k * of_row + x_start, of_row,
+                     ROUNDED ? x_columns + x_start * length + k : NULL, length, n, panel, x_sums);
     if (sums_symbols)
       for (ptrdiff_t r = 0; r < n; r++) {
         float *sum = layer->by_symbol ? by_symbol + s->inputs[k + r] * width : bias;
-        for (ptrdiff_t j = 0; j < width; j += WIDTH)
-          store(sum + j, load(sum + j) + load(panel + r * width + j));
+        for (ptrdiff_t j = 0; j < columns; j += WIDTH)
+          store(sum + j, load(sum + j) + load_n(gates + r * N + j, columns - j));
       }
   }
   double squares = write_sums(from_h, columns, width, sums,
                               layer->Wh_factors ? layer->Wh_factors + start * N + first : NULL,
                               layer->dWh + start * N + first, N);
-  if (from_h < count)
-    squares += write_sums(count - from_h, columns, width, sums + from_h * width, NULL,
-                          layer->dWx + (start + from_h - H) * N + first, N);
+  if (from_x)
+    squares += write_sums(from_x, columns, width, x_sums, NULL,
+                          layer->dWx + x_start * N + first, N);
   if (sums_symbols) {
     if (layer->by_symbol) {
       squares += write_sums(s->V, columns, width, by_symbol, NULL, layer->dby_symbol + first, N);
@@ -348,21 +393,25 @@ static double layer_task(const TrainingStep *s, const TrainedLayer *layer, ptrdi
 }
 
 /* Compute one task of the head: see layer_task. */
-static double head_task(const TrainingStep *s, ptrdiff_t task, float *scratch) {
+static double head_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
   const ptrdiff_t K = s->seen * s->H, V = s->V, TB = s->T * s->B, parts = row_parts(K);
-  const ptrdiff_t p = task / parts, first = panel_start(V, p), chunk = chunk_of(TB);
+  const ptrdiff_t p = task / parts, first = panel_start(V, p), of_row = operands(K);
+  const ptrdiff_t chunk = chunk_of(TB), length = operands(TB);
   const ptrdiff_t width = panel_start(V, p + 1) - first, columns = min_of(width, V - first);
   ptrdiff_t count, start = share_of(K, parts, task % parts, &count);
-  float *sums = scratch, *panel = sums + count * width, *bias = panel + chunk * width;
+  const operand *inputs = s->head_rows, *input_columns = s->head_columns;
+  operand *panel = (operand *)scratch;
+  float *bias = (float *)(panel + operands(chunk) * width), *sums = bias + width;
   memset(bias, 0, (size_t)width * sizeof(float));
   for (ptrdiff_t k = 0; k < TB; k += chunk) {
     const ptrdiff_t n = min_of(chunk, TB - k);
-    pack_panel(0, n, V - first, width, s->log_probs + k * V + first, V, panel);
-    product_of_rows(count, (int)(width / WIDTH), k == 0, s->head_input + k * K + start, 1, K, n,
-                    panel, sums, width);
+    const float *dlogits = s->log_probs + k * V + first;
+    pack_panel(0, n, V - first, width, dlogits, V, panel);
+    add_transposed(count, (int)(width / WIDTH), k == 0, inputs + k * of_row + start, of_row,
+                   ROUNDED ? input_columns + start * length + k : NULL, length, n, panel, sums);
     for (ptrdiff_t r = 0; r < n; r++)
-      for (ptrdiff_t j = 0; j < width; j += WIDTH)
-        store(bias + j, load(bias + j) + load(panel + r * width + j));
+      for (ptrdiff_t j = 0; j < columns; j += WIDTH)
+        store(bias + j, load(bias + j) + load_n(dlogits + r * V + j, columns - j));
   }
   double squares = write_sums(count, columns, width, sums, NULL, s->dhead_W + start * V + first, V);
   if (task % parts == 0) squares += write_sums(1, columns, width, bias, NULL, s->dhead_b + first, V);
@@ -370,7 +419,7 @@ static double head_task(const TrainingStep *s, ptrdiff_t task, float *scratch) {
 }
 
 /* Compute task number `task` of a step; returns the sum of the squares of its gradients. */
-static double weight_task(const TrainingStep *s, ptrdiff_t task, float *scratch) {
+static double weight_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
   for (ptrdiff_t k = 0; k < s->L; k++) {
     const ptrdiff_t own = tasks_of(s->layers[k].Wx ? 2 * s->H : s->H, 4 * s->H);
     if (task < own) return layer_task(s, s->layers + k, task, scratch);
@@ -424,12 +473,12 @@ static int wait_for(const TrainingStep *s, ptrdiff_t worker, Team *team, double 
   return stopped;
 }
 
-/* Make the share of one worker in a step. All workers must call this function, each in its own
- * thread. Ends early if the meeting of all workers is stopped. */
-void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
+/* See train_step. */
+static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
   const ptrdiff_t members = s->workers / s->teams, team = worker / members, member = worker % members;
-  const ptrdiff_t H = s->H;
-  float *scratch = (float *)(s->scratch + worker * s->scratch_size);
+  const ptrdiff_t H = s->H, of_row = operands(H);
+  char *scratch = s->scratch + worker * s->scratch_size;
+  operand *packed = (operand *)scratch;
   Part part = {.team = s->meetings + 1 + team};
   part.row = share_of(s->B, s->teams, team, &part.rows);
   ptrdiff_t vectors, start, steps;
@@ -443,20 +492,26 @@ void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
     if (k) {
       if (layer->x_factors)
         copy_output(s, layer[-1].h, layer->x_factors, 0, s->T, part.unit, part.units, &part,
-                    layer->x, H);
+                    layer->x_rows, of_row);
+      if (ROUNDED)
+        transpose_rows(s, layer->x_rows, of_row, 0, s->T, part.unit, part.units, &part,
+                       layer->x_columns);
       /* the projection reads all units of the layer below */
       if (wait_for(s, worker, part.team, &since)) return;
     }
-    project_part(s, layer, &part, scratch);
+    project_part(s, layer, &part, packed);
     end_phase(s, worker, PROJECTION, &since);
-    forward_part(s->T, s->B, H, (int)s->capped, layer->gates, layer->h, layer->c, layer->tanh_c,
-                 layer->Wh, &part, scratch);
+    forward_part(s->T, s->B, H, (int)s->capped, layer->gates, layer->h, layer->h_rows, layer->c,
+                 layer->tanh_c, layer->Wh, &part, packed);
     end_window(s, layer, state, &part);
+    if (ROUNDED)
+      transpose_rows(s, layer->h_rows, of_row, 0, s->T, part.unit, part.units, &part,
+                     layer->h_columns);
     end_phase(s, worker, FORWARD, &since);
   }
   if (wait_for(s, worker, part.team, &since)) return; /* the head reads all units */
   start = share_of(s->T, members, member, &steps);
-  head_part(s, start, start + steps, &part, scratch);
+  head_part(s, start, start + steps, &part, packed);
   end_phase(s, worker, HEAD, &since);
   if (wait_for(s, worker, part.team, &since)) return; /* the backward pass reads all time steps */
   for (ptrdiff_t k = s->L - 1; k >= 0; k--) {
@@ -466,11 +521,11 @@ void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
       memset(s->dh + row * H + part.unit, 0, (size_t)part.units * sizeof(float));
       memset(s->dc + row * H + part.unit, 0, (size_t)part.units * sizeof(float));
     }
-    backward_part(s->T, s->B, H, (int)s->capped, layer->gates, s->dh, s->dc,
+    backward_part(s->T, s->B, H, (int)s->capped, layer->gates, layer->d_rows, s->dh, s->dc,
                   top ? s->dhead_input + (s->seen - 1) * H : s->dout, top ? s->seen * H : H,
-                  layer->c, layer->tanh_c, layer->Wh, 0, &part, scratch);
+                  layer->c, layer->tanh_c, layer->Wh, 0, &part, packed);
     end_phase(s, worker, BACKWARD, &since);
-    if (k) input_gradient_part(s, k, &part, scratch);
+    if (k) input_gradient_part(s, k, &part, packed);
     end_phase(s, worker, INPUT_GRADIENT, &since);
   }
   if (wait_for(s, worker, s->meetings, &since)) return;
@@ -493,9 +548,17 @@ void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
     first = share_of(s->R, s->workers, worker, &count);
     update_table_rows(s->T * s->B, s->ngrams, s->V, first, first + count, s->rows, s->log_probs,
                       s->table, s->table_squares, s->table_constants,
-                      s->places + worker * s->places_size, scratch);
+                      s->places + worker * s->places_size, (float *)scratch);
     end_phase(s, worker, TABLE, &since);
   }
+}
+
+/* Make the share of one worker in a step. All workers must call this function, each in its own
+ * thread. Ends early if the meeting of all workers is stopped. */
+void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
+  BEGIN_PRODUCTS;
+  step_of_worker(s, worker);
+  END_PRODUCTS;
 }
 
 /* Write the sizes in bytes of TrainedLayer, TrainingStep and Team, which native_training.py checks. */

@@ -1,7 +1,7 @@
 """A training step of an LSTM in native code, shared among threads: see native_training.h."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,10 @@ from charlstm.kernels import native_library
 TEAM_INTS = 16  # the size of the struct Team of native_team.h, in ints
 MEMBERS, STOPPED = 0, 4  # the indices of two of its fields
 CACHE_LINE = 64  # bytes
+# Operands rounded to bfloat16: zeros pad each row to a multiple of PADDING, and products may read
+# EXTRA_ROWS rows beyond the last one. See native_bfloat16.h and matrix_of_operands in native_lstm.h.
+PADDING = 32
+EXTRA_ROWS = 32
 # The phases of a step, in the order of `enum phase` of native_training.h.
 PHASES = (
     "input projection",
@@ -37,8 +41,8 @@ class _Layer(ctypes.Structure):
 
     _fields_ = _fields(
         ctypes.c_void_p,
-        "by_symbol Wx Wh b Wh_factors dby_symbol dWx dWh db gates h c tanh_c x x_factors "
-        "head_factors",
+        "by_symbol Wx Wh b Wh_factors dby_symbol dWx dWh db gates h c tanh_c x_factors "
+        "head_factors h_rows x_rows d_rows h_columns x_columns",
     )
 
 
@@ -49,7 +53,8 @@ class _Step(ctypes.Structure):
         *_fields(ctypes.c_ssize_t, "T B H V L seen capped workers teams dropout"),
         *_fields(ctypes.c_void_p, "layers inputs targets scales state"),
         *_fields(ctypes.c_void_p, "head_W head_b dhead_W dhead_b"),
-        *_fields(ctypes.c_void_p, "head_input dhead_input dout dh dc log_probs losses"),
+        *_fields(ctypes.c_void_p, "head_rows head_columns dlogit_rows dhead_input dout dh dc"),
+        *_fields(ctypes.c_void_p, "log_probs losses"),
         *_fields(ctypes.c_ssize_t, "ngrams R"),
         *_fields(ctypes.c_void_p, "rows table table_squares table_constants"),
         *_fields(ctypes.c_void_p, "squares gradient_norm"),
@@ -70,21 +75,24 @@ class NativeTrainingStep:
     """The memory of the training steps of a float32 LSTM, and their computation.
 
     sizes: the numbers T, B, H, V, L, seen, capped, dropout, ngrams and R of the struct
-        TrainingStep.
-    rows: the indices of table rows, (T * B, ngrams). All other arrays are set later.
+        TrainingStep. The arrays are set later.
     workers: the number of threads. teams: the number of groups of threads with streams of their
         own; a divisor of `workers`.
+    precision: that of the operands of products, "float32" or "bfloat16".
     """
 
-    def __init__(self, sizes: Mapping[str, int], workers: int, teams: int) -> None:
-        _check_layout()
+    def __init__(self, sizes: Mapping[str, int], workers: int, teams: int, precision: str) -> None:
+        self._rounded = precision == "bfloat16"
+        isa = native_library.bfloat16_set() if self._rounded else native_library.float32_set()
+        assert isa is not None  # can_train
+        _check_layout(isa)
         self._kept: dict[str, Array] = {}
         self._layers = (_Layer * sizes["L"])()
         self._step = _Step(**sizes, workers=workers, teams=teams)
         self._step.layers = ctypes.addressof(self._layers)
-        self._run = native_library.function("train_step")
+        self._run = native_library.function("train_step", isa)
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
-        isa, size_of = native_library.float32_set(), native_library.size_of
+        size_of = native_library.size_of
         H, V, L, seen = (sizes[name] for name in ("H", "V", "L", "seen"))
         scratch_size = _whole_lines(size_of("training", H, V, seen, isa=isa))
         places_size = 0
@@ -110,6 +118,46 @@ class NativeTrainingStep:
         """Set fields of the struct TrainedLayer of layer k to arrays, which are kept alive."""
         for name, value in values.items():
             setattr(self._layers[k], name, self._field(f"{name} of layer {k}", value))
+
+    def set_operands(
+        self,
+        layers: Sequence[tuple[Array, Array, Array]],
+        head_input: Array,
+        log_probs: Array,
+    ) -> None:
+        """Set the arrays of operands.
+
+        Operands in float32 are the arrays given. Rounded operands have memory of their own.
+
+        layers: the arrays h, x and gates of each layer. head_input (T, B, seen * H). log_probs
+            (T * B, V).
+        """
+        if not self._rounded:
+            for k, (h, x, gates) in enumerate(layers):
+                self.set_layer(k, h_rows=h, x_rows=x if k else None, d_rows=gates)
+            self.set(head_rows=head_input, dlogit_rows=log_probs)
+            return
+        T, B, H, V, L, seen = (getattr(self._step, n) for n in ("T", "B", "H", "V", "L", "seen"))
+        inputs = None  # the operands of the output of the layer below
+        for k in range(L):
+            h_rows = _rounded_matrix((T + 1) * B, H)
+            self.set_layer(
+                k,
+                h_rows=h_rows,
+                d_rows=_rounded_matrix(T * B, 4 * _padded(H)),
+                h_columns=_rounded_matrix(H, T * B),
+            )
+            if inputs is not None:
+                x_rows = _rounded_matrix(T * B, H) if self._step.dropout else inputs
+                self.set_layer(k, x_rows=x_rows, x_columns=_rounded_matrix(H, T * B))
+            inputs = h_rows[B:]
+        if self._step.dropout or seen > 1:
+            inputs = _rounded_matrix(T * B, seen * H)
+        self.set(
+            head_rows=inputs,
+            head_columns=_rounded_matrix(seen * H, T * B),
+            dlogit_rows=_rounded_matrix(T * B, V),
+        )
 
     def _field(self, name: str, value: Array | float | None) -> float | None:
         """Return a number as it is, None for None, and the address of an array."""
@@ -146,12 +194,23 @@ class NativeTrainingStep:
 
 
 @cache
-def _check_layout() -> None:
+def _check_layout(isa: str) -> None:
     """Raise CharlstmError if the structs above differ in size from those of the library."""
     expected = np.empty(3, np.intp)
-    native_library.function("training_layout")(ctypes.c_void_p(expected.ctypes.data))
+    native_library.function("training_layout", isa)(ctypes.c_void_p(expected.ctypes.data))
     if [ctypes.sizeof(_Layer), ctypes.sizeof(_Step), 4 * TEAM_INTS] != expected.tolist():
         raise CharlstmError(f"the native kernels {native_library.OTHER_VERSION}")
+
+
+def _rounded_matrix(rows: int, columns: int) -> Array:
+    """Return a matrix of zeros for operands rounded to bfloat16, with all that products read."""
+    rows, columns = rows + EXTRA_ROWS, _padded(columns)
+    return _aligned(rows * columns, np.uint16).reshape(rows, columns)
+
+
+def _padded(columns: int) -> int:
+    """Return the number of operands in a row, with the zeros that pad it."""
+    return -(-columns // PADDING) * PADDING
 
 
 def _whole_lines(size: int) -> int:

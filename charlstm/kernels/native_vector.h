@@ -9,6 +9,7 @@
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 #define NAME(name) JOIN(name, SUFFIX)
+#define LINE 16 /* number of floats in a cache line of 64 bytes */
 
 typedef float vec __attribute__((vector_size(4 * WIDTH)));
 typedef int ivec __attribute__((vector_size(4 * WIDTH)));

@@ -120,9 +120,11 @@ class NativeStep:
             },
             self._workers.count,
             team_count(self._workers.count, B, config.hidden),
+            self._config.precision,
         )
         activations = model.new_activations(T, B, self._drops_outputs)
         parameters, gradients = model.parameters, self._gradients
+        operands: list[tuple[Array, Array, Array]] = []
         for k, layer in enumerate(activations.layers):
             assert isinstance(layer, LSTMActivations)
             own, d = parameters.part(f"layers.{k}."), gradients.part(f"layers.{k}.")
@@ -141,8 +143,10 @@ class NativeStep:
                 h=layer.h,
                 c=layer.c,
                 tanh_c=layer.tanh_c,
-                x=activations.inputs[k] if k else None,
             )
+            operands.append((layer.h, activations.inputs[k], layer.gates))
+        log_probs = activations.log_probs
+        self._native.set_operands(operands, activations.head_input, log_probs)
         self._losses = np.empty(T * B, np.float32)
         self._rows = np.empty((T * B, contexts), np.int64)
         self._native.set(
@@ -150,12 +154,11 @@ class NativeStep:
             head_b=parameters["head.b"],
             dhead_W=gradients["head.W"],
             dhead_b=gradients["head.b"],
-            head_input=activations.head_input,
             dhead_input=activations.dhead_input,
             dout=activations.dout,
             dh=np.empty((B, config.hidden), np.float32),
             dc=np.empty((B, config.hidden), np.float32),
-            log_probs=activations.log_probs,
+            log_probs=log_probs,
             losses=self._losses,
             rows=self._rows,
             gradient_norm=self._norm,
