@@ -63,7 +63,7 @@ def lstm_forward(
         address(c, T + 1, B, H),
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
-        scratch.address(size_of("lstm", T, B, H, isa=isa)),
+        scratch.address(size_of("lstm", B, H, isa=isa)),
     )
 
 
@@ -97,7 +97,7 @@ def lstm_backward(
         address(c, T + 1, B, H),
         address(tanh_c, T, B, H),
         address(Wh, H, 4 * H),
-        scratch.address(size_of("lstm", T, B, H, isa=isa)),
+        scratch.address(size_of("lstm", B, H, isa=isa)),
     )
 
 

@@ -42,7 +42,8 @@ static const struct {
  * panel at a time: four products for four loads. Tiles always have 16 rows, so the arrays A and
  * sums must have space for all rows of the last tile. */
 static void product_of_pairs(int rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
-                             ptrdiff_t K, const unsigned *panel, float *sums, ptrdiff_t stride) {
+                             ptrdiff_t jump, ptrdiff_t K, const unsigned *panel, float *sums,
+                             ptrdiff_t stride) {
   const ptrdiff_t width = vectors * 16, row_of_A = lda * 2, row_of_panel = width * 4;
   const ptrdiff_t row_of_sums = stride * 4;
 #define BEGIN_SUMS(tile, from)                  \
@@ -58,8 +59,8 @@ static void product_of_pairs(int rows, int vectors, int fresh, const operand *A,
     if (vectors > 1) BEGIN_SUMS(1, sums + 16);
     if (vectors > 2) BEGIN_SUMS(2, sums + 32);
     if (vectors > 3) BEGIN_SUMS(3, sums + 48);
-    for (ptrdiff_t k = 0; k < K; k += 32, panel += 16 * width) {
-      TILE_LOAD(4, A + k, row_of_A);
+    for (ptrdiff_t k = 0; k < K; k += 32, A += jump, panel += 16 * width) {
+      TILE_LOAD(4, A, row_of_A);
       TILE_LOAD(5, panel, row_of_panel);
       TILE_ADD_PAIRS(0, 4, 5);
       if (vectors > 1) {
@@ -83,6 +84,7 @@ static void product_of_pairs(int rows, int vectors, int fresh, const operand *A,
   }
   for (ptrdiff_t first = 0; first < width; first += 32) {
     const unsigned *columns = panel + first;
+    const operand *a = A;
     const int two = first + 16 < width;
     float *upper = sums + first, *lower = upper + 16 * stride;
     BEGIN_SUMS(0, upper);
@@ -91,11 +93,11 @@ static void product_of_pairs(int rows, int vectors, int fresh, const operand *A,
       BEGIN_SUMS(1, upper + 16);
       BEGIN_SUMS(3, lower + 16);
     }
-    for (ptrdiff_t k = 0; k < K; k += 32, columns += 16 * width) {
-      TILE_LOAD(4, A + k, row_of_A);
+    for (ptrdiff_t k = 0; k < K; k += 32, a += jump, columns += 16 * width) {
+      TILE_LOAD(4, a, row_of_A);
       TILE_LOAD(6, columns, row_of_panel);
       TILE_ADD_PAIRS(0, 4, 6);
-      TILE_LOAD(5, A + 16 * lda + k, row_of_A);
+      TILE_LOAD(5, a + 16 * lda, row_of_A);
       TILE_ADD_PAIRS(2, 5, 6);
       if (two) {
         TILE_LOAD(7, columns + 16, row_of_panel);

@@ -28,33 +28,34 @@
 /* Like product_of_pairs, but `rows` and `vectors` are constants at compile time, so that the compiler
  * keeps the sums in registers. */
 INLINE void product_of_pair_rows(const int rows, const int vectors, int fresh, const operand *A,
-                                 ptrdiff_t lda, ptrdiff_t K, const unsigned *panel, float *sums,
-                                 ptrdiff_t stride) {
+                                 ptrdiff_t lda, ptrdiff_t jump, ptrdiff_t K,
+                                 const unsigned *panel, float *sums, ptrdiff_t stride) {
   vec acc[DOT_ROWS][VECTORS];
   for (int r = 0; r < rows; r++)
     for (int j = 0; j < vectors; j++)
       acc[r][j] = fresh ? (vec){0} : load(sums + r * stride + j * 16);
-  for (ptrdiff_t k = 0; k < K; k += 2, panel += vectors * 16) {
-    uvec w[VECTORS];
-    for (int j = 0; j < vectors; j++) w[j] = *(const unaligned_uvec *)(panel + j * 16);
+  for (ptrdiff_t first = 0; first < K; first += PADDING, A += jump)
+    for (ptrdiff_t k = 0; k < PADDING; k += 2, panel += vectors * 16) {
+      uvec w[VECTORS];
+      for (int j = 0; j < vectors; j++) w[j] = *(const unaligned_uvec *)(panel + j * 16);
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-      unsigned pair;
-      memcpy(&pair, A + r * lda + k, sizeof pair);
-      uvec a = pair - (uvec){0};
-      for (int j = 0; j < vectors; j++) acc[r][j] = ADD_PAIRS(acc[r][j], a, w[j]);
+      for (int r = 0; r < rows; r++) {
+        unsigned pair;
+        memcpy(&pair, A + r * lda + k, sizeof pair);
+        uvec a = pair - (uvec){0};
+        for (int j = 0; j < vectors; j++) acc[r][j] = ADD_PAIRS(acc[r][j], a, w[j]);
+      }
     }
-  }
   for (int r = 0; r < rows; r++)
     for (int j = 0; j < vectors; j++) store(sums + r * stride + j * 16, acc[r][j]);
 }
 
 /* Like product_of_pair_rows, but `rows` is known at run time only. */
 INLINE void product_of_pair_vectors(int rows, const int vectors, int fresh, const operand *A,
-                                    ptrdiff_t lda, ptrdiff_t K, const unsigned *panel, float *sums,
-                                    ptrdiff_t stride) {
+                                    ptrdiff_t lda, ptrdiff_t jump, ptrdiff_t K,
+                                    const unsigned *panel, float *sums, ptrdiff_t stride) {
 #define CASE(n) \
-  case n: product_of_pair_rows(n, vectors, fresh, A, lda, K, panel, sums, stride); break
+  case n: product_of_pair_rows(n, vectors, fresh, A, lda, jump, K, panel, sums, stride); break
   switch (rows) {
     CASE(1);
     CASE(2);
@@ -68,12 +69,13 @@ INLINE void product_of_pair_vectors(int rows, const int vectors, int fresh, cons
 
 /* See native_bfloat16.h. */
 static void product_of_pairs(int rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
-                             ptrdiff_t K, const unsigned *panel, float *sums, ptrdiff_t stride) {
+                             ptrdiff_t jump, ptrdiff_t K, const unsigned *panel, float *sums,
+                             ptrdiff_t stride) {
   switch (vectors) {
-    case 1: product_of_pair_vectors(rows, 1, fresh, A, lda, K, panel, sums, stride); break;
-    case 2: product_of_pair_vectors(rows, 2, fresh, A, lda, K, panel, sums, stride); break;
-    case 3: product_of_pair_vectors(rows, 3, fresh, A, lda, K, panel, sums, stride); break;
-    case 4: product_of_pair_vectors(rows, 4, fresh, A, lda, K, panel, sums, stride); break;
+    case 1: product_of_pair_vectors(rows, 1, fresh, A, lda, jump, K, panel, sums, stride); break;
+    case 2: product_of_pair_vectors(rows, 2, fresh, A, lda, jump, K, panel, sums, stride); break;
+    case 3: product_of_pair_vectors(rows, 3, fresh, A, lda, jump, K, panel, sums, stride); break;
+    case 4: product_of_pair_vectors(rows, 4, fresh, A, lda, jump, K, panel, sums, stride); break;
   }
 }
 

@@ -5,8 +5,9 @@
  * The order of the loops is that of native_kernels.h. The operands have the layout that the
  * instructions require:
  *
- *   A (rows, K)    rows of bfloat16. Zeros pad K to a multiple of PADDING, and the number of rows
- *                  to a multiple of DOT_ROWS.
+ *   A (rows, K)    rows of bfloat16. Zeros pad K to a multiple of PADDING. A product may read rows
+ *                  beyond the last one, up to a multiple of DOT_ROWS. In a matrix of B rows for each
+ *                  time step, PADDING numbers of each row are neighbours: (T, K / PADDING, B, PADDING).
  *   panel          PANEL columns of the weights W (K, N), as pairs: the numbers of rows k and
  *                  k + 1 lie side by side in 32 bits, that of row k in the lower half.
  *
@@ -36,10 +37,12 @@ typedef unsigned short unaligned_half_vec __attribute__((vector_size(32), aligne
 typedef unsigned short operand;
 
 /* Add the product of A (rows, K) and a panel (K / 2, vectors * 16, 2) to sums, which has space for
- * DOT_ROWS rows. K is a multiple of PADDING. The rows of A are `lda` operands apart, the rows of sums
- * `stride` floats. fresh: 1 if the sums start from zero, else 0. */
+ * DOT_ROWS rows. K is a multiple of PADDING. In A, PADDING operands of a row are neighbours, the next
+ * ones of the row lie `jump` operands further, and those of the next row `lda` operands. The rows of
+ * sums are `stride` floats apart. fresh: 1 if the sums start from zero, else 0. */
 static void product_of_pairs(int rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
-                             ptrdiff_t K, const unsigned *panel, float *sums, ptrdiff_t stride);
+                             ptrdiff_t jump, ptrdiff_t K, const unsigned *panel, float *sums,
+                             ptrdiff_t stride);
 
 /* The bfloat16 nearest to each element, in the upper half of its bits; the lower half is
  * arbitrary. Ties go to an even last bit. NaN stays NaN: a bit of the upper half is set, because
@@ -89,16 +92,24 @@ INLINE void transpose_pairs(unsigned from[16][16], unsigned *to, ptrdiff_t strid
     for (int row = 0; row < 16; row++) to[column * stride + row] = from[row][column];
 }
 
+/* Pack the transpose of up to 16 rows and 16 columns of a matrix: the rows become columns of a panel
+ * of `width` columns, the columns become 8 rows of pairs. Missing numbers become zeros. The rows of
+ * the matrix are `stride` floats apart. */
+INLINE void pack_transposed_block(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows, const float *from,
+                                  ptrdiff_t width, unsigned *to) {
+  unsigned pairs[16][8] = {{0}};
+  for (ptrdiff_t r = 0; r < min_of(rows, 16); r++)
+    if (K > 0) round_floats(min_of(K, 16), from + r * stride, (operand *)pairs[r]);
+  for (int k = 0; k < 8; k++)
+    for (int r = 0; r < 16; r++) to[k * width + r] = pairs[r][k];
+}
+
 /* Pack the transpose of a matrix in the layout of pack_pairs: up to 16 rows of the matrix become
  * columns of a panel. The matrix has K columns; its rows are `stride` floats apart. */
 INLINE void pack_transposed_pairs(ptrdiff_t K, ptrdiff_t stride, ptrdiff_t rows, const float *from,
                                   ptrdiff_t width, unsigned *to) {
-  for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 32, to += 16 * width) {
-    unsigned pairs[16][16] = {{0}};
-    for (ptrdiff_t r = 0; r < min_of(rows, 16); r++)
-      if (k < K) round_floats(min_of(K - k, 32), from + r * stride + k, (operand *)pairs[r]);
-    transpose_pairs(pairs, to, width);
-  }
+  for (ptrdiff_t k = 0; k < padded(K, PADDING); k += 16, to += 8 * width)
+    pack_transposed_block(K - k, stride, rows, K > k ? from + k : from, width, to);
 }
 
 /* Round 16 columns of a float matrix to bfloat16 and write them as 16 rows of `to`, each in the
@@ -144,39 +155,81 @@ static void pack_units(ptrdiff_t K, ptrdiff_t H, ptrdiff_t start, ptrdiff_t stop
 /* The number of operands of a row of K numbers, padded by zeros. */
 INLINE ptrdiff_t operands(ptrdiff_t K) { return padded(K, PADDING); }
 
-/* About the number of rows of the gradients that a panel of add_transposed holds. */
-#define CHUNK 512
-
-/* The number of rows of each chunk of K rows; the last chunk may be shorter. */
-INLINE ptrdiff_t chunk_of(ptrdiff_t K) {
-  const ptrdiff_t chunks = K > CHUNK ? (K + CHUNK / 2) / CHUNK : 1;
-  return padded((K + chunks - 1) / chunks, PADDING);
+/* The place of number k of a row in a matrix (T, K / PADDING, B, PADDING) of operands. */
+INLINE ptrdiff_t place_of(ptrdiff_t B, ptrdiff_t K, ptrdiff_t t, ptrdiff_t row, ptrdiff_t k) {
+  return t * B * K + (k / PADDING * B + row) * PADDING + k % PADDING;
 }
 
 /* Add the product of A (rows, K) and a panel of `vectors` vectors to sums: see product_of_pairs. sums
  * has space for DOT_ROWS rows more. */
 INLINE void add_product(ptrdiff_t rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
-                        ptrdiff_t K, const operand *panel, float *sums, ptrdiff_t stride) {
+                        ptrdiff_t jump, ptrdiff_t K, const operand *panel, float *sums,
+                        ptrdiff_t stride) {
   const ptrdiff_t block = ROWS_PER_BLOCK(rows);
   for (ptrdiff_t row = 0; row < rows; row += block)
-    product_of_pairs((int)min_of(block, rows - row), vectors, fresh, A + row * lda, lda, K,
+    product_of_pairs((int)min_of(block, rows - row), vectors, fresh, A + row * lda, lda, jump, K,
                      (const unsigned *)panel, sums + row * stride, stride);
 }
 
-/* sums (rows, vectors * 16) = A (rows, K) times a panel; sums has space for DOT_ROWS rows more. */
-static void multiply_panel(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t lda,
-                           ptrdiff_t K, const operand *panel, float *sums, ptrdiff_t stride) {
-  add_product(rows, vectors, 1, A, lda, K, panel, sums, stride);
+/* sums (rows, vectors * 16) = some rows of a matrix of operands (T, K / PADDING, B, PADDING) times a
+ * panel. A: the first operand of the rows. sums has space for DOT_ROWS rows more. */
+static void multiply_panel(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t B, ptrdiff_t K,
+                           const operand *panel, float *sums, ptrdiff_t stride) {
+  add_product(rows, vectors, 1, A, PADDING, B * PADDING, K, panel, sums, stride);
 }
 
-/* Add the product of the transpose of A (K, rows) and a panel of `vectors` vectors to sums (rows,
- * vectors * 16). columns (rows, K): the transpose of A, because products read operands of
- * neighbouring k; its rows are `stride` operands apart. A itself is not used. */
+/* Pack n rows (up to 16) of a panel from columns of W (columns, n), and zeros up to 16 rows. */
+INLINE void pack_rows_of_units(ptrdiff_t n, ptrdiff_t columns, ptrdiff_t width, const float *W,
+                               ptrdiff_t stride, operand *packed) {
+  for (ptrdiff_t j = 0; j < width; j += 16)
+    pack_transposed_block(n, stride, columns - j, columns > j ? W + j * stride : W, width,
+                          (unsigned *)packed + j);
+}
+
+/* The operands of the gradients of gates (T, blocks, B, 4, UNITS) are a matrix
+ * (T, blocks * 2, B, 2, UNITS): those of i and f of a block of units, then those of o and g. */
+#define GATES_OF_ROW PADDING /* neighbouring operands of a row */
+
+/* Like multiply_panel, for rows of a matrix of gradients of gates; K = blocks * 4 * UNITS. */
+static void multiply_panel_of_gates(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t B,
+                                    ptrdiff_t K, const operand *panel, float *sums,
+                                    ptrdiff_t stride) {
+  multiply_panel(rows, vectors, A, B, K, panel, sums, stride);
+}
+
+/* Round the gradients (4, UNITS) of the gates of one stream and one block of units. */
+INLINE void round_gates(ptrdiff_t B, const float *gates, operand *to) {
+  round_floats(2 * UNITS, gates, to);
+  round_floats(2 * UNITS, gates + 2 * UNITS, to + B * PADDING);
+}
+
+/* About the number of rows of the gradients that a panel of add_transposed holds. */
+#define CHUNK 512
+
+/* The number of rows of a panel of B streams, for add_transposed: no pair has rows of two steps. */
+INLINE ptrdiff_t rows_of_step(ptrdiff_t B) { return padded(B, 2); }
+
+/* Pack a panel for add_transposed from a matrix of B rows for each of some time steps, which lie `jump`
+ * floats apart; its rows lie `stride` floats apart. Missing columns become zeros, and so do rows up to
+ * a multiple of PADDING. */
+static void pack_steps(ptrdiff_t steps, ptrdiff_t B, ptrdiff_t columns, ptrdiff_t width,
+                       const float *from, ptrdiff_t jump, ptrdiff_t stride, operand *panel) {
+  const ptrdiff_t rows = steps * rows_of_step(B), missing = padded(rows, PADDING) - rows;
+  for (ptrdiff_t t = 0; t < steps; t++)
+    pack_panel(0, B, columns, width, from + t * jump, stride, panel + t * rows_of_step(B) * width);
+  memset(panel + rows * width, 0, (size_t)(missing * width) * sizeof(operand));
+}
+
+/* Add the product of the transpose of A (steps * B, rows) and a panel of `vectors` vectors to sums
+ * (rows, vectors * 16). columns (rows, steps * rows_of_step(B)): the transpose of A, because products
+ * read operands of neighbouring rows of A; its rows are `stride` operands apart. A itself is not used.
+ */
 static void add_transposed(ptrdiff_t rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
-                           const operand *columns, ptrdiff_t stride, ptrdiff_t K,
+                           const operand *columns, ptrdiff_t stride, ptrdiff_t steps, ptrdiff_t B,
                            const operand *panel, float *sums) {
   (void)A, (void)lda;
-  add_product(rows, vectors, fresh, columns, stride, padded(K, PADDING), panel, sums, vectors * 16);
+  add_product(rows, vectors, fresh, columns, stride, PADDING,
+              padded(steps * rows_of_step(B), PADDING), panel, sums, vectors * 16);
 }
 
 /* Bytes of scratch for A (rows, K). `rows` is padded to a multiple of 16, because round_transposed
@@ -212,8 +265,8 @@ void NAME(multiply_bfloat16)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpos
                transpose_B ? K : N, panel);
     for (ptrdiff_t m = 0; m < M; m += block) {
       const int rows = (int)min_of(block, M - m);
-      product_of_pairs(rows, VECTORS, 1, rounded_A + m * lda, lda, lda, (const unsigned *)panel,
-                       sums, PANEL);
+      product_of_pairs(rows, VECTORS, 1, rounded_A + m * lda, lda, PADDING, lda,
+                       (const unsigned *)panel, sums, PANEL);
       for (int r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < PANEL && first + j < N; j += 16)
           store_n(C + (m + r) * N + first + j, load(sums + r * PANEL + j) + added[j / 16],

@@ -149,7 +149,7 @@ static void NAME(advance_layer)(const Generation *s, ptrdiff_t layer, const floa
       }
       const ptrdiff_t unit = row * H + first;
       advance_units(rows, H - first, H, (int)s->capped, sums, s->gates + row * 4 * H + first,
-                    c + unit, c + unit, s->tanh_c + unit, s->next_h + unit);
+                    c + unit, c + unit, s->tanh_c + unit, H - first, H, s->next_h + unit);
     }
   memcpy(h, s->next_h, (size_t)(B * H) * sizeof(float));
 }

@@ -103,14 +103,15 @@ ptrdiff_t NAME(size_of_panels)(ptrdiff_t K, ptrdiff_t N) {
 }
 
 /* Pack the columns of some units of W (K, 4H), from a multiple of WIDTH to `stop` - 1, into panels of
- * WIDTH units: (units / WIDTH rounded up, 4 / VECTORS, K, VECTORS gates, WIDTH). */
+ * WIDTH units: (units / WIDTH rounded up, 4 / VECTORS, K, VECTORS gates, WIDTH). The columns of units
+ * from H on become zeros. */
 static void pack_units(ptrdiff_t K, ptrdiff_t H, ptrdiff_t start, ptrdiff_t stop, const float *W,
                        float *packed) {
   for (ptrdiff_t first = start; first < stop; first += WIDTH)
     for (ptrdiff_t gate = 0; gate < 4; gate += VECTORS)
       for (ptrdiff_t k = 0; k < K; k++)
         for (ptrdiff_t j = 0; j < VECTORS; j++, packed += WIDTH)
-          store(packed, load_n(W + (k * 4 + gate + j) * H + first, H - first));
+          store(packed, first < H ? load_n(W + (k * 4 + gate + j) * H + first, H - first) : (vec){0});
 }
 
 /* Pack the columns of all units of W (K, 4H). */
@@ -126,7 +127,7 @@ void NAME(pack_gates)(ptrdiff_t K, ptrdiff_t H, const float *W, float *packed) {
  * then be evicted before they are read. */
 INLINE void pack_panel(int transposed, ptrdiff_t K, ptrdiff_t columns, const ptrdiff_t width,
                        const float *W, ptrdiff_t stride, float *packed) {
-  columns = min_of(width, columns);
+  columns = columns > 0 ? min_of(width, columns) : 0;
   for (ptrdiff_t k = 0; k < K; k += LINE, packed += LINE * width) {
     const ptrdiff_t rows = min_of(LINE, K - k);
     if (columns < width) memset(packed, 0, (size_t)(rows * width) * sizeof(float));
@@ -204,7 +205,9 @@ void NAME(multiply)(ptrdiff_t M, ptrdiff_t N, ptrdiff_t K, int transpose_A, int 
 }
 
 /* The operands of the products in native_lstm.h and native_training.h: here the floats themselves.
- * native_bfloat16.h has the same definitions for operands that are rounded to bfloat16. */
+ * native_bfloat16.h has the same definitions for operands that are rounded to bfloat16.
+ *
+ * A matrix of operands (T, B, K) has B rows of K numbers for each time step. */
 typedef float operand;
 #define ROUNDED 0 /* 1: the operands are rounded copies of the floats */
 #define BEGIN_PRODUCTS
@@ -216,7 +219,12 @@ typedef float operand;
 /* The number of operands of a row of K numbers. */
 INLINE ptrdiff_t operands(ptrdiff_t K) { return K; }
 
-/* Write n floats, and the first n floats of a vector, as operands. */
+/* The place of number k of a row in a matrix (T, B, K). */
+INLINE ptrdiff_t place_of(ptrdiff_t B, ptrdiff_t K, ptrdiff_t t, ptrdiff_t row, ptrdiff_t k) {
+  return (t * B + row) * K + k;
+}
+
+/* Write n floats, or the first n floats of a vector, as operands. */
 INLINE void round_floats(ptrdiff_t n, const float *from, operand *to) {
   memcpy(to, from, (size_t)n * sizeof(float));
 }
@@ -228,22 +236,58 @@ INLINE ptrdiff_t chunk_of(ptrdiff_t K) {
   return (K + chunks - 1) / chunks;
 }
 
-/* sums (rows, width) = A (rows, K), whose rows are `lda` floats apart, times a panel of `vectors`
- * vectors. The rows of sums are `stride` floats apart. */
-static void multiply_panel(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t lda,
-                           ptrdiff_t K, const operand *panel, float *sums, ptrdiff_t stride) {
+/* sums (rows, width) = some rows of a matrix of operands (T, B, K) times a panel of `vectors` vectors.
+ * A: the first of the rows. The rows of sums are `stride` floats apart. */
+static void multiply_panel(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t B, ptrdiff_t K,
+                           const operand *panel, float *sums, ptrdiff_t stride) {
   const ptrdiff_t chunk = chunk_of(K);
+  (void)B;
   for (ptrdiff_t k = 0; k < K; k += chunk)
-    product_of_rows(rows, vectors, k == 0, A + k, lda, 1, min_of(chunk, K - k),
+    product_of_rows(rows, vectors, k == 0, A + k, K, 1, min_of(chunk, K - k),
                     panel + k * vectors * WIDTH, sums, stride);
 }
 
-/* Add the product of the transpose of A (K, rows) and a panel of `vectors` vectors to sums (rows,
- * vectors * WIDTH). The rows of A are `lda` floats apart. fresh: 1 if the sums start from zero, else
- * 0. columns: not used; see native_bfloat16.h. */
+/* Pack n rows (up to UNITS) of a panel from columns of W (columns, n), and zeros up to UNITS rows. */
+INLINE void pack_rows_of_units(ptrdiff_t n, ptrdiff_t columns, ptrdiff_t width, const float *W,
+                               ptrdiff_t stride, operand *packed) {
+  pack_panel(1, n, columns, width, W, stride, packed);
+  memset(packed + n * width, 0, (size_t)((UNITS - n) * width) * sizeof(operand));
+}
+
+/* A matrix of gradients of gates (T, blocks, B, 4, UNITS) is its own matrix of operands. */
+#define GATES_OF_ROW (4 * UNITS) /* neighbouring operands of a row */
+
+/* Like multiply_panel, for rows of a matrix of gradients of gates; K = blocks * 4 * UNITS. */
+static void multiply_panel_of_gates(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t B,
+                                    ptrdiff_t K, const operand *panel, float *sums,
+                                    ptrdiff_t stride) {
+  for (ptrdiff_t k = 0; k < K; k += GATES_OF_ROW)
+    product_of_rows(rows, vectors, k == 0, A + k * B, GATES_OF_ROW, 1, GATES_OF_ROW,
+                    panel + k * vectors * WIDTH, sums, stride);
+}
+
+/* Not used, because the gradients of gates are their own operands. See native_bfloat16.h. */
+INLINE void round_gates(ptrdiff_t B, const float *gates, operand *to) {
+  (void)B, (void)gates, (void)to;
+}
+
+/* The number of rows of a panel of B streams, for add_transposed. */
+INLINE ptrdiff_t rows_of_step(ptrdiff_t B) { return B; }
+
+/* Pack a panel for add_transposed from a matrix of B rows for each of some time steps, which lie `jump`
+ * floats apart; its rows lie `stride` floats apart. Missing columns become zeros. */
+static void pack_steps(ptrdiff_t steps, ptrdiff_t B, ptrdiff_t columns, ptrdiff_t width,
+                       const float *from, ptrdiff_t jump, ptrdiff_t stride, operand *panel) {
+  for (ptrdiff_t t = 0; t < steps; t++)
+    pack_panel(0, B, columns, width, from + t * jump, stride, panel + t * B * width);
+}
+
+/* Add the product of the transpose of A (steps * B, rows) and a panel of `vectors` vectors to sums
+ * (rows, vectors * WIDTH). The rows of A are `lda` floats apart. fresh: 1 if the sums start from zero,
+ * else 0. columns: not used; see native_bfloat16.h. */
 static void add_transposed(ptrdiff_t rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
-                           const operand *columns, ptrdiff_t stride, ptrdiff_t K,
+                           const operand *columns, ptrdiff_t stride, ptrdiff_t steps, ptrdiff_t B,
                            const operand *panel, float *sums) {
   (void)columns, (void)stride;
-  product_of_rows(rows, vectors, fresh, A, 1, lda, K, panel, sums, vectors * WIDTH);
+  product_of_rows(rows, vectors, fresh, A, 1, lda, steps * B, panel, sums, vectors * WIDTH);
 }

@@ -34,14 +34,16 @@ typedef struct {
   const float *Wh, *b;    /* (H, 4H) after weight dropout; (4H) */
   const float *Wh_factors; /* (H, 4H): factors of weight dropout, or NULL */
   float *dby_symbol, *dWx, *dWh, *db; /* gradients: written */
-  float *gates, *h, *c, *tanh_c;      /* (T, B, 4H), (T+1, B, H) twice, (T, B, H) */
+  float *h;                  /* (T+1, B, H) */
+  float *gates, *c, *tanh_c; /* (T, blocks, B, 4, UNITS), (T+1, blocks, B, UNITS) and (T, blocks, B,
+                                UNITS): see native_gates.h */
   const float *x_factors;    /* (B, H): factors of dropout that the input x is multiplied by, or NULL;
                                 without dropout, x is the output of the layer below */
   const float *head_factors; /* (B, H): the factors of its output for the head, or NULL */
   /* Operands, in a layout that the other files define: */
   void *h_rows;    /* (T+1, B, H): of h */
   void *x_rows;    /* (T, B, H): of x; NULL for the first layer */
-  void *d_rows;    /* (T, B, 4, H): of the gradients of the gates */
+  void *d_rows;    /* of the gradients of the gates */
   void *h_columns; /* (H, TB): the transpose of rows 0 to T - 1 of h */
   void *x_columns; /* (H, TB): the transpose of x; NULL for the first layer */
 } TrainedLayer;
@@ -67,9 +69,9 @@ typedef struct {
                          seen > 1, else those of the output of the last layer */
   void *head_columns; /* operands of the transpose of the head's input: written */
   void *dlogit_rows;  /* operands of log_probs after the backward pass: written */
-  float *dhead_input; /* (T, B, seen * H): written; is dout if seen is 1 */
-  float *dout;        /* (T, B, H): written */
-  float *dh, *dc;     /* (B, H): written */
+  float *dhead_input; /* (T, seen, blocks, B, UNITS): written */
+  float *dout;        /* (T, blocks, B, UNITS): written */
+  float *dh, *dc;     /* (blocks, B, UNITS): written */
   float *log_probs;   /* (T * B, V): written, the gradient of the logits */
   float *losses;      /* (T * B): written, without the factors */
   ptrdiff_t ngrams, R;     /* table rows of a prediction, or 0; number of table rows */
@@ -108,221 +110,245 @@ static ptrdiff_t share_of(ptrdiff_t items, ptrdiff_t count, ptrdiff_t k, ptrdiff
 /* The number of parts of at most TASK_ROWS rows of a matrix. */
 INLINE ptrdiff_t row_parts(ptrdiff_t rows) { return (rows + TASK_ROWS - 1) / TASK_ROWS; }
 
-/* The number of tasks of the gradients of a matrix (rows, columns). */
-INLINE ptrdiff_t tasks_of(ptrdiff_t rows, ptrdiff_t columns) {
-  return row_parts(rows) * panel_count(columns);
+/* The number of tasks of the gradients of a matrix (rows, 4H) of weights of gates. */
+INLINE ptrdiff_t tasks_of_gates(ptrdiff_t rows, ptrdiff_t H) {
+  return row_parts(rows) * (4 * whole_blocks(H) / PANEL);
 }
 
 /* The number of tasks of a step. */
 ptrdiff_t NAME(size_of_tasks)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
-  return tasks_of(H, 4 * H) + (L - 1) * tasks_of(2 * H, 4 * H) + tasks_of(seen * H, V);
+  return tasks_of_gates(H, H) + (L - 1) * tasks_of_gates(2 * H, H) +
+         row_parts(seen * H) * panel_count(V);
 }
 
+/* The number of time steps whose gradients one panel of a task holds. */
+INLINE ptrdiff_t steps_at_once(ptrdiff_t B) { return B < CHUNK ? CHUNK / B : 1; }
+
 /* Bytes of scratch that a worker needs for a step. */
-ptrdiff_t NAME(size_of_training)(ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
+ptrdiff_t NAME(size_of_training)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
   const ptrdiff_t of_operand = sizeof(operand), of_float = sizeof(float);
-  const ptrdiff_t recurrence = padded(H, WIDTH) * 4 * operands(H) * of_operand;
-  const ptrdiff_t head = PANEL * operands(seen * H > V ? seen * H : V) * of_operand;
-  const ptrdiff_t panel = PANEL * operands(CHUNK + CHUNK / 2 + 1) * of_operand;
-  const ptrdiff_t task = panel + PANEL * (TASK_ROWS + 2 * MAX_GATE_ROWS + 1 + V) * of_float;
+  const ptrdiff_t recurrence = whole_blocks(H) * 4 * padded(H, 2 * UNITS) * of_operand;
+  const ptrdiff_t head = PANEL * (seen * operands(H) + operands(V)) * of_operand;
+  /* packing fills up the last step with 2 * UNITS rows at most */
+  const ptrdiff_t rows = steps_at_once(B) * rows_of_step(B) + 4 * UNITS;
+  const ptrdiff_t sums = PANEL * (TASK_ROWS + 2 * MAX_GATE_ROWS + 1 + V) * of_float;
+  const ptrdiff_t task = rows * PANEL * of_operand + sums;
   const ptrdiff_t largest = recurrence > head ? recurrence : head;
   return largest > task ? largest : task;
 }
 
-/* Loop over the rows t * B + stream of the streams of a part, for the time steps from `start` to
- * `stop` - 1, in blocks of up to ROWS_AT_ONCE neighbouring rows: `row` is the first row of a block,
- * and `count` their number. */
-#define FOR_ROWS(s, part, start, stop, row, count)                                             \
-  for (ptrdiff_t whole = (part)->rows == (s)->B, t_ = (start), at_ = 0,                         \
-                 length_ = whole ? ((stop) - (start)) * (s)->B : (part)->rows,                  \
-                 block_ = rows_per_block(length_, ROWS_AT_ONCE), row, count;                    \
-       row = t_ * (s)->B + (part)->row + at_, count = min_of(block_, length_ - at_),            \
-                 t_ < (whole ? (start) + 1 : (stop));                                           \
-       at_ + block_ < length_ ? (void)(at_ += block_) : (void)(at_ = 0, t_++))
-
-/* Write the state before the window into row 0 of h and c, and the operands of h, for a part. */
+/* Write the state before the window into row 0 of h and c, for a part. */
 static void begin_window(const TrainingStep *s, const TrainedLayer *layer, const float *state,
                          const Part *part) {
-  for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
-    const ptrdiff_t at = row * s->H + part->unit;
-    const size_t bytes = (size_t)part->units * sizeof(float);
-    memcpy(layer->h + at, state + at, bytes);
-    memcpy(layer->c + at, state + s->B * s->H + at, bytes);
-    if (ROUNDED)
-      round_floats(part->units, state + at, (operand *)layer->h_rows + row * operands(s->H) + part->unit);
-  }
+  const ptrdiff_t B = s->B, H = s->H;
+  for (ptrdiff_t first = part->unit; first < part->unit + part->units; first += UNITS)
+    for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
+      const ptrdiff_t n = min_of(UNITS, H - first), at = row * H + first;
+      float *c = layer->c + unit_place(B, row, first);
+      memset(c, 0, UNITS * sizeof(float));
+      memcpy(c, state + B * H + at, (size_t)n * sizeof(float));
+      memcpy(layer->h + at, state + at, (size_t)n * sizeof(float));
+      if (ROUNDED)
+        round_floats(n, state + at,
+                     (operand *)layer->h_rows + place_of(B, operands(H), 0, row, first));
+    }
 }
 
 /* Write row T of h and c into the state, for a part. */
 static void end_window(const TrainingStep *s, const TrainedLayer *layer, float *state,
                        const Part *part) {
-  for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
-    const ptrdiff_t at = row * s->H + part->unit, last = s->T * s->B * s->H + at;
-    const size_t bytes = (size_t)part->units * sizeof(float);
-    memcpy(state + at, layer->h + last, bytes);
-    memcpy(state + s->B * s->H + at, layer->c + last, bytes);
-  }
+  const ptrdiff_t B = s->B, H = s->H;
+  const float *h = layer->h + s->T * B * H, *c = layer->c + s->T * B * whole_blocks(H);
+  for (ptrdiff_t first = part->unit; first < part->unit + part->units; first += UNITS)
+    for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
+      const size_t bytes = (size_t)min_of(UNITS, H - first) * sizeof(float);
+      const ptrdiff_t at = row * H + first;
+      memcpy(state + at, h + at, bytes);
+      memcpy(state + B * H + at, c + unit_place(B, row, first), bytes);
+    }
 }
 
 /* Write the input projection of a layer, x Wx + by_symbol[id] + b, into its gates, for a part. */
 static void project_part(const TrainingStep *s, const TrainedLayer *layer, const Part *part,
                          operand *packed) {
   float sums[ROWS_AT_ONCE * GATES] ALIGNED;
-  const ptrdiff_t H = s->H, K = operands(H), stop = part->unit + part->units;
+  const ptrdiff_t B = s->B, H = s->H, K = operands(H), end = part->row + part->rows;
+  const ptrdiff_t block = rows_per_block(part->rows, ROWS_AT_ONCE);
   const operand *x = layer->x_rows;
-  for (ptrdiff_t first = part->unit; first < stop; first += WIDTH) {
-    const ptrdiff_t n = H - first;
+  for (ptrdiff_t first = part->unit; first < part->unit + part->units; first += WIDTH) {
+    const ptrdiff_t n = units_from(first, H);
+    vec bias[4];
+    for (ptrdiff_t gate = 0; gate < 4; gate++) bias[gate] = load_n(layer->b + gate * H + first, n);
     if (layer->Wx) pack_units(H, H, first, first + WIDTH, layer->Wx, packed);
-    FOR_ROWS(s, part, 0, s->T, row, count) {
-      if (layer->Wx)
-        for (int gate = 0; gate < 4; gate += VECTORS)
-          multiply_panel(count, VECTORS, x + row * K, K, K, packed + gate * WIDTH * K,
-                         sums + gate * WIDTH, GATES);
-      for (ptrdiff_t r = 0; r < count; r++)
-        for (ptrdiff_t gate = 0; gate < 4; gate++) {
-          vec sum = load_n(layer->b + gate * H + first, n);
-          if (layer->Wx) sum += load(sums + r * GATES + gate * WIDTH);
-          if (layer->by_symbol)
-            sum += load_n(layer->by_symbol + (s->inputs[row + r] * 4 + gate) * H + first, n);
-          store_n(layer->gates + ((row + r) * 4 + gate) * H + first, sum, n);
-        }
-    }
+    for (ptrdiff_t t = 0; t < s->T; t++)
+      for (ptrdiff_t row = part->row; row < end; row += block) {
+        const ptrdiff_t rows = min_of(block, end - row);
+        float *a = layer->gates + t * B * 4 * whole_blocks(H) + gates_place(B, row, first);
+        if (layer->Wx)
+          for (int gate = 0; gate < 4; gate += VECTORS)
+            multiply_panel(rows, VECTORS, x + place_of(B, K, t, row, 0), B, K,
+                           packed + gate * WIDTH * K, sums + gate * WIDTH, GATES);
+        for (ptrdiff_t r = 0; r < rows; r++, a += 4 * UNITS)
+          for (ptrdiff_t gate = 0; gate < 4; gate++) {
+            vec sum = bias[gate];
+            if (layer->Wx) sum += load(sums + r * GATES + gate * WIDTH);
+            if (layer->by_symbol)
+              sum += load_n(layer->by_symbol + (s->inputs[t * B + row + r] * 4 + gate) * H + first, n);
+            store(a + gate * UNITS, sum);
+          }
+      }
   }
 }
 
 /* Write factor * h as operands, for the streams of a part, and some time steps and units. factors
- * (B, H) or NULL, which means 1. The rows of `to` are `stride` operands apart. */
+ * (B, H) or NULL, which means 1. to: a matrix of operands (T, B, K), in which the units begin at number
+ * `column` of a row. */
 static void copy_output(const TrainingStep *s, const float *h, const float *factors, ptrdiff_t start,
                         ptrdiff_t stop, ptrdiff_t unit, ptrdiff_t units, const Part *part,
-                        operand *to, ptrdiff_t stride) {
-  const ptrdiff_t H = s->H;
+                        operand *to, ptrdiff_t K, ptrdiff_t column) {
+  const ptrdiff_t B = s->B, H = s->H;
   for (ptrdiff_t t = start; t < stop; t++)
-    for (ptrdiff_t stream = part->row; stream < part->row + part->rows; stream++) {
-      const float *from = h + ((t + 1) * s->B + stream) * H + unit;
-      const float *factor = factors ? factors + stream * H + unit : NULL;
-      operand *out = to + (t * s->B + stream) * stride + unit;
-      for (ptrdiff_t k = 0; k < units; k += WIDTH) {
-        const vec x = load_n(from + k, units - k);
-        store_operands(out + k, factor ? x * load_n(factor + k, units - k) : x, units - k);
+    for (ptrdiff_t row = part->row; row < part->row + part->rows; row++)
+      for (ptrdiff_t k = unit; k < unit + units && k < H; k += WIDTH) {
+        vec x = load_n(h + ((t + 1) * B + row) * H + k, H - k);
+        if (factors) x *= load_n(factors + row * H + k, H - k);
+        store_operands(to + place_of(B, K, t, row, column + k), x, H - k);
       }
-    }
 }
 
-/* Write the transpose of rows (TB, stride) of operands into columns (stride, operands(TB)), for the
- * streams of a part, and some time steps and units. Each row of the result ends with zeros. */
-static void transpose_rows(const TrainingStep *s, const operand *rows, ptrdiff_t stride,
+/* Write the transpose of a matrix of operands (T, B, K) for add_transposed, for the streams of a part,
+ * some time steps and some of the units, which begin at number `column` of a row. Each row of the
+ * result ends with zeros. */
+static void transpose_rows(const TrainingStep *s, const operand *rows, ptrdiff_t K, ptrdiff_t column,
                            ptrdiff_t start, ptrdiff_t stop, ptrdiff_t unit, ptrdiff_t units,
                            const Part *part, operand *columns) {
-  const ptrdiff_t TB = s->T * s->B, length = operands(TB), last = unit + units;
-  for (ptrdiff_t first = unit; first < last; first += WIDTH)
-    for (ptrdiff_t t = start; t < stop; t++) {
-      const ptrdiff_t row = t * s->B + part->row;
-      for (ptrdiff_t k = first; k < last && k < first + WIDTH; k++)
-        for (ptrdiff_t r = row; r < row + part->rows; r++)
-          columns[k * length + r] = rows[r * stride + k];
-    }
+  const ptrdiff_t B = s->B, of_step = rows_of_step(B), length = operands(s->T * of_step);
+  const ptrdiff_t last = min_of(unit + units, s->H), end = part->row + part->rows;
+  for (ptrdiff_t first = unit; first < last; first += UNITS)
+    for (ptrdiff_t t = start; t < stop; t++)
+      for (ptrdiff_t k = first; k < last && k < first + UNITS; k++) {
+        const operand *from = rows + place_of(B, K, t, 0, column + k);
+        const ptrdiff_t stride = place_of(B, K, 0, 1, 0);
+        operand *to = columns + k * length + t * of_step;
+        for (ptrdiff_t row = part->row; row < end; row++) to[row] = from[row * stride];
+        if (end == B && of_step > B) to[B] = 0;
+      }
   for (ptrdiff_t k = unit; stop == s->T && part->row == 0 && k < last; k++)
-    memset(columns + k * length + TB, 0, (size_t)(length - TB) * sizeof(operand));
+    for (ptrdiff_t j = s->T * of_step; j < length; j++) columns[k * length + j] = 0;
 }
 
 /* Compute the losses of some time steps of a part's streams, and back-propagate them to the outputs
  * that the head reads. */
 static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, const Part *part,
                       operand *packed) {
-  const ptrdiff_t H = s->H, V = s->V, K = s->seen * H, of_input = operands(K), of_logits = operands(V);
+  const ptrdiff_t B = s->B, H = s->H, V = s->V, K = s->seen * operands(H), of_logits = operands(V);
+  const ptrdiff_t end = part->row + part->rows, block = rows_per_block(part->rows, ROWS_AT_ONCE);
   float sums[ROWS_AT_ONCE * PANEL] ALIGNED;
-  operand *inputs = s->head_rows, *dlogits = s->dlogit_rows;
-  if (start == stop) return;
-  if (s->dropout || s->seen > 1)
-    for (ptrdiff_t k = 0; k < s->seen; k++) {
-      const TrainedLayer *layer = s->layers + s->L - s->seen + k;
-      copy_output(s, layer->h, layer->head_factors, start, stop, 0, H, part, inputs + k * H,
-                  of_input);
-    }
-  if (ROUNDED) transpose_rows(s, inputs, of_input, start, stop, 0, K, part, s->head_columns);
-  for (ptrdiff_t p = 0; p < panel_count(V); p++) {
-    const ptrdiff_t first = panel_start(V, p), width = panel_start(V, p + 1) - first;
-    pack_panel(0, K, V - first, width, s->head_W + first, V, packed);
-    FOR_ROWS(s, part, start, stop, row, count) {
-      multiply_panel(count, (int)(width / WIDTH), inputs + row * of_input, of_input, of_input, packed,
-                     sums, PANEL);
-      for (ptrdiff_t r = 0; r < count; r++)
-        for (ptrdiff_t j = 0; j < width; j += WIDTH)
-          store_n(s->log_probs + (row + r) * V + first + j, load(sums + r * PANEL + j),
-                  V - first - j);
-    }
+  operand *inputs = s->head_rows, *dlogits = s->dlogit_rows, *columns = s->head_columns;
+  for (ptrdiff_t k = 0; k < s->seen; k++) {
+    const TrainedLayer *layer = s->layers + s->L - s->seen + k;
+    if (s->dropout || s->seen > 1)
+      copy_output(s, layer->h, layer->head_factors, start, stop, 0, H, part, inputs, K,
+                  k * operands(H));
+    if (ROUNDED)
+      transpose_rows(s, inputs, K, k * operands(H), start, stop, 0, H, part,
+                     columns + k * H * operands(s->T * rows_of_step(B)));
   }
-  FOR_ROWS(s, part, start, stop, row, count) {
+  for (ptrdiff_t p = 0; p < panel_count(V) && start < stop; p++) {
+    const ptrdiff_t first = panel_start(V, p), width = panel_start(V, p + 1) - first;
+    for (ptrdiff_t k = 0; k < s->seen; k++)
+      pack_panel(0, H, V - first, width, s->head_W + k * H * V + first, V,
+                 packed + k * operands(H) * width);
+    for (ptrdiff_t t = start; t < stop; t++)
+      for (ptrdiff_t row = part->row; row < end; row += block) {
+        const ptrdiff_t rows = min_of(block, end - row);
+        float *logits = s->log_probs + (t * B + row) * V + first;
+        multiply_panel(rows, (int)(width / WIDTH), inputs + place_of(B, K, t, row, 0), B, K, packed,
+                       sums, PANEL);
+        for (ptrdiff_t r = 0; r < rows; r++)
+          for (ptrdiff_t j = 0; j < width; j += WIDTH)
+            store_n(logits + r * V + j, load(sums + r * PANEL + j), V - first - j);
+      }
+  }
+  for (ptrdiff_t t = start; t < stop; t++) {
+    const ptrdiff_t row = t * B + part->row, rows = part->rows;
     float *log_probs = s->log_probs + row * V;
     if (s->ngrams)
-      NAME(add_ngram_logits)(count, s->ngrams, V, s->rows + row * s->ngrams, s->table, log_probs);
-    NAME(log_softmax)(count, V, log_probs, s->head_b);
-    for (ptrdiff_t r = 0; r < count; r++)
+      NAME(add_ngram_logits)(rows, s->ngrams, V, s->rows + row * s->ngrams, s->table, log_probs);
+    NAME(log_softmax)(rows, V, log_probs, s->head_b);
+    for (ptrdiff_t r = 0; r < rows; r++)
       s->losses[row + r] = -log_probs[r * V + s->targets[row + r]];
-    NAME(cross_entropy_gradient)(count, V, s->targets + row, log_probs, s->scales + row);
-    for (ptrdiff_t r = 0; ROUNDED && r < count; r++)
-      round_floats(V, log_probs + r * V, dlogits + (row + r) * of_logits);
+    NAME(cross_entropy_gradient)(rows, V, s->targets + row, log_probs, s->scales + row);
+    for (ptrdiff_t r = 0; ROUNDED && r < rows; r++)
+      for (ptrdiff_t k = 0; k < V; k += UNITS)
+        round_floats(min_of(UNITS, V - k), log_probs + r * V + k,
+                     dlogits + place_of(B, of_logits, t, part->row + r, k));
   }
-  for (ptrdiff_t p = 0; p < panel_count(K); p++) {
-    const ptrdiff_t first = panel_start(K, p), width = panel_start(K, p + 1) - first;
-    pack_panel(1, V, K - first, width, s->head_W + first * V, V, packed);
-    FOR_ROWS(s, part, start, stop, row, count) {
-      multiply_panel(count, (int)(width / WIDTH), dlogits + row * of_logits, of_logits, of_logits,
-                     packed, sums, PANEL);
-      for (ptrdiff_t r = 0; r < count; r++)
-        for (ptrdiff_t j = 0; j < width; j += WIDTH)
-          store_n(s->dhead_input + (row + r) * K + first + j, load(sums + r * PANEL + j),
-                  K - first - j);
-    }
-  }
-  if (s->dropout)
-    for (ptrdiff_t k = 0; k < s->seen; k++) {
-      const float *factors = s->layers[s->L - s->seen + k].head_factors;
+  for (ptrdiff_t k = 0; k < s->seen; k++) {
+    const float *W = s->head_W + k * H * V, *factors = s->layers[s->L - s->seen + k].head_factors;
+    for (ptrdiff_t p = 0; p < panel_count(whole_blocks(H)) && start < stop; p++) {
+      const ptrdiff_t first = panel_start(whole_blocks(H), p);
+      const ptrdiff_t width = panel_start(whole_blocks(H), p + 1) - first;
+      pack_panel(1, V, H - first, width, W + first * V, V, packed);
       for (ptrdiff_t t = start; t < stop; t++)
-        for (ptrdiff_t stream = part->row; stream < part->row + part->rows; stream++) {
-          float *gradient = s->dhead_input + (t * s->B + stream) * K + k * H;
-          for (ptrdiff_t unit = 0; unit < H; unit++) gradient[unit] *= factors[stream * H + unit];
+        for (ptrdiff_t row = part->row; row < end; row += block) {
+          const ptrdiff_t rows = min_of(block, end - row);
+          float *gradient = s->dhead_input + (t * s->seen + k) * B * whole_blocks(H);
+          multiply_panel(rows, (int)(width / WIDTH), dlogits + place_of(B, of_logits, t, row, 0), B,
+                         of_logits, packed, sums, PANEL);
+          for (ptrdiff_t j = 0; j < width; j += WIDTH)
+            for (ptrdiff_t r = 0; r < rows; r++) {
+              const ptrdiff_t unit = first + j;
+              vec sum = load(sums + r * PANEL + j);
+              if (s->dropout) sum *= load_n(factors + (row + r) * H + unit, units_from(unit, H));
+              store(gradient + unit_place(B, row + r, unit), sum);
+            }
         }
     }
+  }
 }
 
 /* Write the gradient of the output of layer k - 1 into dout, for a part: through the input of layer
  * k, and from the head if it reads layer k - 1. */
 static void input_gradient_part(const TrainingStep *s, ptrdiff_t k, const Part *part,
                                 operand *packed) {
-  const ptrdiff_t H = s->H, K = s->seen * H, of_row = 4 * operands(H);
+  const ptrdiff_t B = s->B, H = s->H, of_step = B * whole_blocks(H), K = 4 * whole_blocks(H);
+  const ptrdiff_t end = part->row + part->rows, block = rows_per_block(part->rows, ROWS_AT_ONCE);
   const TrainedLayer *layer = s->layers + k;
-  const float *from_head = s->seen > s->L - k ? s->dhead_input + (s->seen - s->L + k - 1) * H : NULL;
+  const float *from_head = s->seen > s->L - k ? s->dhead_input + (s->seen - s->L + k - 1) * of_step : NULL;
   const operand *d = layer->d_rows;
   float sums[ROWS_AT_ONCE * PANEL] ALIGNED;
+  pack_panels_of_gates(H, part->unit, part->unit + part->units, layer->Wx, packed);
   for (ptrdiff_t p = 0; p < panel_count(part->units); p++) {
     const ptrdiff_t first = panel_start(part->units, p);
-    const ptrdiff_t width = panel_start(part->units, p + 1) - first, unit = part->unit + first;
-    pack_panel_of_gates(H, part->units - first, width, layer->Wx + unit * 4 * H, packed);
-    FOR_ROWS(s, part, 0, s->T, row, count) {
-      multiply_panel(count, (int)(width / WIDTH), d + row * of_row, of_row, of_row, packed, sums,
-                     PANEL);
-      for (ptrdiff_t r = 0; r < count; r++)
-        for (ptrdiff_t j = 0; j < width && first + j < part->units; j += WIDTH) {
-          const ptrdiff_t n = part->units - first - j, stream = (row + r) % s->B;
-          vec sum = load(sums + r * PANEL + j);
-          if (layer->x_factors) sum *= load_n(layer->x_factors + stream * H + unit + j, n);
-          if (from_head) sum += load_n(from_head + (row + r) * K + unit + j, n);
-          store_n(s->dout + (row + r) * H + unit + j, sum, n);
-        }
-    }
+    const ptrdiff_t width = panel_start(part->units, p + 1) - first;
+    for (ptrdiff_t t = 0; t < s->T; t++)
+      for (ptrdiff_t row = part->row; row < end; row += block) {
+        const ptrdiff_t rows = min_of(block, end - row);
+        multiply_panel_of_gates(rows, (int)(width / WIDTH), d + t * B * K + row * GATES_OF_ROW, B, K,
+                                packed + first * K, sums, PANEL);
+        for (ptrdiff_t j = 0; j < width; j += WIDTH)
+          for (ptrdiff_t r = 0; r < rows; r++) {
+            const ptrdiff_t unit = part->unit + first + j, place = unit_place(B, row + r, unit);
+            vec sum = load(sums + r * PANEL + j);
+            if (layer->x_factors)
+              sum *= load_n(layer->x_factors + (row + r) * H + unit, units_from(unit, H));
+            if (from_head) sum += load(from_head + t * s->seen * of_step + place);
+            store(s->dout + t * of_step + place, sum);
+          }
+      }
   }
 }
 
-/* Write sums (rows, width), times the factors if any, into columns of a matrix with rows `stride`
- * floats apart. The factors are laid out like the matrix. Returns the sum of the squares. */
+/* Write sums, times the factors if any, into columns of a matrix. The rows of the sums are `width`
+ * floats apart, those of the matrix and the factors `stride` floats. Returns the sum of the squares. */
 static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *sums,
                          const float *factors, float *to, ptrdiff_t stride) {
   double squares = 0;
   for (ptrdiff_t r = 0; r < rows; r++, sums += width) {
     vec row = {0};
     float sum = 0;
-    for (ptrdiff_t j = 0; j < width && j < columns; j += WIDTH) {
+    for (ptrdiff_t j = 0; j < columns; j += WIDTH) {
       vec x = load(sums + j);
       if (factors) x *= load_n(factors + r * stride + j, columns - j);
       store_n(to + r * stride + j, x, columns - j);
@@ -334,82 +360,99 @@ static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, con
   return squares;
 }
 
-/* Compute one task: the gradient of some rows of W (K, N) = x^T d, for x (TB, K) and d (TB, N), in
- * the columns of one panel. The first part of the rows also computes the gradients of the bias and of the
- * weights by symbol. x and d have TB = T * B rows.
+/* Like write_sums, for the columns of a panel of gates: PANEL of the columns of a block of units, from
+ * `column` of its 4 * UNITS columns on, into a matrix (rows, 4H). */
+static double write_gates(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t unit, ptrdiff_t column,
+                          const float *sums, const float *factors, float *to) {
+  const ptrdiff_t step = PANEL < UNITS ? PANEL : UNITS;
+  double squares = 0;
+  for (ptrdiff_t j = 0; j < PANEL; j += step) {
+    const ptrdiff_t gate = (column + j) / UNITS, first = unit + (column + j) % UNITS;
+    const ptrdiff_t columns = min_of(step, units_from(first, H)), at = gate * H + first;
+    squares += write_sums(rows, columns, PANEL, sums + j, factors ? factors + at : NULL, to + at, 4 * H);
+  }
+  return squares;
+}
+
+/* Compute one task: the gradient of some rows of W (K, 4H) = x^T d, for x (TB, K) and d (TB, 4H), in
+ * PANEL columns of the gates of a block of units. The first part of the rows also computes the gradients
+ * of the bias and of the weights by symbol. x and d have TB = T * B rows.
  *
  * The rows of W are those of Wh (x is the output of the step before), then those of Wx. */
 static double layer_task(const TrainingStep *s, const TrainedLayer *layer, ptrdiff_t task,
                          char *scratch) {
-  const ptrdiff_t H = s->H, N = 4 * H, TB = s->T * s->B, rows = layer->Wx ? 2 * H : H;
-  const ptrdiff_t parts = row_parts(rows), p = task / parts, of_row = operands(H);
+  const ptrdiff_t B = s->B, H = s->H, rows = layer->Wx ? 2 * H : H, parts = row_parts(rows);
+  const ptrdiff_t column = task / parts * PANEL % (4 * UNITS);
+  const ptrdiff_t unit = task / parts * PANEL / (4 * UNITS) * UNITS, jump = 4 * B * whole_blocks(H);
   ptrdiff_t count, start = share_of(rows, parts, task % parts, &count);
-  const ptrdiff_t first = panel_start(N, p), width = panel_start(N, p + 1) - first;
-  const int vectors = (int)(width / WIDTH);
-  const ptrdiff_t columns = min_of(width, N - first), from_h = start < H ? min_of(count, H - start) : 0;
+  const ptrdiff_t from_h = start < H ? min_of(count, H - start) : 0;
   const ptrdiff_t from_x = count - from_h, x_start = start + from_h - H; /* rows of Wx, the first one */
-  const ptrdiff_t chunk = chunk_of(TB), length = operands(TB);
+  const ptrdiff_t of_step = rows_of_step(B), length = operands(s->T * of_step);
+  const ptrdiff_t chunk = steps_at_once(B);
   const operand *h = layer->h_rows, *h_columns = layer->h_columns;
   const operand *x = layer->x_rows, *x_columns = layer->x_columns;
   operand *panel = (operand *)scratch;
-  float *bias = (float *)(panel + operands(chunk) * width), *by_symbol = bias + width;
-  float *sums = by_symbol + (layer->by_symbol ? s->V * width : 0);
-  float *x_sums = sums + padded(from_h, MAX_GATE_ROWS) * width; /* add_transposed writes whole tiles */
+  float *bias = (float *)(panel + (chunk * of_step + 4 * UNITS) * PANEL), *by_symbol = bias + PANEL;
+  float *sums = by_symbol + (layer->by_symbol ? s->V * PANEL : 0);
+  float *x_sums = sums + padded(from_h, MAX_GATE_ROWS) * PANEL; /* add_transposed writes whole tiles */
   const int sums_symbols = task % parts == 0;
   if (sums_symbols) memset(bias, 0, (size_t)(sums - bias) * sizeof(float));
-  for (ptrdiff_t k = 0; k < TB; k += chunk) {
-    const ptrdiff_t n = min_of(chunk, TB - k);
-    const float *gates = layer->gates + k * N + first;
-    pack_panel(0, n, N - first, width, gates, N, panel);
+  for (ptrdiff_t t = 0; t < s->T; t += chunk) {
+    const ptrdiff_t n = min_of(chunk, s->T - t);
+    const float *gates = layer->gates + t * jump + unit * 4 * B + column;
+    pack_steps(n, B, PANEL, PANEL, gates, jump, 4 * UNITS, panel);
     if (from_h)
-      add_transposed(from_h, vectors, k == 0, h + k * of_row + start, of_row,
-                     ROUNDED ? h_columns + start * length + k : NULL, length, n, panel, sums);
+      add_transposed(from_h, VECTORS, t == 0, h + t * B * H + start, H,
+                     ROUNDED ? h_columns + start * length + t * of_step : NULL, length, n, B, panel,
+                     sums);
     if (from_x)
-      add_transposed(from_x, vectors, k == 0, x + k * of_row + x_start, of_row,
-                     ROUNDED ? x_columns + x_start * length + k : NULL, length, n, panel, x_sums);
-    if (sums_symbols)
-      for (ptrdiff_t r = 0; r < n; r++) {
-        float *sum = layer->by_symbol ? by_symbol + s->inputs[k + r] * width : bias;
-        for (ptrdiff_t j = 0; j < columns; j += WIDTH)
-          store(sum + j, load(sum + j) + load_n(gates + r * N + j, columns - j));
+      add_transposed(from_x, VECTORS, t == 0, x + t * B * H + x_start, H,
+                     ROUNDED ? x_columns + x_start * length + t * of_step : NULL, length, n, B, panel,
+                     x_sums);
+    for (ptrdiff_t step = 0; sums_symbols && step < n; step++)
+      for (ptrdiff_t row = 0; row < B; row++) {
+        float *sum = layer->by_symbol ? by_symbol + s->inputs[(t + step) * B + row] * PANEL : bias;
+        const float *gradient = gates + step * jump + row * 4 * UNITS;
+        for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
+          store(sum + j, load(sum + j) + load(gradient + j));
       }
   }
-  double squares = write_sums(from_h, columns, width, sums,
-                              layer->Wh_factors ? layer->Wh_factors + start * N + first : NULL,
-                              layer->dWh + start * N + first, N);
+  double squares = write_gates(from_h, H, unit, column, sums,
+                               layer->Wh_factors ? layer->Wh_factors + start * 4 * H : NULL,
+                               layer->dWh + start * 4 * H);
   if (from_x)
-    squares += write_sums(from_x, columns, width, x_sums, NULL,
-                          layer->dWx + x_start * N + first, N);
+    squares += write_gates(from_x, H, unit, column, x_sums, NULL, layer->dWx + x_start * 4 * H);
   if (sums_symbols) {
     if (layer->by_symbol) {
-      squares += write_sums(s->V, columns, width, by_symbol, NULL, layer->dby_symbol + first, N);
+      squares += write_gates(s->V, H, unit, column, by_symbol, NULL, layer->dby_symbol);
       for (ptrdiff_t v = 0; v < s->V; v++)
-        for (ptrdiff_t j = 0; j < width; j += WIDTH)
-          store(bias + j, load(bias + j) + load(by_symbol + v * width + j));
+        for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
+          store(bias + j, load(bias + j) + load(by_symbol + v * PANEL + j));
     }
-    squares += write_sums(1, columns, width, bias, NULL, layer->db + first, N);
+    squares += write_gates(1, H, unit, column, bias, NULL, layer->db);
   }
   return squares;
 }
 
 /* Compute one task of the head: see layer_task. */
 static double head_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
-  const ptrdiff_t K = s->seen * s->H, V = s->V, TB = s->T * s->B, parts = row_parts(K);
-  const ptrdiff_t p = task / parts, first = panel_start(V, p), of_row = operands(K);
-  const ptrdiff_t chunk = chunk_of(TB), length = operands(TB);
-  const ptrdiff_t width = panel_start(V, p + 1) - first, columns = min_of(width, V - first);
+  const ptrdiff_t B = s->B, K = s->seen * s->H, V = s->V, parts = row_parts(K), p = task / parts;
+  const ptrdiff_t first = panel_start(V, p), width = panel_start(V, p + 1) - first;
+  const ptrdiff_t of_step = rows_of_step(B), length = operands(s->T * of_step);
+  const ptrdiff_t chunk = steps_at_once(B), columns = min_of(width, V - first);
   ptrdiff_t count, start = share_of(K, parts, task % parts, &count);
   const operand *inputs = s->head_rows, *input_columns = s->head_columns;
   operand *panel = (operand *)scratch;
-  float *bias = (float *)(panel + operands(chunk) * width), *sums = bias + width;
+  float *bias = (float *)(panel + (chunk * of_step + 4 * UNITS) * PANEL), *sums = bias + width;
   memset(bias, 0, (size_t)width * sizeof(float));
-  for (ptrdiff_t k = 0; k < TB; k += chunk) {
-    const ptrdiff_t n = min_of(chunk, TB - k);
-    const float *dlogits = s->log_probs + k * V + first;
-    pack_panel(0, n, V - first, width, dlogits, V, panel);
-    add_transposed(count, (int)(width / WIDTH), k == 0, inputs + k * of_row + start, of_row,
-                   ROUNDED ? input_columns + start * length + k : NULL, length, n, panel, sums);
-    for (ptrdiff_t r = 0; r < n; r++)
+  for (ptrdiff_t t = 0; t < s->T; t += chunk) {
+    const ptrdiff_t n = min_of(chunk, s->T - t);
+    const float *dlogits = s->log_probs + t * B * V + first;
+    pack_steps(n, B, V - first, width, dlogits, B * V, V, panel);
+    add_transposed(count, (int)(width / WIDTH), t == 0, inputs + t * B * K + start, K,
+                   ROUNDED ? input_columns + start * length + t * of_step : NULL, length, n, B, panel,
+                   sums);
+    for (ptrdiff_t r = 0; r < n * B; r++)
       for (ptrdiff_t j = 0; j < columns; j += WIDTH)
         store(bias + j, load(bias + j) + load_n(dlogits + r * V + j, columns - j));
   }
@@ -421,7 +464,7 @@ static double head_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
 /* Compute task number `task` of a step; returns the sum of the squares of its gradients. */
 static double weight_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
   for (ptrdiff_t k = 0; k < s->L; k++) {
-    const ptrdiff_t own = tasks_of(s->layers[k].Wx ? 2 * s->H : s->H, 4 * s->H);
+    const ptrdiff_t own = tasks_of_gates(s->layers[k].Wx ? 2 * s->H : s->H, s->H);
     if (task < own) return layer_task(s, s->layers + k, task, scratch);
     task -= own;
   }
@@ -476,36 +519,37 @@ static int wait_for(const TrainingStep *s, ptrdiff_t worker, Team *team, double 
 /* See train_step. */
 static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
   const ptrdiff_t members = s->workers / s->teams, team = worker / members, member = worker % members;
-  const ptrdiff_t H = s->H, of_row = operands(H);
+  const ptrdiff_t B = s->B, H = s->H, of_row = operands(H), of_step = B * whole_blocks(H);
   char *scratch = s->scratch + worker * s->scratch_size;
   operand *packed = (operand *)scratch;
   Part part = {.team = s->meetings + 1 + team};
-  part.row = share_of(s->B, s->teams, team, &part.rows);
-  ptrdiff_t vectors, start, steps;
+  ptrdiff_t start, steps;
   double since = s->seconds ? seconds_now() : 0;
-  part.unit = share_of((H + WIDTH - 1) / WIDTH, members, member, &vectors) * WIDTH;
-  part.units = min_of(vectors * WIDTH, H - part.unit);
+  part.row = share_of(B, s->teams, team, &part.rows);
+  part.unit = share_of(whole_blocks(H) / UNITS, members, member, &part.units) * UNITS;
+  part.units *= UNITS;
   for (ptrdiff_t k = 0; k < s->L; k++) {
     const TrainedLayer *layer = s->layers + k;
-    float *state = s->state + k * 2 * s->B * H;
+    float *state = s->state + k * 2 * B * H;
     begin_window(s, layer, state, &part);
     if (k) {
       if (layer->x_factors)
         copy_output(s, layer[-1].h, layer->x_factors, 0, s->T, part.unit, part.units, &part,
-                    layer->x_rows, of_row);
+                    layer->x_rows, of_row, 0);
       if (ROUNDED)
-        transpose_rows(s, layer->x_rows, of_row, 0, s->T, part.unit, part.units, &part,
+        transpose_rows(s, layer->x_rows, of_row, 0, 0, s->T, part.unit, part.units, &part,
                        layer->x_columns);
       /* the projection reads all units of the layer below */
       if (wait_for(s, worker, part.team, &since)) return;
     }
     project_part(s, layer, &part, packed);
     end_phase(s, worker, PROJECTION, &since);
-    forward_part(s->T, s->B, H, (int)s->capped, layer->gates, layer->h, layer->h_rows, layer->c,
-                 layer->tanh_c, layer->Wh, &part, packed);
+    pack_units(H, H, part.unit, part.unit + part.units, layer->Wh, packed);
+    forward_part(s->T, B, H, (int)s->capped, layer->gates, layer->h, layer->h_rows, layer->c,
+                 layer->tanh_c, &part, packed);
     end_window(s, layer, state, &part);
     if (ROUNDED)
-      transpose_rows(s, layer->h_rows, of_row, 0, s->T, part.unit, part.units, &part,
+      transpose_rows(s, layer->h_rows, of_row, 0, 0, s->T, part.unit, part.units, &part,
                      layer->h_columns);
     end_phase(s, worker, FORWARD, &since);
   }
@@ -517,13 +561,15 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
   for (ptrdiff_t k = s->L - 1; k >= 0; k--) {
     const TrainedLayer *layer = s->layers + k;
     const int top = k == s->L - 1;
-    for (ptrdiff_t row = part.row; row < part.row + part.rows; row++) {
-      memset(s->dh + row * H + part.unit, 0, (size_t)part.units * sizeof(float));
-      memset(s->dc + row * H + part.unit, 0, (size_t)part.units * sizeof(float));
+    for (ptrdiff_t first = part.unit; first < part.unit + part.units; first += UNITS) {
+      const ptrdiff_t at = unit_place(B, part.row, first);
+      memset(s->dh + at, 0, (size_t)(part.rows * UNITS) * sizeof(float));
+      memset(s->dc + at, 0, (size_t)(part.rows * UNITS) * sizeof(float));
     }
-    backward_part(s->T, s->B, H, (int)s->capped, layer->gates, layer->d_rows, s->dh, s->dc,
-                  top ? s->dhead_input + (s->seen - 1) * H : s->dout, top ? s->seen * H : H,
-                  layer->c, layer->tanh_c, layer->Wh, 0, &part, packed);
+    pack_panels_of_gates(H, part.unit, part.unit + part.units, layer->Wh, packed);
+    backward_part(s->T, B, H, (int)s->capped, layer->gates, layer->d_rows, s->dh, s->dc,
+                  top ? s->dhead_input + (s->seen - 1) * of_step : s->dout,
+                  top ? s->seen * of_step : of_step, layer->c, layer->tanh_c, 0, &part, packed);
     end_phase(s, worker, BACKWARD, &since);
     if (k) input_gradient_part(s, k, &part, packed);
     end_phase(s, worker, INPUT_GRADIENT, &since);

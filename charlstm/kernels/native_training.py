@@ -1,7 +1,8 @@
 """A training step of an LSTM in native code, shared among threads: see native_training.h."""
 
 import ctypes
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -15,9 +16,10 @@ TEAM_INTS = 16  # the size of the struct Team of native_team.h, in ints
 MEMBERS, STOPPED = 0, 4  # the indices of two of its fields
 CACHE_LINE = 64  # bytes
 # Operands rounded to bfloat16: zeros pad each row to a multiple of PADDING, and products may read
-# EXTRA_ROWS rows beyond the last one. See native_bfloat16.h and matrix_of_operands in native_lstm.h.
+# EXTRA_ROWS rows beyond the last one. See native_bfloat16.h.
 PADDING = 32
 EXTRA_ROWS = 32
+UNITS = 16  # of a block: see native_gates.h
 # The phases of a step, in the order of `enum phase` of native_training.h.
 PHASES = (
     "input projection",
@@ -41,7 +43,7 @@ class _Layer(ctypes.Structure):
 
     _fields_ = _fields(
         ctypes.c_void_p,
-        "by_symbol Wx Wh b Wh_factors dby_symbol dWx dWh db gates h c tanh_c x_factors "
+        "by_symbol Wx Wh b Wh_factors dby_symbol dWx dWh db h gates c tanh_c x_factors "
         "head_factors h_rows x_rows d_rows h_columns x_columns",
     )
 
@@ -72,10 +74,10 @@ class _Step(ctypes.Structure):
 
 
 class NativeTrainingStep:
-    """The memory of the training steps of a float32 LSTM, and their computation.
+    """The memory of the training steps of an LSTM, and their computation.
 
     sizes: the numbers T, B, H, V, L, seen, capped, dropout, ngrams and R of the struct
-        TrainingStep. The arrays are set later.
+        TrainingStep. The arrays that a step shares with others are set later.
     workers: the number of threads. teams: the number of groups of threads with streams of their
         own; a divisor of `workers`.
     precision: that of the operands of products, "float32" or "bfloat16".
@@ -94,7 +96,7 @@ class NativeTrainingStep:
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
         size_of = native_library.size_of
         H, V, L, seen = (sizes[name] for name in ("H", "V", "L", "seen"))
-        scratch_size = _whole_lines(size_of("training", H, V, seen, isa=isa))
+        scratch_size = _whole_lines(size_of("training", sizes["B"], H, V, seen, isa=isa))
         places_size = 0
         if sizes["ngrams"]:
             places = 2 * sizes["T"] * sizes["B"] * sizes["ngrams"]
@@ -108,6 +110,7 @@ class NativeTrainingStep:
             places_size=places_size,
             meetings=self._meetings,
         )
+        self._set_activations()
 
     def set(self, **values: Array | float | None) -> None:
         """Set fields of the struct TrainingStep: numbers, or arrays, which are kept alive."""
@@ -119,44 +122,40 @@ class NativeTrainingStep:
         for name, value in values.items():
             setattr(self._layers[k], name, self._field(f"{name} of layer {k}", value))
 
-    def set_operands(
-        self,
-        layers: Sequence[tuple[Array, Array, Array]],
-        head_input: Array,
-        log_probs: Array,
-    ) -> None:
-        """Set the arrays of operands.
-
-        Operands in float32 are the arrays given. Rounded operands have memory of their own.
-
-        layers: the arrays h, x and gates of each layer. head_input (T, B, seen * H). log_probs
-            (T * B, V).
-        """
-        if not self._rounded:
-            for k, (h, x, gates) in enumerate(layers):
-                self.set_layer(k, h_rows=h, x_rows=x if k else None, d_rows=gates)
-            self.set(head_rows=head_input, dlogit_rows=log_probs)
-            return
-        T, B, H, V, L, seen = (getattr(self._step, n) for n in ("T", "B", "H", "V", "L", "seen"))
-        inputs = None  # the operands of the output of the layer below
-        for k in range(L):
-            h_rows = _rounded_matrix((T + 1) * B, H)
+    def _set_activations(self) -> None:
+        """Allocate the arrays of a window: see native_training.h."""
+        step, rounded = self._step, self._rounded
+        T, B, H, V, seen = step.T, step.B, step.H, step.V, step.seen
+        matrix, K = (_rounded, _padded(H)) if rounded else (_floats, H)
+        of_step = B * -(-H // UNITS) * UNITS
+        column = T * (B + B % 2)  # numbers in a column of rounded operands
+        below: Array | None = None  # the operands of the output of the layer below
+        for k in range(step.L):
+            h, gates = _floats((T + 1) * B, H), _floats(T * of_step, 4)
+            h_rows = matrix((T + 1) * B, K) if rounded else h
             self.set_layer(
                 k,
+                h=h,
+                gates=gates,
+                c=_floats((T + 1) * of_step),
+                tanh_c=_floats(T * of_step),
                 h_rows=h_rows,
-                d_rows=_rounded_matrix(T * B, 4 * _padded(H)),
-                h_columns=_rounded_matrix(H, T * B),
+                x_rows=matrix(T * B, K) if k and step.dropout else below,
+                d_rows=matrix(T * B, 4 * K) if rounded else gates,
+                h_columns=matrix(H, column) if rounded else None,
+                x_columns=matrix(H, column) if rounded and k else None,
             )
-            if inputs is not None:
-                x_rows = _rounded_matrix(T * B, H) if self._step.dropout else inputs
-                self.set_layer(k, x_rows=x_rows, x_columns=_rounded_matrix(H, T * B))
-            inputs = h_rows[B:]
-        if self._step.dropout or seen > 1:
-            inputs = _rounded_matrix(T * B, seen * H)
+            below = h_rows[B:]
+        log_probs = _floats(T * B, V)
         self.set(
-            head_rows=inputs,
-            head_columns=_rounded_matrix(seen * H, T * B),
-            dlogit_rows=_rounded_matrix(T * B, V),
+            head_rows=matrix(T * B, seen * K) if step.dropout or seen > 1 else below,
+            head_columns=matrix(seen * H, column) if rounded else None,
+            log_probs=log_probs,
+            dlogit_rows=matrix(T * B, V) if rounded else log_probs,
+            dhead_input=_floats(T * seen * of_step),
+            dout=_floats(T * of_step),
+            dh=_floats(of_step),
+            dc=_floats(of_step),
         )
 
     def _field(self, name: str, value: Array | float | None) -> float | None:
@@ -202,7 +201,12 @@ def _check_layout(isa: str) -> None:
         raise CharlstmError(f"the native kernels {native_library.OTHER_VERSION}")
 
 
-def _rounded_matrix(rows: int, columns: int) -> Array:
+def _floats(*shape: int) -> Array:
+    """Return an array for activations. Its memory is zero, and is allocated when it is used."""
+    return _aligned(math.prod(shape), np.float32).reshape(shape)
+
+
+def _rounded(rows: int, columns: int) -> Array:
     """Return a matrix of zeros for operands rounded to bfloat16, with all that products read."""
     rows, columns = rows + EXTRA_ROWS, _padded(columns)
     return _aligned(rows * columns, np.uint16).reshape(rows, columns)

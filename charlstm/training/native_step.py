@@ -1,4 +1,4 @@
-"""A training step of a float32 LSTM in native code: see kernels/native_training.h."""
+"""A training step of an LSTM in native code: see kernels/native_training.h."""
 
 import numpy as np
 
@@ -6,7 +6,6 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.kernels import NativeTrainingStep
 from charlstm.network.dropout import Masks
-from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Workers, share
 from charlstm.training.optimizers import Adam, average_decay
@@ -43,7 +42,9 @@ def team_count(workers: int, batch_size: int, hidden: int) -> int:
 
 
 class NativeStep:
-    """Makes training steps of a float32 LSTM; Adam is native, other optimizers are not.
+    """Makes training steps of an LSTM in float32 or bfloat16.
+
+    Adam is native, other optimizers are not.
 
     The workers share one set of activations. The results do not depend on the number of workers.
 
@@ -122,11 +123,8 @@ class NativeStep:
             team_count(self._workers.count, B, config.hidden),
             self._config.precision,
         )
-        activations = model.new_activations(T, B, self._drops_outputs)
         parameters, gradients = model.parameters, self._gradients
-        operands: list[tuple[Array, Array, Array]] = []
-        for k, layer in enumerate(activations.layers):
-            assert isinstance(layer, LSTMActivations)
+        for k in range(config.layers):
             own, d = parameters.part(f"layers.{k}."), gradients.part(f"layers.{k}.")
             by_symbol = "Wi" if k else "Wx"
             self._native.set_layer(
@@ -139,14 +137,7 @@ class NativeStep:
                 dWh=d["Wh"],
                 b=own["b"],
                 db=d["b"],
-                gates=layer.gates,
-                h=layer.h,
-                c=layer.c,
-                tanh_c=layer.tanh_c,
             )
-            operands.append((layer.h, activations.inputs[k], layer.gates))
-        log_probs = activations.log_probs
-        self._native.set_operands(operands, activations.head_input, log_probs)
         self._losses = np.empty(T * B, np.float32)
         self._rows = np.empty((T * B, contexts), np.int64)
         self._native.set(
@@ -154,11 +145,6 @@ class NativeStep:
             head_b=parameters["head.b"],
             dhead_W=gradients["head.W"],
             dhead_b=gradients["head.b"],
-            dhead_input=activations.dhead_input,
-            dout=activations.dout,
-            dh=np.empty((B, config.hidden), np.float32),
-            dc=np.empty((B, config.hidden), np.float32),
-            log_probs=log_probs,
             losses=self._losses,
             rows=self._rows,
             gradient_norm=self._norm,

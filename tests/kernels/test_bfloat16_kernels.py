@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_trainers
 from oracles import relative_error
 
+from charlstm import kernels
 from charlstm.kernels import native, native_library, reference
+from charlstm.training.native_step import NativeStep
 
 SOURCES = Path(native_library.__file__).parent
 INSTRUCTION_SETS = ("amx", "avx512bf16")
@@ -62,7 +65,8 @@ def instruction_set(request, monkeypatch):
     if kind == "emulated":
         emulation = request.getfixturevalue("emulations")[isa]
         monkeypatch.setattr(native_library, "load", lambda: emulation)
-    monkeypatch.setattr(native, "bfloat16_set", lambda: isa)
+    for module in (native, native_library):
+        monkeypatch.setattr(module, "bfloat16_set", lambda: isa)
     yield
     native_library.typed_function.cache_clear()
     native_library.size_of.cache_clear()
@@ -83,13 +87,13 @@ def test_a_window_forward_and_backward_equals_the_reference(shape, capped):
     )
     first_h, first_c = np.tanh(draw(rng, B, H)), draw(rng, B, H)
     results = []
-    for kernels in (native, reference):
+    for module in (native, reference):
         gates, dh, dc = x.copy(), last_dh.copy(), last_dc.copy()
         h, c, tanh_c = (np.full((n, B, H), np.nan, np.float32) for n in (T + 1, T + 1, T))
         h[0], c[0] = first_h, first_c
-        kernels.lstm_forward(gates, h, c, tanh_c, Wh, "bfloat16", capped)
+        module.lstm_forward(gates, h, c, tanh_c, Wh, "bfloat16", capped)
         forward = [array.copy() for array in (gates, h, c, tanh_c)]
-        kernels.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, "bfloat16", capped)
+        module.lstm_backward(gates, dh, dc, dh_out, h, c, tanh_c, Wh, "bfloat16", capped)
         results.append([*forward, gates, dh, dc])
     for result, expected in zip(*results, strict=True):
         assert relative_error(result, expected) < 1e-3
@@ -115,6 +119,33 @@ def test_each_product_equals_the_reference(shape):
         getattr(native, name)(*arguments, result, "bfloat16", **further)
         getattr(reference, name)(*arguments, expected, "bfloat16", **further)
         assert relative_error(result, expected) < 1e-5, name
+
+
+def trained_weights(monkeypatch, native_step, precision="bfloat16"):
+    """The weights after three steps, by the native step or layer by layer."""
+    with monkeypatch.context() as patched:
+        patched.setattr(kernels, "can_train", lambda *_: native_step)
+        trainer = small_trainers.make_trainer(
+            hidden=37, skip=True, precision=precision, workers=2, dropout=0.2
+        )
+    for _ in range(3):
+        trainer.step()
+    trainer.close()
+    assert isinstance(trainer._step, NativeStep) == native_step
+    return trainer.model.parameters.vector
+
+
+@pytest.fixture(scope="module")
+def weights_layer_by_layer():
+    """Those in bfloat16, then those in float32."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return [trained_weights(monkeypatch, False, each) for each in ("bfloat16", "float32")]
+
+
+def test_training_steps_equal_those_made_layer_by_layer(weights_layer_by_layer, monkeypatch):
+    rounded, exact = weights_layer_by_layer
+    found = trained_weights(monkeypatch, native_step=True)
+    assert relative_error(found, rounded) < relative_error(exact, rounded) / 4
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -15,6 +15,7 @@ from charlstm import CharlstmError, CharModel, ModelConfig, TrainConfig, Trainer
 from charlstm.network.precision import explain_precision, resolve_precision
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST
+from charlstm.training.native_step import NativeStep
 
 LSTM, GRU, WIDE = ModelConfig(), ModelConfig(cell="gru"), ModelConfig(dtype="float64")
 TEXT = make_text(60)
@@ -100,12 +101,15 @@ def test_trainer_replaces_auto_by_the_precision(with_amx, dtype, expected):
     trainer.step()
     trainer.close()
     assert trainer.config.precision == expected
-    of_workers = trainer._step._activations
-    assert len(of_workers) == 2
-    for activations in of_workers:
-        assert {activations.precision, *(layer.precision for layer in activations.layers)} == {
-            expected
-        }
+    if isinstance(trainer._step, NativeStep):
+        assert trainer._step._native._rounded == (expected == "bfloat16")
+    else:
+        of_workers = trainer._step._activations
+        assert len(of_workers) == 2
+        for activations in of_workers:
+            assert {activations.precision, *(layer.precision for layer in activations.layers)} == {
+                expected
+            }
     assert model.new_activations(2, 2).precision == "float32"  # as everywhere but in training
 
 

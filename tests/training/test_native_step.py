@@ -5,7 +5,7 @@ import pytest
 from oracles import relative_error
 from small_trainers import IDS, VOCAB
 
-from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, kernels
+from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, Vocab, kernels
 from charlstm.training import native_step
 from charlstm.training.layerwise_step import LayerwiseStep
 from charlstm.training.native_step import NativeStep, team_count
@@ -16,6 +16,7 @@ if kernels.BACKEND != "native":
 MODEL = {"hidden": 37, "layers": 2, "dtype": "float32"}
 TRAIN = {"batch_size": 7, "seq_length": 9, "seed": 4, "precision": "float32"}
 TABLE = {"ngrams": 5, "ngram_slots": 97}
+PRECISIONS = ("float32", "bfloat16")[: 1 + kernels.multiplies_bfloat16()]
 # Settings of the model and of the training.
 SETTINGS = {
     "plain": ({}, {}),
@@ -77,8 +78,28 @@ def test_steps_equal_those_made_layer_by_layer(layer_by_layer, model, train):
         assert relative_error(found[name], expected[name]) < 1e-5, name
 
 
+if kernels.multiplies_bfloat16():
+
+    @pytest.mark.parametrize(("model", "train"), SETTINGS.values(), ids=SETTINGS)
+    def test_steps_in_bfloat16_equal_those_made_layer_by_layer(layer_by_layer, model, train):
+        """An error of rounding in one place changes the bfloat16 of another: hence the bound."""
+        rounded = {**train, "precision": "bfloat16"}
+        trainer = make_trainer(model, {**rounded, "workers": 2})
+        assert isinstance(trainer._step, NativeStep)
+        found, expected = after_steps(trainer), after_steps(layer_by_layer(model, rounded))
+        in_float32 = after_steps(make_trainer(model, train))
+        for name in found:
+            of_precision = relative_error(in_float32[name], expected[name])
+            assert relative_error(found[name], expected[name]) < max(1e-6, of_precision / 4), name
+        assert relative_error(in_float32["norms"], expected["norms"]) > 1e-5
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("model", "train"), SETTINGS.values(), ids=SETTINGS)
-def test_weights_are_the_same_bit_for_bit_for_any_workers_and_teams(monkeypatch, model, train):
+def test_weights_are_the_same_bit_for_bit_for_any_workers_and_teams(
+    monkeypatch, model, train, precision
+):
+    train = {**train, "precision": precision}
     expected = after_steps(make_trainer(model, {**train, "workers": 1}))
     most_members = -(-{**MODEL, **model}["hidden"] // 16)
     for workers, teams in ((2, 2), (2, 1), (3, 1), (6, 2), (6, 3), (7, 7)):
@@ -135,6 +156,33 @@ def test_a_thread_that_cannot_be_started_is_an_error(monkeypatch):
             trainer.step()
     assert np.isfinite(trainer.step())
     trainer.close()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_step_reads_no_activations_of_earlier_steps(precision):
+    """Lines of other lengths give windows of other lengths, in the same memory."""
+    text = "".join("abcdefgh"[: 1 + k % 8] * (1 + k % 5) + "\n" for k in range(60))
+    vocab = Vocab.from_text(text)
+    config = ModelConfig(hidden=20, layers=2, skip=True, dtype="float32", lines=True)
+    train = TrainConfig(batch_size=5, seq_length=48, precision=precision, workers=2, dropout=0.2)
+    written = {f"{name} of layer {k}" for k in (0, 1) for name in ("h", "c", "gates", "tanh_c")}
+    written |= {"dhead_input", "dout", "dh", "dc", "log_probs", "head_columns"}
+    written |= {f"{name}_columns of layer {k}" for k in (0, 1) for name in "hx"}
+    losses = []
+    for damaged in (False, True):
+        trainer = Trainer(CharModel(config, vocab, seed=1), vocab.encode(text), train)
+        losses.append([])
+        lengths = set()
+        for _ in range(20):
+            losses[-1].append(trainer.step())
+            arrays = trainer._step._native._kept
+            lengths.add(trainer._step._native._step.T)
+            for name in written & set(arrays) if damaged else ():
+                not_a_number = 0x7FC0 if arrays[name].dtype == np.uint16 else np.nan
+                arrays[name][...] = not_a_number
+        trainer.close()
+        assert len(lengths) > 1
+    assert losses[0] == losses[1]
 
 
 def test_a_number_that_is_not_finite_reaches_the_loss_and_the_norm():
