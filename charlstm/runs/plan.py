@@ -8,6 +8,7 @@ from charlstm.training.trainer import Trainer
 from charlstm.training.validation import MIN_SYMBOLS, Validation
 
 LOGS_PER_EVALUATION = 20
+FEW_STEPS = 100  # A run with `minutes` that ends before this step notes that it has hardly learned.
 # The validation text of a run that has time for only a few steps is shortened to this length.
 FEWEST_SYMBOLS = 100
 LOG_EVERY = 50  # Steps are logged at this interval until the interval of evaluations is known.
@@ -100,12 +101,15 @@ class Plan:
         ended if the time left is too short for another step.
         """
         trainer, minutes = self._trainer, self._trainer.config.minutes
-        if not self.time_budget.speed_is_known:
-            if minutes is not None and self.time_budget.seconds_per_step:
+        if minutes is not None and self.time_budget.seconds_per_step:
+            if self.time_budget.speed_is_known:
+                self._set_end_by_time_left(minutes * 60 - self._events.seconds)
+            else:
                 self._end_before_time_is_up(minutes)
+            if self.at_end and trainer.steps_done < FEW_STEPS:
+                self._note_few_steps(minutes)
+        if not self.time_budget.speed_is_known:
             return
-        if minutes is not None:
-            self._set_end_by_time_left(minutes * 60 - self._events.seconds)
         if not (self.is_reported or trainer.total_steps is None or self.finished):
             self.is_reported = True
             steps_left = trainer.total_steps - trainer.steps_done
@@ -135,19 +139,23 @@ class Plan:
 
     def _end_before_time_is_up(self, minutes: float) -> None:
         """End the run now if the time left is too short for a step and the last evaluation."""
-        budget, steps = self.time_budget, self._trainer.steps_done
+        budget = self.time_budget
         affordable = max(FEWEST_SYMBOLS, budget.affordable_symbols(minutes * 60) // self._texts)
         symbols = min(affordable, len(self._validation.ids))
         total = min(affordable * self._texts, self._validation.total_length)
         if budget.has_time_for_step(minutes * 60 - self._events.seconds, total):
             return
-        self._trainer.total_steps = steps
+        self._trainer.total_steps = self._trainer.steps_done
+        self._shorten_validation(symbols, FEWEST_SYMBOLS)
+
+    def _note_few_steps(self, minutes: float) -> None:
+        """Notify the user that the run ends after only a few steps."""
+        steps = self._trainer.steps_done
         self._events.write_notice(
             f"`minutes={minutes:g}` is enough for only {steps} step{'s' * (steps > 1)} of "
-            f"{budget.seconds_per_step:.2g} seconds, and the model has hardly learned: give more "
-            "`minutes`, or a smaller `hidden`, `batch_size` or `seq_length`"
+            f"{self.time_budget.seconds_per_step:.2g} seconds, and the model has hardly learned: "
+            "give more `minutes`, or a smaller `hidden`, `batch_size` or `seq_length`"
         )
-        self._shorten_validation(symbols, FEWEST_SYMBOLS)
 
     def _shorten_validation(self, symbols: int, least: int = MIN_SYMBOLS) -> None:
         """Shorten the validation text to `symbols` symbols, but not below `least`; notify the user.

@@ -222,9 +222,31 @@ def test_the_clock_is_looked_at_after_every_step(
     assert charlstm.train(run=run.path, resume=True).steps == run.steps
 
 
+@pytest.mark.parametrize(("steps", "is_told"), [(99, True), (100, False)])
+def test_a_run_whose_time_is_up_after_few_steps_says_so(
+    text_file, tmp_path, given_speed, steps, is_told
+):
+    """Also if its speed was known, and a plan was made."""
+    events, began, folder = [], time.monotonic() - 60, tmp_path / "run"
+    folder.mkdir()
+    settings = {"paths": (str(text_file),), "hidden": 2, "workers": 1, "minutes": 0.5}
+    run = begin_run(folder, RunConfig.asked(settings), None, began, None)
+    run.events.observer = events.append
+    for _ in range(200):
+        run.plan.time_budget.count_step(0.25)
+    run.trainer.steps_done = steps
+    run.plan.fit_end_to_time_left()
+    assert run.plan.at_end
+    assert [event["text"] for event in events if event["event"] == "notice"] == [
+        "`minutes=0.5` is enough for only 99 steps of 0.25 seconds, and the model has hardly "
+        "learned: give more `minutes`, or a smaller `hidden`, `batch_size` or `seq_length`"
+    ] * is_told
+
+
 def assert_validation_is_shortened(folder, validation_characters, events):
     """A notice tells how much of the validation text is used; the checkpoint holds that too."""
-    (notice,) = [event["text"] for event in events if event["event"] == "notice"]
+    notices = [event["text"] for event in events if event["event"] == "notice"]
+    (notice,) = [text for text in notices if not text.startswith("`minutes=")]
     characters = load_checkpoint(folder / LAST).training["validation"]["characters"]
     assert 1_000 <= characters < validation_characters / 2
     assert notice.startswith(
