@@ -16,6 +16,7 @@ from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import CharlstmError
+from charlstm.runs.folder import LAST
 from charlstm.system.signals import exit_code
 from charlstm.system.terminal import columns_of, shell_word, visible
 from charlstm.system.wording import counted, in_nats_and_bits, wrapped
@@ -118,12 +119,18 @@ def train(
             path = visible(str(result.path))
             error.strerror = f"{error.strerror} (the run is saved in {path})"
             raise
-    path = shell_word(str(result.path))
+    path, last = (shell_word(str(file)) for file in (result.path, result.path / LAST))
     if signal_code:
         click.echo(f"interrupted and saved; to go on: charlstm train -r {path} --resume", err=True)
         sys.exit(signal_code)
     if not quiet:
         click.echo(f"to write text: charlstm sample -r {path}", err=True)
+        if result.best_step is not None and result.best_step < result.steps:
+            click.echo(
+                f"  (by the model of step {result.best_step:,}; "
+                f"by that of the last step: charlstm sample -r {last})",
+                err=True,
+            )
 
 
 def in_options(text: str) -> str:

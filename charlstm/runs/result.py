@@ -20,6 +20,8 @@ class TrainedRun:
     warnings: sentences that say whether the model overfits or underfits, or had a learning rate
         that was too low or too high, and which option to change.
     unit: the kind of symbol that the model predicts: "character", "byte" or "word".
+    best_step: the step with the lowest validation loss, whose weights `model` has; None without
+        validation text.
     """
 
     path: Path
@@ -28,6 +30,7 @@ class TrainedRun:
     reason: str
     warnings: tuple[str, ...] = ()
     unit: str = "character"
+    best_step: int | None = None
 
     @property
     def best_val_bits(self) -> float | None:

@@ -291,13 +291,18 @@ class Run:
             reason = "finished" if self.plan.at_end else "stopped early"
             trainer, evaluations = self.trainer, self.validation.evaluations
             warnings = find_warnings(evaluations, trainer.config, trainer.model.config, unit)
-        loss, steps = self.validation.best_val_loss, self.trainer.steps_done
-        return TrainedRun(self.shown, loss, steps, reason, tuple(warnings), unit)
+        loss, steps, best = self.validation.best_val_loss, self.trainer.steps_done, self._best_step
+        return TrainedRun(self.shown, loss, steps, reason, tuple(warnings), unit, best)
+
+    @property
+    def _best_step(self) -> int | None:
+        """The step with the lowest validation loss; None without validation text."""
+        best = self.validation.best
+        return None if best is None else best.step
 
     def _report_stop(self, result: TrainedRun) -> None:
-        best = self.validation.best
         self.events.write("stop", reason=result.reason, best_val_loss=result.best_val_loss,
-                          best_step=best and best.step, warnings=result.warnings)  # fmt: skip
+                          best_step=result.best_step, warnings=result.warnings)  # fmt: skip
 
     def _save(self, name: str, weights: str, model: CharModel) -> None:
         self.saver.save(name, Checkpoint(model, self._summary(weights)))

@@ -66,13 +66,12 @@ def _overfits(evaluations: Sequence[Evaluation], config: TrainConfig, unit: str)
     if not (rose and fell):
         return None
     dropout = min(MAX_ADVISED_DROPOUT, round(config.dropout + MORE_DROPOUT, 2))
-    advice = f"best.safetensors holds the weights of step {best.step:,}"
-    if dropout > config.dropout:
-        advice = f"try `dropout={dropout:g}`"
+    advice = f"; try `dropout={dropout:g}`" if dropout > config.dropout else ""
     return (
         f"the model overfits since step {best.step:,}: since then its validation loss rose "
         f"{_change(best.val_loss, last.val_loss, unit)} while the training loss fell "
-        f"{_change(best.train_loss, last.train_loss)}; {advice}"
+        f"{_change(best.train_loss, last.train_loss)}; best.safetensors, which samples are "
+        f"written with, holds the weights of step {best.step:,}{advice}"
     )
 
 

@@ -16,6 +16,7 @@ import charlstm
 from charlstm import CharlstmError, ModelConfig, TrainConfig
 from charlstm.cli.main import main
 from charlstm.config import CorpusConfig
+from charlstm.runs.checkpoint import load_checkpoint
 
 
 def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
@@ -47,7 +48,7 @@ def test_progress_is_on_standard_error_and_the_result_on_standard_output(cli, te
     assert f"{charlstm.load(folder).parameters.count:,} parameters; saved in {folder}\n" in err
     assert "step 4: training " in err and " bits per character, best so far\n" in err
     assert "averaged" not in err and "seed" not in err
-    assert err.endswith(f"to write text: charlstm sample -r {folder}\n")
+    assert f"\nto write text: charlstm sample -r {folder}\n" in err
     assert re.search(r"loss \d\.\d{4} nats \(\d\.\d{4} bits\) per character\n", result.stdout)
 
 
@@ -69,10 +70,11 @@ def test_quiet_and_json(cli, text_file, tmp_path):
     result = cli("train", text_file, "-r", folder, *small, "--quiet", "--json")
     assert result.stderr == ""
     record = json.loads(result.stdout)
-    names = {"path", "best_val_loss", "best_val_bits", "unit", "steps", "reason", "warnings"}
-    assert set(record) == names
+    names = {"path", "best_val_loss", "best_val_bits", "best_step", "unit", "steps", "reason"}
+    assert set(record) == names | {"warnings"}
     assert record["best_val_bits"] == pytest.approx(record["best_val_loss"] / math.log(2))
     assert record["unit"] == "character"
+    assert record["best_step"] == load_checkpoint(folder / "best.safetensors").summary["step"]
     assert (record["path"], record["steps"], record["reason"]) == (str(folder), 3, "finished")
 
 
@@ -88,6 +90,18 @@ def test_advice_is_shown_saved_and_part_of_the_result(cli, text_file, tmp_path):
     assert as_printed in json.loads(result)["warnings"]
     again = charlstm.train(run=tmp_path / "run", resume=True)  # it has finished already
     assert advice in again.warnings
+
+
+@pytest.mark.parametrize(("best", "is_told"), [(20, True), (100, False), (None, False)])
+def test_the_end_of_a_run_says_which_step_samples_use(cli, tmp_path, monkeypatch, best, is_told):
+    run = charlstm.TrainedRun(tmp_path / "a run", 1.0, 100, "finished", best_step=best)
+    monkeypatch.setattr(charlstm, "train", lambda *corpus, **options: run)
+    end = (
+        f"  (by the model of step 20; by that of the last step: charlstm sample -r '{tmp_path}"
+        "/a run/last.safetensors')\n"
+    )
+    shown = cli("train", "text.txt").stderr
+    assert shown == f"to write text: charlstm sample -r '{tmp_path}/a run'\n" + end * is_told
 
 
 def test_a_text_from_standard_input_is_kept_for_resumption(cli, tmp_path):
