@@ -183,12 +183,16 @@ function reveal(span) {
   requestAnimationFrame(() => span.scrollIntoView({ block: "nearest" }));
 }
 
+// In a narrow window the panel covers text: it opens only for a click, a tap or a key. A finger on
+// the text may begin to scroll, and describes nothing before it taps.
 for (const happening of ["pointerover", "focusin", "click"]) {
   $("text").addEventListener(happening, (event) => {
-    if (event.target.at === undefined) return;
+    const isPointer = happening === "pointerover";
+    if (event.target.at === undefined || (isPointer && event.pointerType === "touch")) return;
     describe(event.target.at);
+    if (isPointer) return;
     panelIsOpen(true);
-    if (happening !== "pointerover") reveal(event.target);
+    reveal(event.target);
   });
 }
 $("close").addEventListener("click", () => panelIsOpen(false));
@@ -296,6 +300,7 @@ $("caption").textContent =
   (data.cell in EXPLAINED
     ? `A gate is a number by which a unit multiplies what passes: ${EXPLAINED[data.cell]}. This number is its openness: 0 is closed, 1 is open. `
     : "") +
+  (data.capped ? "The input gates of this model are capped: each is shown as min(i, 1 − f), no further open than its forget gate is closed. " : "") +
   `The value of a unit is ${data.cell === "lstm" ? "tanh(c), its cell after squashing" : "its state h"}: −1 to +1.`;
 window.addEventListener("hashchange", show);
 show();

@@ -33,7 +33,7 @@ class GatesPage(TypedDict):
     """The data of a page: the activity of a model of L layers and H units on a text of N symbols.
 
     run: the name of the run. unit: "character", "byte" or "word". cell: "lstm", "gru" or "rnn".
-    hidden: H.
+    hidden: H. capped: whether the input gates are capped: min(i, 1 - f).
     symbols: the form of each distinct symbol within the text, and its form on its own.
     text: (N,) the index of each symbol in `symbols`.
     spaced: (N,) 1 if a space precedes the word; empty for characters and bytes.
@@ -52,6 +52,7 @@ class GatesPage(TypedDict):
     unit: str
     cell: str
     hidden: int
+    capped: bool
     symbols: list[tuple[str, str]]
     text: list[int]
     spaced: list[int]

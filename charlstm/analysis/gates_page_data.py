@@ -51,6 +51,7 @@ def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage
         "unit": model.vocab.unit,
         "cell": model.config.cell,
         "hidden": model.config.hidden,
+        "capped": model.config.capped,
         "symbols": [_shown(model.vocab.symbols[id_]) for id_ in used],
         "text": numbers[:, 0].tolist(),
         "spaced": _spaced(model.vocab, activity),

@@ -137,6 +137,15 @@ def test_browser_colours_by_surprisal(tmp_path):
     assert document.one("about")["text"] == f"a run · LSTM, 2 × 6 units · 300 characters, {mean}"
     for word in ("Surprisal is", "A gate is", "openness: 0 is closed", "The value of a unit is"):
         assert word in document.one("caption")["text"]
+    assert "capped" not in document.one("caption")["text"]
+
+
+def test_browser_says_that_input_gates_are_capped(tmp_path):
+    document = browse(tmp_path, page_of(make_model(capped=True), "ab")[1])
+    assert (
+        "input gates of this model are capped: each is shown as min(i, 1 − f)"
+        in (document.one("caption")["text"])
+    )
 
 
 def scaled(values):
@@ -307,6 +316,24 @@ for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft", "ArrowDown"]) press(
 POINTER = """
 document.querySelectorAll(".c")[2].dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
 """
+# Whether the panel of a narrow window is open, and whether a character is described: after a touch,
+# under a mouse, and after a tap. At last: whether the character is above the panel then.
+NARROW = """
+const tapped = spans[spans.length - 40];
+const over = (pointerType) =>
+  tapped.dispatchEvent(new PointerEvent("pointerover", { bubbles: true, pointerType }));
+const now = () => `${document.body.dataset.panel} ${tapped.classList.contains("chosen")}`;
+over("touch");
+const seen = [now()];
+over("mouse");
+seen.push(now());
+tapped.click();
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  seen.push(now(), tapped.getBoundingClientRect().bottom
+    <= $("here").getBoundingClientRect().top);
+  document.title = seen.join(", ");
+}));
+"""
 
 
 # from the second character of the first line to that of the next; and to the third
@@ -318,6 +345,14 @@ def test_browser_describes_the_character_of_the_keyboard_or_the_pointer(tmp_path
     found = [k for k, e in enumerate(document.characters) if "chosen" in e["class"].split()]
     assert found == [chosen]
     assert document.one("surprise")["text"].startswith(f"character {chosen + 1} of 7: ")
+
+
+@pytest.mark.slow
+def test_browser_opens_the_panel_of_a_narrow_window_below_the_character_that_is_tapped(tmp_path):
+    page = with_script(page_of(make_model())[1], NARROW)
+    document = browse(tmp_path, page, "", "--window-size=360,740")
+    title = document.all(tag="title")[0]["text"]
+    assert title == "undefined false, undefined true, open true, true"
 
 
 @pytest.mark.slow

@@ -33,10 +33,18 @@ TEXT = "ab“ba b”a (ba)\n\tb“aa”b\x07 a" * 12
 
 
 def make_model(
-    text=TEXT, cell="lstm", layers=2, hidden=6, seed=0, scale=0.8, vocab=None, dtype="float64"
+    text=TEXT,
+    cell="lstm",
+    layers=2,
+    hidden=6,
+    seed=0,
+    scale=0.8,
+    vocab=None,
+    dtype="float64",
+    capped=False,
 ):
     vocab = vocab or Vocab.from_text(text)
-    config = ModelConfig(cell=cell, hidden=hidden, layers=layers, dtype=dtype)
+    config = ModelConfig(cell=cell, hidden=hidden, layers=layers, dtype=dtype, capped=capped)
     model = CharModel(config, vocab, seed=seed)
     rng = np.random.default_rng(seed)
     for array in model.parameters.values():
