@@ -4,6 +4,7 @@ The signals are SIGINT (Ctrl-C), SIGTERM and SIGHUP (the terminal was closed). A
 ignored stays ignored: a shell ignores SIGINT for its background jobs, and nohup ignores SIGHUP.
 """
 
+import os
 import signal
 import sys
 import threading
@@ -26,6 +27,9 @@ def raise_interruption(signal_name: str) -> None:
         raise KeyboardInterrupt
     if signal_name:
         sys.exit(exit_code(signal_name))
+
+
+RESEND_SECONDS = 0.01  # until a signal is sent again
 
 
 class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
@@ -84,14 +88,34 @@ def exit_on_signals() -> Iterator[None]:
 
     The exception makes the interrupted code remove unfinished files and release locks. A handler
     that another program has set is kept.
+
+    Python drops exceptions in the callbacks of weak references and in __del__. A signal whose
+    exception was dropped there is sent again.
     """
     previous = _replace_handlers(
         lambda number: signal.default_int_handler if number == signal.SIGINT else _raise_exit,
         only=(signal.SIG_DFL, end_process),
     )
+    previous_hook = sys.unraisablehook
+
+    def send_again(dropped: Any) -> None:
+        error = dropped.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            number = int(signal.SIGINT)
+        elif isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+            number = error.code - 128
+            signal.signal(number, _raise_exit)  # SIGHUP is ignored by now
+        else:
+            previous_hook(dropped)
+            return
+        # A signal that is sent here would raise its exception here, where Python drops it too.
+        threading.Timer(RESEND_SECONDS, os.kill, (os.getpid(), number)).start()
+
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
+        sys.unraisablehook = previous_hook
         for number, handler in previous.items():
             signal.signal(number, handler)
 

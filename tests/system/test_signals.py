@@ -2,6 +2,8 @@
 
 import signal
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -105,3 +107,25 @@ def test_a_handler_that_is_set_already_stays():
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     assert seen == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_in_the_callback_of_a_weak_reference_is_not_lost(name, capsys):
+    """Python drops exceptions in such callbacks, and prints them."""
+    number = getattr(signal, name)
+    expected = KeyboardInterrupt if name == "SIGINT" else SystemExit
+
+    def signalled(reference):
+        signal.raise_signal(number)
+        for _ in range(1000):  # the exception is raised in here
+            pass
+
+    with pytest.raises(expected) as raised, exit_on_signals():
+        text = threading.Event()
+        reference = weakref.ref(text, signalled)
+        del text
+        assert reference() is None
+        time.sleep(10)
+    if expected is SystemExit:
+        assert raised.value.code == 128 + number
+    assert capsys.readouterr().err == ""
