@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, shown
 
 Array = NDArray[Any]  # weights, activations, gradients: float32 or float64
 Ids = NDArray[Any]  # ids of symbols of a vocabulary: integers
@@ -22,7 +22,7 @@ def require_shape(name: str, array: Array, expected: tuple[int | str, ...]) -> N
     )
     if not fits:
         wanted = ", ".join(map(str, expected)) + "," * (len(expected) == 1)
-        raise CharlstmError(f"`{name}` must be of shape ({wanted}), not {found}")
+        raise ArgumentError(f"`{name}` must be of shape ({wanted}), not {found}")
 
 
 def checked_ids(name: str, ids: ArrayLike, shape: tuple[str, ...], size: int) -> Ids:
@@ -34,15 +34,15 @@ def checked_ids(name: str, ids: ArrayLike, shape: tuple[str, ...], size: int) ->
     try:
         array: Ids = np.asarray(ids)
     except (TypeError, ValueError):  # for example, for lists of different lengths
-        raise CharlstmError(f"`{name}` must be an array, not {ids!r:.60}") from None
+        raise ArgumentError(f"`{name}` must be an array, not {shown(ids)}") from None
     require_shape(name, array, shape)
     if not array.size:
         return array.astype(np.intp)
     if not np.issubdtype(array.dtype, np.integer):
-        raise CharlstmError(f"`{name}` must be whole numbers, not {array.dtype}")
+        raise ArgumentError(f"`{name}` must be whole numbers, not {array.dtype}")
     low, high = array.min(), array.max()
     if low < 0 or high >= size:
-        raise CharlstmError(f"`{name}` must be 0 to {size - 1}, not {low} to {high}")
+        raise ArgumentError(f"`{name}` must be 0 to {size - 1}, not {low} to {high}")
     return array
 
 
@@ -50,7 +50,7 @@ def require_float(name: str, array: Array) -> None:
     """Raise CharlstmError for an array of a type other than floating-point numbers."""
     dtype = np.asarray(array).dtype
     if not np.issubdtype(dtype, np.floating):
-        raise CharlstmError(f"`{name}` must hold floating-point numbers, not {dtype}")
+        raise ArgumentError(f"`{name}` must hold floating-point numbers, not {dtype}")
 
 
 def all_finite(array: Array) -> bool:

@@ -6,6 +6,7 @@ its options (cli/option_names.py).
 """
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,11 +16,19 @@ class CharlstmError(ValueError):
 
     The message is one line for the user: it names the file, the character or the argument, and says
     what to do. If another exception was the reason, such as an OSError, it is the `__cause__`. The
-    command line prints the message and exits with code 1.
+    command line prints the message and exits with code 1, or 2 for an ArgumentError.
     """
 
 
-class UnknownOptionError(CharlstmError, TypeError):
+class ArgumentError(CharlstmError):
+    """Raised for an argument that is wrong whatever the files, the model and the machine are.
+
+    It has a value that is never accepted, is missing, or excludes another argument. The command
+    line exits with code 2, as for every wrong usage.
+    """
+
+
+class UnknownOptionError(ArgumentError, TypeError):
     """Raised for a keyword that a function does not take.
 
     UnknownOptionError is also a TypeError, because Python raises TypeError for an unknown keyword.
@@ -33,6 +42,11 @@ class UnwritableError(CharlstmError):
 def quoted(value: object) -> str:
     """Return the text of a value in double quotes, for an argument in a message."""
     return json.dumps(str(value), ensure_ascii=False).replace("`", "\\u0060")
+
+
+def shown(value: object) -> str:
+    """Return the beginning of the repr of a value, on one line, for a message."""
+    return re.sub(r"\s*\n\s*", " ", repr(value))[:60]
 
 
 @contextmanager

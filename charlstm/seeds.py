@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError, shown
 from charlstm.untrusted import integer, of_type
 
 Purpose = Literal["weights", "batches", "dropout", "sample", "split"]
@@ -28,7 +28,9 @@ def generator(seed: int | None, purpose: Purpose, number: int = 0) -> np.random.
         key = (_SPAWN_KEYS[purpose], number) if number else (_SPAWN_KEYS[purpose],)
         sequence = np.random.SeedSequence(seed, spawn_key=key)
     except (TypeError, ValueError):
-        raise CharlstmError(f"`seed` must be a whole number of 0 or more, not {seed!r}") from None
+        raise ArgumentError(
+            f"`seed` must be a whole number of 0 or more, not {shown(seed)}"
+        ) from None
     return np.random.Generator(np.random.PCG64(sequence))
 
 

@@ -1,10 +1,10 @@
 """Checks of values from outside: those in the JSON of a saved run, and arguments of functions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import index
 from typing import Any, TypeVar
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError, shown
 
 Value = TypeVar("Value")
 
@@ -16,7 +16,7 @@ LARGEST_INTEGER, LARGEST_REAL = 2**53, 1e300
 def entry(record: Any, name: str) -> Any:
     """Return record[name]; CharlstmError if the record is no JSON object, or lacks the name."""
     if not isinstance(record, Mapping):
-        raise CharlstmError(f"{name} must be in a JSON object, not in {record!r:.60}")
+        raise CharlstmError(f"{name} must be in a JSON object, not in {shown(record)}")
     if name not in record:
         raise CharlstmError(f"{name} is missing")
     return record[name]
@@ -26,7 +26,7 @@ def of_type(kind: type[Value], record: Any, name: str) -> Value:
     """Return record[name]; CharlstmError unless its type is `kind`."""
     value = entry(record, name)
     if type(value) is not kind:
-        raise CharlstmError(f"{name} must be of type {kind.__name__}, not {value!r:.60}")
+        raise CharlstmError(f"{name} must be of type {kind.__name__}, not {shown(value)}")
     return value
 
 
@@ -35,7 +35,7 @@ def integer(record: Any, name: str, least: int = 0, most: int = LARGEST_INTEGER)
     value = entry(record, name)
     if type(value) is not int or not least <= value <= most:
         raise CharlstmError(
-            f"{name} must be a whole number from {least} to {most}, not {value!r:.60}"
+            f"{name} must be a whole number from {least} to {most}, not {shown(value)}"
         )
     return value
 
@@ -53,8 +53,8 @@ def real_value(
     NaN is refused too. name: the name of the value, for the message.
     """
     if type(value) not in (int, float) or not least <= value <= most:
-        raise CharlstmError(
-            f"`{name}` must be a number from {least:g} to {most:g}, not {value!r:.60}"
+        raise ArgumentError(
+            f"`{name}` must be a number from {least:g} to {most:g}, not {shown(value)}"
         )
     return float(value)
 
@@ -66,7 +66,7 @@ def require_type(name: str, value: object, *kinds: type) -> None:
     """
     if not isinstance(value, kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise CharlstmError(f"`{name}` must be of type {names}, not {value!r:.60}")
+        raise ArgumentError(f"`{name}` must be of type {names}, not {shown(value)}")
 
 
 def one_or_several(name: str, value: Any, *kinds: type) -> tuple[Any, ...]:
@@ -75,18 +75,33 @@ def one_or_several(name: str, value: Any, *kinds: type) -> tuple[Any, ...]:
     Raises CharlstmError for a value of another type. name: the name of the argument.
     """
     is_single = not isinstance(value, Iterable) or isinstance(value, (bytes, *kinds))
-    found = (value,) if is_single else tuple(value)
+    try:
+        found = (value,) if is_single else tuple(value)
+    except TypeError:  # for example, for an array without dimensions
+        found = (value,)
     for each in found:
         require_type(name, each, *kinds)
     return found
 
 
-def whole_number(name: str, value: Any) -> int:
-    """Return an argument as an int; CharlstmError if it is not a whole number.
+def require_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise CharlstmError unless an argument is one of several strings.
+
+    name: the name of the argument, for the message.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"`{name}` must be one of {', '.join(choices)}, not {shown(value)}")
+
+
+def whole_number(name: str, value: Any, least: int | None = None) -> int:
+    """Return an argument as an int; CharlstmError if it is not a whole number, or below `least`.
 
     Integers of NumPy's types are accepted too. name: the name of the argument, for the message.
     """
     try:
-        return index(value)
+        number = int(index(value))
     except TypeError:
-        raise CharlstmError(f"`{name}` must be a whole number, not {value!r:.60}") from None
+        raise ArgumentError(f"`{name}` must be a whole number, not {shown(value)}") from None
+    if least is not None and number < least:
+        raise ArgumentError(f"`{name}` must be {least} or more, not {number}")
+    return number

@@ -33,11 +33,12 @@ the page with them. The page lists the names that `import charlstm` gives. The
 [README](../README.md#as-a-library) has examples. `Array` is a NumPy array of floating-point
 numbers, `Ids` an array of the ids of symbols.
 
-Bad files, texts, settings and ids are refused with a [CharlstmError](#charlstmerror), whose message
-names the argument in backquotes; if an error of the system was the reason, it is the `__cause__`. A
-misspelt keyword is a `TypeError` too. Not every argument is checked: one of a wrong type or size
-may raise an error of Python, such as a `TypeError`. After Ctrl-C, `train` saves the run and raises
-`KeyboardInterrupt`, or returns the run with `on_interrupt="return"`.
+Bad files, texts and arguments, of any type and size, are refused with a
+[CharlstmError](#charlstmerror), whose message names the argument in backquotes; if an error of the
+system was the reason, it is the `__cause__`. A misspelt keyword is a `TypeError` too. The records
+of results, such as [Loss](#loss), do not check the values that they are made with. After Ctrl-C,
+`train` saves the run and raises `KeyboardInterrupt`, or returns the run with
+`on_interrupt="return"`.
 """
 
 

@@ -12,7 +12,7 @@ from charlstm.analysis.dynamic_evaluation import DynamicConfig, DynamicEvaluatio
 from charlstm.analysis.segment_gradients import gradient_rms, own_text, rms_predictions
 from charlstm.arrays import Ids
 from charlstm.config import knobs_of, takes_options
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import Advance, Loss
 from charlstm.network.scoring import evaluate as loss_of_text
@@ -143,7 +143,7 @@ def evaluate(
     settings = dynamic_settings(given)
     for name, value in given.items():
         if not dynamic and value != getattr(DynamicConfig, name.removeprefix("dynamic_")):
-            raise CharlstmError(f"`{name}` has no effect without `dynamic=True`")
+            raise ArgumentError(f"`{name}` has no effect without `dynamic=True`")
     with closing(Workers(worker_count(workers))) as threads:
         return measure(
             model,
@@ -183,7 +183,7 @@ def measure(
     dynamic: the settings of dynamic evaluation; None: the weights stay as they are.
     """
     if dynamic and (window is not None or batch_size is not None):
-        raise CharlstmError("`dynamic=True` reads one stream: leave out `window` and `batch_size`")
+        raise ArgumentError("`dynamic=True` reads one stream: leave out `window` and `batch_size`")
     starts = np.zeros(1, np.int64) if starts is None else starts
     predictions, size = predicted_size(model, ids, starts)
     adapting = dynamic_evaluation_of(model, dynamic, workers, progress) if dynamic else None

@@ -22,7 +22,7 @@ import numpy as np
 
 from charlstm.arrays import Array, Ids
 from charlstm.config import ModelConfig, TrainConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.memory_needs import require_memory_for_model
 from charlstm.network.model import CharModel
@@ -220,7 +220,7 @@ def fresh_model(
     if forget_bias is not None:
         real_value("forget_bias", forget_bias, -MAX_FORGET_BIAS, MAX_FORGET_BIAS)
         if config.cell == "rnn":
-            raise CharlstmError("`forget_bias` is for lstm and gru: rnn has no gates")
+            raise ArgumentError("`forget_bias` is for lstm and gru: rnn has no gates")
     real_value("recurrent_scale", recurrent_scale, 0, MAX_RECURRENT_SCALE)
     # The measurement needs a copy of the model in float64, a gradient of the same size, and a copy
     # of the weights before the training step.

@@ -14,7 +14,7 @@ import numpy as np
 
 from charlstm.analysis.gradient_flow import GONE_FRACTION, GradientFlow
 from charlstm.arrays import Array
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.system.atomic_files import atomic_write
 
 COLOURS = {
@@ -33,7 +33,7 @@ SMALLEST = 1e-300  # this number replaces a norm of 0, which has no logarithm
 def require_drawable(path: Path) -> None:
     """Raise CharlstmError, before anything is measured, if `draw` cannot draw into this file."""
     if path.suffix.lower() not in (".svg", ".png"):
-        raise CharlstmError(f"{path}: the name of a picture must end in .svg or .png")
+        raise ArgumentError(f"{path}: the name of a picture must end in .svg or .png")
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:

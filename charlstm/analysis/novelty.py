@@ -16,13 +16,12 @@ import numpy as np
 from charlstm.analysis.stretches import Matches, Stretch, find_matches
 from charlstm.arrays import Ids
 from charlstm.config import Level, takes_options
-from charlstm.errors import CharlstmError
 from charlstm.system.memory import require_memory
 from charlstm.system.wording import counted
 from charlstm.text.vocab import LEVELS, Vocab
 from charlstm.text.vocab import line_end as line_end_of
 from charlstm.text.words import split_words
-from charlstm.untrusted import one_or_several, require_type
+from charlstm.untrusted import one_or_several, require_choice, require_type
 
 # Lengths of stretches, for each unit of a vocabulary. For each length, the report counts the
 # symbols in stretches of at least this length that also stand in the training text.
@@ -116,8 +115,7 @@ def novelty(
     require_type("training_text", training_text, str)
     require_type("held_out", held_out, str)
     require_type("lines", lines, bool)
-    if level not in LEVELS:
-        raise CharlstmError(f"`level` must be one of {', '.join(LEVELS)}, not {level!r:.60}")
+    require_choice("level", level, LEVELS)
     vocab = _vocab_of(level, [*samples, training_text, held_out])
     texts = [vocab.encode(text) for text in samples]
     return measure_novelty(texts, vocab.encode(training_text), vocab.encode(held_out), vocab, lines)

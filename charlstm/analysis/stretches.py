@@ -7,6 +7,7 @@ import numpy as np
 
 from charlstm.analysis.suffix_automaton import MatchFinder, SuffixAutomaton
 from charlstm.arrays import Ids
+from charlstm.untrusted import require_type
 
 # The texts are cut into sections. Each pass over the training text finds the stretches of one
 # section with a suffix automaton of the section. Sections are so short that the transition table of
@@ -37,6 +38,7 @@ class Stretch:
 
     def overlaps(self, other: "Stretch") -> bool:
         """Return whether the stretches have symbols of one text in common."""
+        require_type("other", other, Stretch)
         return (
             self.number == other.number
             and self.start < other.start + other.length

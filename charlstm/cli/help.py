@@ -1,4 +1,4 @@
-"""Help texts: options and commands under headings, in lines that fit into the terminal."""
+"""The classes of commands: help texts under headings, in lines that fit into the terminal."""
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -7,7 +7,10 @@ from typing import Any
 import click
 from click import formatting
 
+from charlstm import kernels
+from charlstm.cli.error_lines import one_line_errors
 from charlstm.config import GROUPS
+from charlstm.system.signals import exit_on_signals
 
 NARROW = 60  # columns; below this width, a help text stands below the name of its option
 FEWEST_COLUMNS = 20
@@ -59,10 +62,16 @@ class _Context(click.Context):
 class GroupedCommand(click.Command):
     """A command whose options stand in --help under the headings of their groups, in order.
 
-    Options without a group stand in the last group; if no option has a group, under "Options".
+    Options without a group stand in the last group; if no option has a group, under "Options". The
+    command prints an error as one line before it exits.
     """
 
     context_class = _Context
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with one_line_errors(self), exit_on_signals():
+            kernels.require_requested_kernels()
+            return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options of each group under its heading."""

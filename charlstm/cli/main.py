@@ -1,62 +1,22 @@
-"""The command `charlstm`: the group of all commands, and how their errors are printed."""
+"""The command `charlstm`: the group of all commands."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from charlstm import __version__, kernels
+from charlstm import __version__
 from charlstm.cli.cache import cache
 from charlstm.cli.command_start import begin_command
+from charlstm.cli.error_lines import one_line_errors
 from charlstm.cli.evaluate import evaluate
 from charlstm.cli.help import CommandGroup
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
-from charlstm.cli.option_names import as_options
 from charlstm.cli.sample import sample
 from charlstm.cli.score import score
 from charlstm.cli.train import train
-from charlstm.errors import CharlstmError
-from charlstm.system.signals import exit_code, exit_on_signals
-from charlstm.system.terminal import discard_unwritable_output, prepare_standard_streams, visible
-
-
-@contextmanager
-def one_line_errors(context: click.Context | None = None) -> Iterator[None]:
-    """Print an error as one line on standard error, and raise click's Exit with the exit code.
-
-    context: that of the group whose commands may raise errors, once it is known.
-    """
-    try:
-        yield
-        return
-    except CharlstmError as error:
-        message = as_options(str(error), _invoked(context) if context else None)
-    except click.UsageError as error:
-        message = error.format_message()  # The message may quote control characters.
-        if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
-            raise
-        raise click.UsageError(visible(message), error.ctx) from None
-    except MemoryError:
-        message = "not enough memory: try a smaller --hidden, --batch-size or --seq-length"
-    except BrokenPipeError:  # The reader of standard output, such as `head`, has ended.
-        raise click.exceptions.Exit(0) from None
-    except OSError as error:  # Standard output may be a file on a full disk, for example.
-        message = f"{error.filename or 'failed'}: {error.strerror or error}"
-    except KeyboardInterrupt:
-        click.echo(err=True)
-        raise click.exceptions.Exit(exit_code("SIGINT")) from None
-    click.echo(f"charlstm: {visible(message)}", err=True)
-    raise click.exceptions.Exit(1)
-
-
-def _invoked(context: click.Context) -> click.Command:
-    """Return the command that a group has invoked; the group itself before that."""
-    group = context.command
-    name = context.invoked_subcommand
-    return group.commands.get(name or "", group) if isinstance(group, click.Group) else group
+from charlstm.system.terminal import discard_unwritable_output, prepare_standard_streams
 
 
 class MainGroup(CommandGroup):
@@ -81,8 +41,7 @@ class MainGroup(CommandGroup):
             return super().make_context(*args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with one_line_errors(ctx), exit_on_signals():
-            kernels.require_requested_kernels()
+        with one_line_errors():  # Click reads the arguments of the command before it invokes it.
             return super().invoke(ctx)
 
 

@@ -7,7 +7,7 @@ becomes --no-lines, and `charlstm.train(run="a", resume=True)` becomes charlstm 
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -33,6 +33,12 @@ def as_options(text: str, command: click.Command | None = None) -> str:
         return " ".join([*(["charlstm", called] if called else []), *arguments])
 
     return _MARKED.sub(shown, text)
+
+
+def options_among(names: Iterable[str], command: click.Command) -> list[str]:
+    """Return the options of a command for those arguments, given by name, that it has."""
+    options = dict(_options_of(command))
+    return [_as_option(name, None, options) for name in names if name in options]
 
 
 def _options_of(command: click.Command) -> Iterator[tuple[str, click.Option]]:

@@ -12,7 +12,6 @@ from charlstm.arrays import Ids
 from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
-from charlstm.config.unused import refuse_unused
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import load, newest_run
 from charlstm.runs.texts import (
@@ -72,7 +71,11 @@ def reading_options(command: Command) -> Command:
                     err=True,
                 )
         if settings is not None:
-            refuse_unused({"newlines": newlines} if newlines else {}, {"level": settings.level})
+            if newlines and settings.level == "byte":
+                raise CharlstmError(
+                    "--newlines has no effect for a model of bytes, which reads all bytes as they "
+                    "are: leave it out"
+                )
             encoding, newlines = encoding or settings.encoding, newlines or settings.newlines
         return command(
             run=place, encoding=encoding or CorpusConfig.encoding, newlines=newlines, **options
@@ -102,10 +105,14 @@ def own_validation_ids(run: Path) -> tuple[Ids, Ids]:
     return split.validation, split.starts
 
 
-def known_lines(run: Path, vocab: Vocab, paths: Sequence[Path]) -> KnownLines:
+def known_lines(
+    run: Path, vocab: Vocab, paths: Sequence[Path], encoding: str | None = None
+) -> KnownLines:
     """Return the lines of texts, or of the run's own text if `paths` is empty.
 
-    The texts are read as the run's text was read. vocab: the vocabulary of the run's model.
+    vocab: the vocabulary of the run's model.
+    encoding: that of the texts; None for the one of the run's text. The line ends of the texts are
+        read as those of the run's text.
     """
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import CorpusDisplay
@@ -116,7 +123,7 @@ def known_lines(run: Path, vocab: Vocab, paths: Sequence[Path]) -> KnownLines:
             corpus = open_corpus(
                 paths,
                 level=vocab.level,
-                encoding=settings.encoding,
+                encoding=encoding or settings.encoding,
                 newlines=settings.newlines,
                 base_vocab=vocab,
                 progress=display,

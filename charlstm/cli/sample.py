@@ -53,7 +53,7 @@ def _unescaped(text: str) -> str:
 @click.option(
     "--prime-file",
     type=PathArgument(),
-    help="File of text in UTF-8 that the sample continues; - for standard input. A \\n in the file "
+    help="File of text that the sample continues; - for standard input. A \\n in the file "
     "stays as it is; line ends are read as those of the training text. For a model of bytes, the "
     "file may hold any bytes.",
 )
@@ -102,6 +102,11 @@ def _unescaped(text: str) -> str:
     "[default: the run's text]",
 )
 @click.option(
+    "--encoding",
+    help="Encoding of the files of --prime-file and --corpus, by its name in Python, such as "
+    "latin-1.  [default: utf-8 for --prime-file, the encoding of the run's text for --corpus]",
+)
+@click.option(
     "--separator",
     type=TextArgument(),
     callback=lambda context, option, text: None if text is None else _unescaped(text),
@@ -137,6 +142,7 @@ def sample(
     new_only: bool,
     unique: bool,
     corpus: tuple[Path, ...],
+    encoding: str | None,
     separator: str | None,
     stop: tuple[str, ...],
     seed: int | None,
@@ -154,6 +160,8 @@ def sample(
         raise click.UsageError("give --prime or --prime-file, not both")
     if corpus and not new_only:
         raise click.UsageError("--corpus names the lines that --new-only passes over: give both")
+    if encoding and not (prime_file or corpus):
+        raise click.UsageError("--encoding says how --prime-file and --corpus are read: give one")
     if length == 0:
         _check_endless_sample(whole, as_json, novelty, count)
     settings = Sampling(**knob_values(sampling))
@@ -164,9 +172,11 @@ def sample(
         option = "--new-only" if new_only else "--unique"
         raise CharlstmError(f"{option} is for a model of lines: train one with --lines")
     report = NoveltyReport(place, model) if novelty else None
-    chosen = LineFilter(known_lines(place, model.vocab, corpus) if new_only else (), unique)
+    known = known_lines(place, model.vocab, corpus, encoding) if new_only else ()
+    chosen = LineFilter(known, unique)
     if prime_file:
-        prime = join_within_memory(read_text_for(model.vocab, [prime_file], unknown, "utf-8"))
+        pieces = read_text_for(model.vocab, [prime_file], unknown, encoding or "utf-8")
+        prime = join_within_memory(pieces)
         prime = decode_bytes(model.vocab, prime)
     is_new_seed = seed is None
     if seed is None:

@@ -8,9 +8,11 @@ import click
 import numpy as np
 
 from charlstm.arrays import Ids
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, quoted
+from charlstm.system.disk import if_full
 from charlstm.system.memory import require_memory
 from charlstm.text.decompression import READ_BYTES
+from charlstm.text.encodings import encoding_for
 from charlstm.text.reading import TextFiles, newlines_for
 from charlstm.text.standard_input import read_standard_input, require_given_once
 from charlstm.text.vocab import UnknownTreatment, Vocab
@@ -69,6 +71,10 @@ def read_text_for(
     newlines: the treatment of line ends; by default, the result of newlines_for.
     """
     level = "byte" if vocab.level == "byte" else "char"
+    if level == "byte" and encoding_for("char", encoding) != "utf-8":
+        raise CharlstmError(
+            f"a model of bytes reads bytes as they are: leave out `encoding={quoted(encoding)}`"
+        )
     pieces = read_text(paths, encoding, newlines or newlines_for(vocab), level, chunk_bytes)
     return _known_text(vocab, pieces) if unknown == "error" else (text for _, text in pieces)
 
@@ -138,7 +144,8 @@ def encode_on_disk(vocab: Vocab, pieces: Iterable[str], unknown: UnknownTreatmen
     except OSError as error:
         raise CharlstmError(
             "cannot keep the encoded text in the folder for temporary files "
-            f"({error.strerror or error}): make room there, or set TMPDIR to another folder"
+            f"({error.strerror or error}): {if_full(error, 'make room there, or ')}set TMPDIR to "
+            "another folder"
         ) from error
 
 

@@ -15,7 +15,7 @@ from charlstm.cli.loading import note_missing_best
 from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.runs.folder import LAST
 from charlstm.system.signals import exit_code
 from charlstm.system.terminal import columns_of, shell_word, visible
@@ -94,12 +94,12 @@ def train(
         raise click.UsageError("give --quiet or --verbose, not both")
     corpus, resume = options.pop("corpus"), options["resume"]
     if corpus and resume:
-        raise CharlstmError(
+        raise ArgumentError(
             "--resume takes the corpus and the weights from the run: leave out CORPUS, or name "
             "the text's new place with --corpus"
         )
     if new_corpus_paths and not resume:
-        raise CharlstmError("--corpus names the text of a run that is resumed: add --resume")
+        raise ArgumentError("--corpus names the text of a run that is resumed: add --resume")
     if options["init_from"]:
         note_missing_best(options["init_from"])
     with closing(RunDisplay(verbose, in_words=in_options)) as display:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from charlstm.errors import CharlstmError, UnknownOptionError
+from charlstm.errors import ArgumentError, CharlstmError, UnknownOptionError, shown
 from charlstm.untrusted import LARGEST_INTEGER, LARGEST_REAL
 
 # `charlstm train` replaces the value AUTO by one that it chooses. A knob of any type may be AUTO.
@@ -154,31 +154,35 @@ class Knob:
 
     def check(self, value: Any) -> None:
         """Raise CharlstmError for a value of a wrong type or out of range, but never for AUTO."""
-        if value == AUTO:
+        if _is_auto(value):
             return
         if self.choices:
-            if value not in self.choices:
+            if not isinstance(value, str) or value not in self.choices:
                 automatic = (AUTO,) if self.default == AUTO else ()
                 names = ", ".join((*automatic, *self.choices))
-                raise CharlstmError(f"`{self.name}` must be one of {names}, not {value!r:.60}")
+                raise ArgumentError(f"`{self.name}` must be one of {names}, not {shown(value)}")
             return
         allowed = (*self.types, int) if float in self.types else self.types
         if isinstance(value, bool) != (bool in self.types) or not isinstance(value, allowed):
             names = " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
-            raise CharlstmError(f"`{self.name}` must be {names}, not {value!r:.60}")
+            raise ArgumentError(f"`{self.name}` must be {names}, not {shown(value)}")
         if isinstance(value, int | float) and value not in self.facts.also:
             self._check_range(value)
 
     def _check_range(self, value: float) -> None:
         if isinstance(value, float) and not math.isfinite(value):
-            raise CharlstmError(f"`{self.name}` must be a finite number, not {value!r:.60}")
+            raise ArgumentError(f"`{self.name}` must be a finite number, not {shown(value)}")
         within = self.facts.within
         if within is not None and value not in within:
-            raise CharlstmError(f"`{self.name}` must be {self.range_in_words}, not {value!r:.60}")
+            raise ArgumentError(f"`{self.name}` must be {self.range_in_words}, not {shown(value)}")
         largest = LARGEST_REAL if isinstance(value, float) else LARGEST_INTEGER
         bounded = within is not None and math.isfinite(within.high)
         if not bounded and abs(value) > largest:
-            raise CharlstmError(f"`{self.name}` must be {largest:.3g} at most, not {value!r:.60}")
+            raise ArgumentError(f"`{self.name}` must be {largest:.3g} at most, not {shown(value)}")
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == AUTO  # An array is equal to no single value.
 
 
 def knobs_of(record: type["Record"]) -> Mapping[str, Knob]:
@@ -249,7 +253,7 @@ class Record:
         """Raise CharlstmError if a knob is AUTO, unless its name is in `may_be_open`."""
         for name in knobs_of(type(self)):
             if getattr(self, name) == AUTO and name not in may_be_open:
-                raise CharlstmError(
+                raise ArgumentError(
                     f"`{name}` is {AUTO}, a value for charlstm.train only: give another value here"
                 )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from charlstm.config.knobs import AUTO, Group, Record, knob
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 
 Cell = Literal["lstm", "gru", "rnn"]
 Dtype = Literal["float32", "float64"]
@@ -77,7 +77,7 @@ class ModelConfig(Record):
 
     def check_together(self) -> None:
         if self.capped is True and self.cell not in ("lstm", AUTO):
-            raise CharlstmError(
+            raise ArgumentError(
                 '`capped=True` is for `cell="lstm"` only: leave it out, or give `capped=False`'
             )
 

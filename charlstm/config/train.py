@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from charlstm.config.knobs import AUTO, Group, Record, knob
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "step", "plateau", "halve-on-rise"]
@@ -226,14 +226,14 @@ class TrainConfig(Record):
         ends = [name for name in ENDS if getattr(self, name) not in (None, AUTO)]
         if len(ends) > 1:
             names = " and ".join(f"`{name}`" for name in ends)
-            raise CharlstmError(f"{names} contradict each other: give one of them")
+            raise ArgumentError(f"{names} contradict each other: give one of them")
         open_end = any(getattr(self, name) == AUTO for name in ENDS)
         if self.schedule == "cosine" and not (ends or open_end):
-            raise CharlstmError(
+            raise ArgumentError(
                 '`schedule="cosine"` needs an end: give `steps`, `epochs` or `minutes`'
             )
         if AUTO not in (self.lr, self.weight_decay) and self.lr * self.weight_decay > 1:
-            raise CharlstmError(
+            raise ArgumentError(
                 f"`weight_decay` must be {1 / self.lr:.3g} at most for `lr={self.lr:g}`, not "
                 f"{self.weight_decay:g}: each step multiplies each weight by 1 - lr x weight_decay"
             )

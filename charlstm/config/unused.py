@@ -8,7 +8,7 @@ that the same options can be given for models of several sizes.
 from collections.abc import Mapping
 from typing import Any
 
-from charlstm.errors import CharlstmError, quoted
+from charlstm.errors import ArgumentError, quoted
 
 # Each key is a knob that has an effect only for some values of another knob. The tuple of a key has
 # the name of the other knob and the values for which the key has an effect.
@@ -38,10 +38,10 @@ def refuse_unused(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     values = {**defaults, **given}
     for name, (other, users) in USED_WITH.items():
         if name in given and other in values and values[other] not in users:
-            raise CharlstmError(
+            raise ArgumentError(
                 f'`{name}` has no effect with `{other}="{values[other]}"`: leave out `{name}`, or '
                 f"give {' or '.join(f'`{other}={quoted(user)}`' for user in users)}"
             )
     for name in UNUSED_WITH_LINES:
         if name in given and given.get("lines") is True:
-            raise CharlstmError(f"`{name}` has no effect with `lines=True`: leave out one of them")
+            raise ArgumentError(f"`{name}` has no effect with `lines=True`: leave out one of them")

@@ -10,10 +10,11 @@ from charlstm.system.memory import require_memory
 
 def require_memory_for_model(shapes: Shapes, model: ModelConfig, copies: int = 1) -> None:
     """Raise CharlstmError if `copies` copies of a model's parameters cannot fit into memory."""
+    sizes = "`hidden`, `layers` or `ngram_slots`" if model.ngrams else "`hidden` or `layers`"
     require_memory(
         parameter_bytes(shapes, model, copies),
         f"a model of {model.layers} x {model.hidden} units",
-        "take smaller `hidden`, `layers` or `ngram_slots`",
+        f"take smaller {sizes}",
     )
 
 

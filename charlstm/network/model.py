@@ -6,7 +6,7 @@ from typing import Any, Literal, overload
 
 from charlstm.arrays import Array, all_finite
 from charlstm.config import ModelConfig, takes_options
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.network.line_sampling import LineFilter, stream_lines
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sampling import Sampling, sample_stops, stream_texts
@@ -152,7 +152,7 @@ class CharModel(RecurrentStack):
         The other options are those of stream.
         """
         if whole_number("length", length) < 1:
-            raise CharlstmError(
+            raise ArgumentError(
                 f"`length` must be 1 or more, not {length} (0 has no end: use stream)"
             )
         stops = one_or_several("stop", stop, str)
@@ -203,7 +203,7 @@ class CharModel(RecurrentStack):
         """
         require_type("known", known, Container)
         if isinstance(known, str | bytes):  # would contain parts of its lines, too
-            raise CharlstmError("`known` must be a collection of lines, not one text")
+            raise ArgumentError("`known` must be a collection of lines, not one text")
         require_type("unique", unique, bool)
         texts = stream_lines(
             self,

@@ -4,7 +4,8 @@ from typing import Literal, get_args
 
 from charlstm import kernels
 from charlstm.config import AUTO, ModelConfig, Precision
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
+from charlstm.untrusted import require_choice
 
 
 def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfloat16"]:
@@ -13,11 +14,9 @@ def resolve_precision(asked: str, model: ModelConfig) -> Literal["float32", "bfl
     "auto" takes bfloat16 where it is much faster: for an LSTM of float32, on a processor with AMX.
     Raises CharlstmError for bfloat16 with a model of float64: most digits would be lost.
     """
-    if asked not in (AUTO, *get_args(Precision)):
-        names = ", ".join((AUTO, *get_args(Precision)))
-        raise CharlstmError(f"`precision` must be one of {names}, not {asked!r}")
+    require_choice("precision", asked, (AUTO, *get_args(Precision)))
     if asked == "bfloat16" and model.dtype != "float32":
-        raise CharlstmError(
+        raise ArgumentError(
             f'`precision="bfloat16"` is for models of float32, not of {model.dtype}'
         )
     pays = kernels.fast_bfloat16() and model.cell == "lstm" and model.dtype == "float32"

@@ -10,7 +10,7 @@ import numpy as np
 from charlstm import kernels
 from charlstm.arrays import Array, Ids
 from charlstm.config import Record, knob
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.network.layers.ngrams import history_codes, symbol_codes
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.sample_text import LINE_END, SENTENCE_END, SampleText
@@ -219,15 +219,13 @@ def stream_texts(
     sampling.require_chosen()
     require_type("prime", prime, str)
     require_type("whole", whole, bool)
-    length, count = whole_number("length", length), whole_number("count", count)
+    length, count = whole_number("length", length), whole_number("count", count, least=1)
     if length < 0:
-        raise CharlstmError(f"`length` must be 0 (endless) or above, not {length}")
-    if count < 1:
-        raise CharlstmError(f"`count` must be 1 or more, not {count}")
+        raise ArgumentError(f"`length` must be 0 (endless) or above, not {length}")
     if whole and not length:
-        raise CharlstmError("`whole=True` needs a `length` above 0, after which a sample may end")
+        raise ArgumentError("`whole=True` needs a `length` above 0, after which a sample may end")
     if "" in stops:
-        raise CharlstmError("a string of `stop` must not be empty")
+        raise ArgumentError("a string of `stop` must not be empty")
     state = model.initial_state(1).nbytes
     require_memory(
         count * (2 * state + 8 * len(model.vocab)), f"`count={count}`", "take a smaller `count`"

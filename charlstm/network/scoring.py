@@ -51,7 +51,7 @@ class Loss:
 
     def bits_per_byte(self, bytes: int) -> float:
         """Return the loss in bits per byte. bytes: the size in UTF-8 of the predicted symbols."""
-        return self.bits_per_character * self.characters / bytes
+        return self.bits_per_character * self.characters / whole_number("bytes", bytes, least=1)
 
     @property
     def perplexity(self) -> float:
@@ -244,10 +244,10 @@ def evaluate(
         raise CharlstmError(
             "a text of fewer than 2 characters has nothing to predict: give a longer text"
         )
-    if window is not None and whole_number("window", window) < 1:
-        raise CharlstmError(f"`window` must be 1 or more, not {window}")
-    if batch_size is not None and whole_number("batch_size", batch_size) < 1:
-        raise CharlstmError(f"`batch_size` must be 1 or more, not {batch_size}")
+    if window is not None:
+        window = whole_number("window", window, least=1)
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size, least=1)
     batch_size = batch_size or min(DEFAULT_BATCH_SIZE, _max_batch_size(model))
     if window is None:
         # The number of streams is limited so that every span that does not begin a text has a full

@@ -1,22 +1,24 @@
 """The network: recurrent layers on top of each other, a softmax head, and a table of n-grams."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 
 from charlstm import kernels
-from charlstm.arrays import Array, Ids, checked_ids, require_shape
+from charlstm.arrays import Array, Ids, checked_ids, require_float, require_shape
 from charlstm.config import ModelConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError, shown
 from charlstm.network.activations import Activations, allocate_activations, first_steps, flat_rows
 from charlstm.network.dropout import NO_MASKS, Masks
 from charlstm.network.layers import LayerActivations, head, layer_of, ngrams
-from charlstm.network.memory_needs import require_memory_for_model
+from charlstm.network.memory_needs import activation_bytes, require_memory_for_model
 from charlstm.network.parameters import NGRAM_TABLE, Parameters, parameter_shapes
 from charlstm.seeds import generator
+from charlstm.system.memory import require_memory
 from charlstm.text.vocab import Vocab, line_end
-from charlstm.untrusted import require_type
+from charlstm.untrusted import require_type, whole_number
 
 READ_STEPS = 256  # time steps of a window in `read`
 
@@ -68,6 +70,9 @@ class RecurrentStack:
 
     def initial_state(self, B: int) -> Array:
         """Return the state of B streams before the start of a text: zeros, (L, S, B, H)."""
+        B = whole_number("B", B, least=0)
+        needed = B * math.prod(state_shape(self.config, 1)) * self.parameters.vector.itemsize
+        require_memory(needed, f"`B={B}`", "take a smaller `B`")
         return np.zeros(state_shape(self.config, B), self.config.dtype)
 
     def new_activations(
@@ -78,6 +83,10 @@ class RecurrentStack:
         dropout: whether masks will drop outputs; outputs after dropout need arrays of their own.
         precision: the precision of the operands of matrix products: see resolve_precision.
         """
+        T, B = whole_number("T", T, least=0), whole_number("B", B, least=0)
+        require_type("dropout", dropout, bool)
+        needed = T * B * activation_bytes(self.config, len(self.vocab))
+        require_memory(needed, f"`T={T}, B={B}`", "take a smaller `T` or `B`")
         return allocate_activations(self.config, len(self.vocab), T, B, dropout, precision)
 
     # -- forward -----------------------------------------------------------------------------------
@@ -93,14 +102,8 @@ class RecurrentStack:
         """
         inputs = self._checked("inputs", inputs)
         state = self._checked_state(state, inputs.shape[1])
-        require_type("activations", activations, Activations)
+        self._require_activations(activations, inputs.shape)
         require_type("masks", masks, Masks)
-        found, needed = activations.log_probs.shape, (inputs.size, len(self.vocab))
-        if activations.inputs[0].shape != inputs.shape or found != needed:
-            raise CharlstmError(
-                "`activations` must come from new_activations of this model for inputs of shape "
-                f"{inputs.shape}"
-            )
         new_state = self._forward_layers(inputs, state, activations, masks)
         self._fill_head_input(activations, masks)
         table = self.parameters.get(NGRAM_TABLE)
@@ -163,6 +166,13 @@ class RecurrentStack:
         state, new_state: the states before and after the window. The last symbols of the window are
             written into new_state, which may be the same array as `state`.
         """
+        if not self.config.ngrams:
+            raise CharlstmError("a model without a table of n-grams (`ngrams=0`) has no such rows")
+        inputs = self._checked("inputs", inputs)
+        state = self._checked_state(state, inputs.shape[1])
+        require_type("new_state", new_state, np.ndarray)
+        require_shape("new_state", new_state, state.shape)
+        require_float("new_state", new_state)
         symbols = self._keep_history(inputs, state, new_state)
         return ngrams.context_rows(self._codes[symbols], len(inputs), self.config.ngram_slots)
 
@@ -214,8 +224,17 @@ class RecurrentStack:
             truncated back-propagation through time.
         Returns the gradient of the state before the window.
         """
+        targets = self._checked("targets", targets)
+        self._require_activations(activations, targets.shape)
+        require_type("masks", masks, Masks)
+        dstate = self._checked_state(dstate, targets.shape[1], "dstate").copy()
         scales = np.empty(targets.size, self.config.dtype)
-        scales[...] = scale
+        try:
+            scales[...] = scale
+        except (TypeError, ValueError):
+            raise ArgumentError(
+                f"`scale` must be a number, or an array of {targets.size} numbers"
+            ) from None
         dout, dhead_input = activations.dout, activations.dhead_input
         head.backward(
             self._head,
@@ -231,7 +250,6 @@ class RecurrentStack:
         several_seen = self.config.layers_seen > 1
         if several_seen:
             dout[...] = dhead_input[:, :, -1]
-        dstate = self.initial_state(targets.shape[1]) if dstate is None else dstate.copy()
         dstate[len(self._layers) :] = 0  # layers of the state that hold symbols have no gradient
         for k in reversed(range(len(self._layers))):
             self._cell.backward(
@@ -256,6 +274,15 @@ class RecurrentStack:
         `gradients` has no n-gram table, no task computes the gradient of the table. The caller can
         then compute it from ngram_rows and log_probs of the activations.
         """
+        require_type("activations", activations, Activations)
+        self._require_activations(activations, activations.inputs[0].shape)
+        require_type("gradients", gradients, Parameters)
+        require_type("masks", masks, Masks)
+        for name, weights in self.parameters.items():
+            if name in gradients or name != NGRAM_TABLE:
+                require_shape(
+                    f"gradients[{name}]", gradients.get(name, np.empty(())), weights.shape
+                )
         tasks: list[Callable[[], None]] = []
         for k, layer in enumerate(activations.layers):
             own, x = gradients.part(f"layers.{k}."), activations.inputs[k]
@@ -295,7 +322,8 @@ class RecurrentStack:
         used for many calls; None allocates new ones.
         """
         inputs, targets = self._checked_window(inputs, targets)
-        activations = activations or self.new_activations(*inputs.shape)
+        if activations is None:
+            activations = self.new_activations(*inputs.shape)
         state = self.forward(inputs, state, activations)
         losses = head.cross_entropy(activations.log_probs, targets.reshape(-1))
         return losses.reshape(inputs.shape), state
@@ -358,23 +386,35 @@ class RecurrentStack:
         """Return ids as np.intp; CharlstmError for bad ones. shape: a letter per dimension."""
         found = checked_ids(name, ids, tuple(shape), len(self.vocab))
         if not found.size:
-            raise CharlstmError(f"`{name}` must not be empty, but is of shape {found.shape}")
+            raise ArgumentError(f"`{name}` must not be empty, but is of shape {found.shape}")
         return found.astype(np.intp, copy=False)
 
     def _checked_window(self, inputs: Ids, targets: Ids) -> tuple[Ids, Ids]:
         inputs, targets = self._checked("inputs", inputs), self._checked("targets", targets)
         if inputs.shape != targets.shape:
-            raise CharlstmError(
+            raise ArgumentError(
                 f"`targets` must have the shape of `inputs`, {inputs.shape}, not {targets.shape}"
             )
         return inputs, targets
 
-    def _checked_state(self, state: Array | None, B: int) -> Array:
+    def _require_activations(self, activations: Activations, shape: tuple[int, ...]) -> None:
+        """Raise CharlstmError for activations of another model or of other windows (T, B)."""
+        require_type("activations", activations, Activations)
+        found = (activations.inputs[0].shape, activations.dout.shape, len(activations.layers))
+        needed = (shape, (*shape, self.config.hidden), self.config.layers)
+        of_symbols = (math.prod(shape), len(self.vocab))
+        if found != needed or activations.log_probs.shape != of_symbols:
+            raise ArgumentError(
+                "`activations` must come from new_activations of this model for ids of shape "
+                f"{shape}"
+            )
+
+    def _checked_state(self, state: Array | None, B: int, name: str = "state") -> Array:
         if state is None:
             return self.initial_state(B)
         try:
             checked = np.asarray(state, self.config.dtype)
         except (TypeError, ValueError):
-            raise CharlstmError(f"`state` must hold numbers, not {state!r:.60}") from None
-        require_shape("state", checked, state_shape(self.config, B))
+            raise ArgumentError(f"`{name}` must hold numbers, not {shown(state)}") from None
+        require_shape(name, checked, state_shape(self.config, B))
         return checked

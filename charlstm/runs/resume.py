@@ -8,7 +8,7 @@ from typing import Any
 
 from charlstm import kernels
 from charlstm.config import ENDS, CorpusConfig, RunConfig
-from charlstm.errors import CharlstmError, quoted
+from charlstm.errors import ArgumentError, CharlstmError, quoted
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST, METRICS
 from charlstm.runs.metrics import require_format
@@ -30,7 +30,7 @@ def resume_run(
     """
     new_end = asked.train.given
     if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file", "mix"}):
-        raise CharlstmError(
+        raise ArgumentError(
             f"{others[0]} comes from the run that is resumed: "
             f"only {', '.join(ENDS)} may be given anew"
         )

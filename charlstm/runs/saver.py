@@ -1,6 +1,5 @@
 """Saver: writes the checkpoints of a run, and keeps in memory those that cannot be written yet."""
 
-import errno
 import os
 import shutil
 from contextlib import suppress
@@ -13,13 +12,12 @@ from charlstm.runs.checkpoint import Checkpoint, save_checkpoint
 from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, GOOD, LAST
 from charlstm.system.atomic_files import atomic_write
+from charlstm.system.disk import is_full
 from charlstm.system.paths import absolute
 
 # At most this many checkpoints of the setting keep_every wait in memory for space on the disk. The
 # oldest waiting checkpoints beyond this number are dropped and never written.
 MAX_WAITING = 8
-# The error numbers of a full disk, and of a user who may not store more on the disk.
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Saver:
@@ -133,7 +131,7 @@ class Saver:
         except UnwritableError as error:
             self.problem = str(error)
             cause = error.__cause__
-            self._disk_is_full = isinstance(cause, OSError) and cause.errno in FULL_DISK
+            self._disk_is_full = isinstance(cause, OSError) and is_full(cause)
             self._waiting.pop(LAST, None)
             if newest in self._waiting:
                 self._waiting[newest] = replace(checkpoint, model=_copied(checkpoint.model))

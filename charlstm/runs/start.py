@@ -21,7 +21,7 @@ from charlstm.config import (
     run_options,
     takes_options,
 )
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError, shown
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
@@ -54,7 +54,7 @@ from charlstm.training.defaults import choose_settings
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Validation
-from charlstm.untrusted import one_or_several, real_value, require_type
+from charlstm.untrusted import one_or_several, real_value, require_choice, require_type
 
 # Training steps get this share of a time budget; evaluations and saves get the rest.
 TRAINING_SHARE = 0.9
@@ -109,9 +109,8 @@ def train(
                        ("quiet", quiet)):  # fmt: skip
         require_type(name, flag, bool)
     if observer is not None and not callable(observer):
-        raise CharlstmError(f"`observer` must be a function, not {observer!r:.60}")
-    if on_interrupt not in ("raise", "return"):
-        raise CharlstmError(f"`on_interrupt` must be raise or return, not {on_interrupt!r:.60}")
+        raise ArgumentError(f"`observer` must be a function, not {shown(observer)}")
+    require_choice("on_interrupt", on_interrupt, ("raise", "return"))
     started = time.monotonic() if started is None else real_value("started", started)
     paths = _paths("corpus", corpus)
     for name, files in (("val_file", val_file), ("mix", mix)):
@@ -132,7 +131,7 @@ def train(
             observer = observer or resources.enter_context(closing(RunDisplay()))
         if resume:
             if init_from or overwrite or textbook:
-                raise CharlstmError(
+                raise ArgumentError(
                     "`resume=True` takes the corpus, the weights and the settings from the run: "
                     "leave out `init_from`, `overwrite` and `textbook`"
                 )
@@ -147,7 +146,7 @@ def train(
             the_run = resume_run(folder, asked, started, progress)
         else:
             if not paths:
-                raise CharlstmError(
+                raise ArgumentError(
                     "no corpus: name a text file, a folder, or - for standard input; "
                     "`resume=True` goes on with a run"
                 )

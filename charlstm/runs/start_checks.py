@@ -3,7 +3,7 @@
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig, ModelConfig, RunConfig, TrainConfig
 from charlstm.config.unused import refuse_unused
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.text.corpus import Corpus
 from charlstm.text.vocab import Vocab
@@ -25,13 +25,13 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
                 before = getattr(base.config, name)
                 raise CharlstmError(f"`{name}` is {before} in the run to start from, not {value}")
     if "mix_share" in asked.train.given and not asked.corpus.given.get("mix"):
-        raise CharlstmError("`mix_share` has no effect without `mix`: name a text to mix in")
+        raise ArgumentError("`mix_share` has no effect without `mix`: name a text to mix in")
     if {"val_file", "val_frac"} <= asked.corpus.given.keys():
-        raise CharlstmError(
+        raise ArgumentError(
             "give `val_file` or `val_frac`, not both: each sets the validation text"
         )
     if {"val_file", "val_split"} <= asked.corpus.given.keys():
-        raise CharlstmError(
+        raise ArgumentError(
             "give `val_file` or `val_split`, not both: each sets the validation text"
         )
 
@@ -39,11 +39,11 @@ def check_settings(asked: RunConfig, base: CharModel | None) -> None:
 def check_split(text: CorpusConfig, lines: bool) -> None:
     """Raise CharlstmError if `val_split` is "random" without `lines`, or "each" with `lines`."""
     if text.val_split == "random" and not lines:
-        raise CharlstmError(
+        raise ArgumentError(
             '`val_split="random"` draws lines: add `lines=True`, or give `val_split` each or end'
         )
     if text.val_split == "each" and lines:
-        raise CharlstmError(
+        raise ArgumentError(
             '`val_split="each"` may cut a line of each file: with `lines=True`, give '
             '`val_split="random"`, which draws whole lines from all files, or end'
         )

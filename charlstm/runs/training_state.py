@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charlstm.config import CorpusConfig, TrainConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, shown
 from charlstm.runs.origin import Origin
 from charlstm.training.loss_history import LossHistory
 from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real
@@ -96,7 +96,7 @@ def recorded_corpus(saved: object) -> CorpusConfig:
     config.require_chosen()
     for path in config.all_paths:
         if not isinstance(path, str):
-            raise CharlstmError(f"corpus: a path must be a string, not {path!r:.60}")
+            raise CharlstmError(f"corpus: a path must be a string, not {shown(path)}")
     return config
 
 

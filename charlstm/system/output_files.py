@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 
 # How to recognise files that charlstm wrote. Each pair stands for one kind of file: the bytes that
 # the file begins with, and other bytes that are found among its first MARK_BYTES bytes.
@@ -23,10 +23,12 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
 
     A command may always write a new file. A command may replace a regular file if charlstm wrote
     that file or if `overwrite` is true. A command may never replace a link, a device, a folder, or
-    a file that it reads.
+    a file that it reads. The path "-" is refused, as it means standard output elsewhere.
 
     inputs: the files and folders that the command reads; "-" is standard input.
     """
+    if str(path) == "-":
+        raise ArgumentError("`output` must name a file: - for standard output is not accepted")
     try:
         status = os.lstat(path)
     except FileNotFoundError:

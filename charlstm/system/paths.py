@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError, shown
 from charlstm.untrusted import require_type
 
 
@@ -28,17 +28,17 @@ def require_path(name: str, path: str | os.PathLike[str]) -> None:
     text, name = os.fspath(path), f"`{name}`" if name.isidentifier() else name
     require_type(name.strip("`"), text, str)
     if not text:
-        raise CharlstmError(f"{name} is empty: name a file or a folder")
+        raise ArgumentError(f"{name} is empty: name a file or a folder")
     if "\0" in text:
-        raise CharlstmError(f"{name} has a NUL character, which no path can have: {text!r:.60}")
+        raise ArgumentError(f"{name} has a NUL character, which no path can have: {shown(text)}")
     try:
         os.lstat(text)
     except (FileNotFoundError, NotADirectoryError):
         return
     except UnicodeEncodeError as error:
         character = text[error.start]
-        raise CharlstmError(
-            f"{name} has the character {character!r}, which no path can have here: {text!r:.60}"
+        raise ArgumentError(
+            f"{name} has the character {character!r}, which no path can have here: {shown(text)}"
         ) from error
     except OSError as error:  # The path may be too long, for example.
         raise CharlstmError(f"{name} cannot be read: {error.strerror}: {text!r:.200}") from error

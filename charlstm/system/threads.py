@@ -20,7 +20,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from charlstm.config import MAX_WORKERS
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.untrusted import whole_number
 
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ def worker_count(workers: int | Literal["auto"]) -> int:
     if isinstance(workers, str) and workers == "auto":
         return available_cores()
     if not 1 <= whole_number("workers", workers) <= MAX_WORKERS:
-        raise CharlstmError(f"`workers` must be 1 to {MAX_WORKERS:,}, not {workers}")
+        raise ArgumentError(f"`workers` must be 1 to {MAX_WORKERS:,}, not {workers}")
     return int(workers)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from charlstm.arrays import Ids
 from charlstm.config import CorpusConfig
-from charlstm.errors import CharlstmError, quoted
+from charlstm.errors import ArgumentError, CharlstmError, quoted
+from charlstm.system.disk import if_full
 from charlstm.text.cache import (
     cache_folder,
     cache_limit,
@@ -29,6 +30,7 @@ from charlstm.text.cache_entry import (
     write_entry,
 )
 from charlstm.text.decompression import READ_BYTES
+from charlstm.text.encodings import UndecodableError
 from charlstm.text.file_split import held_out_sizes, starts_of_parts
 from charlstm.text.line_split import split_by_lines
 from charlstm.text.reading import ChangedTextError, ReadingProgress, TextFiles
@@ -139,7 +141,7 @@ def open_corpus(
         most_bytes=None if expected is None else expected[0],
     )
     if vocab_size is not None and (level != "word" or not 2 < vocab_size <= MAX_SYMBOLS):
-        raise CharlstmError(
+        raise ArgumentError(
             f'`vocab_size` takes a number from 3 to {MAX_SYMBOLS}, and needs `level="word"`'
         )
     if base_vocab is not None and base_vocab.level != level:
@@ -168,7 +170,14 @@ def open_corpus(
         # newer one.
         if was_there:
             discard(root / key)
-        _make_entry(root, key, texts, vocab_size, base_vocab, held_out, progress)
+        try:
+            _make_entry(root, key, texts, vocab_size, base_vocab, held_out, progress)
+        except UndecodableError as error:
+            if base_vocab is not None:  # The level of the text is that of the vocabulary.
+                raise
+            raise UndecodableError(
+                f'{error}, or take the bytes as they are with `level="byte"`'
+            ) from error.__cause__
         try:
             facts, ids = open_entry(root / key)
         except DamagedEntryError as error:
@@ -212,7 +221,8 @@ def _make_entry(
     except OSError as error:
         raise CharlstmError(
             f"cannot keep the encoded text in {root}, where it takes {facts.ids_bytes:,} bytes "
-            f"({error.strerror or error}): make room, or set CHARLSTM_CACHE to another folder"
+            f"({error.strerror or error}): {if_full(error, 'make room, or ')}set CHARLSTM_CACHE to "
+            "another folder"
         ) from error
 
 

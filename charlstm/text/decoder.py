@@ -4,9 +4,9 @@ import codecs
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.text.words import space_between
-from charlstm.untrusted import whole_number
+from charlstm.untrusted import require_choice, whole_number
 
 # Treatments of bytes that are not valid UTF-8: "replace" turns them into U+FFFD; "surrogateescape"
 # turns them into "\udc80" to "\udcff", which are encoded as the same bytes again (PEP 383).
@@ -32,7 +32,7 @@ class Decoder:
         """Return the text that `id` completes; "" for a byte that does not end a character."""
         number, size = whole_number("id", id), len(self._symbols)
         if not 0 <= number < size:
-            raise CharlstmError(f"`id` must be 0 to {size - 1}, not {number}")
+            raise ArgumentError(f"`id` must be 0 to {size - 1}, not {number}")
         if self._level == "byte":
             return self._utf8.decode(bytes([number]))
         symbol = self._symbols[number]
@@ -48,5 +48,4 @@ class Decoder:
 
 def require_decoding_errors(errors: str) -> None:
     """Raise CharlstmError if `errors` is not one of DECODING_ERRORS."""
-    if not isinstance(errors, str) or errors not in DECODING_ERRORS:
-        raise CharlstmError(f"`errors` must be {' or '.join(DECODING_ERRORS)}, not {errors!r:.60}")
+    require_choice("errors", errors, DECODING_ERRORS)

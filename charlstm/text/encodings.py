@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from charlstm.errors import CharlstmError, quoted
+from charlstm.errors import ArgumentError, CharlstmError, quoted
 from charlstm.text.encoding_guess import likely_encoding, unicode_encoding
 
 # The byte-order marks that are dropped at the start of a text. For "utf-16" and "utf-32", Python's
@@ -21,6 +21,10 @@ BYTE_ORDER_MARKS = {
 _OTHER_ENCODING = "name another encoding with `encoding`, or leave it out for UTF-8"
 
 
+class UndecodableError(CharlstmError):
+    """Raised for a text with bytes that are invalid in its encoding."""
+
+
 def encoding_for(level: str, name: str) -> str:
     """Return Python's normalised name of an encoding.
 
@@ -28,7 +32,7 @@ def encoding_for(level: str, name: str) -> str:
     """
     encoding = _text_encoding(name)
     if level == "byte" and encoding != "utf-8":
-        raise CharlstmError(
+        raise ArgumentError(
             f'`level="byte"` reads bytes as they are: leave out `encoding={quoted(encoding)}`'
         )
     return encoding
@@ -41,7 +45,7 @@ def _text_encoding(name: str) -> str:
         codecs.getincrementaldecoder(name)
         normal = codecs.lookup(name).name
     except (LookupError, ValueError) as error:
-        raise CharlstmError(
+        raise ArgumentError(
             f"`encoding={quoted(name)}` is not a text encoding that Python knows: give a name such "
             "as utf-8 or latin-1"
         ) from error
@@ -69,8 +73,8 @@ def decoded_chunks(
     newlines: "keep", or "lf" to read each \\r\\n and each \\r as \\n.
     changed: called for each chunk with the number of line ends in it that "lf" changes.
 
-    Raises CharlstmError for damaged compressed data, and for bytes that are invalid in the
-        encoding.
+    Raises CharlstmError for damaged compressed data, and UndecodableError for bytes that are
+        invalid in the encoding.
     """
     decode = _decoder(level, encoding, newlines, changed)
     mark = BYTE_ORDER_MARKS.get(encoding, b"")
@@ -97,14 +101,13 @@ def decoded_chunks(
         # before.
         offset = fed - len(error.object) + error.start
         name = "UTF-8" if encoding == "utf-8" else encoding
-        raise CharlstmError(
+        raise UndecodableError(
             f"{path}: invalid {name} at byte {offset} (0x{error.object[error.start]:02x}, "
-            f"{error.reason}): {_advice(encoding, error)}, or take the bytes as they are with "
-            '`level="byte"`'
+            f"{error.reason}): {_advice(encoding, error)}"
         ) from error
     except UnicodeError as error:
         # The error, for example on UTF-16 without a byte-order mark, names no byte.
-        raise CharlstmError(f"{path}: {error}: {_OTHER_ENCODING}") from error
+        raise UndecodableError(f"{path}: {error}: {_OTHER_ENCODING}") from error
 
 
 def _advice(encoding: str, error: UnicodeDecodeError) -> str:

@@ -13,7 +13,7 @@ _TABLE = "export it as CSV, or as plain text in UTF-8"
 _EBOOK = "save it as plain text, for example with Calibre: ebook-convert FILE FILE.txt"
 _UNPACK = "unpack it, and name the files in it or their folder"
 _UNZIP = "decompress it first; only gzip and xz are decompressed while they are read"
-_NO_TEXT = 'leave it out, or read its bytes as they are with `level="byte"`'
+_NO_TEXT = "leave it out"
 _PICTURE = "leave it out; a program such as tesseract can read a text in a picture"
 
 # Kinds of zip files, by a text in their first bytes: the names of members, or a type.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from charlstm.arrays import Ids
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.text.batches import PADDING, Batches, Flags, fit_batch
 from charlstm.untrusted import of_type
 
@@ -16,7 +16,7 @@ def mixed_size(batch_size: int, share: float) -> int:
     share: the fraction of the columns. Each of the two texts gets at least one column.
     """
     if batch_size < 2:
-        raise CharlstmError(
+        raise ArgumentError(
             "`mix` needs a `batch_size` of 2 or more: each of the two texts needs a stream"
         )
     return min(max(1, round(batch_size * share)), batch_size - 1)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import BinaryIO, get_args
 
 from charlstm.config import Newlines
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.system.paths import require_path
 from charlstm.text.decompression import READ_BYTES, decompressed
 from charlstm.text.encodings import decoded_chunks, encoding_for, refuse_other_unicode
 from charlstm.text.file_kinds import START_BYTES, is_html, refuse_other_kinds
 from charlstm.text.vocab import LEVELS, Vocab
+from charlstm.untrusted import require_choice
 
 NEWLINES: tuple[str, ...] = get_args(Newlines)
 ReadingProgress = Callable[[int, int, str], None]  # bytes done, bytes in total, stage
@@ -68,14 +69,12 @@ class TextFiles:
 
         Raises CharlstmError for a path that cannot be read, and for a bad option.
         """
-        if level not in LEVELS:
-            raise CharlstmError(f"`level` must be char, byte or word, not {level!r}")
-        if newlines not in NEWLINES:
-            raise CharlstmError(f"`newlines` must be keep or lf, not {newlines!r}")
+        require_choice("level", level, LEVELS)
+        require_choice("newlines", newlines, NEWLINES)
         encoding = encoding_for(level, encoding)
         train = _expand(paths, run, most_bytes)
         if not train:
-            raise CharlstmError("no text to learn from: name at least one file or folder")
+            raise ArgumentError("no text to learn from: name at least one file or folder")
         files = train + _expand(validation_paths, run, most_bytes)
         stamps = tuple(_stamp_of(path) for path in files)
         return cls(files, stamps, len(train), level, encoding, newlines, chunk_bytes)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.system.atomic_files import atomic_write
 from charlstm.text.decompression import READ_BYTES, decompressed_input
 from charlstm.text.encodings import decoded_chunks, encoding_for, refuse_other_unicode
@@ -57,7 +57,7 @@ def _standard_input() -> Any:
 def require_given_once(names: Sequence[str]) -> None:
     """Raise CharlstmError if the names of texts contain "-", standard input, more than once."""
     if names.count("-") > 1:
-        raise CharlstmError("standard input (-) can be given only once")
+        raise ArgumentError("standard input (-) can be given only once")
 
 
 def copy_standard_input(paths: Sequence[str | Path], copy: Path) -> tuple[str, ...]:

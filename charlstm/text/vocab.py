@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from charlstm.arrays import Ids, checked_ids
 from charlstm.config import Level
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError, shown
 from charlstm.text.decoder import Decoder, DecodingErrors, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
-from charlstm.untrusted import require_type, whole_number
+from charlstm.untrusted import require_choice, require_type, whole_number
 
 LEVELS: tuple[str, ...] = get_args(Level)
 UnknownTreatment = Literal["error", "skip", "replace"]  # how to treat a character without an id
@@ -59,16 +59,18 @@ def _distinct(name: str, strings: Iterable[str]) -> dict[str, None]:
     try:
         found = dict.fromkeys(strings)
     except TypeError as error:  # not iterable, or of values that cannot be in a dictionary
-        raise CharlstmError(f"`{name}` must be strings, not {strings!r:.60}") from error
+        raise ArgumentError(f"`{name}` must be strings, not {shown(strings)}") from error
     if others := [each for each in found if not isinstance(each, str)]:
-        raise CharlstmError(f"`{name}` must be strings, not {others[0]!r:.60}")
+        raise ArgumentError(f"`{name}` must be strings, not {shown(others[0])}")
     return found
 
 
 def _refuse_string(name: str, words: Iterable[str]) -> None:
     """Raise CharlstmError for a string, whose characters would otherwise count as words."""
     if isinstance(words, str):
-        raise CharlstmError(f"`{name}` must be a collection of words, not the string {words!r:.60}")
+        raise ArgumentError(
+            f"`{name}` must be a collection of words, not the string {shown(words)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Vocab:
         require_type("symbols", self.symbols, tuple)
         if not isinstance(self.level, str) or self.level not in LEVELS:
             raise CharlstmError(
-                f"vocabulary: level must be {', '.join(LEVELS)}, not {self.level!r:.60}"
+                f"vocabulary: level must be {', '.join(LEVELS)}, not {shown(self.level)}"
             )
         if self.level == "char":
             self._check_characters()
@@ -209,7 +211,7 @@ class Vocab:
         try:
             return np.array([ids.get(word, unknown) for word in words], self.dtype)
         except TypeError as error:  # not iterable, or of values that cannot be in a dictionary
-            raise CharlstmError(f"`words` must be strings, not {words!r:.60}") from error
+            raise ArgumentError(f"`words` must be strings, not {shown(words)}") from error
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -262,8 +264,7 @@ class Vocab:
         "\\udcff" stand for bytes that are not valid UTF-8, as in Python's file names (PEP 383).
         """
         require_type("text", text, str)
-        if not isinstance(unknown, str) or unknown not in UNKNOWN_CHOICES:
-            raise CharlstmError(f"`unknown` must be error, skip or replace, not {unknown!r:.60}")
+        require_choice("unknown", unknown, UNKNOWN_CHOICES)
         offset = whole_number("offset", offset)
         if self.level == "byte":
             return np.frombuffer(_utf8(text), np.uint8)
@@ -348,7 +349,7 @@ class Vocab:
             raise CharlstmError("vocabulary: must be a JSON object with a level")
         level, symbols = saved.get("level"), saved.get("symbols")
         if not isinstance(level, str):
-            raise CharlstmError(f"vocabulary: the level must be a string, not {level!r:.60}")
+            raise CharlstmError(f"vocabulary: the level must be a string, not {shown(level)}")
         if level == "byte" and set(saved) == {"level"}:
             return cls.bytes()
         if (

@@ -4,7 +4,7 @@ import numpy as np
 
 from charlstm.arrays import Ids
 from charlstm.config import TrainConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.network.model import CharModel
 from charlstm.seeds import generator
 from charlstm.text.batches import Batches, LineBatches, StreamBatches
@@ -20,7 +20,7 @@ def make_batches(ids: Ids, mix_ids: Ids | None, model: CharModel, config: TrainC
     for given in (ids,) if mix_ids is None else (ids, mix_ids):
         is_vector = isinstance(given, np.ndarray) and given.ndim == 1
         if not (is_vector and np.issubdtype(given.dtype, np.integer)):
-            raise CharlstmError("`ids` must be a 1-D array of whole numbers")
+            raise ArgumentError("`ids` must be a 1-D array of whole numbers")
     size, length = config.batch_size, config.seq_length
     if mix_ids is None:
         return _batches_of(ids, model, config, size, length)

@@ -1,6 +1,7 @@
 """Training by truncated back-propagation through time: one step, shared among worker threads."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -9,7 +10,7 @@ import numpy as np
 from charlstm import kernels
 from charlstm.arrays import Array, Ids, all_finite
 from charlstm.config import AUTO, ModelConfig, TrainConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.network.dropout import Dropout
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
@@ -160,7 +161,7 @@ class Trainer:
         window = self.batches.next_window()
         lowest = PADDING if self.model.config.lines else 0
         if window.min() < lowest or window.max() >= len(self.model.vocab):
-            raise CharlstmError(
+            raise ArgumentError(
                 f"`ids` must be 0 to {len(self.model.vocab) - 1} for this vocabulary"
             )
         return window
@@ -187,6 +188,9 @@ class Trainer:
 
         parameters: the shapes of the model's parameters. config: the `config` of the trainer.
         """
+        require_type("model", model, ModelConfig)
+        require_type("parameters", parameters, Mapping)
+        require_type("config", config, TrainConfig)
         weights = (dense_size(parameters),)
         moments = OPTIMIZERS[config.optimizer].MOMENTS
         shapes: dict[str, tuple[int, ...]] = {f"moments.{name}": weights for name in moments}
@@ -211,9 +215,12 @@ class Trainer:
         """Restore the arrays that arrays() of a trainer of the same model and config returned."""
         require_type("arrays", arrays, dict)
         for name, array in self.arrays().items():
-            if name not in arrays or arrays[name].shape != array.shape:
+            if name not in arrays or np.shape(arrays[name]) != array.shape:
                 raise CharlstmError(f"the saved array {name} is missing or of a wrong shape")
-            array[...] = arrays[name]
+            try:
+                array[...] = arrays[name]
+            except (TypeError, ValueError):
+                raise CharlstmError(f"the saved array {name} must hold numbers") from None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the part of the training state that arrays() leaves out, for JSON."""

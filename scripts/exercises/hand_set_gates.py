@@ -27,7 +27,7 @@ OUTPUT_GATE = (0, 0, 100, -10)  # The output gate is open if x3 is 1.
 # the forget gate, then (0, 100, 0, -10), the weights of the input gate. But PyTorch reads the rows
 # in the order i f g o: input, forget, candidate, output.
 PUBLISHED = {"i": FORGET_GATE, "f": INPUT_GATE, "g": CANDIDATE, "o": OUTPUT_GATE}
-UNSWAPPED = {"i": INPUT_GATE, "f": FORGET_GATE, "g": CANDIDATE, "o": OUTPUT_GATE}
+EXCHANGED = {"i": INPUT_GATE, "f": FORGET_GATE, "g": CANDIDATE, "o": OUTPUT_GATE}
 
 
 def linear_cell():
@@ -105,7 +105,7 @@ def main():
     print_row("output", outputs)
     for title, rows in (
         ("With tanh, and the rows as published, read in PyTorch's order i f g o:", PUBLISHED),
-        ("With tanh, and the rows of input and forget gate exchanged:", UNSWAPPED),
+        ("With tanh, and the rows of input and forget gate exchanged:", EXCHANGED),
     ):
         print(title)
         print_row("lstm_step_forward", step_by_step(rows))

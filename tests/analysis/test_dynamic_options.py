@@ -71,7 +71,7 @@ def test_a_model_file_alone_gives_the_same_scores_as_its_run(cli, trained, measu
         (["--dynamic-rate", 0.1], 2, "--dynamic-rate needs --dynamic"),
         (["--dynamic-ngram-lr", 0.1], 2, "--dynamic-ngram-lr needs --dynamic"),
         (["--dynamic-decay", 0.1], 2, "--dynamic-decay needs --dynamic"),
-        (["--dynamic", "--dynamic-rate", -1], 1, "--dynamic-rate must be 0 to 1"),
+        (["--dynamic", "--dynamic-rate", -1], 2, "--dynamic-rate must be 0 to 1"),
     ],
 )
 def test_contradictory_options_are_refused(cli, trained, measured, options, code, message):

@@ -73,7 +73,7 @@ def test_the_defaults_of_dynamic_evaluation_are_those_of_its_record():
         ({"dynamic_rate": 0.5}, "`dynamic_rate` has no effect without `dynamic=True`"),
         ({"dynamic": True, "dynamic_rate": -1}, "`dynamic_rate` must be 0 to 1, not -1"),
         ({"dynamic": True, "dynamic_decay": "x"}, "`dynamic_decay` must be float, not 'x'"),
-        ({"unknown": "drop"}, "`unknown` must be error, skip or replace, not 'drop'"),
+        ({"unknown": "drop"}, "`unknown` must be one of error, skip, replace, not 'drop'"),
         ({"workers": 0}, "`workers` must be 1 to 1,024, not 0"),
         ({"workers": "all"}, "`workers` must be a whole number, not 'all'"),
         ({"windows": 8}, "unknown option 'windows': did you mean 'window'?"),

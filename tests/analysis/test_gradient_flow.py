@@ -218,12 +218,12 @@ def test_a_picture_is_written_as_svg_and_png(cli, tmp_path):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--output", "x.pdf"), 1, "must end in .svg or .png"),
+        (("--output", "x.pdf"), 2, "must end in .svg or .png"),
         (("--output", "nowhere/x.png"), 1, "cannot be written"),
-        (("--cell", "rnn", "--forget-bias", 2), 1, "rnn has no gates"),
+        (("--cell", "rnn", "--forget-bias", 2), 2, "rnn has no gates"),
         (("--compare", "--cell", "rnn"), 2, "for one untrained model"),
-        (("--seed", -1), 1, "--seed must be"),
-        (("--hidden", 0), 1, "--hidden must be 1"),
+        (("--seed", -1), 2, "--seed must be"),
+        (("--hidden", 0), 2, "--hidden must be 1"),
     ],
 )
 def test_options_that_are_refused(cli, options, code, message, tmp_path, monkeypatch):

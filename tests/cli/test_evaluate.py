@@ -159,7 +159,7 @@ def test_texts_that_cannot_be_measured_are_refused(cli, trained, byte_run, tmp_p
     result = cli(*arguments, "--json", "--unknown", "replace")
     assert json.loads(result.stdout)["characters"] == 6 and "read as 'a'" in result.stderr
     assert "fewer than 2" in cli("eval", tmp_path / "empty.txt", "-r", trained, code=1).stderr
-    assert "window must be 1" in cli(*arguments, "--unknown", "skip", "--window", 0, code=1).stderr
+    assert "window must be 1" in cli(*arguments, "--unknown", "skip", "--window", 0, code=2).stderr
     latin = cli("eval", tmp_path / "t.txt", "-r", byte_run, "--encoding", "latin-1", code=1)
     assert "bytes as they are" in latin.stderr
 

@@ -29,16 +29,6 @@ REFUSED = [
     (["train", "two.txt"], "leaves 1 of 2 characters to learn from"),
     (["train", "latin.txt"], "latin.txt: invalid UTF-8 at byte 3 (0xe9"),
     (["train", "good.txt", "none"], "/none: No such file"),
-    (["train"], "no corpus: name a text file"),
-    (["train", "-", "-"], "standard input (-) can be given only once"),
-    (["train", "good.txt", "--steps", "5", "--minutes", "1"], "--steps and --minutes contradict"),
-    (["train", "good.txt", "--steps", "0"], "steps must be above 0"),
-    (["train", "good.txt", "--batch-size", "0"], "--batch-size must be 1 or more"),
-    (["train", "good.txt", "--hidden", "-4"], "hidden must be 1 to"),
-    (["train", "good.txt", "--lr", "nan"], "lr must be a finite number"),
-    (["train", "good.txt", "--dropout", "1"], "dropout must be 0 or more and below 1"),
-    (["train", "good.txt", "--val-frac", "1"], "--val-frac must be 0 or more and below 1"),
-    (["train", "good.txt", "--encoding", "klingon"], "--encoding klingon is not a text encoding"),
     (["train", "good.txt", "--val-file", "none.txt"], "/none.txt: No such file"),
     (["train", "good.txt", "--init-from", "none"], "none: no such file"),
     (["train", "good.txt", "--init-from", "good.txt"], "good.txt: not a checkpoint of charlstm"),
@@ -59,18 +49,41 @@ REFUSED = [
     (["score", "good.txt"], "no run under runs/"),
     (["info", "none"], "none: no such file"),
 ]
+WRONG_USAGE = [
+    (["train"], "no corpus: name a text file"),
+    (["train", "-", "-"], "standard input (-) can be given only once"),
+    (["train", "good.txt", "--steps", "5", "--minutes", "1"], "--steps and --minutes contradict"),
+    (["train", "good.txt", "--steps", "0"], "steps must be above 0"),
+    (["train", "good.txt", "--batch-size", "0"], "--batch-size must be 1 or more"),
+    (["train", "good.txt", "--hidden", "-4"], "hidden must be 1 to"),
+    (["train", "good.txt", "--lr", "nan"], "lr must be a finite number"),
+    (["train", "good.txt", "--dropout", "1"], "dropout must be 0 or more and below 1"),
+    (["train", "good.txt", "--val-frac", "1"], "--val-frac must be 0 or more and below 1"),
+    (["train", "good.txt", "--encoding", "klingon"], "--encoding klingon is not a text encoding"),
+    (["train", "good.txt", "--mix-share", "0.3"], "--mix-share has no effect without --mix"),
+    (["train", "good.txt", "--resume"], "--resume takes the corpus and the weights from the run"),
+    (
+        ["train", "--textbook", "--resume"],
+        "--resume takes the corpus, the weights and the settings",
+    ),
+    (["inspect", "gates", "--text", "a", "-r", "good.txt", "--output", "-"], "--output must name"),
+    (["inspect", "gradients", "--seed", "-1"], "--seed must be a whole number of 0 or more"),
+]
 
 
-@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+@pytest.mark.parametrize(
+    ("code", "arguments", "message"),
+    [(1, *refused) for refused in REFUSED] + [(2, *wrong) for wrong in WRONG_USAGE],
+)
 def test_an_error_is_one_line_and_nothing_is_written(
-    cli, tmp_path, monkeypatch, arguments, message
+    cli, tmp_path, monkeypatch, code, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
     texts = {"empty.txt": b"", "same.txt": b"a" * 50, "two.txt": b"ab", "latin.txt": b"caf\xe9 x"}
     for name, text in {**texts, "good.txt": make_text(30).encode()}.items():
         (tmp_path / name).write_bytes(text)
     before = sorted(tmp_path.rglob("*"))
-    result = cli(*arguments, code=1)
+    result = cli(*arguments, code=code)
     assert result.stdout == ""
     assert result.stderr.startswith("charlstm: ") and result.stderr.count("\n") == 1
     assert message in result.stderr, result.stderr
@@ -125,7 +138,7 @@ def test_a_closed_standard_input_is_an_error(trained, tmp_path):
 
 def test_standard_input_given_twice_is_an_error(cli, trained):
     for command in ("eval", "score"):
-        error = cli(command, "-", "-", "-r", trained, input="the cat", code=1).stderr
+        error = cli(command, "-", "-", "-r", trained, input="the cat", code=2).stderr
         assert error == "charlstm: standard input (-) can be given only once\n"
 
 
@@ -285,3 +298,20 @@ def test_an_endless_sample_ends_quietly_when_its_reader_does(trained):
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=30
     )
     assert done.returncode == 0 and len(done.stdout) == 3000 and done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (r'ImportError("many lines\n\nlibblas.so: failed to map\n")', "libblas.so: failed to map"),
+        ("MemoryError()", "not enough memory"),
+    ],
+)
+def test_a_module_that_cannot_be_loaded_is_one_line(tmp_path, error, reason):
+    (tmp_path / "numpy.py").write_text(f"raise {error}")
+    code, out, err = run_command("info", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (code, out) == (1, "")
+    assert err == (
+        f"charlstm: a module cannot be loaded ({reason}): allow more memory, or install charlstm "
+        "again\n"
+    )

@@ -33,3 +33,22 @@ def test_a_sample_of_too_many_texts_is_refused(trained, line_run, cli):
         error = cli("sample", *arguments, "--count", 10**12, code=1).stderr
         assert error.startswith("charlstm: --count 1000000000000 takes at least")
         assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (["train", "t.txt"], ": try a smaller --hidden or --batch-size or --seq-length"),
+        (["sample"], ": try a smaller --count or --length"),
+        (["eval"], ": try a smaller --batch-size"),
+        (["score"], ""),
+        (["inspect", "gates", "--text", "a"], ": try a smaller --length"),
+        (["inspect", "gradients"], ": try a smaller --hidden or --lags"),
+    ],
+)
+def test_the_advice_names_only_options_that_the_command_has(cli, monkeypatch, command, advice):
+    def without_memory():
+        raise MemoryError
+
+    monkeypatch.setattr("charlstm.kernels.require_requested_kernels", without_memory)
+    assert cli(*command, code=1).stderr == f"charlstm: not enough memory{advice}\n"

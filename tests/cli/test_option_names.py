@@ -77,7 +77,7 @@ def test_an_error_speaks_of_arguments_in_the_library_and_of_options_on_the_comma
     run = tmp_path / "run"
     with pytest.raises(CharlstmError, match=r"^`batch_size` must be 1 or more, not 0$"):
         charlstm.train(text_file, run, batch_size=0)
-    error = cli("train", text_file, "-r", run, "--batch-size", 0, code=1).stderr
+    error = cli("train", text_file, "-r", run, "--batch-size", 0, code=2).stderr
     assert error == "charlstm: --batch-size must be 1 or more, not 0\n"
     with pytest.raises(CharlstmError, match='`unknown="skip"` leaves such characters out'):
         charlstm.load(trained).score("☃")

@@ -183,7 +183,7 @@ def test_level_byte_reads_line_ends_as_they_are(byte_run, tmp_path, cli):
     assert measured(cli, tmp_path / "w.txt", "-r", run.path)["characters"] == size
     for newlines in ("keep", "lf"):
         error = cli("eval", tmp_path / "w.txt", "-r", run.path, "--newlines", newlines, code=1)
-        assert error.stderr.startswith('charlstm: --newlines has no effect with level="byte"')
+        assert error.stderr.startswith("charlstm: --newlines has no effect for a model of bytes")
         for options in ({"level": "byte"}, {"init_from": run.path}):
             with pytest.raises(
                 charlstm.CharlstmError, match="`newlines` has no effect with `level="

@@ -132,7 +132,7 @@ def test_a_sample_of_a_model_of_lines_is_a_line(cli, line_run, names):
     assert dotted == cli(*arguments, "--count", 7).stdout[:-1].replace("\n", "\n.\n") + "\n"
     primed = cli(*arguments, "--prime", "em", "--count", 4).stdout
     assert primed == "emil\n" * 4
-    assert "count must be 1 or more" in cli(*arguments, "--count", 0, code=1).stderr
+    assert "count must be 1 or more" in cli(*arguments, "--count", 0, code=2).stderr
 
 
 def test_prime_file_and_stop(cli, trained, tmp_path):
@@ -148,7 +148,7 @@ def test_prime_file_and_stop(cli, trained, tmp_path):
 def test_temperature_zero_takes_the_likeliest_and_below_zero_is_refused(cli, trained):
     arguments = ("sample", "-r", trained, "--length", 40, "--temperature")
     assert cli(*arguments, 0, "--seed", 1).stdout == cli(*arguments, 0, "--seed", 2).stdout
-    result = cli(*arguments, -1, code=1)
+    result = cli(*arguments, -1, code=2)
     assert result.stderr == "charlstm: --temperature must be 0 or more, not -1.0\n"
 
 
@@ -288,3 +288,28 @@ def test_sample_works_while_the_run_is_training(cli, text_file, tmp_path):
         process.terminate()
         process.wait(20)
     assert process.returncode == 143
+
+
+def test_the_encoding_of_the_prime_and_of_known_lines_can_be_given(
+    cli, trained, line_run, tmp_path
+):
+    (tmp_path / "latin.txt").write_bytes("the cät".encode("latin-1"))
+    arguments = ("sample", "-r", trained, "--prime-file", tmp_path / "latin.txt")
+    error = cli(*arguments, code=1).stderr
+    assert error.endswith("which --encoding cp1252 reads\n")
+    options = ("--length", 2, "--unknown", "replace")
+    assert cli(*arguments, "--encoding", "latin-1", *options).stdout.startswith("the cät")
+    known = (
+        "sample",
+        "-r",
+        line_run,
+        "--new-only",
+        "--count",
+        1,
+        "--corpus",
+        tmp_path / "latin.txt",
+    )
+    assert "with --encoding" in cli(*known, code=1).stderr
+    assert cli(*known, "--encoding", "latin-1").stdout
+    wrong = cli("sample", "-r", trained, "--encoding", "latin-1", code=2).stderr
+    assert "--encoding says how --prime-file and --corpus are read: give one" in wrong

@@ -1,5 +1,6 @@
 """The text that commands read: its lines, and characters that a model does not know."""
 
+import errno
 import time
 from pathlib import Path
 
@@ -71,6 +72,17 @@ def test_an_unknown_character_is_named_with_its_place_in_all_of_the_text():
     pieces = iter(["abab", "ab", "aéb"])
     with pytest.raises(CharlstmError, match=r"no 'é' \(U\+00E9\), found at position 7"):
         encode_on_disk(Vocab.from_text("ab"), pieces, "error")
+
+
+def test_an_error_of_another_kind_than_a_full_disk_advises_another_folder_only(monkeypatch):
+    def forbidden():
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(text_input, "TemporaryFile", forbidden)
+    with pytest.raises(
+        CharlstmError, match=r"\(Permission denied\): set TMPDIR to another folder$"
+    ):
+        encode_on_disk(Vocab.bytes(), iter(["text"]), "error")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

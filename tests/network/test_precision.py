@@ -247,7 +247,7 @@ def test_fine_tuning_has_a_precision_of_its_own(without_amx, runs, text_file, tm
 def test_bfloat16_with_float64_is_refused_before_any_write(cli, text_file, tmp_path, with_amx):
     folder = tmp_path / "run"
     arguments = ("train", text_file, "-r", folder, "--dtype", "float64", "--steps", 1)
-    result = cli(*arguments, "--precision", "bfloat16", code=1)
+    result = cli(*arguments, "--precision", "bfloat16", code=2)
     assert result.stderr == (
         "charlstm: --precision bfloat16 is for models of float32, not of float64\n"
     )

@@ -293,7 +293,7 @@ def test_length_of_a_sample_is_exact(trained):
         ({"count": 0}, "`count` must be 1 or more"),
         ({"stops": ["x", ""]}, "a string of `stop` must not be empty"),
         ({"prime": "aé"}, r"no 'é' \(U\+00E9\), found at position 1"),
-        ({"prime": "é", "unknown": "ignore"}, "error, skip or replace"),
+        ({"prime": "é", "unknown": "ignore"}, "error, skip, replace"),
         ({"seed": -1}, "`seed` must be a whole number"),
     ],
 )

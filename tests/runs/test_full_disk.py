@@ -356,3 +356,10 @@ def test_a_text_that_does_not_fit_into_the_cache_is_an_error(
     assert re.search(r"takes \d+,\d+ bytes \(No space left on device\): make room", error)
     assert list(small_disk.iterdir()) == [] and not (tmp_path / "run").exists()
     assert shutil.disk_usage(small_disk).used == 0
+
+
+def test_a_cache_that_cannot_be_written_is_not_called_full(tmp_path, monkeypatch, text_file, cli):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CHARLSTM_CACHE", str(tmp_path / "file/cache"))
+    error = cli("train", text_file, "-r", tmp_path / "run", "--quiet", code=1).stderr
+    assert re.search(r"\(Not a directory\): set CHARLSTM_CACHE to another folder\n$", error)

@@ -95,7 +95,7 @@ def test_the_gradients_of_the_classifier_are_right():
 # -- hand_set_gates ---------------------------------------------------------------------------
 
 PUBLISHED_OUTPUTS = [0, 0, 0, 0, 0, 0.642, 0, 0, 0.642]
-UNSWAPPED_OUTPUTS = [0, 0, 0, 0, 0, 0.964, 0, 0, 0.762]
+EXCHANGED_OUTPUTS = [0, 0, 0, 0, 0, 0.964, 0, 0, 0.762]
 
 
 def test_the_linear_cell_with_hand_set_gates_remembers():
@@ -108,17 +108,17 @@ def test_the_linear_cell_with_hand_set_gates_remembers():
     ("rows", "expected"),
     [
         (hand_set_gates.PUBLISHED, PUBLISHED_OUTPUTS),
-        (hand_set_gates.UNSWAPPED, UNSWAPPED_OUTPUTS),
+        (hand_set_gates.EXCHANGED, EXCHANGED_OUTPUTS),
     ],
-    ids=["published", "unswapped"],
+    ids=["published", "exchanged"],
 )
-def test_the_cell_with_hand_set_gates_gives_0_642_as_published_and_0_964_unswapped(rows, expected):
+def test_the_cell_with_hand_set_gates_gives_0_642_as_published_and_0_964_exchanged(rows, expected):
     steps = hand_set_gates.step_by_step(rows)
     assert steps == pytest.approx(expected, abs=1e-3)
     assert hand_set_gates.layer(rows) == pytest.approx(steps, abs=1e-12)
 
 
-@pytest.mark.parametrize("rows", ["PUBLISHED", "UNSWAPPED"])
+@pytest.mark.parametrize("rows", ["PUBLISHED", "EXCHANGED"])
 def test_the_cell_with_hand_set_gates_equals_pytorch(rows):
     pytest.importorskip("torch")
     rows = getattr(hand_set_gates, rows)
@@ -141,7 +141,7 @@ def test_the_outputs_of_both_orders_are_printed_and_explained(capsys):
     lines = capsys.readouterr().out.splitlines()
     steps = [line.split()[1:] for line in lines if line.startswith("  lstm_step_forward")]
     outputs = [[float(value) for value in row] for row in steps]
-    assert outputs == [PUBLISHED_OUTPUTS, UNSWAPPED_OUTPUTS]
+    assert outputs == [PUBLISHED_OUTPUTS, EXCHANGED_OUTPUTS]
     assert "i f g o" in " ".join(lines)
     assert "the forget gate has the weights that are meant for the input gate" in " ".join(lines)
 

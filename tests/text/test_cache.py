@@ -99,7 +99,7 @@ DAMAGES = {
     "facts of another kind": lambda entry: (entry / FACTS).write_text('{"facts": 1}'),
     "bad vocabulary": change(vocab={"level": "char", "symbols": ["b", "a"]}),
     "other level": change(vocab={"level": "byte"}),
-    "other split": change(train_characters=10**6),
+    "other size of a file": change(file_symbols=[10**6]),
     "ids are a folder": lambda entry: [(entry / IDS).unlink(), (entry / IDS).mkdir()],
     "empty folder": lambda entry: [path.unlink() for path in entry.iterdir()],
 }

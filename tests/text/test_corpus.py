@@ -121,8 +121,8 @@ def test_validation_files_come_last_and_are_in_the_vocabulary(write):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "line"}, "`level` must be char, byte or word, not 'line'"),
-        ({"newlines": "crlf"}, "`newlines` must be keep or lf, not 'crlf'"),
+        ({"level": "line"}, "`level` must be one of char, byte, word, not 'line'"),
+        ({"newlines": "crlf"}, "`newlines` must be one of keep, lf, not 'crlf'"),
         ({"level": "byte", "encoding": "latin-1"}, '`level="byte"` reads bytes as they are'),
         (
             {"base_vocab": Vocab.bytes()},

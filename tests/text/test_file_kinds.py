@@ -64,8 +64,8 @@ KINDS = {
     "a GIF picture": (b"GIF89a\x01\0\x01\0", "tesseract"),
     "a WebP picture": (b"RIFF\x24\0\0\0WEBPVP8 ", "tesseract"),
     "a TIFF picture": (b"II*\0\x08\0\0\0", "tesseract"),
-    "a sound file": (b"ID3\4\0\0\0\0", '`level="byte"`'),
-    "a program": (b"\x7fELF\2\1\1\0", '`level="byte"`'),
+    "a sound file": (b"ID3\4\0\0\0\0", "leave it out"),
+    "a program": (b"\x7fELF\2\1\1\0", "leave it out"),
     "a Parquet file": (b"PAR1\x15\4\x15", "export its texts"),
 }
 

@@ -15,6 +15,7 @@ from corpus_files import SENTENCE, entries, text_of
 from charlstm.errors import CharlstmError
 from charlstm.text import decompression
 from charlstm.text.corpus import open_corpus
+from charlstm.text.vocab import Vocab
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -127,7 +128,10 @@ def test_invalid_utf8_is_located(write, data, offset, byte, chunk_bytes):
         open_corpus([write("good.txt", "abc"), path], chunk_bytes=chunk_bytes)
     message = str(caught.value)
     assert f"{path}: invalid UTF-8 at byte {offset} (0x{byte}, " in message
-    assert "encoding" in message and '`level="byte"`' in message
+    assert "encoding" in message and message.endswith('with `level="byte"`')
+    with pytest.raises(CharlstmError) as caught:  # The vocabulary decides on the level.
+        open_corpus([path], base_vocab=Vocab.from_text("abc"))
+    assert "level" not in str(caught.value)
     assert "\n" not in message
     assert open_corpus([path], level="byte").length > 0
 
