@@ -157,6 +157,7 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._is_closed = False
         self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
 
     def run(
@@ -170,6 +171,8 @@ class Workers:
         Workers that call check_cancelled end early. NumPy's warnings of overflow are off in the
         workers: the caller checks whether the loss is finite.
         """
+        if self._is_closed:
+            raise CharlstmError("`close` has ended the worker threads: make a new Trainer")
         is_cancelled = threading.Event()
 
         def work(k: int) -> Result:
@@ -208,7 +211,8 @@ class Workers:
         return [first, *(future.result() for future in futures)]
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; `run` is refused from now on."""
+        self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown()
 

@@ -202,6 +202,14 @@ def test_a_tiny_text_has_fewer_streams():
         make_trainer(ids=IDS[:1])
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_closed_trainer_makes_no_step(workers):
+    with make_trainer(workers=workers) as trainer:
+        trainer.step()
+    with pytest.raises(CharlstmError, match="`close` has ended the worker threads"):
+        trainer.step()
+
+
 def test_epochs_are_converted_to_steps():
     trainer = make_trainer(epochs=2.5)
     assert trainer.total_steps == round(2.5 * trainer.batches.windows_per_pass)
