@@ -4,7 +4,8 @@ best.safetensors   the weights with the lowest validation loss; without validati
 last.safetensors   the newest weights and everything needed to resume the run from them
 good.safetensors   the state at the last evaluation, kept while last.safetensors is newer: a
                    run that diverges goes back to this state
-step-N.safetensors with keep_every: the weights of step N, averaged if the run averages weights
+step-000050.safetensors, and so on, with keep_every: the weights of step 50, averaged if the run
+                   averages weights
 metrics.jsonl      the events of the run, one JSON object per line
 stdin-N.txt        the corpus, if it came from standard input
 lock               names the process that trains in the folder; missing at other times (lock.py)
