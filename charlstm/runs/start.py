@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
+from io import IOBase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ from charlstm.runs.texts import (
 )
 from charlstm.system.paths import require_path
 from charlstm.system.signals import exit_on_signals, raise_interruption
+from charlstm.system.terminal import visible
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.lists import looks_like_list
 from charlstm.text.reading import ReadingProgress, newlines_for
@@ -172,9 +174,16 @@ def train(
 
 
 def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
-    """Return one path or several as a tuple of strings; CharlstmError for an invalid path."""
-    paths = one_or_several(name, given, str, os.PathLike)
+    """Return one path or several as a tuple of strings; CharlstmError for an invalid path.
+
+    A text in the place of its path is refused, and so is an open file, whose lines would be paths.
+    """
+    paths = (given,) if isinstance(given, IOBase) else one_or_several(name, given, str, os.PathLike)
     for path in paths:
+        if isinstance(path, str) and "\n" in path and not os.path.lexists(path):
+            raise CharlstmError(
+                f"{visible(path):.60}: no such file or folder: write a text into a file first"
+            )
         require_path(name, path)
     return tuple(map(os.fspath, paths))
 

@@ -41,4 +41,4 @@ def require_path(name: str, path: str | os.PathLike[str]) -> None:
             f"{name} has the character {character!r}, which no path can have here: {shown(text)}"
         ) from error
     except OSError as error:  # The path may be too long, for example.
-        raise CharlstmError(f"{name} cannot be read: {error.strerror}: {text!r:.200}") from error
+        raise CharlstmError(f"{name} cannot be read: {error.strerror}: {text!r:.60}") from error
