@@ -11,7 +11,7 @@ if not __name__:  # Never true: only editors that look for the names here read t
     from charlstm.analysis.novelty import Comparison, Novelty, novelty  # noqa: F401
     from charlstm.analysis.stretches import Stretch  # noqa: F401
     from charlstm.config import ModelConfig, TrainConfig  # noqa: F401
-    from charlstm.errors import CharlstmError  # noqa: F401
+    from charlstm.errors import CharlstmError, UnknownOptionError  # noqa: F401
     from charlstm.network.model import CharModel  # noqa: F401
     from charlstm.network.scoring import Loss, Score  # noqa: F401
     from charlstm.runs.folder import load, save  # noqa: F401
@@ -38,6 +38,7 @@ MODULES = {
     "TrainConfig": "charlstm.config",
     "TrainedRun": "charlstm.runs.result",
     "Trainer": "charlstm.training.trainer",
+    "UnknownOptionError": "charlstm.errors",
     "Vocab": "charlstm.text.vocab",
     "evaluate": "charlstm.analysis.evaluation",
     "load": "charlstm.runs.folder",

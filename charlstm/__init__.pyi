@@ -7,7 +7,7 @@ from charlstm.analysis.evaluation import Evaluation, evaluate
 from charlstm.analysis.novelty import Comparison, Novelty, novelty
 from charlstm.analysis.stretches import Stretch
 from charlstm.config import ModelConfig, TrainConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, UnknownOptionError
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import Loss, Score
 from charlstm.runs.events import Observer
@@ -31,6 +31,7 @@ __all__ = [
     "TrainConfig",
     "TrainedRun",
     "Trainer",
+    "UnknownOptionError",
     "Vocab",
     "__version__",
     "evaluate",

@@ -15,9 +15,8 @@ import pytest
 from corpus_files import make_text
 
 import charlstm
-from charlstm import CharlstmError
+from charlstm import CharlstmError, UnknownOptionError
 from charlstm.config import knobs_of, run_options
-from charlstm.errors import UnknownOptionError
 from charlstm.network.sampling import Sampling
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -66,6 +65,11 @@ def test_a_misspelt_option_is_refused_with_the_nearest_name(model, text_file, tm
         (lambda: model.stream(5, topk=1), "'topk': did you mean 'top_k'?"),
         (lambda: model.score("a", unkown="skip"), "'unkown': did you mean 'unknown'?"),
         (lambda: model.sample(5, x=1), r"'x': help\(charlstm.CharModel.sample\) lists the options"),
+        (lambda: charlstm.TrainConfig(drop_out=1), "'drop_out': did you mean 'dropout'?"),
+        (
+            lambda: charlstm.ModelConfig(size=1),
+            r"'size': help\(charlstm.ModelConfig\) lists the options",
+        ),
     ]
     for call, message in calls:
         with pytest.raises(UnknownOptionError, match="^unknown option " + message):

@@ -221,6 +221,11 @@ class Record:
 
     group: ClassVar[Group | None] = None
 
+    def __new__(cls: type[Self], *values: Any, **given: Any) -> Self:
+        """Refuse a misspelt keyword, before the method __init__ of the dataclass sees it."""
+        refuse_unknown(given, knobs_of(cls), f"help(charlstm.{cls.__name__}) lists the options")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for name, one in knobs_of(type(self)).items():
             value = getattr(self, name)

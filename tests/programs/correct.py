@@ -123,7 +123,7 @@ def main(corpus: Path, folder: Path) -> None:
     try:
         charlstm.load(folder / "none")
     except charlstm.CharlstmError as error:
-        print(error)
+        print(error, isinstance(error, charlstm.UnknownOptionError))
 
 
 if __name__ == "__main__":
