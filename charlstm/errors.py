@@ -50,6 +50,15 @@ def shown(value: object) -> str:
 
 
 @contextmanager
+def errors_name(place: str) -> Iterator[None]:
+    """Put `place` before the message of a CharlstmError, which keeps its type."""
+    try:
+        yield
+    except CharlstmError as error:
+        raise type(error)(f"{place}{error}") from error.__cause__
+
+
+@contextmanager
 def system_errors_refused() -> Iterator[None]:
     """Turn an OSError that nothing else has explained into a CharlstmError with it as the cause."""
     try:

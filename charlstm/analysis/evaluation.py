@@ -1,6 +1,5 @@
 """evaluate: the loss of a model on a text, with the figures of `charlstm eval`."""
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from charlstm.arrays import Ids
 from charlstm.config import knobs_of, takes_options
 from charlstm.errors import ArgumentError
 from charlstm.network.model import CharModel
-from charlstm.network.scoring import Advance, Loss
+from charlstm.network.scoring import Advance, Loss, finite
 from charlstm.network.scoring import evaluate as loss_of_text
 from charlstm.system.threads import Workers, worker_count
 from charlstm.text.sizes import count_empty_lines, utf8_size
@@ -239,8 +238,3 @@ def unit_entry(unit: str) -> dict[str, str]:
     The entry is needed because the names of the figures contain "character" for all models.
     """
     return {"unit": unit} if unit == "word" else {}
-
-
-def finite(perplexity: float) -> float | None:
-    """Return a perplexity for JSON: None if it is infinite, as JSON has no infinity."""
-    return perplexity if math.isfinite(perplexity) else None

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
-from charlstm.analysis.evaluation import dynamic_evaluation_of, finite, unit_entry
+from charlstm.analysis.evaluation import dynamic_evaluation_of, unit_entry
 from charlstm.cli.evaluate import dynamic_options, progress_bar
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
@@ -30,6 +30,12 @@ from charlstm.text.vocab import UnknownTreatment
 @dynamic_options
 @reading_options
 @unknown_option
+@click.option(
+    "--json",
+    is_flag=True,
+    expose_value=False,
+    help="Changes nothing: the output is JSON with and without this option.",
+)
 def score(
     files: tuple[str, ...],
     run: Path,
@@ -44,7 +50,8 @@ def score(
     Lines of standard input are scored as soon as they arrive.
 
     A line is read as if it stood after a line end; its own line end is not counted. For a model of
-    words, "character" means word in all figures; the JSON then has "unit": "word".
+    words, "character" means word in all figures; the JSON then has "unit": "word". A text of which
+    no character is predicted, such as an empty line, has null for bits and perplexity.
 
     A model of bytes reads bytes as they are. In the "text" that is printed, bytes that are not
     UTF-8 appear as \\udc80 to \\udcff.
@@ -63,15 +70,7 @@ def score(
     # Each group of lines is measured as soon as it arrives: the next may arrive much later.
     for result in (result for lines in groups for result in measure(lines, unknown)):
         warned |= warn_unknown(model.vocab, result.text, unknown, warned).keys()
-        record: dict[str, Any] = {
-            "text": result.text,
-            **unit,
-            "characters": result.characters,
-            "nats": result.loss.nats,
-            "bits_per_character": result.bits_per_character,
-            "perplexity": finite(result.perplexity),
-        }
-        record |= settings
+        record: dict[str, Any] = {"text": result.text, **unit, **result.to_dict(), **settings}
         if per_char:
             record["bits"] = [round(float(nats) / math.log(2), 6) for nats in result.nats]
         click.echo(json.dumps(record))

@@ -22,6 +22,11 @@ class CharModel(RecurrentStack):
     """A character-level language model.
 
     Its methods change nothing in it, so several threads may use one model at once.
+
+    config: the shape of the model.
+    vocab: its symbols.
+    parameters: its weights, arrays by name such as "layers.0.Wh"; writing into an array changes the
+        model.
     """
 
     def __repr__(self) -> str:
@@ -255,7 +260,8 @@ class CharModel(RecurrentStack):
         texts = one_or_several("text", text, str)
         count = min(worker_count(workers), max(1, len(texts)))
         with closing(Workers(count)) as threads:
-            scores = list(score_texts(self, texts, unknown, threads))
+            name = "" if isinstance(text, str) else "text"
+            scores = list(score_texts(self, texts, unknown, threads, name))
         return scores[0] if isinstance(text, str) else scores
 
 

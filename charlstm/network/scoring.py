@@ -4,11 +4,12 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from charlstm.arrays import Array, Ids
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, errors_name
 from charlstm.network.memory_needs import activation_bytes
 from charlstm.network.spans import Spans
 from charlstm.network.stack import RecurrentStack
@@ -41,8 +42,8 @@ class Loss:
 
     @property
     def nats_per_character(self) -> float:
-        """The mean loss in nats; 0 for an empty text."""
-        return self.nats / self.characters if self.characters else 0.0
+        """The mean loss in nats; NaN for a text without predictions, which is no likely text."""
+        return self.nats / self.characters if self.characters else math.nan
 
     @property
     def bits_per_character(self) -> float:
@@ -70,7 +71,8 @@ class Score:
     """The loss of a short text, symbol by symbol.
 
     nats (N,): the loss of each symbol. The first symbol is predicted from a line end; the loss of
-        the first symbol is left out if the vocabulary has no line end.
+        the first symbol is left out if the vocabulary has no line end. The means of a text without
+        losses are NaN.
     """
 
     text: str
@@ -99,6 +101,21 @@ class Score:
         """The perplexity of the text: see Loss."""
         return self.loss.perplexity
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures by name, as `charlstm score` prints them; None for NaN or infinity."""
+        return {
+            "text": self.text,
+            "characters": self.characters,
+            "nats": self.loss.nats,
+            "bits_per_character": finite(self.bits_per_character),
+            "perplexity": finite(self.perplexity),
+        }
+
+
+def finite(value: float) -> float | None:
+    """Return a number for JSON: None for NaN and infinity, which JSON does not have."""
+    return value if math.isfinite(value) else None
+
 
 # -- short texts -----------------------------------------------------------------------------------
 
@@ -108,15 +125,23 @@ def score_texts(
     texts: Iterable[str],
     unknown: UnknownTreatment = "error",
     workers: Workers | None = None,
+    name: str = "",
 ) -> Iterator[Score]:
     """Yield the score of each text, in the order given, as if the text followed a line end.
 
     Texts of similar length share a batch. The shorter texts of a batch are padded, and the padding
     is not scored. The batches are shared among the workers.
+
+    name: the name of the list of texts: errors then begin with the refused text, as `name[3]`.
     """
     workers = workers or Workers(1)
+    done = 0
     for group in groups_of_texts(texts):
-        sequences_by_text = [sequences_of(model, text, unknown) for text in group]
+        sequences_by_text = []
+        for number, text in enumerate(group, done):
+            with errors_name(f"`{name}[{number}]`: " if name else ""):
+                sequences_by_text.append(sequences_of(model, text, unknown))
+        done += len(group)
         sequences = [sequence for own in sequences_by_text for sequence in own]
         lengths = [len(sequence) for sequence in sequences]
         batches = list(_batches_of_similar_length(lengths, _max_batch_size(model)))

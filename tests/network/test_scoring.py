@@ -147,7 +147,7 @@ def test_loss_in_nats_bits_and_perplexity():
     assert loss.nats_per_character == pytest.approx(math.log(8))
     assert loss.bits_per_character == pytest.approx(3)
     assert loss.perplexity == pytest.approx(8)
-    assert Loss(0.0, 0).perplexity == 1 and Loss(0.0, 0).bits_per_character == 0
+    assert math.isnan(Loss(0.0, 0).perplexity) and math.isnan(Loss(0.0, 0).bits_per_character)
     assert Loss(1e6, 1).perplexity == math.inf
 
 
@@ -172,7 +172,11 @@ def test_without_a_line_end_in_the_vocabulary_the_first_character_is_not_scored(
 def test_empty_texts_have_no_loss(small):
     scores = list(score_texts(small, ["", "ab", ""]))
     assert [s.characters for s in scores] == [0, 2, 0]
-    assert scores[0].bits_per_character == 0 and scores[0].perplexity == 1
+    assert math.isnan(scores[0].bits_per_character) and math.isnan(scores[0].perplexity)
+    empty = {"text": "", "characters": 0, "nats": 0.0}
+    assert scores[0].to_dict() == empty | {"bits_per_character": None, "perplexity": None}
+    (skipped,) = score_texts(small, ["xyz"], "skip")  # nothing is left, which is not the best text
+    assert math.isnan(skipped.bits_per_character)
     assert list(score_texts(small, [])) == []
 
 
@@ -222,6 +226,10 @@ def test_short_texts_are_not_padded_to_a_long_one(small, monkeypatch):
 def test_unknown_characters_are_refused_skipped_or_replaced(small):
     with pytest.raises(CharlstmError, match=r"no 'x' .*position 1"):
         list(score_texts(small, ["ab", "axb"]))
+    with pytest.raises(CharlstmError, match=r"^`text\[514\]`: .* no 'x' .*position 1"):
+        small.score(["ab"] * 514 + ["axb"])  # the third of the second group
+    with pytest.raises(CharlstmError, match=r"^the vocabulary has no 'x'"):
+        small.score("axb")
     skipped, replaced = (next(score_texts(small, ["áxb"], how)) for how in ("skip", "replace"))
     assert skipped.characters == 1 and skipped.text == "áxb"
     assert np.allclose(replaced.nats, small.score("ab").nats)
