@@ -20,7 +20,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from charlstm.config import MAX_WORKERS
-from charlstm.errors import ArgumentError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.untrusted import whole_number
 
 Result = TypeVar("Result")
