@@ -50,6 +50,7 @@ def train(
     init_from: str | Path | None = None,
     textbook: bool = False,
     quiet: bool = True,
+    report: bool = True,
     on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
@@ -116,10 +117,12 @@ def train(
         the other model does not know are added to the vocabulary.
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
+    report: write report.html into the folder, a page that shows the run, now and after each
+        evaluation; an open page renews itself.
     on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
         and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
         signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.
-    observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
+    observer: called with each event of metrics.jsonl, and with the events step and plan.
     started: the time.monotonic() from which `minutes` counts; by default now.
     val_file: one or more files to validate on, instead of a part of the text.
     mix: one or more files and folders of another text, which is read beside the text.

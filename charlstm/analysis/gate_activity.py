@@ -1,6 +1,5 @@
 """Gate activity: a model's cell values, and how far its gates are open, while it reads a text."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,30 +10,20 @@ from charlstm.network.layers import CELLS, LayerActivations
 from charlstm.network.layers.gru import GRUActivations
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.model import CharModel
+from charlstm.network.predictions import WINDOW_STEPS, Predictions, predictions_of, windows_of
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import one_blas_thread
-from charlstm.text.vocab import line_end, start_ids
-
-WINDOW_STEPS = 100  # time steps of one forward pass
-EXPECTED = 5  # number of likeliest symbols that are kept at each position
+from charlstm.text.vocab import start_ids
 
 
 @dataclass(frozen=True)
-class Activity:
-    """The activity of a model of L layers, H units and G gates on a text of N symbols.
+class Activity(Predictions):
+    """The predictions and the activity of a model of L layers, H units and G gates on N symbols.
 
-    ids: (N,) the symbols of the text.
-    bits: (N,) the surprisal of each symbol in bits; NaN for the first symbol if not predicted.
-    expected: (N, K) the K likeliest symbols at each position, before the symbol there is read.
-    probabilities: (N, K) the probabilities of the expected symbols.
     cells: (L, N, H) the value of each cell after each symbol: tanh(c) of an LSTM, else h; -1 to 1.
     gates: (L, G, N, H) the openness of each gate of each unit while each symbol is read; 0 to 1.
     """
 
-    ids: Ids
-    bits: Array
-    expected: Ids
-    probabilities: Array
     cells: Array
     gates: Array
 
@@ -57,7 +46,7 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
     sequence = np.concatenate((start, ids)).astype(np.intp)
     cells, gates, log_probs = [], [], []
     with one_blas_thread():
-        for is_fresh, window in _windows(model, sequence):
+        for is_fresh, window in windows_of(model, sequence, WINDOW_STEPS):
             if is_fresh:
                 state = model.initial_state(1)
             activations = model.new_activations(*window.shape)
@@ -67,29 +56,12 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
                 np.stack([_openness(layer, model.config.cell) for layer in activations.layers])
             )
             log_probs.append(activations.log_probs)
-    before = np.concatenate(log_probs)[:-1].astype(np.float64)  # row k predicts sequence[k + 1]
-    if len(start) == 0:  # Without line ends, nothing comes before the first symbol to predict it.
-        before = np.concatenate((np.full((1, before.shape[1]), np.nan), before))
-    ids = sequence[len(start) :]
-    expected = np.argsort(-before, axis=1, kind="stable")[:, :EXPECTED]
+    skipped = len(start)
     return Activity(
-        ids=ids,
-        bits=-np.take_along_axis(before, ids[:, None], axis=1)[:, 0] / np.log(2),
-        expected=expected,
-        probabilities=np.exp(np.take_along_axis(before, expected, axis=1)),
-        cells=np.concatenate(cells, axis=1)[:, len(start) :],
-        gates=np.concatenate(gates, axis=2)[:, :, len(start) :],
+        **vars(predictions_of(np.concatenate(log_probs), sequence, skipped)),
+        cells=np.concatenate(cells, axis=1)[:, skipped:],
+        gates=np.concatenate(gates, axis=2)[:, :, skipped:],
     )
-
-
-def _windows(model: CharModel, sequence: Ids) -> Iterator[tuple[bool, Ids]]:
-    """Cut a sequence into windows; yield (whether it starts from a zero state, its ids (T, 1))."""
-    starts = np.zeros(1, np.intp)
-    if model.config.lines:
-        starts = np.union1d(starts, np.flatnonzero(sequence == line_end(model.vocab)))
-    for start, stop in zip(starts, [*starts[1:], len(sequence)], strict=True):
-        for first in range(start, stop, WINDOW_STEPS):
-            yield first == start, sequence[first : min(first + WINDOW_STEPS, stop), None]
 
 
 def _cell_values(layer: LayerActivations) -> Array:

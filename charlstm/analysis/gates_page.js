@@ -1,10 +1,10 @@
 
 // The page of gates. Layers, units and positions are counted from 1 in all that is shown and in
 // addresses, and from 0 in arrays.
-const MOST_BITS = 8; // the end of the whole range of surprisal
 const layers = data.units.length;
 const gateNames = Object.entries(data.gate_names);
-const length = data.text.length;
+const length = data.text.text.length;
+const { unit: symbolUnit } = data.text;
 const nameOf = (layer, unit) => `layer ${layer + 1}, unit ${unit + 1}`;
 
 // -- the numbers: values of a unit from -1 to 1, gates and the means of gates from 0 to 1
@@ -34,12 +34,10 @@ function scaled(values, whole, least = 0, most = 1) {
 const bars = (gates, whole) => gates.map((values) => scaled(values, whole));
 
 function surprisalView(whole) {
-  const values = data.bits.map((bits) => (bits ?? 0) / 1000);
-  const most = whole ? MOST_BITS : quantile(values, 0.98) || 1;
+  const { values, most, colours } = surprisalColours(data.text, whole);
   return {
-    kind: "surprisal", address: "surprisal", values, lanes: [],
-    title: `Surprisal of each ${data.unit}`, colours: scaled(values, true, 0, most).colours,
-    least: "0 bits", most: `${most.toFixed(1)} bits and more`,
+    kind: "surprisal", address: "surprisal", values, lanes: [], colours,
+    title: `Surprisal of each ${symbolUnit}`, least: "0 bits", most: `${most.toFixed(1)} bits and more`,
   };
 }
 
@@ -81,22 +79,15 @@ function chosenView(options) {
 
 // -- the text
 
-const spans = data.text.map((symbol, at) => {
-  const span = element("span", (data.spaced[at] ? " " : "") + data.symbols[symbol][0], "c");
-  span.tabIndex = -1;
-  span.at = at;
-  return span;
+const panel = expectationPanel($("chosen"), data.text);
+// In a narrow window the panel covers text: it opens only for a click, a tap or a key.
+const text = showText($("text"), data.text, (at, isPointer) => {
+  describe(at);
+  if (isPointer) return;
+  panelIsOpen(true);
+  reveal(text.spans[at]);
 });
-// Blocks of whole lines: a browser lays out and paints only those that are in sight.
-let block = element("div", "", "block");
-spans.forEach((span, at) => {
-  block.append(span);
-  if (at + 1 === length || (block.childElementCount >= 500 && span.textContent.endsWith("\n"))) {
-    $("text").append(block);
-    block = element("div", "", "block");
-  }
-});
-spans[0].tabIndex = 0;
+const { spans } = text;
 let current = null; // the position of the character that the panel describes
 let view = null;
 const strongest = data.reactions.flatMap(({ units }) => units)
@@ -112,24 +103,10 @@ function paint() {
 }
 
 function describe(at) {
-  spans[current ?? 0].classList.remove("chosen");
-  spans[current ?? 0].tabIndex = -1;
   current = at;
   document.body.dataset.chosen = at + 1;
-  spans[at].classList.add("chosen");
-  spans[at].tabIndex = 0;
-  const bits = data.bits[at];
-  $("character").textContent = data.symbols[data.text[at]][1];
-  $("surprise").textContent =
-    `${data.unit} ${thousands(at + 1)} of ${thousands(length)}: ` +
-    (bits === null ? "nothing came before it" : `${(bits / 1000).toFixed(2)} bits`);
-  $("expected").hidden = bits === null;
-  $("expected").tBodies[0].replaceChildren(...data.expected[at].map((symbol, rank) => {
-    const probability = data.probabilities[at][rank] / 10000;
-    const made = row(data.symbols[symbol][1], percent(probability), shareBar(probability));
-    made.classList.toggle("actual", symbol === data.text[at]);
-    return made;
-  }));
+  text.mark(at);
+  panel.show(at);
   showValues();
 }
 
@@ -148,53 +125,6 @@ function showValues() {
   $("values").tBodies[0].replaceChildren(...shown);
 }
 
-// The position of the nearest character in the row of text above (-1) or below (+1).
-function neighbour(at, direction) {
-  const here = spans[at].getBoundingClientRect();
-  let best = at, row = null;
-  for (let k = at + direction; k >= 0 && k < spans.length; k += direction) {
-    const box = spans[k].getClientRects()[0];
-    if (!box || Math.abs(box.top - here.top) < 4) continue;
-    row ??= box.top;
-    if (Math.abs(box.top - row) >= 4) break;
-    const distance = Math.abs(box.left - here.left);
-    if (best === at || distance < Math.abs(spans[best].getClientRects()[0].left - here.left)) best = k;
-  }
-  return best;
-}
-
-const MOVES = {
-  ArrowLeft: (at) => at - 1,
-  ArrowRight: (at) => at + 1,
-  ArrowUp: (at) => neighbour(at, -1),
-  ArrowDown: (at) => neighbour(at, 1),
-  Home: () => 0,
-  End: () => spans.length - 1,
-};
-$("text").addEventListener("keydown", (event) => {
-  if (event.target.at === undefined || !MOVES[event.key]) return;
-  if (event.altKey || event.ctrlKey || event.metaKey) return;
-  event.preventDefault();
-  spans[MOVES[event.key](event.target.at)]?.focus();
-});
-// Scroll to a character, and again once the blocks around it have their real heights.
-function reveal(span) {
-  span.scrollIntoView({ block: "nearest" });
-  requestAnimationFrame(() => span.scrollIntoView({ block: "nearest" }));
-}
-
-// In a narrow window the panel covers text: it opens only for a click, a tap or a key. A finger on
-// the text may begin to scroll, and describes nothing before it taps.
-for (const happening of ["pointerover", "focusin", "click"]) {
-  $("text").addEventListener(happening, (event) => {
-    const isPointer = happening === "pointerover";
-    if (event.target.at === undefined || (isPointer && event.pointerType === "touch")) return;
-    describe(event.target.at);
-    if (isPointer) return;
-    panelIsOpen(true);
-    reveal(event.target);
-  });
-}
 $("close").addEventListener("click", () => panelIsOpen(false));
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") panelIsOpen(false); });
 
@@ -286,17 +216,16 @@ $("found").hidden = !data.reactions.length;
 $("found").open = matchMedia("(min-width: 56rem)").matches;
 addEventListener("beforeprint", () => { $("found").open = true; });
 
-const known = data.bits.filter((bits) => bits !== null);
-const mean = known.reduce((sum, bits) => sum + bits, 0) / Math.max(1, known.length) / 1000;
+const mean = meanBits(data.text);
 $("about").textContent =
   `${data.run} · ${data.cell.toUpperCase()}, ${layers} × ${data.hidden} units · ` +
-  `${thousands(length)} ${data.unit}${length === 1 ? "" : "s"}, ${mean.toFixed(3)} bits each on average`;
+  `${thousands(length)} ${symbolUnit}${length === 1 ? "" : "s"}, ${mean.toFixed(3)} bits each on average`;
 const EXPLAINED = {
   lstm: "the input gate lets new content in, the forget gate keeps the old value, the output gate shows the value",
   gru: "the reset gate lets the old state into the new content, the update gate keeps the old state",
 };
 $("caption").textContent =
-  `Surprisal is how unexpected the ${data.unit} was to the model: −log₂ of the probability that the model gave it, in bits. ` +
+  `Surprisal is how unexpected the ${symbolUnit} was to the model: −log₂ of the probability that the model gave it, in bits. ` +
   (data.cell in EXPLAINED
     ? `A gate is a number by which a unit multiplies what passes: ${EXPLAINED[data.cell]}. This number is its openness: 0 is closed, 1 is open. `
     : "") +

@@ -4,13 +4,13 @@ The page is gates_page.html with its own style and script. The module gates_page
 of the page from a model.
 """
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from charlstm.pages import page
 
-# The page stores numbers as integers: bits in units of 1/1000, values of units in units of 1/127,
-# gates of units in units of 1/255, and probabilities and means of gates in units of 1/10,000.
-BITS_UNITS, VALUE_UNITS, GATE_UNITS, FRACTION_UNITS = 1_000, 127, 255, 10_000
+# The page stores numbers as integers: values of units in units of 1/127, gates of units in units of
+# 1/255, and means of gates in units of 1/10,000.
+VALUE_UNITS, GATE_UNITS = 127, 255
 
 
 class FeatureReactions(TypedDict):
@@ -32,15 +32,9 @@ class FeatureReactions(TypedDict):
 class GatesPage(TypedDict):
     """The data of a page: the activity of a model of L layers and H units on a text of N symbols.
 
-    run: the name of the run. unit: "character", "byte" or "word". cell: "lstm", "gru" or "rnn".
-    hidden: H. capped: whether the input gates are capped: min(i, 1 - f).
-    symbols: the form of each distinct symbol within the text, and its form on its own.
-    text: (N,) the index of each symbol in `symbols`.
-    spaced: (N,) 1 if a space precedes the word; empty for characters and bytes.
-    bits: (N,) the surprisal of each symbol in 1/1000 bits; None for the first symbol if it is not
-        predicted.
-    expected: (N, K) the indices of the K symbols that are most probable at each position.
-    probabilities: (N, K) the probabilities of the expected symbols, in 1/10,000.
+    run: the name of the run. cell: "lstm", "gru" or "rnn". hidden: H.
+    capped: whether the input gates are capped: min(i, 1 - f).
+    text: the text with its surprisal, the result of text_data in pages/text_data.py.
     gate_names: the name of each gate by its letter.
     gates: for each layer, the mean openness (N,) of each gate in 1/10,000, by the gate's letter.
     units: (L, H) a base64 string for each unit: its N values as int8 in units of 1/127, then the
@@ -49,16 +43,10 @@ class GatesPage(TypedDict):
     """
 
     run: str
-    unit: str
     cell: str
     hidden: int
     capped: bool
-    symbols: list[tuple[str, str]]
-    text: list[int]
-    spaced: list[int]
-    bits: list[int | None]
-    expected: list[list[int]]
-    probabilities: list[list[int]]
+    text: dict[str, Any]
     gate_names: dict[str, str]
     gates: list[dict[str, list[int]]]
     units: list[list[str]]
@@ -67,4 +55,4 @@ class GatesPage(TypedDict):
 
 def render(data: GatesPage) -> str:
     """Return the page as HTML."""
-    return page.render(__package__, "gates_page", data)
+    return page.render(__package__, "gates_page", data, ("text",))

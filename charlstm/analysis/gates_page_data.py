@@ -1,15 +1,11 @@
 """The data of the page of gates (an HTML page), made from a model's activity on a text."""
 
 import base64
-import unicodedata
-from typing import Any
 
 import numpy as np
 
 from charlstm.analysis.gate_activity import Activity, gates_of
 from charlstm.analysis.gates_page import (
-    BITS_UNITS,
-    FRACTION_UNITS,
     GATE_UNITS,
     VALUE_UNITS,
     FeatureReactions,
@@ -19,12 +15,11 @@ from charlstm.analysis.reactions import features_with_floors, reactions
 from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
+from charlstm.network.predictions import predictions_data
+from charlstm.pages.text_data import FRACTION_UNITS, as_integers
 from charlstm.system.terminal import visible
-from charlstm.text.vocab import Vocab
 
 LARGEST_PAGE = 250_000_000  # bytes; browsers refuse texts of more than about 500 MB
-MARKS = {"\n": "↵", "\t": "⇥", "\r": "␍"}  # visible signs for white space in the text
-NAMES = {"\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space"}
 
 
 def require_small_page(model: CharModel, length: int) -> None:
@@ -41,28 +36,16 @@ def require_small_page(model: CharModel, length: int) -> None:
 
 def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage:
     """Return the data of the page of gates. run: the name of the run, such as its folder."""
-    used, numbers = np.unique(
-        np.concatenate((activity.ids[:, None], activity.expected), axis=1), return_inverse=True
-    )
-    numbers = numbers.reshape(len(activity.ids), -1)
     gates = gates_of(model.config.cell)
     return {
         "run": visible(run),
-        "unit": model.vocab.unit,
         "cell": model.config.cell,
         "hidden": model.config.hidden,
         "capped": model.config.capped,
-        "symbols": [_shown(model.vocab.symbols[id_]) for id_ in used],
-        "text": numbers[:, 0].tolist(),
-        "spaced": _spaced(model.vocab, activity),
-        "bits": [
-            round(float(bits) * BITS_UNITS) if np.isfinite(bits) else None for bits in activity.bits
-        ],
-        "expected": numbers[:, 1:].tolist(),
-        "probabilities": _integers(np.nan_to_num(activity.probabilities), FRACTION_UNITS),
+        "text": predictions_data(model.vocab, activity),
         "gate_names": gates,
         "gates": [
-            dict(zip(gates, _integers(layer.mean(2, np.float64), FRACTION_UNITS), strict=True))
+            dict(zip(gates, as_integers(layer.mean(2, np.float64), FRACTION_UNITS), strict=True))
             for layer in activity.gates
         ],
         "units": [
@@ -73,34 +56,12 @@ def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage
     }
 
 
-def _integers(values: Array, units: int) -> list[Any]:
-    """Return values * units, rounded to integers, as nested lists."""
-    rounded: list[Any] = np.rint(values * units).astype(int).tolist()
-    return rounded
-
-
 def _base64(values: Array, gates: Array) -> str:
     """Return the values (N,) and the gates (G, N) of a unit in base64, as GatesPage says."""
     numbers = np.rint(values * VALUE_UNITS).astype(np.int8).tobytes()
     return base64.b64encode(
         numbers + np.rint(gates * GATE_UNITS).astype(np.uint8).tobytes()
     ).decode()
-
-
-def _shown(symbol: str) -> tuple[str, str]:
-    """Return how a symbol is shown within the text, and how it is shown on its own."""
-    if symbol in NAMES:
-        return MARKS.get(symbol, "") + symbol.replace("\r", ""), NAMES[symbol]
-    text = visible(symbol)
-    return text, f"◌{text}" if unicodedata.category(text[0]).startswith("M") else text
-
-
-def _spaced(vocab: Vocab, activity: Activity) -> list[int]:
-    """Return 1 for each word after a space, else 0; an empty list for characters and bytes."""
-    if vocab.level != "word":
-        return []
-    decoder = vocab.decoder()
-    return [int(decoder.feed(int(id_)) != vocab.symbols[id_]) for id_ in activity.ids]
 
 
 def _reactions(model: CharModel, activity: Activity) -> list[FeatureReactions]:

@@ -13,6 +13,8 @@ from charlstm.cli.evaluate import evaluate
 from charlstm.cli.help import CommandGroup
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
+from charlstm.cli.report import report
+from charlstm.cli.runs import runs
 from charlstm.cli.sample import sample
 from charlstm.cli.score import score
 from charlstm.cli.train import train
@@ -50,7 +52,7 @@ class MainGroup(CommandGroup):
     headings={
         "Train a model": [train],
         "Use a model": [sample, evaluate, score],
-        "Look closer": [info, inspect, cache],
+        "Look closer": [runs, report, info, inspect, cache],
     },
     epilog="""Completion with the Tab key: put the line of your shell into its start-up file.
 

@@ -16,7 +16,7 @@ from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import PathArgument, json_option, knob_options
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import ArgumentError
-from charlstm.runs.folder import LAST
+from charlstm.runs.folder import LAST, REPORT
 from charlstm.system.signals import exit_code
 from charlstm.system.terminal import columns_of, shell_word, visible
 from charlstm.system.wording import counted, in_nats_and_bits, wrapped
@@ -76,6 +76,14 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 @knob_options(CorpusConfig, TEXT_KNOBS)
 @knob_options(ModelConfig)
 @knob_options(TrainConfig)
+@option(
+    "--report/--no-report",
+    group="Run",
+    default=True,
+    show_default=True,
+    help="Write report.html into the run's folder, a page that shows the run, at the start and "
+    "after each evaluation. A page that is open in a browser renews itself.",
+)
 @click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the settings of the training too.")
 @json_option
@@ -85,7 +93,8 @@ def train(
     """Train a model on CORPUS: text files and folders, or - for standard input.
 
     Files compressed with gzip or xz are decompressed. The run's folder holds best.safetensors (the
-    model), last.safetensors (the state from which the run can be resumed) and metrics.jsonl.
+    model), last.safetensors (the state from which the run can be resumed), metrics.jsonl, and
+    report.html, a page that shows the run and renews itself while the run goes on.
     """
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import RunDisplay
@@ -124,6 +133,9 @@ def train(
         click.echo(f"interrupted and saved; to go on: charlstm train -r {path} --resume", err=True)
         sys.exit(signal_code)
     if not quiet:
+        if options["report"]:
+            page = shell_word(str(result.path / REPORT))
+            click.echo(f"to see the run: open {page} in a browser", err=True)
         click.echo(f"to write text: charlstm sample -r {path}", err=True)
         if result.best_step is not None and result.best_step < result.steps:
             click.echo(

@@ -37,6 +37,25 @@ class CharModel(RecurrentStack):
             f"{self.parameters.count:,} parameters)"
         )
 
+    def _repr_html_(self) -> str:
+        """Return a table of the model's sizes, for a notebook."""
+        shape, vocab = self.config, self.vocab
+        left = "text-align: left"
+        table = f"contexts of up to {shape.ngrams}" if shape.ngrams else "none"
+        rows = {
+            "cells": f"{shape.cell.upper()}{', capped' if shape.capped else ''}",
+            "layers": f"{shape.layers} of {shape.hidden} units",
+            "vocabulary": f"{len(vocab):,} distinct {vocab.unit}s",
+            "table of n-grams": table,
+            "parameters": f"{self.parameters.count:,} in {shape.dtype}",
+            "reads": "lines, each by itself" if shape.lines else "a text",
+        }
+        cells = "".join(
+            f"<tr><th style='{left}'>{name}</th><td style='{left}'>{text}</td></tr>"
+            for name, text in rows.items()
+        )
+        return f"<table><caption>CharModel</caption>{cells}</table>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle and copy the config, the vocabulary and the weights, and nothing else."""
         saved = (self.config.to_dict(), self.vocab.to_dict(), dict(self.parameters))

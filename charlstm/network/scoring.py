@@ -13,6 +13,8 @@ from charlstm.errors import CharlstmError, errors_name
 from charlstm.network.memory_needs import activation_bytes
 from charlstm.network.spans import Spans
 from charlstm.network.stack import RecurrentStack
+from charlstm.pages.page import PAGES, notebook_frame, render
+from charlstm.pages.text_data import text_data
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_blocks, line_spans
@@ -80,6 +82,28 @@ class Score:
 
     def __repr__(self) -> str:
         return f"Score({reprlib.repr(self.text)}, {self.bits_per_character:.4g} bits per character)"
+
+    def _repr_html_(self) -> str | None:
+        """Return the text coloured by surprisal, for a notebook.
+
+        None if the symbols are not the characters of the text, as for words, or where unknown
+        characters were left out.
+        """
+        bits = self.nats / math.log(2)
+        sizes = [len(character.encode("utf-8", "surrogateescape")) for character in self.text]
+        unpredicted = len(self.text) - len(bits)
+        if len(bits) == sum(sizes) != len(self.text):  # The symbols are bytes.
+            starts: Ids = np.cumsum(sizes) - np.array(sizes)
+            bits, unpredicted = np.add.reduceat(bits, starts), 0
+        if not self.text or unpredicted not in (0, 1):
+            return None
+        vocabulary, ids = np.unique(list(self.text), return_inverse=True)
+        bits = np.concatenate((np.full(unpredicted, np.nan), bits))
+        none = np.empty((len(ids), 0), np.intp)
+        data = text_data("character", vocabulary.tolist(), ids, bits, none, none)
+        lines = self.text.count("\n") + len(self.text) // 80 + 1
+        page = render(PAGES, "score", data, ("text",))
+        return notebook_frame(page, height=min(400, 120 + 30 * lines))
 
     @property
     def loss(self) -> Loss:
@@ -150,7 +174,7 @@ def score_texts(
             k: int, batches: list[list[int]] = batches, sequences: list[Ids] = sequences
         ) -> list[list[Array]]:
             own = batches[k :: workers.count]
-            return [_sequence_losses(model, [sequences[n] for n in batch]) for batch in own]
+            return [sequence_losses(model, [sequences[n] for n in batch]) for batch in own]
 
         with one_blas_thread():
             found = workers.run(work)
@@ -211,8 +235,11 @@ def _batches_of_similar_length(lengths: list[int], max_size: int) -> Iterator[li
     yield batch
 
 
-def _sequence_losses(model: RecurrentStack, sequences: list[Ids]) -> list[Array]:
-    """Return the loss in nats of every id but the first, for each sequence of a batch."""
+def sequence_losses(model: RecurrentStack, sequences: list[Ids]) -> list[Array]:
+    """Return the loss in nats of every id but the first, for each sequence of a batch.
+
+    Each sequence is read from a state of zeros.
+    """
     counts = [max(0, len(sequence) - 1) for sequence in sequences]
     padded = np.zeros((max(counts) + 1, len(sequences)), np.intp)
     for stream, sequence in enumerate(sequences):
@@ -342,7 +369,7 @@ def _evaluate_block_of_lines(
         total = 0.0
         for batch in batches[k :: workers.count]:
             lines = [np.append(end, ids[starts[n] : stops[n]]).astype(np.intp) for n in batch]
-            losses = _sequence_losses(model, lines)
+            losses = sequence_losses(model, lines)
             total += sum(float(nats.sum(dtype=np.float64)) for nats in losses)
             if advance is not None:
                 advance(sum(map(len, losses)))

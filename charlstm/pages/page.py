@@ -7,8 +7,11 @@ the data.
 
 import base64
 import hashlib
+import html
 import json
 import re
+from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,32 +19,51 @@ from typing import Any
 from charlstm.errors import CharlstmError
 from charlstm.system.atomic_files import atomic_write
 
+PAGES = __package__  # this package, which also has pages of its own
+
 # Escapes of the ASCII characters that could end a <script> element. The json module already escapes
 # all characters outside of ASCII.
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
-def render(package: str, name: str, data: Any) -> str:
+def render(package: str, name: str, data: Any, parts: Sequence[str] = ()) -> str:
     """Return the page `name` of a package as HTML, with its data.
+
+    parts: the names of further files of style and script of this package that the page uses, such
+        as "text".
 
     Nothing in the data can become markup or script of the page. The Content-Security-Policy of the
     page allows only the page's own style and script.
     """
-
-    def read(package: str, file: str) -> str:
-        return files(package).joinpath(file).read_text("utf-8")
-
-    style = read(__package__, "page.css") + read(package, f"{name}.css")
-    script = read(__package__, "page.js") + read(package, f"{name}.js")
-    parts = {
+    sources = [*((__package__, part) for part in ("page", *parts)), (package, name)]
+    style, script = ("".join(_read(*each, kind) for each in sources) for kind in ("css", "js"))
+    pieces = {
         "STYLE_HASH": _hash(style),
         "SCRIPT_HASH": _hash(script),
         "STYLE": style,
-        "BODY": read(package, f"{name}.html"),
+        "BODY": _read(package, name, "html"),
         "DATA": to_script_json(data),
         "SCRIPT": script,
     }
-    return re.sub("@([A-Z_]+)@", lambda found: parts[found[1]], read(__package__, "skeleton.html"))
+    return re.sub(
+        "@([A-Z_]+)@", lambda found: pieces[found[1]], _read(__package__, "skeleton", "html")
+    )
+
+
+@cache
+def _read(package: str, name: str, kind: str) -> str:
+    return files(package).joinpath(f"{name}.{kind}").read_text("utf-8")
+
+
+def notebook_frame(page: str, height: int) -> str:
+    """Return HTML that shows a page in a notebook, in a frame of its own.
+
+    The script of the page runs in the frame, and cannot reach the notebook. height: in pixels.
+    """
+    return (
+        f'<iframe srcdoc="{html.escape(page)}" sandbox="allow-scripts" width="100%" '
+        f'height="{height}" style="border: 0"></iframe>'
+    )
 
 
 def write_page(path: Path, page: str) -> int:

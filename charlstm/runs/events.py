@@ -36,14 +36,14 @@ class EventLog:
         self._trainer, self._started = trainer, started
 
     @property
-    def is_observed(self) -> bool:
-        """Whether an observer was set. Events such as "step" are made only for an observer."""
-        return self.observer is not ignore_event
-
-    @property
     def seconds(self) -> float:
         """Seconds since the run began, without the time between interruption and resumption."""
         return time.monotonic() - self._started
+
+    @property
+    def step(self) -> int:
+        """The number of steps that were done."""
+        return self._trainer.steps_done
 
     def stamped(self, kind: str, **facts: Any) -> Event:
         """Return an event with the present step, epoch and seconds.
@@ -52,7 +52,7 @@ class EventLog:
         """
         return {
             "event": kind,
-            "step": self._trainer.steps_done,
+            "step": self.step,
             "epoch": self._trainer.epoch,
             "seconds": round(self.seconds, 3),
             **facts,

@@ -7,6 +7,7 @@ good.safetensors   the state at the last evaluation, kept while last.safetensors
 step-000050.safetensors, and so on, with keep_every: the weights of step 50, averaged if the run
                    averages weights
 metrics.jsonl      the events of the run, one JSON object per line
+report.html        a page that shows the run
 stdin-N.txt        the corpus, if it came from standard input
 lock               names the process that trains in the folder; missing at other times (lock.py)
 
@@ -33,6 +34,7 @@ from charlstm.untrusted import require_type
 
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 METRICS = "metrics.jsonl"
+REPORT = "report.html"
 LOCK = "lock"
 CHECKPOINTS = (BEST, LAST, GOOD, "step-*.safetensors")
 

@@ -1,8 +1,8 @@
 """Tells the files in a run's folder that charlstm wrote from files of the user.
 
 A run removes and replaces only files that charlstm wrote. A checkpoint is recognised by the first
-bytes of its header, metrics.jsonl by the format in its first event, and the file `lock` by the
-beginning of its content.
+bytes of its header, metrics.jsonl by the format in its first event, the file `lock` by the
+beginning of its content, and report.html by the mark of a page.
 
 The content of stdin-N.txt, a copy of standard input, does not show that charlstm wrote the file. A
 copy that is named in last.safetensors belongs to the saved run. A copy that belongs to no saved run
@@ -16,10 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from charlstm.errors import CharlstmError
-from charlstm.runs.folder import CHECKPOINTS, LAST, LOCK, METRICS
+from charlstm.runs.folder import CHECKPOINTS, LAST, LOCK, METRICS, REPORT
 from charlstm.runs.metrics import require_format
 from charlstm.runs.safetensors_reader import SafetensorsReader, strict_json
 from charlstm.runs.training_state import recorded_corpus
+from charlstm.system.output_files import is_marked
 from charlstm.untrusted import entry, of_type
 
 LOCK_BEGINNING = b'{"pid": '
@@ -31,7 +32,7 @@ CHECKPOINT_BEGINNING = b'{"__metadata__":{"charlstm":'
 COPY = re.compile(r"stdin-[0-9]+\.txt")
 # The pattern matches the temporary files of atomic_write and of lock.py, and the markers of copies.
 TEMPORARY = re.compile(
-    r"((best|last|good|step-[0-9]+)\.safetensors|stdin-[0-9]+\.txt)\.[0-9]+\.tmp"
+    r"((best|last|good|step-[0-9]+)\.safetensors|stdin-[0-9]+\.txt|report\.html)\.[0-9]+\.tmp"
     r"|lock\.[0-9a-f]{16}\.tmp"
 )
 
@@ -67,6 +68,8 @@ def is_ours(path: Path) -> bool:
             return True
         if COPY.fullmatch(path.name):
             return marker_of(path).exists()
+        if path.name == REPORT:
+            return is_marked(path)
         with path.open("rb") as file:
             beginning = file.read(8 + len(CHECKPOINT_BEGINNING))
         if path.name == METRICS:
@@ -153,7 +156,7 @@ def clear_folder(folder: Path, keep: Sequence[str | Path]) -> None:
     Files that charlstm did not write are not removed.
     """
     kept = {Path(path).resolve() for path in keep}
-    found = [path for name in (*CHECKPOINTS, METRICS) for path in folder.glob(name)]
+    found = [path for name in (*CHECKPOINTS, METRICS, REPORT) for path in folder.glob(name)]
     ours = (path for path in found if is_ours(path) or begins_later(path))
     _remove(path for path in ours if path.resolve() not in kept)
     remove_unfinished(folder, keep)

@@ -1,5 +1,6 @@
 """FittedBar: a progress bar that leaves out fields if the terminal is too narrow for all."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -61,6 +62,19 @@ class FittedBar(tqdm):  # type: ignore[misc]  # tqdm has no types
             (2, _amount(self.n, self.total, self.unit)),
             (1, left),
         ]
+
+
+def notebook_bar(unit: str) -> Any:
+    """Return tqdm's bar for notebooks; None outside of a notebook, or without ipywidgets."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if type(shell).__name__ != "ZMQInteractiveShell":
+        return None
+    from tqdm.notebook import tqdm as bar
+
+    try:
+        return bar(unit=unit, leave=False)
+    except ImportError:  # ipywidgets is missing.
+        return None
 
 
 def percentage(done: float, total: float) -> str:

@@ -6,10 +6,13 @@ there are only lines.
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from charlstm.config import ModelConfig, TrainConfig, textbook_in_words
+from charlstm.runs.folder import REPORT
 from charlstm.runs.metrics import Event
-from charlstm.runs.progress_bar import Fields, FittedBar, graph, percentage
+from charlstm.runs.progress_bar import Fields, FittedBar, graph, notebook_bar, percentage
 from charlstm.system.terminal import columns_of, messages_stream, visible, write_styled
 from charlstm.system.wording import counted, duration, fitted, in_bits, rounded, wrapped
 
@@ -80,6 +83,7 @@ class RunDisplay:
         self._stream, self._verbose, self._clock = messages_stream(), verbose, clock
         self._in_words = in_words
         self._bar: FittedBar | None = None
+        self._notebook_bar: Any = None
         self._unit = "character"
         self._end_moves = False
         self._step, self._total = 0, 0
@@ -98,6 +102,9 @@ class RunDisplay:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+        if self._notebook_bar is not None:
+            self._notebook_bar.close()
+            self._notebook_bar = None
 
     def _print(
         self, text: str, style: str | None = None, indent: str = "  ", first: str = ""
@@ -130,6 +137,9 @@ class RunDisplay:
             f"{counted(model.hidden, 'unit')}, {counted(event['parameters'], 'parameter')}; "
             f"saved in {visible(event['run'])}"
         )
+        if event["report"]:
+            page = Path(event["run"]) / REPORT
+            self._print(f"To watch: open {visible(str(page))} in a browser")
         if event["origin"] is not None and not event["resumed"]:
             self._print(visible(self._in_words(self._beginning(event["origin"]))))
         if self._verbose:
@@ -149,6 +159,7 @@ class RunDisplay:
         self._step, self._total = event["step"], event["total_steps"] or 0
         self._step_time = self._clock()
         self._bar = FittedBar(0, "step", "", self._fields, file=self._stream)
+        self._notebook_bar = notebook_bar("step")
 
     def _print_settings(self, event: Event, model: ModelConfig, config: TrainConfig) -> None:
         unit, streams, length = event["unit"], config.batch_size, config.seq_length
@@ -200,7 +211,13 @@ class RunDisplay:
         self._step_seconds.add(now - self._step_time)
         self._step, self._step_time = event["step"], now
         self._total, self._symbols_per_step = event["total_steps"] or 0, event["characters"]
-        if columns_of(self._stream) is None:
+        if self._notebook_bar is not None:
+            self._notebook_bar.total = self._total or None
+            self._notebook_bar.set_description(
+                in_bits(self._loss.value or 0.0, self._unit, 2), False
+            )
+            self._notebook_bar.update(self._step - self._notebook_bar.n)
+        elif columns_of(self._stream) is None:
             if now - self._line_time >= SECONDS_BETWEEN_LINES:
                 self._print(fitted(self._fields(), UNLIMITED))
         elif self._bar is not None:

@@ -4,8 +4,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
+from charlstm.pages.page import notebook_frame
 from charlstm.runs.folder import load
+from charlstm.runs.report import report_page, run_data
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,14 @@ class TrainedRun:
     def best_val_bits(self) -> float | None:
         """The lowest validation loss in bits per `unit`; None without validation text."""
         return None if self.best_val_loss is None else self.best_val_loss / math.log(2)
+
+    def _repr_html_(self) -> str | None:
+        """Return the report of the run for a notebook; None if the run was moved or removed."""
+        try:
+            data, _, _ = run_data(self.path)
+        except CharlstmError:
+            return None
+        return notebook_frame(report_page([data]), height=640)
 
     @property
     def model(self) -> CharModel:

@@ -1,9 +1,14 @@
 """Run: the training of one model in its folder, with evaluations, checkpoints and metrics."""
 
+import platform
+import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from charlstm import kernels
 from charlstm.config import CorpusConfig
@@ -20,12 +25,14 @@ from charlstm.runs.metrics import last_event
 from charlstm.runs.origin import Origin
 from charlstm.runs.ownership import clear_folder, mark_copies_of_last, remove_unfinished
 from charlstm.runs.plan import Plan
+from charlstm.runs.report_writer import ReportWriter
 from charlstm.runs.result import TrainedRun
 from charlstm.runs.saver import Saver
 from charlstm.runs.texts import split_mix
 from charlstm.runs.training_state import TrainingState
 from charlstm.system.paths import absolute
 from charlstm.system.signals import Interrupted, StopSignals
+from charlstm.system.threads import available_cores
 from charlstm.text.corpus import Corpus, split_train_validation
 from charlstm.text.vocab import line_end
 from charlstm.training.advice import find_warnings
@@ -34,6 +41,7 @@ from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Evaluation, Validation
 
 SAMPLE_LENGTH = 150
+MAX_NAMES = 100  # names of files that the event `start` has
 
 
 class Run:
@@ -48,8 +56,10 @@ class Run:
     mix: the text of --mix; None if there is none.
     origin: the run from whose weights this run started, and the loss at the start; None if this run
         started from random weights.
+    given: the settings that the user gave, by name; None for a run that is resumed.
     start_notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
+    report: writes the page that shows the run; None if the run has no such page.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class Run:
         self.corpus_config, self.corpus = corpus_config, corpus
         self.trainer, self.extended, self.mix = trainer, extended, mix
         self.origin: Origin | None = None
+        self.given: dict[str, Any] | None = None
         self.start_notices: list[str] = []
         split = split_train_validation(corpus, corpus_config, trainer.config.seed)
         self.train_length = len(split.train)
@@ -80,6 +91,7 @@ class Run:
         self.events = EventLog(folder / METRICS, trainer, started)
         self.plan = Plan(trainer, self.validation, self.events)
         self.saver = Saver(folder, self.events)
+        self.report: ReportWriter | None = ReportWriter(folder, self.events, split)
         self.stop_signals = StopSignals()
 
     @property
@@ -150,6 +162,7 @@ class Run:
         self.events.write("save", file=LAST)
         if self.events.metrics.problem:
             raise UnwritableError(self.events.metrics.problem)
+        self._write_report("running")
         if self.trainer.total_steps is None:
             # A resumed run has measured the speed of the machine: a new end is planned at once.
             self.plan.fit_end_to_time_left()
@@ -235,12 +248,15 @@ class Run:
                           val_losses=val_losses, mix_val_loss=mix_loss, weights=weights,
                           is_best=is_best)  # fmt: skip
         model = models[weights]
-        if self.events.is_observed:
-            sample = model.sample(SAMPLE_LENGTH, seed=trainer.steps_done)
-            self.events.observer({"event": "sample", "text": sample})
+        sample = model.sample(SAMPLE_LENGTH, seed=trainer.steps_done)
+        self.events.write("sample", text=sample)
         if is_best:
             self._save(BEST, weights, model)
         self._save_last()
+        if self.report is not None and is_best:
+            self.report.measure(model, self.plan.finished)
+        if not self.plan.finished:
+            self._write_report("running")
         self.plan.time_budget.count_evaluation((time.monotonic() - began) / len(models))
 
     def _mix_loss(self, model: CharModel) -> float | None:
@@ -303,6 +319,13 @@ class Run:
     def _report_stop(self, result: TrainedRun) -> None:
         self.events.write("stop", reason=result.reason, best_val_loss=result.best_val_loss,
                           best_step=result.best_step, warnings=result.warnings)  # fmt: skip
+        interrupted = self.stop_signals.signal_name
+        self._write_report("interrupted" if interrupted else "finished")
+
+    def _write_report(self, state: str) -> None:
+        """Write the report of the run, if it has one. state: as in history.state_of."""
+        if self.report is not None:
+            self.report.write(state)
 
     def _save(self, name: str, weights: str, model: CharModel) -> None:
         self.saver.save(name, Checkpoint(model, self._summary(weights)))
@@ -372,7 +395,25 @@ class Run:
             "precision": explain_precision(trainer.config.precision, model.config),
             "origin": None if self.origin is None else self.origin.to_dict(),
             "notices": self.start_notices,
+            "report": self.report is not None,
+            **({} if self.given is None else {"given": _without_folders(self.given)}),
+            "corpus": _without_folders(self.corpus_config.to_dict()),
+            "machine": f"{platform.system()} on {platform.machine()}, {available_cores()} cores",
+            "versions": {
+                "charlstm": sys.modules["charlstm"].__version__,
+                "Python": platform.python_version(),
+                "NumPy": np.__version__,
+            },
             "model": model.config.to_dict(),
             "config": trainer.config.to_dict(),
             "best_val_loss": self.validation.best_val_loss,
         }
+
+
+def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which paths are the names of files, without the folders they are in."""
+    paths = ("paths", "val_file", "mix")
+    return {
+        name: [Path(path).name for path in value[:MAX_NAMES]] if name in paths else value
+        for name, value in settings.items()
+    }

@@ -74,6 +74,7 @@ def train(
     init_from: str | Path | None = None,
     textbook: bool = False,
     quiet: bool = True,
+    report: bool = True,
     on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
@@ -93,10 +94,12 @@ def train(
         the other model does not know are added to the vocabulary.
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
+    report: write report.html into the folder, a page that shows the run, now and after each
+        evaluation; an open page renews itself.
     on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
         and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
         signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.
-    observer: called with each event of metrics.jsonl, and with the events step, plan and sample.
+    observer: called with each event of metrics.jsonl, and with the events step and plan.
     started: the time.monotonic() from which `minutes` counts; by default now.
     val_file: one or more files to validate on, instead of a part of the text.
     mix: one or more files and folders of another text, which is read beside the text.
@@ -108,7 +111,7 @@ def train(
     line. The value "auto" means the same as leaving the keyword out.
     """
     for name, flag in (("resume", resume), ("overwrite", overwrite), ("textbook", textbook),
-                       ("quiet", quiet)):  # fmt: skip
+                       ("quiet", quiet), ("report", report)):  # fmt: skip
         require_type(name, flag, bool)
     if observer is not None and not callable(observer):
         raise ArgumentError(f"`observer` must be a function, not {shown(observer)}")
@@ -164,6 +167,8 @@ def train(
         if observer is not None:
             the_run.events.observer = observer
         the_run.events.require_lock = lock_check(folder)
+        if not report:
+            the_run.report = None
         try:
             result = the_run.train()
         finally:
@@ -241,6 +246,7 @@ def begin_run(
     trainer = Trainer(model, train_ids, train_config, mix_ids)
     extended = base is not None or mixed is not None
     run = Run(folder, text, corpus, trainer, mix=mixed, started=started, extended=extended)
+    run.given = {name: value for name, value in asked.given.items() if name != "paths"}
     if base is not None and origin is not None:
         origin = origin.extended(base.vocab, corpus.vocab)
         loss, mix_loss = (_first_loss(run, each) for each in (run.validation, run.validation.mix))

@@ -40,7 +40,7 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
         raise CharlstmError(f"{path} is not a regular file: name another file to write to")
     if any(_reads(name, path, status) for name in inputs):
         raise CharlstmError(f"{path} is read by this command: name another file to write to")
-    if not overwrite and not _is_ours(path):
+    if not overwrite and not is_marked(path):
         raise CharlstmError(
             f"{path} exists, and charlstm did not write it: name another file, or replace it with "
             "`overwrite=True`"
@@ -59,7 +59,7 @@ def _reads(name: str | Path, path: Path, status: os.stat_result) -> bool:
         return False
 
 
-def _is_ours(path: Path) -> bool:
+def is_marked(path: Path) -> bool:
     """Whether a file has the marks of a file that charlstm wrote."""
     try:
         with path.open("rb") as file:

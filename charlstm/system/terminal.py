@@ -33,6 +33,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def visible_lines(text: str) -> str:
+    """Return a text with its control characters escaped, other than line ends and tabs."""
+    return CONTROLS.sub(_escaped, text)
+
+
 def shell_word(text: str) -> str:
     """Return a text, such as a path, as one word of a command line, for use in messages.
 
@@ -83,7 +88,7 @@ class VisibleControls(_Wrapper):
 
     def write(self, text: str) -> int:
         start = int(self._progress_bars and text.startswith("\r"))
-        shown = CONTROLS.sub(_escaped, text[start:])
+        shown = visible_lines(text[start:])
         self._stream.write(text[:start] + shown)
         return len(text)
 

@@ -215,7 +215,7 @@ class Campaign:
         found, expected = results_of(folder), self.expected[kernels]
         if differing := [key for key in expected if found.get(key) != expected[key]]:
             raise FailedError(f"differs in {', '.join(differing)}")
-        known = {*CHECKPOINTS, "metrics.jsonl"}
+        known = {*CHECKPOINTS, "metrics.jsonl", "report.html"}
         if left_behind := sorted({path.name for path in folder.iterdir()} - known):
             raise FailedError(f"left behind: {', '.join(left_behind)}")
 

@@ -101,7 +101,7 @@ def test_without_a_line_end_nothing_predicts_the_first_character():
     activity = measure_activity(model, model.vocab.encode("abcab"))
     assert np.isnan(activity.bits[0])
     np.testing.assert_allclose(activity.bits[1:], model.score("abcab").nats / np.log(2))
-    assert gates_page_data(model, activity, "run")["bits"][0] is None
+    assert gates_page_data(model, activity, "run")["text"]["bits"][0] is None
     with pytest.raises(CharlstmError, match="the text is empty"):
         measure_activity(model, model.vocab.encode(""))
 
@@ -117,18 +117,16 @@ def test_the_command_writes_a_page(cli, tmp_path):
     result = cli("inspect", "gates", tmp_path / "text.txt", "-r", tmp_path, "--output", page)
     assert result.stdout == f"{page}\n"
     assert result.stderr == "300 characters; 0.1 MB\n"
-    whole = embedded(page.read_text("utf-8"))
-    assert (
-        whole["bits"]
-        == gates_page_data(model, measure_activity(model, model.vocab.encode(TEXT)), "")["bits"]
-    )
+    bits = embedded(page.read_text("utf-8"))["text"]["bits"]
+    activity = measure_activity(model, model.vocab.encode(TEXT))
+    assert bits == gates_page_data(model, activity, "")["text"]["bits"]
     result = cli(
         *("inspect", "gates", "--text", TEXT, "-r", tmp_path, "--output", page, "--length", 5)
     )
     assert result.stderr == "5 characters, the beginning of the text (--length); 0.0 MB\n"
-    assert embedded(page.read_text("utf-8"))["bits"] == whole["bits"][:5]
+    assert embedded(page.read_text("utf-8"))["text"]["bits"] == bits[:5]
     cli("inspect", "gates", "-", "-r", tmp_path, "--output", page, input="ab")
-    assert len(embedded(page.read_text("utf-8"))["text"]) == 2
+    assert len(embedded(page.read_text("utf-8"))["text"]["text"]) == 2
 
 
 def test_the_command_reads_bytes(cli, tmp_path):
@@ -142,7 +140,7 @@ def test_the_command_reads_bytes(cli, tmp_path):
     ):
         cli("inspect", "gates", *source, *options)
         data = embedded(page.read_text("utf-8"))
-        assert [data["symbols"][k][0] for k in data["text"]] == expected
+        assert [data["text"]["symbols"][k][0] for k in data["text"]["text"]] == expected
 
 
 def test_the_command_refuses_missing_or_unknown_text(cli, tmp_path):

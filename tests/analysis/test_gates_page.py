@@ -23,7 +23,7 @@ def test_the_data_are_rounded_to_the_nearest_unit(cell):
     model = make_model(cell=cell)
     activity = measure_activity(model, model.vocab.encode(TEXT))
     data = embedded(render(gates_page_data(model, activity, "run")))
-    assert np.abs(np.array(data["bits"]) / 1000 - activity.bits).max() <= 0.0005 + 1e-12
+    assert np.abs(np.array(data["text"]["bits"]) / 1000 - activity.bits).max() <= 0.0005 + 1e-12
     for layer in range(2):
         for unit in range(6):
             numbers = base64.b64decode(data["units"][layer][unit])
@@ -66,7 +66,8 @@ def test_text_cannot_become_markup_and_nothing_is_loaded_from_a_network():
         + "base-uri 'none'; form-action 'none'"
     )
     data = embedded(page)
-    assert "".join(data["symbols"][k][0] for k in data["text"][:8]) == "</script"
+    text = data["text"]
+    assert "".join(text["symbols"][k][0] for k in text["text"][:8]) == "</script"
     assert data["run"] == "runs/" + HOSTILE_TEXT.replace("\u2028\u2029", "\\u2028\\u2029")
 
 
@@ -259,7 +260,7 @@ def test_no_symbol_or_title_can_end_the_element_with_the_data():
     page.encode()  # no half of a surrogate pair is left
     data = embedded(page)
     assert data["run"] == "</title><script>alert(1)</script>\\x00\\x1b\\ud800"
-    shown = {text for text, _ in data["symbols"]}
+    shown = {text for text, _ in data["text"]["symbols"]}
     assert {"</script>", "<!--<script>", "\\x00", "\\ud800", "\\x1b[2J", "\\u202e"} <= shown
 
 

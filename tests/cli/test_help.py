@@ -44,6 +44,7 @@ WITHOUT_DEFAULT = {
     "charlstm sample --prime-file",
     "charlstm sample --stop",
     "charlstm inspect gates --text",
+    "charlstm report --tensorboard",
     "charlstm inspect gradients --output",
 }
 UNITS = (

@@ -131,12 +131,12 @@ def test_texts_over_many_symbols_are_scored_in_small_batches_with_the_same_resul
     texts = ["the cat sees a dog.", "", "my lord", "a dog"] * 3
     at_once = [score.loss.nats for score in scoring.score_texts(model, texts)]
     sizes = []
-    losses = scoring._sequence_losses
+    losses = scoring.sequence_losses
     monkeypatch.setattr(
         scoring, "MAX_LOG_PROBABILITIES", 2 * scoring.WINDOW_STEPS * len(model.vocab)
     )
     monkeypatch.setattr(
-        scoring, "_sequence_losses", lambda *given: sizes.append(len(given[1])) or losses(*given)
+        scoring, "sequence_losses", lambda *given: sizes.append(len(given[1])) or losses(*given)
     )
     in_batches = [score.loss.nats for score in scoring.score_texts(model, texts)]
     assert in_batches == pytest.approx(at_once, rel=1e-5) and sizes == [2] * 6

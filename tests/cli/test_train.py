@@ -22,7 +22,7 @@ from charlstm.runs.checkpoint import load_checkpoint
 def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
     records = (ModelConfig, TrainConfig, CorpusConfig)
     names = {field.name for record in records for field in fields(record)} - {"paths"}
-    own = {"corpus", "run", "resume", "overwrite", "init_from", "textbook"}
+    own = {"corpus", "run", "resume", "overwrite", "init_from", "textbook", "report"}
     assert own < set(inspect.signature(charlstm.train).parameters)
     given = {p.name: p for p in main.commands["train"].params}
     assert set(given) - {"quiet", "verbose", "as_json", "new_corpus_paths"} == names | own
@@ -48,6 +48,8 @@ def test_progress_is_on_standard_error_and_the_result_on_standard_output(cli, te
     assert f"{charlstm.load(folder).parameters.count:,} parameters; saved in {folder}\n" in err
     assert "step 4: training " in err and " bits per character, best so far\n" in err
     assert "averaged" not in err and "seed" not in err
+    assert f"To watch: open {folder}/report.html in a browser\n" in err
+    assert f"\nto see the run: open {folder}/report.html in a browser\n" in err
     assert f"\nto write text: charlstm sample -r {folder}\n" in err
     assert re.search(r"loss \d\.\d{4} nats \(\d\.\d{4} bits\) per character\n", result.stdout)
 
@@ -101,7 +103,9 @@ def test_the_end_of_a_run_says_which_step_samples_use(cli, tmp_path, monkeypatch
         "/a run/last.safetensors')\n"
     )
     shown = cli("train", "text.txt").stderr
-    assert shown == f"to write text: charlstm sample -r '{tmp_path}/a run'\n" + end * is_told
+    page = f"to see the run: open '{tmp_path}/a run/report.html' in a browser\n"
+    begin = f"to write text: charlstm sample -r '{tmp_path}/a run'\n"
+    assert shown == page + begin + end * is_told
 
 
 def test_a_text_from_standard_input_is_kept_for_resumption(cli, tmp_path):
@@ -207,4 +211,4 @@ def test_a_copy_of_standard_input_of_a_killed_process_is_removed_by_the_next_run
     assert (folder / "stdin-1.txt").exists() == (killed_while == "encoding")
     cli("train", text_file, "-r", folder, "--steps", 1, "--hidden", 3, "--quiet")
     names = {path.name for path in folder.iterdir()}
-    assert names == {"best.safetensors", "last.safetensors", "metrics.jsonl"}
+    assert names == {"best.safetensors", "last.safetensors", "metrics.jsonl", "report.html"}

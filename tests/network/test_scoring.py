@@ -195,9 +195,9 @@ def test_a_list_is_scored_in_few_batches_with_the_same_result(small, monkeypatch
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("abcd"), n)) for n in rng.integers(0, 40, 200)]
     one_by_one = [small.score(text) for text in texts]
-    batches, losses = [], scoring._sequence_losses
+    batches, losses = [], scoring.sequence_losses
     monkeypatch.setattr(
-        scoring, "_sequence_losses", lambda *given: batches.append(1) or losses(*given)
+        scoring, "sequence_losses", lambda *given: batches.append(1) or losses(*given)
     )
     for given in (texts, tuple(texts), iter(texts)):
         scores = small.score(given, workers=2)

@@ -24,7 +24,7 @@ def test_a_run_is_only_overwritten_with_overwrite(text_file, tmp_path):
         charlstm.train(tmp_path / "none.txt", run.path, overwrite=True, **small)
     assert contents(run.path) == before
     charlstm.train(text_file, run.path, overwrite=True, **{**small, "seed": 8})
-    names = {BEST, LAST, "metrics.jsonl", "notes.txt"}
+    names = {BEST, LAST, "metrics.jsonl", "report.html", "notes.txt"}
     assert {path.name for path in run.path.iterdir()} == names
     assert events_of(run.path)[0]["config"]["seed"] == 8
     assert len(events_of(run.path, "stop")) == 1
@@ -61,7 +61,7 @@ def test_a_folder_with_only_checkpoints_of_keep_every_holds_a_run(text_file, tmp
     with pytest.raises(CharlstmError, match="holds a run already"):
         charlstm.train(text_file, run.path, **small)
     charlstm.train(text_file, run.path, overwrite=True, **{**small, "keep_every": None})
-    names = {BEST, LAST, "metrics.jsonl", "stdin-notes.txt"}
+    names = {BEST, LAST, "metrics.jsonl", "report.html", "stdin-notes.txt"}
     assert {path.name for path in run.path.iterdir()} == names
 
 

@@ -313,7 +313,13 @@ def test_a_run_that_waits_for_standard_input_has_locked_its_folder(tmp_path, cli
     process.communicate(make_text(20))
     assert process.returncode == 0
     names = {path.name for path in folder.iterdir()}
-    assert names == {"best.safetensors", "last.safetensors", "metrics.jsonl", "stdin-1.txt"}
+    assert names == {
+        "best.safetensors",
+        "last.safetensors",
+        "metrics.jsonl",
+        "report.html",
+        "stdin-1.txt",
+    }
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), MemoryError()])

@@ -51,7 +51,8 @@ def test_the_small_run_is_hard_to_resume(uninterrupted):
 
 def test_metrics_are_as_documented(uninterrupted):
     events = events_of(uninterrupted.folder)
-    assert {event["event"] for event in events} == {"start", "train", "eval", "save", "stop"}
+    kinds = {"start", "train", "eval", "sample", "save", "stop"}
+    assert {event["event"] for event in events} == kinds
     common = {"event", "step", "epoch", "seconds"}
     measured = {
         "train": {"train_loss", "learning_rate", "gradient_norm", "characters_per_second"},
@@ -129,7 +130,7 @@ def test_best_is_the_better_of_the_average_and_the_last_weights(
 
 def test_only_best_and_last_are_kept_by_default(uninterrupted):
     names = {path.name for path in uninterrupted.folder.iterdir()}
-    assert names == {BEST, LAST, "metrics.jsonl"}
+    assert names == {BEST, LAST, "metrics.jsonl", "report.html"}
 
 
 def test_keep_every_keeps_more_checkpoints(uninterrupted, overfitting_text, tmp_path):
@@ -151,26 +152,16 @@ def test_the_seed_is_saved_and_determines_the_run(uninterrupted, overfitting_tex
     assert arrays_of(other.path / LAST) != arrays_of(uninterrupted.copies[10] / LAST)
 
 
-def test_a_sample_is_drawn_only_for_an_observer_and_changes_no_file(
-    overfitting_text, tmp_path, monkeypatch
+def test_a_sample_is_drawn_at_each_evaluation_from_the_weights_that_it_measures(
+    uninterrupted, overfitting_text, tmp_path, monkeypatch
 ):
-    drawn, events = [], []
-    sample = charlstm.CharModel.sample
-
-    def watched(model, *arguments, **options):
-        drawn.append(sample(model, *arguments, **options))
-        return drawn[-1]
-
-    monkeypatch.setattr(charlstm.CharModel, "sample", watched)
-    settings = {**SMALL, "steps": 30}
-    alone = charlstm.train(overfitting_text, tmp_path / "alone", **settings)
-    assert drawn == []
-    observed = charlstm.train(
-        overfitting_text, tmp_path / "observed", observer=events.append, **settings
-    )
-    shown = [event["text"] for event in events if event["event"] == "sample"]
-    assert shown == drawn and len(shown) > 1
-    assert_equal_runs(alone.path, observed.path)
+    written = [event["text"] for event in events_of(uninterrupted.folder, "sample")]
+    best = min(events_of(uninterrupted.folder, "eval"), key=lambda event: event["val_loss"])["step"]
+    model = charlstm.load(uninterrupted.folder)
+    assert written[best // 10 - 1] == model.sample(150, seed=best)
+    monkeypatch.setattr(charlstm.CharModel, "sample", lambda *arguments, **options: "")
+    without = charlstm.train(overfitting_text, tmp_path / "without", **SMALL)
+    assert_equal_runs(without.path, uninterrupted.folder)
 
 
 def test_without_validation_text_best_is_the_latest(text_file, tmp_path):

@@ -26,6 +26,7 @@ START = {
     "characters": 1_026_489, "unit": "character", "vocabulary": 61, "train_characters": 923_840,
     "validation_characters": 102_649, "parameters": 8_687_421, "total_steps": None,
     "kernels": "native kernels (avx2)", "precision": "float32", "notices": [], "origin": None,
+    "report": True,
     "mix_characters": 0,
     "model": MODEL.to_dict(), "config": {**TRAIN.to_dict(), "minutes": 3.0},
 }  # fmt: skip

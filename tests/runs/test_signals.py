@@ -152,7 +152,7 @@ def test_a_second_signal_ends_the_run_at_once_without_a_half_written_file(
     with pytest.raises(EXCEPTIONS[name]):
         charlstm.train(overfitting_text, folder, **SMALL)
     monkeypatch.undo()
-    assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".jsonl"}
+    assert {path.suffix for path in folder.iterdir()} <= {".safetensors", ".jsonl", ".html"}
     for path in folder.glob("*.safetensors"):
         load_checkpoint(path)
     charlstm.train(run=folder, resume=True)
