@@ -309,7 +309,7 @@ def test_the_encoding_of_the_prime_and_of_known_lines_can_be_given(
         "--corpus",
         tmp_path / "latin.txt",
     )
-    assert "with --encoding" in cli(*known, code=1).stderr
+    assert "which --encoding cp1252 reads" in cli(*known, code=1).stderr
     assert cli(*known, "--encoding", "latin-1").stdout
     wrong = cli("sample", "-r", trained, "--encoding", "latin-1", code=2).stderr
     assert "--encoding says how --prime-file and --corpus are read: give one" in wrong

@@ -99,5 +99,5 @@ def test_a_trainer_ends_its_threads_at_the_end_of_the_block(model):
     config = TrainConfig(batch_size=2, seq_length=8, steps=3, workers=2)
     with Trainer(model, model.vocab.encode(TEXT), config) as trainer:
         trainer.step()
-    with pytest.raises(RuntimeError, match="shutdown"):
+    with pytest.raises(CharlstmError, match="`close` has ended the worker threads"):
         trainer.step()

@@ -62,8 +62,8 @@ def test_another_text_is_refused(text, tmp_path, cli):
             resume(run, 3, corpus=tmp_path / "other")
     with pytest.raises(CharlstmError, match="has no `val_file`"):
         resume(run, 3, val_file=[text])
-    assert "add --resume" in cli("train", "--corpus", text, code=1).stderr
-    error = cli("train", text, "-r", run, "--resume", code=1).stderr
+    assert "add --resume" in cli("train", "--corpus", text, code=2).stderr
+    error = cli("train", text, "-r", run, "--resume", code=2).stderr
     assert "leave out CORPUS, or name the text's new place with --corpus" in error
     assert resume(run, 3) == 3
 

@@ -40,7 +40,7 @@ def test_odd_values_are_refused_in_one_line_or_legal(every, processes, cases, ca
     *_, last = out.splitlines()
     total, refused, usage, legal, interrupted, wrong = (int(cell) for cell in last.split("|")[2:-1])
     assert total == refused + usage + legal + interrupted > cases
-    assert refused > cases / 5 and usage > cases / 6 and wrong == 0
+    assert refused + usage > cases / 3 and min(refused, usage) > 0 and wrong == 0
 
 
 USAGE = "Usage: charlstm train\nTry 'charlstm train -h' for help.\n\nError: no\n"
