@@ -72,6 +72,13 @@ def test_the_table_of_options_is_that_of_the_commands():
     assert page == options_table.page(), "run .venv/bin/python scripts/options_table.py"
 
 
+def test_the_table_of_files_names_the_checkpoints_of_keep_every(workplace, tmp_path):
+    charlstm.train(workplace / "corpus.txt", tmp_path, hidden=2, steps=1, keep_every=1)
+    (kept,) = tmp_path.glob("step-*")
+    page = (ROOT / "charlstm/README.md").read_text(encoding="utf-8")
+    assert f"| `{kept.name.replace('01', '50')}` | the weights after step 50" in page
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
 
