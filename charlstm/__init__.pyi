@@ -188,8 +188,8 @@ def train(
     dropout_between: Fraction of a layer's outputs that is dropped before the next layer, in
         training.  [default: half of `dropout`; range: 0 or more and below 1]
     weight_dropout: Fraction of the recurrent weights that is dropped in training, rounded to a
-        multiple of 1/256 (DropConnect, Merity et al. 2018).  [default: the value that the rule
-        of `dropout` gives, even if `dropout` is set; range: 0 or more and below 1]
+        multiple of 1/256 (DropConnect, Merity et al. 2018).  [default: as chosen for `dropout`;
+        a `dropout` that you give does not change it; range: 0 or more and below 1]
     reset: Probability that a stream forgets its state before a step, so that the model also
         learns to begin a text (Melis et al. 2020).  [default: 0.04; range: 0 or more and below
         1]
@@ -237,9 +237,9 @@ def train(
         less for a small text, and prints its expected time.  [range: above 0 and at most
         10,000,000]
     stop_after: End early, after this number of evaluations in a row without a new best; 0:
-        never. With schedule cosine the loss falls most near the end, where the learning rate is
-        small: if a model overfits before that, train it for fewer steps instead.  [default: 5,
-        or 0 with `steps` and `epochs`; range: 0 or more]
+        never. With schedule cosine, a run that ends early misses its last steps, in which the
+        small learning rate lowers the loss most.  [default: 5, or 0 with `steps` and `epochs`;
+        range: 0 or more]
     eval_every: Steps between evaluations.  [default: a tenth of all steps, at most 1,000;
         range: above 0]
     keep_every: Steps between checkpoints that are kept in addition to best and last. Without

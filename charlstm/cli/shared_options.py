@@ -77,8 +77,9 @@ overwrite_option = click.option(
 novelty_option = click.option(
     "--novelty",
     is_flag=True,
-    help="Report how much of the text, without the prime, also occurs in the training text, and "
-    "show the longest stretches that both contain. The same figures are given for held-out text.",
+    help="Report how much of the text (of a sample: without its prime) also occurs in the training "
+    "text, and show the longest stretches that both contain. The same figures are given for "
+    "held-out text.",
 )
 
 

@@ -71,7 +71,7 @@ class TrainConfig(Record):
         "Fraction of the recurrent weights that is dropped in training, rounded to a multiple of "
         "1/256 (DropConnect, Merity et al. 2018).",
         within="[0, 1)",
-        rule="the value that the rule of `dropout` gives, even if `dropout` is set",
+        rule="as chosen for `dropout`; a `dropout` that you give does not change it",
         group="Regularisation",
     )
     reset: float = knob(
@@ -190,8 +190,8 @@ class TrainConfig(Record):
     stop_after: int = knob(
         0,
         "End early, after this number of evaluations in a row without a new best; 0: never. With "
-        "schedule cosine the loss falls most near the end, where the learning rate is small: if a "
-        "model overfits before that, train it for fewer steps instead.",
+        "schedule cosine, a run that ends early misses its last steps, in which the small learning "
+        "rate lowers the loss most.",
         within="[0, inf)",
         rule="5, or 0 with `steps` and `epochs`",
         group="Run",
