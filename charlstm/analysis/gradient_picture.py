@@ -37,7 +37,7 @@ def require_drawable(path: Path) -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise CharlstmError("drawing needs matplotlib: pip install charlstm[inspect]") from None
+        raise CharlstmError("drawing needs matplotlib: pip install 'charlstm[inspect]'") from None
 
 
 def draw(flows: Sequence[GradientFlow], path: Path) -> None:

@@ -262,7 +262,7 @@ def test_without_matplotlib_the_message_names_the_extra_to_install(cli, tmp_path
     )  # refused before anything is measured
     options = ("inspect", "gradients", "--hidden", 4, "--lags", 5, "--output", tmp_path / "x.svg")
     printed = cli(*options, code=1).output
-    assert printed == "charlstm: drawing needs matplotlib: pip install charlstm[inspect]\n"
+    assert printed == "charlstm: drawing needs matplotlib: pip install 'charlstm[inspect]'\n"
     assert not list(tmp_path.iterdir())
 
 
