@@ -88,11 +88,12 @@ function showCurves() {
     const averaged = evaluations.averaged.indexOf(true);
     if (averaged > 0) events.push({ at: placeOf(run, evaluations.step[averaged], at), name: name(run, "averaged weights") });
   });
-  const stops = curves[0].points.length ? curves[0].points.filter(([, y]) => y !== null).map(([x]) => x) : undefined;
+  const evaluated = curves.filter((curve) => curve.hollow).flatMap((curve) => curve.points);
+  const stops = evaluated.filter(([place, loss]) => place !== null && loss !== null).map(([place]) => place);
   const x = { name: label };
   chart($("loss"), {
     name: "Loss", height: 360, x, y: { name: `${choices.unit} per ${runs[0].unit}`, log: choices.scale === "logarithmic" },
-    curves, best, events: events.filter((event) => event.at !== null), stops: stops?.length ? stops : undefined,
+    curves, best, events: events.filter((event) => event.at !== null), stops: stops.length ? stops : undefined,
   });
   const of = (column) => runs.map((run, k) => ({
     name: isOne ? column.replaceAll("_", " ") : run.name, run: colourOf(k), points: pointsOf(run, run.train, column, at),

@@ -19,7 +19,7 @@ from charlstm.text.corpus import Split
 TIME_SHARE, FREE_SECONDS = 0.005, 0.1
 # Lengths in symbols of the text that the model reads, as in report.text_measurements: short, as a
 # larger model takes half a millisecond for each symbol that is shown.
-SHOWN_SYMBOLS, COUNTED_SYMBOLS = 600, 8_000
+SHOWN_SYMBOLS, COUNTED_SYMBOLS = 600, 4_000
 
 
 class ReportWriter:
