@@ -10,9 +10,8 @@ from charlstm.network.layers import CELLS, LayerActivations
 from charlstm.network.layers.gru import GRUActivations
 from charlstm.network.layers.lstm import LSTMActivations
 from charlstm.network.model import CharModel
-from charlstm.network.predictions import WINDOW_STEPS, Predictions, predictions_of, windows_of
+from charlstm.network.predictions import Predictions, activations_of_windows, predictions_of
 from charlstm.system.memory import require_memory
-from charlstm.system.threads import one_blas_thread
 from charlstm.text.vocab import start_ids
 
 
@@ -45,17 +44,12 @@ def measure_activity(model: CharModel, ids: Ids) -> Activity:
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
     cells, gates, log_probs = [], [], []
-    with one_blas_thread():
-        for is_fresh, window in windows_of(model, sequence, WINDOW_STEPS):
-            if is_fresh:
-                state = model.initial_state(1)
-            activations = model.new_activations(*window.shape)
-            state = model.forward(window, state, activations)
-            cells.append(np.stack([_cell_values(layer) for layer in activations.layers]))
-            gates.append(
-                np.stack([_openness(layer, model.config.cell) for layer in activations.layers])
-            )
-            log_probs.append(activations.log_probs)
+    for activations in activations_of_windows(model, sequence):
+        cells.append(np.stack([_cell_values(layer) for layer in activations.layers]))
+        gates.append(
+            np.stack([_openness(layer, model.config.cell) for layer in activations.layers])
+        )
+        log_probs.append(activations.log_probs)
     skipped = len(start)
     return Activity(
         **vars(predictions_of(np.concatenate(log_probs), sequence, skipped)),

@@ -1,11 +1,13 @@
 """Predictions: the symbols that a model expects at each position of a text, and its surprisal."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from charlstm.arrays import Array, Ids
+from charlstm.network.activations import Activations
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import sequence_losses
 from charlstm.pages.text_data import text_data
@@ -71,18 +73,22 @@ def predictions_of(log_probs: Array, sequence: Ids, skipped: int) -> Predictions
     )
 
 
-def predict(model: CharModel, ids: Ids) -> Predictions:
-    """Return the predictions of a model that reads a text as if it followed a line end."""
-    start = start_ids(model.vocab)
-    sequence = np.concatenate((start, ids)).astype(np.intp)
-    log_probs = []
+def activations_of_windows(model: CharModel, sequence: Ids) -> Iterator[Activations]:
+    """Yield the activations of each window of a sequence of ids that a model reads."""
     with one_blas_thread():
         for is_fresh, window in windows_of(model, sequence, WINDOW_STEPS):
             if is_fresh:
                 state = model.initial_state(1)
             activations = model.new_activations(*window.shape)
             state = model.forward(window, state, activations)
-            log_probs.append(activations.log_probs.copy())
+            yield activations
+
+
+def predict(model: CharModel, ids: Ids) -> Predictions:
+    """Return the predictions of a model that reads a text as if it followed a line end."""
+    start = start_ids(model.vocab)
+    sequence = np.concatenate((start, ids)).astype(np.intp)
+    log_probs = [each.log_probs for each in activations_of_windows(model, sequence)]
     return predictions_of(np.concatenate(log_probs), sequence, len(start))
 
 
