@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs all stress tests in batches, for hours, and keeps a table of their results.
 
-    .venv/bin/python scripts/stress/unattended.py                 all batches: about a day
+    .venv/bin/python scripts/stress/unattended.py                 all batches: about seven hours
     .venv/bin/python scripts/stress/unattended.py --only soak     the batches of one test
     .venv/bin/python scripts/stress/unattended.py --print         the table so far, without a run
 
@@ -147,7 +147,7 @@ def option_batches() -> dict[str, int]:
 
 TESTS = {
     "SIGKILL": StressTest(
-        partial(interrupted_runs, "kill"), "runs", seeds(80, 25),
+        partial(interrupted_runs, "kill"), "runs", seeds(55, 25),
         "crash.py --with kill --seed {batch} --runs {cases}",
     ),
     "damaged checkpoints": StressTest(
@@ -158,11 +158,11 @@ TESTS = {
         odd_texts, "texts", seeds(80, 125), "odd_corpora.py --seed {batch} --count {cases}",
     ),
     "SIGTERM": StressTest(
-        partial(interrupted_runs, "term"), "runs", seeds(80, 25),
+        partial(interrupted_runs, "term"), "runs", seeds(55, 25),
         "crash.py --with term --seed {batch} --runs {cases}",
     ),
     "full disk": StressTest(
-        partial(interrupted_runs, "full"), "runs", seeds(80, 25),
+        partial(interrupted_runs, "full"), "runs", seeds(55, 25),
         "crash.py --with full --seed {batch} --runs {cases}",
     ),
     "odd options": StressTest(

@@ -41,7 +41,7 @@ def hostile_lines(text):
         event("sample", 3, text=text),
         event("sample", 3, text={"text": text}),
         event("recovery", 3, cause=text, rate_factor=text),
-        event(text, 4),
+        event("unknown " + text, 4),
         event("eval", -5, val_loss=1.0),
         event("eval", 10**30, val_loss=1.0),
         event("notice", 4, text=text),
