@@ -40,6 +40,7 @@ LONG = {
     "./scripts/sanitize": "compiles the kernels and runs their tests under sanitizers",
     "./scripts/emulate_arm": "downloads and emulates a system",
     f"{PYTHON}/corpora/download.py tinyshakespeare": "downloads",
+    f"{PYTHON}/benchmarks/texts.py": "downloads",
     f"{PYTHON}/benchmarks/fine_tuning.py --base-steps 1500 --steps 500": "15 minutes",
     f"{PYTHON}/benchmarks/sorted_lists.py": "4 minutes: a measurement",
     f"{PYTHON}/corpora/generate.py --seed 1967": "writes the corpora anew",
