@@ -85,14 +85,14 @@ def _unescaped(text: str) -> str:
     "--new-only",
     is_flag=True,
     help="Write only lines that the run's text does not have, neither its training text nor its "
-    f"validation text. Sampling ends with an error if {MAX_TRIES:,} lines in a row were passed "
-    "over. The option needs a model of lines.",
+    "validation text, and no line twice. Sampling ends with an error if "
+    f"{MAX_TRIES:,} lines in a row were passed over. The option needs a model of lines.",
 )
 @click.option(
     "--unique",
     is_flag=True,
-    help="Write no line twice. Sampling ends as with --new-only. The option needs a model of "
-    "lines.",
+    help="Write no line twice; lines of the run's text may be among them. Sampling ends as with "
+    "--new-only. The option needs a model of lines.",
 )
 @click.option(
     "--corpus",
@@ -173,6 +173,7 @@ def sample(
         raise CharlstmError(f"{option} is for a model of lines: train one with --lines")
     report = NoveltyReport(place, model) if novelty else None
     known = known_lines(place, model.vocab, corpus, encoding) if new_only else ()
+    unique = unique or new_only  # a line that was written already is not new
     chosen = LineFilter(known, unique)
     if prime_file:
         pieces = read_text_for(model.vocab, [prime_file], unknown, encoding or "utf-8")
@@ -195,10 +196,9 @@ def sample(
         "seed": seed,
         "errors": "surrogateescape",
     }
-    chooses = new_only or unique
     stream: Iterator[Any] = (
         stream_lines(model, chosen=chosen, stops=stop, **options)
-        if chooses
+        if unique
         else stream_texts(model, stops=sample_stops(model, stop), **options)
     )
     # The seed is printed after the checks of all arguments: an error message then stands alone.
@@ -206,7 +206,7 @@ def sample(
         click.echo(f"seed {seed}", err=True)
     warn_unknown(model.vocab, prime, unknown)
     passed_over = {}
-    if chooses:
+    if unique:
         texts = list(stream) if as_json else print_lines(model.vocab, stream, shown_prime, between)
         counts = {"known_lines": chosen.known_lines, "repeated_lines": chosen.repeated_lines}
         asked = {"known_lines": new_only, "repeated_lines": unique}
