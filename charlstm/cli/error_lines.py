@@ -33,10 +33,12 @@ def one_line_errors(command: click.Command | None = None) -> Iterator[None]:
         message = as_options(str(error), command)
         code = USAGE_ERROR if isinstance(error, ArgumentError) else 1
     except click.UsageError as error:
-        message = error.format_message()  # The message may quote control characters.
-        if message.isprintable() or type(error).__name__ == "NoArgsIsHelpError":
+        if type(error).__name__ == "NoArgsIsHelpError":
             raise
-        raise click.UsageError(visible(message), error.ctx) from None
+        message = error.format_message().removesuffix(".")
+        if message[1:2].islower():  # not a name in capitals, such as TEXTS
+            message = message[0].lower() + message[1:]
+        code = USAGE_ERROR
     except MemoryError:
         message = "not enough memory"
         if command and (options := options_among(MEMORY_OPTIONS, command)):

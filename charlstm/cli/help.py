@@ -9,6 +9,7 @@ from click import formatting
 
 from charlstm import kernels
 from charlstm.cli.error_lines import one_line_errors
+from charlstm.cli.usage_errors import argument_too_many, unknown_option
 from charlstm.config import GROUPS
 from charlstm.system.signals import exit_on_signals
 
@@ -67,6 +68,16 @@ class GroupedCommand(click.Command):
     """
 
     context_class = _Context
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True  # The message for such an argument is made here.
+        try:
+            left = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(unknown_option(self, ctx, error.option_name), ctx) from None
+        if left and not ctx.resilient_parsing:
+            raise click.UsageError(argument_too_many(self, ctx, left[0]), ctx)
+        return left
 
     def invoke(self, ctx: click.Context) -> Any:
         with one_line_errors(self), exit_on_signals():

@@ -57,6 +57,7 @@ def inspect() -> None:
 @click.option("--text", "given", type=TextArgument(), help="The text itself, instead of files.")
 @run_option
 @click.option(
+    "-o",
     "--output",
     type=PathArgument(),
     default="gates.html",
@@ -168,6 +169,7 @@ def gates(
     "limit.",
 )
 @click.option(
+    "-o",
     "--output",
     type=PathArgument(),
     help="File to write a picture of the norms to, in .svg or .png.",

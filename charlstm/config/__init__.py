@@ -16,6 +16,7 @@ from charlstm.config.knobs import (
     Record,
     knob,
     knobs_of,
+    nearest_names,
     split_by_record,
 )
 from charlstm.config.model import MAX_HIDDEN, MAX_LAYERS, Cell, Dtype, ModelConfig
@@ -58,6 +59,7 @@ __all__ = [
     "beyond_textbook",
     "knob",
     "knobs_of",
+    "nearest_names",
     "run_options",
     "split_by_record",
     "takes_options",

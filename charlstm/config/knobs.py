@@ -29,6 +29,7 @@ Group = Literal["Common options", "Text", "Model", "Training", "Regularisation",
 GROUPS: tuple[str, ...] = typing.get_args(Group)
 
 _UNSET: Any = object()
+MOST_NAMES = 3  # An error for a misspelt name offers at most this many names.
 
 
 @dataclass(frozen=True)
@@ -301,8 +302,19 @@ def refuse_unknown(given: Iterable[str], known: Collection[str], advice: str = "
     """
     for name in given:
         if name not in known:
-            import difflib  # imported here, because only this error needs difflib
-
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else advice
+            near = " or ".join(map(repr, nearest_names(name, known)))
+            hint = f"did you mean {near}?" if near else advice
             raise UnknownOptionError(f"unknown option {name!r}" + (f": {hint}" if hint else ""))
+
+
+def nearest_names(name: str, known: Collection[str]) -> list[str]:
+    """Return the known names that a misspelt name may stand for, at most MOST_NAMES.
+
+    They are the names that begin with `name`, or else the one that is nearest in spelling.
+    """
+    longer = [each for each in known if each.startswith(name)]
+    if 0 < len(longer) <= MOST_NAMES:
+        return longer
+    import difflib  # imported here, because only errors need difflib
+
+    return difflib.get_close_matches(name, known, n=1)

@@ -32,6 +32,7 @@ from charlstm.system.paths import absolute, require_path
 from charlstm.text.vocab import Vocab
 from charlstm.untrusted import require_type
 
+RUNS = Path("runs")  # the folder in which a run without a given folder is made
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
 METRICS = "metrics.jsonl"
 REPORT = "report.html"
@@ -67,6 +68,8 @@ def checkpoint_path(path: Path) -> Path:
     """
     try:
         if not path.is_dir():
+            if not path.exists() and (RUNS / path).is_dir():
+                raise CharlstmError(f"{path}: no such file: the run of this name is {RUNS / path}")
             return path
         for name in (BEST, LAST):
             if (path / name).exists():
@@ -159,7 +162,7 @@ def describe_machine(config: ModelConfig | None = None, precision: str = AUTO) -
     }
 
 
-def newest_run(root: Path = Path("runs")) -> Path:
+def newest_run(root: Path = RUNS) -> Path:
     """Return the folder under `root` whose best or last checkpoint was written most recently."""
     checkpoints = [*root.glob(f"*/{LAST}"), *root.glob(f"*/{BEST}")]
     if not checkpoints:

@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from charlstm.errors import CharlstmError
-from charlstm.runs.folder import LOCK, holds_run
+from charlstm.runs.folder import LOCK, RUNS, holds_run
 from charlstm.runs.lock_holder import is_running, read_holder, write_holder
 from charlstm.runs.ownership import LOCK_BEGINNING, foreign_files, is_lock, require_ours
 from charlstm.system.paths import absolute
@@ -125,7 +125,7 @@ def new_folder(first: str | Path, run: str | Path | None, overwrite: bool) -> It
     text = Path("stdin") if str(first) == "-" else Path(os.path.realpath(absolute(first)))
     name = text.name.split(".")[0][:MAX_NAME]
     for n in count(1):
-        folder = Path("runs") / (f"{name or 'run'}-{n}" if n > 1 else name or "run")
+        folder = RUNS / (f"{name or 'run'}-{n}" if n > 1 else name or "run")
         if holds_run(folder) or (folder.is_dir() and foreign_files(folder)):
             continue
         with ExitStack() as lock:

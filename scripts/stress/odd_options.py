@@ -7,10 +7,9 @@
     .venv/bin/python scripts/stress/odd_options.py --processes 5       five cases as processes
 
 Most commands run inside this process; a few run in a process of their own. A command that refuses
-its options must exit with 1 or 2, give the reason in one line (which may stand below click's usage
-text for exit code 2), show no traceback and write nothing. If its options are valid, a command does
-its work, and is interrupted after two seconds. The exit code of this script is 1 if a command ended
-in another way.
+its options must exit with 1 or 2, give the reason in one line, show no traceback and write nothing.
+If its options are valid, a command does its work, and is interrupted after two seconds. The exit
+code of this script is 1 if a command ended in another way.
 """
 
 import os
@@ -79,9 +78,6 @@ def judge(code: int | None, error: str, changed: bool) -> str:
         return "interrupted"
     if changed:
         return "refused, but something was written"
-    if code == 2 and lines and lines[-1].startswith("Error: "):
-        usage = len(lines) == 1 or lines[0].startswith("Usage: ")
-        return "wrong usage" if usage and len(lines) <= 4 else "unclear (2)"
     refusals = [line for line in lines if line.startswith("charlstm: ")]
     notes = [line for line in lines if line.startswith(("seed ", "note: ", "'"))]
     if code in (1, 2) and len(refusals) == 1 and len(refusals) + len(notes) == len(lines):

@@ -66,7 +66,7 @@ WRONG_USAGE = [
         ["train", "--textbook", "--resume"],
         "--resume takes the corpus, the weights and the settings",
     ),
-    (["inspect", "gates", "--text", "a", "-r", "good.txt", "--output", "-"], "--output must name"),
+    (["inspect", "gates", "--text", "a", "-r", "good.txt", "--output", "-"], "-o must name"),
     (["inspect", "gradients", "--seed", "-1"], "--seed must be a whole number of 0 or more"),
 ]
 
@@ -95,16 +95,52 @@ def test_an_error_is_one_line_and_nothing_is_written(
     [
         (["train", "x", "--steps", "many"], "'many' is not a valid integer"),
         (["train", "x", "--optimizer", "adamax"], "'adamax' is not one of"),
-        (["train", "x", "--rnn-size", "5"], "No such option"),
+        (
+            ["train", "x", "--rnn-size", "5"],
+            "no such option --rnn-size: --help lists",
+        ),
+        (["train", "x", "-o", "y"], "no such option -o: --help lists the options"),
+        (["train", "x", "--hiden", "5"], "no such option --hiden: did you mean --hidden?"),
+        (["sample", "--temp", "0.5"], "no such option --temp: did you mean --temperature?"),
+        (["sample", "--top", "5"], "no such option --top: did you mean --top-k or --top-p?"),
+        (
+            ["sample", "-o", "a.txt"],
+            "no such option -o: the result goes to standard output: add > F",
+        ),
+        (["cache", "x"], "unexpected argument x"),
+        (["sample", "novel"], "unexpected argument novel: a run is named with -r RUN"),
+        (["sample", "--length", "x"], "invalid value for '--length': 'x' is not a valid integer"),
+        (["eval", "--window"], "option '--window' requires an argument"),
         (["sample", "--prime", "a", "--prime-file", "b"], "give --prime or --prime-file"),
         (["sample", "--unknown", "ignore"], "'ignore' is not one of"),
         (["eval", "--newlines", "lf"], "--encoding and --newlines say how TEXTS are read"),
-        (["smaple"], "No such command 'smaple'"),
+        (["smaple"], "no such command 'smaple'"),
+        (["smaple\x1b[2J"], "no such command 'smaple\\x1b[2J'"),
+        (["--foo"], "no such option '--foo'"),
+        (["inspect", "gate"], "no such command 'gate'"),
     ],
 )
-def test_wrong_usage_exits_with_2(cli, arguments, message):
+def test_wrong_usage_is_one_line_and_exits_with_2(cli, arguments, message):
     result = cli(*arguments, code=2)
-    assert message in result.stderr and "Usage: " in result.stderr
+    assert (
+        message in result.stderr
+        and result.stderr.startswith("charlstm: ")
+        and result.stderr.count("\n") == 1
+    )
+
+
+def test_the_name_of_a_run_alone_is_answered_with_its_folder(cli, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "my names").symlink_to(trained)
+    for command in ("sample", "report"):
+        error = cli(command, "my names", code=2).stderr
+        expected = "unexpected argument 'my names': a run is named with -r 'runs/my names'"
+        assert error == f"charlstm: {expected}\n"
+    for command in (["info"], ["eval", "-r"]):
+        error = cli(*command, "my names", code=1).stderr
+        expected = "my names: no such file: the run of this name is runs/my names"
+        assert error == f"charlstm: {expected}\n"
 
 
 def test_an_error_of_a_process_prints_no_traceback(tmp_path):

@@ -166,4 +166,4 @@ PATHS = {
 def test_an_empty_path_is_an_error_that_names_the_option(cli, command, parameter):
     option = [parameter] if parameter.startswith("--") else []
     error = cli(*command.split(), *option, "", code=2).stderr
-    assert "Invalid value for " in error and parameter in error and "the path is empty" in error
+    assert "invalid value for " in error and parameter in error and "the path is empty" in error
