@@ -25,14 +25,15 @@
  * longer than that. */
 #define LOOKS_BEFORE_SLEEP 1000
 #define SLEEP_NANOSECONDS 20000000 /* after which a sleeping thread looks whether it is to stop */
+#define ENDED (-1)                 /* the work was stopped: there are no more meetings */
 
 /* The barrier of the threads that work together, on a cache line of its own. */
 typedef struct {
   int members;  /* number of threads */
   int arrived;  /* number of threads that wait */
-  int meetings; /* number of completed meetings */
+  int meetings; /* number of completed meetings, or ENDED */
   int sleepers; /* number of threads that sleep */
-  int stopped;  /* 1: a thread of the team failed, and no thread waits any more */
+  int stopped;  /* 1: a thread failed, and no thread is to wait any more */
   int unused[11];
 } Team;
 
@@ -59,27 +60,36 @@ static void sleep_until_met(Team *team, int seen) {
   __atomic_sub_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
+/* Change team->meetings from `seen` to `next`; returns 0 if another thread has changed it before. */
+static int change_meetings(Team *team, int seen, int next) {
+  return __atomic_compare_exchange_n(&team->meetings, &seen, next, 0, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
 /* Wait until all threads of the team have called this function. Writes of each thread before the
- * meeting are visible to all threads after it. Returns 1 if the work is to stop, else 0. */
+ * meeting are visible to all threads after it. Returns 1 if the work is to stop, else 0. The last
+ * meeting of a team returns the same to all threads: all of them go on, or none. */
 static int meet(Team *team) {
-  if (team->members > 1) {
-    const int seen = read_now(&team->meetings);
-    if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->members) {
-      __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
-      __atomic_store_n(&team->meetings, seen + 1, __ATOMIC_SEQ_CST);
+  if (team->members == 1) return read_now(&team->stopped);
+  const int seen = read_now(&team->meetings);
+  int now = seen;
+  if (seen == ENDED) return 1;
+  if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->members) {
+    __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+    now = change_meetings(team, seen, seen + 1) ? seen + 1 : ENDED;
 #if defined(__linux__)
-      if (__atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST))
-        syscall(SYS_futex, &team->meetings, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    if (__atomic_load_n(&team->sleepers, __ATOMIC_SEQ_CST))
+      syscall(SYS_futex, &team->meetings, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 #endif
-    } else {
-      for (int look = 0; read_now(&team->meetings) == seen && !read_now(&team->stopped); look++)
-        if (look < LOOKS_BEFORE_SLEEP)
-          look_again();
-        else
-          sleep_until_met(team, seen);
-    }
   }
-  return read_now(&team->stopped);
+  for (int look = 0; now == seen; now = read_now(&team->meetings))
+    if (read_now(&team->stopped))
+      change_meetings(team, seen, ENDED);
+    else if (look++ < LOOKS_BEFORE_SLEEP)
+      look_again();
+    else
+      sleep_until_met(team, seen);
+  return now == ENDED;
 }
 
 /* The share of a worker in a recurrence: rows of the batch and units, each as the first one and

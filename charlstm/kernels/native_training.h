@@ -530,8 +530,7 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
   part.units *= UNITS;
   for (ptrdiff_t k = 0; k < s->L; k++) {
     const TrainedLayer *layer = s->layers + k;
-    float *state = s->state + k * 2 * B * H;
-    begin_window(s, layer, state, &part);
+    begin_window(s, layer, s->state + k * 2 * B * H, &part);
     if (k) {
       if (layer->x_factors)
         copy_output(s, layer[-1].h, layer->x_factors, 0, s->T, part.unit, part.units, &part,
@@ -547,7 +546,6 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
     pack_units(H, H, part.unit, part.unit + part.units, layer->Wh, packed);
     forward_part(s->T, B, H, (int)s->capped, layer->gates, layer->h, layer->h_rows, layer->c,
                  layer->tanh_c, &part, packed);
-    end_window(s, layer, state, &part);
     if (ROUNDED)
       transpose_rows(s, layer->h_rows, of_row, 0, 0, s->T, part.unit, part.units, &part,
                      layer->h_columns);
@@ -582,7 +580,9 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
     s->squares[task] = weight_task(s, task, scratch);
   }
   end_phase(s, worker, WEIGHTS, &since);
+  /* After this second meeting of all, no worker stops: a stopped step changes no state or weight. */
   if (wait_for(s, worker, s->meetings, &since)) return;
+  for (ptrdiff_t k = 0; k < s->L; k++) end_window(s, s->layers + k, s->state + k * 2 * B * H, &part);
   double norm = 0;
   for (ptrdiff_t task = 0; task < tasks; task++) norm += s->squares[task];
   norm = sqrt(norm);

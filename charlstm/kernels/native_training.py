@@ -13,7 +13,8 @@ from charlstm.errors import CharlstmError
 from charlstm.kernels import native_library
 
 TEAM_INTS = 16  # the size of the struct Team of native_team.h, in ints
-MEMBERS, STOPPED = 0, 4  # the indices of two of its fields
+MEMBERS, MEETINGS, STOPPED = 0, 2, 4  # the indices of three of its fields
+MEETINGS_OF_ALL = 2  # the number of meetings of all workers in a step
 CACHE_LINE = 64  # bytes
 # Operands rounded to bfloat16: zeros pad each row to a multiple of PADDING, and products may read
 # EXTRA_ROWS rows beyond the last one. See native_bfloat16.h.
@@ -187,8 +188,15 @@ class NativeTrainingStep:
         """
         self._run(ctypes.addressof(self._step), worker)
 
+    def is_done(self) -> bool:
+        """Return, after all workers have returned, whether they have made the step."""
+        return self._step.workers == 1 or bool(self._meetings[0, MEETINGS] == MEETINGS_OF_ALL)
+
     def stop(self) -> None:
-        """Let the workers return that wait for one that will not come."""
+        """Let the workers return that wait for one that will not come.
+
+        The step is then made by all workers or by none: see meet in native_team.h.
+        """
         self._meetings[:, STOPPED] = 1
 
 

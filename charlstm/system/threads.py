@@ -153,26 +153,29 @@ class Workers:
     """A fixed number of threads that run the same function, each with its own worker number.
 
     Idle threads sleep. The caller's thread is worker 0: a single worker needs no new thread.
+    CharlstmError if the system starts fewer threads.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._is_closed = False
-        self._pool = ThreadPoolExecutor(count - 1, "charlstm-worker") if count > 1 else None
+        self._process = os.getpid()
+        self._pool = _running_threads(count - 1) if count > 1 else None
 
     def run(
         self, function: Callable[[int], Result], stop: Callable[[], None] = lambda: None
     ) -> list[Result]:
         """Run function(k) in parallel for each worker k, and return the results in order of k.
 
-        If a worker raises an exception, or a thread cannot be started, this method calls `stop`,
-        and raises the exception after all workers have ended. Workers that wait for one another
-        need a `stop` that lets them end.
+        If a worker raises an exception, this method calls `stop`, and raises the exception after
+        all workers have ended. Workers that wait for one another need a `stop` that lets them end.
         Workers that call check_cancelled end early. NumPy's warnings of overflow are off in the
         workers: the caller checks whether the loss is finite.
         """
         if self._is_closed:
             raise CharlstmError("`close` has ended the worker threads: make a new Trainer")
+        if self._process != os.getpid():  # a thread lives in the process that started it
+            raise CharlstmError("a forked process has no worker threads: make a new Trainer there")
         is_cancelled = threading.Event()
 
         def work(k: int) -> Result:
@@ -213,8 +216,32 @@ class Workers:
     def close(self) -> None:
         """End the threads; `run` is refused from now on."""
         self._is_closed = True
-        if self._pool is not None:
+        if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown()
+
+
+def _running_threads(count: int) -> ThreadPoolExecutor:
+    """Return a pool all of whose threads run.
+
+    By itself, a pool starts a thread when there is work for it. If the thread cannot be started, the
+    work stays in the queue of the pool, and another thread does it later, beside other work.
+    """
+    pool = ThreadPoolExecutor(count, "charlstm-worker")
+    all_run = threading.Barrier(count + 1)
+    try:
+        for _ in range(count):
+            pool.submit(all_run.wait)
+        all_run.wait()
+    except BaseException as error:
+        all_run.abort()
+        pool.shutdown(cancel_futures=True)
+        if isinstance(error, RuntimeError):
+            raise CharlstmError(
+                f"the system cannot start {count:,} worker threads ({error}): end other programs, "
+                "raise its limits (ulimit -u, ulimit -v), or train with fewer `workers`"
+            ) from error
+        raise
+    return pool
 
 
 class Tasks:

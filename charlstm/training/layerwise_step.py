@@ -41,6 +41,7 @@ class LayerwiseStep:
         self._spans = [share(len(parameters.vector), workers.count, k) for k in numbers]
         self._gradients = [parameters.zeros_like_dense() for _ in numbers]
         self._activations: list[Activations | None] = [None for _ in numbers]
+        self.is_updating: bool = False
 
     def take(
         self,
@@ -54,17 +55,23 @@ class LayerwiseStep:
         """See Step.take."""
         tasks = Tasks()
 
-        def forward_backward(k: int) -> tuple[float, Activations]:
+        def forward_backward(k: int) -> tuple[float, Activations, Array]:
             own = self._streams[k]
             arrays = inputs[:, own], targets[:, own], scales[:, own].reshape(-1)
-            return self._forward_backward(k, *arrays, masks.of_streams(own), state, tasks)
+            return self._forward_backward(
+                k, *arrays, masks.of_streams(own), state[:, :, own], tasks
+            )
 
         with one_blas_thread():  # BLAS needs no threads, as the workers already use all cores
             results = self._workers.run(forward_backward)
             norm = math.sqrt(sum(self._workers.run(self._sum_gradients)))
-            activations = [each for _, each in results]
+            activations = [each for _, each, _ in results]
+            self.is_updating = True
             self._workers.run(lambda k: self._clip_and_update(k, norm, settings, activations))
-        return sum(nats for nats, _ in results), norm
+            for streams, (_, _, after) in zip(self._streams, results, strict=True):
+                state[:, :, streams] = after
+            self.is_updating = False
+        return sum(nats for nats, _, _ in results), norm
 
     def _forward_backward(
         self,
@@ -75,23 +82,24 @@ class LayerwiseStep:
         masks: Masks,
         state: Array,
         tasks: Tasks,
-    ) -> tuple[float, Activations]:
+    ) -> tuple[float, Activations, Array]:
         """Compute the gradients of worker k's streams.
 
+        state: that of the streams before the window.
         scales (T * B): the factor of each loss. tasks: the queue of matrix products for the weight
         gradients of all workers. A worker that has done its own products takes over those of
         others.
 
-        Returns the sum of the losses, and the activations.
+        Returns the sum of the losses, the activations, and the state after the window.
         """
-        model, streams = self._trained.model, self._streams[k]
+        model = self._trained.model
         activations = self._activations_for(k, *inputs.shape)
-        state[:, :, streams] = model.forward(inputs, state[:, :, streams], activations, masks)
+        after = model.forward(inputs, state, activations, masks)
         losses = cross_entropy(activations.log_probs, targets.reshape(-1))
         nats = losses.sum(where=scales != 0, dtype=np.float64)
         model.backward_activations(targets, activations, scales, masks)
         tasks.work(model.weight_gradients(activations, self._gradients[k], masks))
-        return float(nats), activations
+        return float(nats), activations, after
 
     def _activations_for(self, k: int, T: int, B: int) -> Activations:
         """Return worker k's activations for T steps, in the memory of its longest window so far."""

@@ -66,6 +66,7 @@ class NativeStep:
         self._longest = 0  # the number of time steps that the memory suffices for
         self._rows: Ids = np.empty((0, 0), np.int64)
         self._native: NativeTrainingStep
+        self.is_updating: bool = False  # native code updates all weights or none
 
     def take(
         self,
@@ -82,12 +83,18 @@ class NativeStep:
         native, model = self._native, self._trained.model
         window = np.array((inputs, targets), np.int64)
         native.set(T=len(inputs), inputs=window[0], targets=window[1], state=state, scales=scales)
+        after = state.copy()
         if model.config.ngrams:
-            self._rows[: inputs.size] = model.context_rows(inputs, state, state)
+            self._rows[: inputs.size] = model.context_rows(inputs, state, after)
         self._set_masks(masks)
         self._set_update(settings)
         native.prepare()
-        self._workers.run(native.run, stop=native.stop)
+        try:
+            self._workers.run(native.run, stop=native.stop)
+        finally:
+            if native.is_done():  # also if Ctrl-C came when no worker could stop any more
+                history = slice(model.config.layers, None)  # the others are set by native code
+                state[history] = after[history]
         self._update_otherwise(settings)
         losses = self._losses[: inputs.size]
         nats = losses.sum(where=scales.reshape(-1) != 0, dtype=np.float64)
@@ -200,4 +207,6 @@ class NativeStep:
             span = share(len(gradient), self._workers.count, k)
             update_weights(self._trained, gradient, span, self._config, settings)
 
+        self.is_updating = True
         self._workers.run(update)
+        self.is_updating = False

@@ -36,7 +36,15 @@ class StepSettings(NamedTuple):
 
 
 class Step(Protocol):
-    """A way to make training steps, which NativeStep and LayerwiseStep implement."""
+    """A way to make training steps, which NativeStep and LayerwiseStep implement.
+
+    A step that raises an exception has changed all arrays that it changes, or none, unless
+    `is_updating` is still true after it.
+
+    is_updating: whether the weights are being updated, and may be partly those after the step.
+    """
+
+    is_updating: bool
 
     def take(
         self,

@@ -124,7 +124,17 @@ class Trainer:
         return self.batches.symbols_per_window
 
     def step(self) -> float:
-        """Train on the next window of all streams; return its mean loss in nats per symbol."""
+        """Train on the next window of all streams; return its mean loss in nats per symbol.
+
+        A step that is interrupted, as by Ctrl-C, has changed all weights or none, and the next step
+        trains on the window after it. If only some weights may have changed, further steps are
+        refused.
+        """
+        if self._step.is_updating:
+            raise CharlstmError(
+                "a step was interrupted while it updated the weights: go on from a saved state, in "
+                "a new Trainer with load_arrays and load_dict"
+            )
         rate = self.learning_rate
         self._reset_states()
         window = self._next_window()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from charlstm.errors import CharlstmError
 from charlstm.system import threads
 from charlstm.system.threads import (
     Tasks,
@@ -185,6 +186,39 @@ def test_closing_ends_the_threads():
     assert threading.active_count() > before
     workers.close()
     assert threading.active_count() == before
+
+
+def test_threads_that_cannot_be_started_are_an_error_and_none_is_left(monkeypatch):
+    before, start = threading.active_count(), threading.Thread.start
+
+    def failing(thread):
+        if thread.name.endswith("_1"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    with pytest.raises(CharlstmError, match=r"3 worker threads \(can't start .*fewer `workers`"):
+        Workers(4)
+    assert threading.active_count() == before
+
+
+def test_a_forked_process_has_no_worker_threads():
+    """Otherwise, it would wait for ever for threads that live in its parent."""
+    workers = Workers(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
+        child = os.fork()
+    if not child:
+        signal.alarm(10)
+        try:
+            workers.run(lambda k: k)
+        except CharlstmError as error:
+            workers.close()
+            os._exit(3 if "a forked process has no worker threads" in str(error) else 4)
+        os._exit(5)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+    assert workers.run(lambda k: k) == [0, 1]
+    workers.close()
 
 
 @pytest.mark.parametrize(("items", "count"), [(7, 3), (1, 1), (10, 10), (2, 5), (1000, 7)])

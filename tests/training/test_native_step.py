@@ -1,11 +1,15 @@
 """The native training step against the step layer by layer, for any number of workers and teams."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from oracles import relative_error
 from small_trainers import IDS, VOCAB
 
 from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, Vocab, kernels
+from charlstm.errors import CharlstmError
 from charlstm.training import native_step
 from charlstm.training.layerwise_step import LayerwiseStep
 from charlstm.training.native_step import NativeStep, team_count
@@ -15,6 +19,7 @@ if kernels.BACKEND != "native":
 
 MODEL = {"hidden": 37, "layers": 2, "dtype": "float32"}
 TRAIN = {"batch_size": 7, "seq_length": 9, "seed": 4, "precision": "float32"}
+LONG = np.tile(IDS, 100)  # a text of which no pass ends, where the states would be zero again
 TABLE = {"ngrams": 5, "ngram_slots": 97}
 PRECISIONS = ("float32", "bfloat16")[: 1 + kernels.multiplies_bfloat16()]
 # Settings of the model and of the training.
@@ -121,10 +126,11 @@ def test_many_more_workers_than_cores_end(monkeypatch):
 
 
 @pytest.mark.parametrize("teams", [1, 3])
-def test_workers_end_if_one_of_them_fails(monkeypatch, teams):
+def test_workers_end_if_one_of_them_fails_and_nothing_has_changed(monkeypatch, teams):
     """Otherwise, the others would wait for it for ever."""
     monkeypatch.setattr(native_step, "team_count", lambda *_: teams)
-    trainer = make_trainer({}, {"workers": 3})
+    model, train = SETTINGS["everything"]
+    trainer = make_trainer(model, {**train, "reset": 0.0, "workers": 3}, ids=LONG)
     trainer.step()
     run = kernels.NativeTrainingStep.run
 
@@ -133,27 +139,93 @@ def test_workers_end_if_one_of_them_fails(monkeypatch, teams):
             raise KeyboardInterrupt
         run(self, worker)
 
+    before = copied(trainer)
     with monkeypatch.context() as patched:
         patched.setattr(kernels.NativeTrainingStep, "run", failing)
         with pytest.raises(KeyboardInterrupt):
             trainer.step()
+    assert changed_names(trainer, before) == []
     assert np.isfinite(trainer.step())
     trainer.close()
 
 
-def test_a_thread_that_cannot_be_started_is_an_error(monkeypatch):
-    trainer = make_trainer({}, {"workers": 3})
-    submit = trainer.workers._pool.submit
+def test_a_step_that_is_stopped_at_any_time_changes_all_or_nothing():
+    trainer = make_trainer({"hidden": 64, **TABLE}, {"workers": 3, "average": 0.9}, ids=LONG)
+    trainer.step()
+    native = trainer._step._native
+    stop, end = threading.Event(), threading.Event()
 
-    def failing(function, k):
-        if k == 2:
-            raise RuntimeError("can't start new thread")
-        return submit(function, k)
+    def stop_at_any_time():
+        delays = np.random.default_rng(0)
+        while not end.is_set():
+            if stop.wait(1):
+                stop.clear()
+                time.sleep(delays.uniform(0, duration))
+                native.stop()
+
+    began = time.perf_counter()
+    trainer.step()
+    duration = 2 * (time.perf_counter() - began)
+    thread = threading.Thread(target=stop_at_any_time)
+    thread.start()
+    outcomes = []
+    for _ in range(100):
+        before = copied(trainer)
+        stop.set()
+        trainer.step()
+        outcomes.append(changed_names(trainer, before))
+    end.set()
+    thread.join()
+    trainer.close()
+    assert all(changed in ([], [*before]) for changed in outcomes)
+
+
+def copied(trainer):
+    """Copies of all arrays that a step changes."""
+    arrays = {**trainer.model.parameters, **trainer.arrays()}
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def changed_names(trainer, before):
+    """The names of the arrays that differ from their copies."""
+    return [
+        name for name, array in copied(trainer).items() if not np.array_equal(array, before[name])
+    ]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_no_step_follows_one_that_was_interrupted_while_it_updated_the_weights(cell, monkeypatch):
+    trainer = make_trainer({"cell": cell}, {"workers": 2, "optimizer": "sgd"})
+    trainer.step()
+
+    def failing(weights, gradient, span, rate, number):
+        weights[span] -= rate * gradient[span]
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer.workers._pool, "submit", failing)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
+        patched.setattr(trainer.optimizer, "update", failing)
+        with pytest.raises(KeyboardInterrupt):
             trainer.step()
+    with pytest.raises(CharlstmError, match="interrupted while it updated the weights"):
+        trainer.step()
+    trainer.close()
+
+
+def test_a_step_layer_by_layer_that_fails_early_changes_nothing(monkeypatch):
+    trainer = make_trainer({"cell": "gru", **TABLE}, {"workers": 2, "average": 0.9}, ids=LONG)
+    trainer.step()
+    before = copied(trainer)
+    backward = CharModel.backward_activations
+
+    def failing(self, *arguments):
+        backward(self, *arguments)
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(CharModel, "backward_activations", failing)
+        with pytest.raises(MemoryError):
+            trainer.step()
+    assert changed_names(trainer, before) == []
     assert np.isfinite(trainer.step())
     trainer.close()
 
