@@ -71,6 +71,7 @@ LONG = {
     f"{PYTHON}/benchmarks/bfloat16.py": "hours: a measurement",
     f"{PYTHON}/benchmarks/big_corpus.py": "minutes: reads a text of a gigabyte",
     f"{PYTHON}/benchmarks/phases.py": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/report_cost.py": "7 minutes: a measurement",
     f"{PYTHON}/benchmarks/scaling.py": "minutes: a measurement",
     f"{PYTHON}/benchmarks/time_budget.py": "27 minutes: a measurement",
     f"{PYTHON}/benchmarks/defaults.py compressors": "2 minutes: a measurement",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import click
 
 from charlstm.system.terminal import shell_word
+from charlstm.system.wording import option_words
 
 _VALUE = r'"(?:[^"\\]|\\.)*"|[^\s,()"]+'
 _ARGUMENT = rf"[a-z]\w*(?:=(?:{_VALUE}))?"
@@ -59,11 +60,8 @@ def _as_option(name: str, value: str | None, options: dict[str, click.Option] | 
     """
     if options is not None and name not in options:
         return name if value is None else f"{name}={value}"
-    off = f"--no-{name.replace('_', '-')}"
-    on = f"--{name.replace('_', '-')}" if options is None else options[name].opts[0]
-    if value in (None, "True"):
-        return on
-    if value == "False":
-        return off
-    is_text = value is not None and value.startswith('"')
-    return f"{on} {shell_word(json.loads(str(value))) if is_text else value}"
+    plain: object = {None: True, "True": True, "False": False}.get(value, value)
+    if isinstance(plain, str) and plain.startswith('"'):
+        plain = shell_word(json.loads(plain))
+    option = None if options is None else options[name].opts[0]
+    return " ".join(option_words(name, plain, option))

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, Literal, overload
 
 from charlstm.arrays import Array, all_finite
@@ -9,6 +10,7 @@ from charlstm.config import ModelConfig, takes_options
 from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.network.line_sampling import LineFilter, stream_lines
 from charlstm.network.parameters import NGRAM_TABLE
+from charlstm.network.predictions import score_view
 from charlstm.network.sampling import Sampling, sample_stops, stream_texts
 from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
@@ -281,6 +283,8 @@ class CharModel(RecurrentStack):
         with closing(Workers(count)) as threads:
             name = "" if isinstance(text, str) else "text"
             scores = list(score_texts(self, texts, unknown, threads, name))
+        for score in scores:
+            object.__setattr__(score, "_view", partial(score_view, self, score, unknown))
         return scores[0] if isinstance(text, str) else scores
 
 

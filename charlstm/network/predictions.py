@@ -8,16 +8,18 @@ import numpy as np
 
 from charlstm.arrays import Array, Ids
 from charlstm.network.activations import Activations
-from charlstm.network.model import CharModel
-from charlstm.network.scoring import sequence_losses
+from charlstm.network.scoring import Score, finite, sequence_losses
+from charlstm.network.stack import RecurrentStack
+from charlstm.pages.page import PAGES, notebook_frame, render
 from charlstm.pages.text_data import text_data
 from charlstm.system.threads import one_blas_thread
-from charlstm.text.vocab import Vocab, line_end, start_ids
+from charlstm.text.vocab import UnknownTreatment, Vocab, line_end, start_ids
 
 WINDOW_STEPS = 100  # time steps of one forward pass
 EXPECTED = 5  # number of likeliest symbols that are kept at each position
 STREAMS = 16  # largest number of pieces of a text that symbol_losses reads in parallel
 WARM_UP_SYMBOLS = 50  # symbols at the start of a piece whose losses do not count
+VIEWED_SYMBOLS = 2_000  # largest part of a scored text that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Predictions:
     probabilities: Array
 
 
-def windows_of(model: CharModel, sequence: Ids, steps: int) -> list[tuple[bool, Ids]]:
+def windows_of(model: RecurrentStack, sequence: Ids, steps: int) -> list[tuple[bool, Ids]]:
     """Cut a sequence into windows of at most `steps` ids: (is read from a zero state, ids (T, 1)).
 
     A model of lines reads each line from a state of zeros, as in training; another model reads the
@@ -73,7 +75,7 @@ def predictions_of(log_probs: Array, sequence: Ids, skipped: int) -> Predictions
     )
 
 
-def activations_of_windows(model: CharModel, sequence: Ids) -> Iterator[Activations]:
+def activations_of_windows(model: RecurrentStack, sequence: Ids) -> Iterator[Activations]:
     """Yield the activations of each window of a sequence of ids that a model reads."""
     with one_blas_thread():
         for is_fresh, window in windows_of(model, sequence, WINDOW_STEPS):
@@ -84,7 +86,7 @@ def activations_of_windows(model: CharModel, sequence: Ids) -> Iterator[Activati
             yield activations
 
 
-def predict(model: CharModel, ids: Ids) -> Predictions:
+def predict(model: RecurrentStack, ids: Ids) -> Predictions:
     """Return the predictions of a model that reads a text as if it followed a line end."""
     start = start_ids(model.vocab)
     sequence = np.concatenate((start, ids)).astype(np.intp)
@@ -92,7 +94,7 @@ def predict(model: CharModel, ids: Ids) -> Predictions:
     return predictions_of(np.concatenate(log_probs), sequence, len(start))
 
 
-def symbol_losses(model: CharModel, ids: Ids) -> tuple[Ids, Array]:
+def symbol_losses(model: RecurrentStack, ids: Ids) -> tuple[Ids, Array]:
     """Return the positions of symbols of a text, in ascending order, and their losses in nats.
 
     The text is read in pieces, in parallel. The first losses of each piece are left out, because
@@ -129,6 +131,28 @@ def predictions_data(vocab: Vocab, predictions: Predictions) -> dict[str, Any]:
         predictions.probabilities,
         _spaced(vocab, predictions.ids),
     )
+
+
+def score_view(model: RecurrentStack, score: Score, unknown: UnknownTreatment) -> str | None:
+    """Return a scored text by surprisal, with what the model expected, for a notebook.
+
+    The model reads the text again, because a score has no more than the losses. None if the text
+    is empty, or if the model has learned since: the losses would belong to other weights.
+
+    unknown: what was done with unknown characters when the text was scored.
+    """
+    ids = model.vocab.encode(score.text, unknown=unknown)
+    if not len(ids):
+        return None
+    predictions = predict(model, ids[:VIEWED_SYMBOLS])
+    nats = predictions.bits[~np.isnan(predictions.bits)] * np.log(2)
+    if not np.allclose(nats, score.nats[: len(nats)], rtol=0.01, atol=0.01):
+        return None
+    shown = {"symbols": len(ids), "bits_per_symbol": finite(score.bits_per_character)}
+    data = shown | {"text": predictions_data(model.vocab, predictions)}
+    lines = score.text.count("\n") + len(ids) // 60 + 1
+    page = render(PAGES, "score", data, ("text",))
+    return notebook_frame(page, height=min(560, 320 + 27 * lines))
 
 
 def _spaced(vocab: Vocab, ids: Ids) -> list[int]:

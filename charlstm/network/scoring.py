@@ -4,7 +4,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from charlstm.errors import CharlstmError, errors_name
 from charlstm.network.memory_needs import activation_bytes
 from charlstm.network.spans import Spans
 from charlstm.network.stack import RecurrentStack
-from charlstm.pages.page import PAGES, notebook_frame, render
-from charlstm.pages.text_data import text_data
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_blocks, line_spans
@@ -79,31 +77,19 @@ class Score:
 
     text: str
     nats: Array
+    # Returns the view for a notebook. It is no field: it is neither compared nor pickled.
+    _view: ClassVar[Callable[[], str | None] | None] = None
 
     def __repr__(self) -> str:
         return f"Score({reprlib.repr(self.text)}, {self.bits_per_character:.4g} bits per character)"
 
     def _repr_html_(self) -> str | None:
-        """Return the text coloured by surprisal, for a notebook.
+        """Return a view of the text by surprisal, for a notebook; None if the model is gone."""
+        return None if self._view is None else self._view()
 
-        None if the symbols are not the characters of the text, as for words, or where unknown
-        characters were left out.
-        """
-        bits = self.nats / math.log(2)
-        sizes = [len(character.encode("utf-8", "surrogateescape")) for character in self.text]
-        unpredicted = len(self.text) - len(bits)
-        if len(bits) == sum(sizes) != len(self.text):  # The symbols are bytes.
-            starts: Ids = np.cumsum(sizes) - np.array(sizes)
-            bits, unpredicted = np.add.reduceat(bits, starts), 0
-        if not self.text or unpredicted not in (0, 1):
-            return None
-        vocabulary, ids = np.unique(list(self.text), return_inverse=True)
-        bits = np.concatenate((np.full(unpredicted, np.nan), bits))
-        none = np.empty((len(ids), 0), np.intp)
-        data = text_data("character", vocabulary.tolist(), ids, bits, none, none)
-        lines = self.text.count("\n") + len(self.text) // 80 + 1
-        page = render(PAGES, "score", data, ("text",))
-        return notebook_frame(page, height=min(400, 120 + 30 * lines))
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle and copy the text and the losses, without the model that gave them."""
+        return {"text": self.text, "nats": self.nats}
 
     @property
     def loss(self) -> Loss:

@@ -104,7 +104,9 @@ function chart(box, { name, height, x, y, curves, best = [], events = [], levels
   if (curves.length > 1) box.append(legend);
   box.append(plot, readout);
 
-  const margin = { left: 46, right: 14, top: 18, bottom: 36 };
+  const levelTicks = (y.log ? logTicks : ticks)(low, high, height / 50);
+  const widest = Math.max(...levelTicks.map((value) => short(value).length));
+  const margin = { left: Math.max(46, 7 * widest + 10), right: 14, top: 18, bottom: 36 };
   let across, cursor;
   function draw() {
     const width = Math.max(200, plot.clientWidth);
@@ -113,7 +115,7 @@ function chart(box, { name, height, x, y, curves, best = [], events = [], levels
     across = scale(left, right, margin.left, end);
     const up = scale(low, high, bottom, margin.top, y.log);
     svg.dataset.scales = JSON.stringify([left, right, margin.left, end, low, high, bottom, margin.top, Boolean(y.log)]);
-    for (const value of (y.log ? logTicks : ticks)(low, high, height / 50)) {
+    for (const value of levelTicks) {
       svg.append(drawn("line", { class: "grid", x1: margin.left, x2: end, y1: up(value), y2: up(value) }));
       svg.append(drawn("text", { class: "tick", x: margin.left - 6, y: up(value) + 4, "text-anchor": "end" }, short(value)));
     }

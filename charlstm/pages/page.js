@@ -37,6 +37,7 @@ function shareBar(share, classes = "") {
 }
 
 const thousands = (count) => count.toLocaleString("en");
+const plural = (count, noun) => `${thousands(count)} ${noun}${count === 1 ? "" : "s"}`;
 const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(2);
 const percent = (share) => (share >= 0.001 ? `${(100 * share).toFixed(1)} %` : "< 0.1 %");
 

@@ -6,11 +6,10 @@ const { runs } = data;
 const colourOf = (k) => (k % 8) + 1;
 const AXES = {
   steps: { name: "steps", of: (step) => step },
-  characters: { name: "characters", of: (step, _, run) => step * run.characters_per_step },
+  characters: { name: `${runs[0].unit}s`, of: (step, _, run) => step * run.characters_per_step },
   time: { name: "seconds", of: (_, seconds) => seconds },
 };
 const UNITS = { bits: 1 / Math.LN2, nats: 1 };
-const plural = (count, noun) => `${thousands(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 const choices = { x: "steps", unit: "bits", scale: "linear", run: 0, sample: null, sort: null, isPaused: false };
 for (const [name, value] of Object.entries(history.state ?? {})) {
@@ -95,16 +94,20 @@ function showCurves() {
     name: "Loss", height: 360, x, y: { name: `${choices.unit} per ${runs[0].unit}`, log: choices.scale === "logarithmic" },
     curves, best, events: events.filter((event) => event.at !== null), stops: stops.length ? stops : undefined,
   });
-  const of = (column) => runs.map((run, k) => ({
-    name: isOne ? column.replaceAll("_", " ") : run.name, run: colourOf(k), points: pointsOf(run, run.train, column, at),
+  if (runs.some(({ evaluations: { averaged } }) => averaged.includes(true) && averaged.includes(false))) {
+    $("loss").append(element("p", "Full dots are losses of averaged weights, hollow dots those of the last weights.", "quiet"));
+  }
+  const of = (column, noun) => runs.map((run, k) => ({
+    name: isOne ? noun : run.name, run: colourOf(k), points: pointsOf(run, run.train, column, at),
   }));
-  chart($("rate"), { name: "Learning rate", height: 190, x, y: { name: "" }, curves: of("learning_rate") });
+  chart($("rate"), { name: "Learning rate", height: 190, x, y: { name: "" }, curves: of("learning_rate", "learning rate") });
   const clips = [...new Set(runs.map((run) => run.clip))].filter((clip) => clip > 0);
   chart($("norm"), {
-    name: "Gradient norm", height: 190, x, curves: of("gradient_norm"), levels: clips,
+    name: "Gradient norm", height: 190, x, curves: of("gradient_norm", "gradient norm"), levels: clips,
     y: { name: clips.length ? `clipped above ${clips.map((clip) => short(clip)).join(", ")}` : "", log: true },
   });
-  chart($("speed"), { name: "Speed", height: 190, x, y: { name: `${runs[0].unit}s a second` }, curves: of("characters_per_second") });
+  const speed = `${runs[0].unit}s a second`;
+  chart($("speed"), { name: "Speed", height: 190, x, y: { name: speed }, curves: of("characters_per_second", speed) });
 }
 
 // -- the table of several runs
@@ -296,9 +299,9 @@ function showRun() {
 
 // -- the controls
 
-function choiceButtons(id, name, values, show) {
+function choiceButtons(id, name, values, show, labels = {}) {
   const buttons = values.map((value) => {
-    const button = element("button", value);
+    const button = element("button", labels[value] ?? value);
     button.type = "button";
     button.id = `${name}-${value}`;
     button.addEventListener("click", () => {
@@ -308,12 +311,12 @@ function choiceButtons(id, name, values, show) {
     });
     return button;
   });
-  const mark = () => buttons.forEach((button) => button.setAttribute("aria-pressed", button.textContent === choices[name]));
+  const mark = () => buttons.forEach((button, k) => button.setAttribute("aria-pressed", values[k] === choices[name]));
   $(id).append(...buttons);
   mark();
 }
 
-choiceButtons("choice-x", "x", Object.keys(AXES), showCurves);
+choiceButtons("choice-x", "x", Object.keys(AXES), showCurves, { characters: AXES.characters.name });
 choiceButtons("choice-unit", "unit", Object.keys(UNITS), () => { showCurves(); showComparison(); });
 choiceButtons("choice-scale", "scale", ["linear", "logarithmic"], showCurves);
 hide("run-choice", runs.length < 2);

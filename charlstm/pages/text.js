@@ -18,7 +18,7 @@ function meanBits(text) {
 // Fill a box with the key of the colours.
 function showSurprisalKey(box, most) {
   const colour = element("span");
-  colour.append(element("span", "0 bits"), element("i", "", "surprisal"), element("span", `${most.toFixed(1)} bits and more`));
+  colour.append(element("span", "0 bits"), element("i", "", "surprisal"), element("span", `${Number(most.toPrecision(2))} bits and more`));
   box.replaceChildren(colour);
 }
 

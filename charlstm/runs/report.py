@@ -34,7 +34,7 @@ from charlstm.runs.history import (
 from charlstm.runs.metrics import Event
 from charlstm.runs.texts import RunTextError, training_and_validation_ids
 from charlstm.system.terminal import visible, visible_lines
-from charlstm.system.wording import counted, duration, rounded
+from charlstm.system.wording import counted, duration, option_words, rounded
 from charlstm.text.corpus import Split
 from charlstm.text.reading import ReadingProgress
 from charlstm.text.vocab import Vocab, start_ids
@@ -335,16 +335,18 @@ def _command(start: Event, given: Mapping[str, Any] | None) -> str:
         return ""
     words = ["charlstm", "train", *map(shlex.quote, files_of(start))]
     knobs = {name for record in RECORDS.values() for name in knobs_of(record)} - {"paths"}
-    for name in (name for name in given if name in knobs):
-        value = given[name]
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{'' if value else 'no-'}{flag}")
-        elif isinstance(value, int | float | str):
-            words += [f"--{flag}", shlex.quote(_plain(value))]
-        elif isinstance(value, list):
+    values = [(name, value) for name, value in given.items() if name in knobs]
+    origin = _part(start, "origin").get("path")
+    if isinstance(origin, str):
+        values.insert(0, ("init_from", [origin]))
+    for name, value in values:
+        if isinstance(value, list):
             files = (file_name(each) for each in value if isinstance(each, str))
-            words += [word for file in files for word in (f"--{flag}", shlex.quote(file))]
+            words += [word for file in files for word in option_words(name, shlex.quote(file))]
+        elif isinstance(value, bool):
+            words += option_words(name, value)
+        elif isinstance(value, int | float | str):
+            words += option_words(name, shlex.quote(_plain(value)))
     return " ".join(words)
 
 

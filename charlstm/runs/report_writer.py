@@ -1,6 +1,7 @@
 """ReportWriter: writes report.html into the folder of a run while the run trains."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,55 +12,68 @@ from charlstm.runs.events import EventLog
 from charlstm.runs.folder import REPORT
 from charlstm.runs.history import read_history
 from charlstm.runs.ownership import is_ours
-from charlstm.runs.report import history_data, report_page, text_measurements
+from charlstm.runs.report import SHOWN_SYMBOLS, history_data, report_page, text_measurements
 from charlstm.system.paths import absolute
 from charlstm.text.corpus import Split
 
-# The report takes at most this share of the time of a run, and FREE_SECONDS.
-TIME_SHARE, FREE_SECONDS = 0.005, 0.1
-# Lengths in symbols of the text that the model reads, as in report.text_measurements: short, as a
-# larger model takes half a millisecond for each symbol that is shown.
-SHOWN_SYMBOLS, COUNTED_SYMBOLS = 600, 4_000
+# The largest share of a run's time that the report may take while the run goes on, and in all.
+# The difference is left for the reading of text after the last evaluation.
+SHARE_MEANWHILE, SHARE_IN_ALL = 0.0025, 0.004
+FREE_SECONDS = 0.1  # that the report may take beyond these shares, so that short runs have a page
+FEWEST_SYMBOLS = 50  # length of the text that the model reads to find out how long reading takes
+COUNTED_PER_SHOWN = 8  # symbols whose losses are counted for each symbol that is shown
 
 
 class ReportWriter:
     """Writes report.html into the folder of a run, in a small share of the run's time.
 
-    If the time is used up, a page or a measurement is left out, but never those at the end of the
-    run. A failure is a notice, and never ends the training.
+    If there is too little time, the model reads less text, and pages are left out. The first page
+    and the last page are always written. A failure is a notice, and never ends the training.
 
     split: the training text and the validation text of the run.
+    seconds: the time that the writer has taken so far. A resumed run has a writer of its own.
     """
 
     def __init__(self, folder: Path, events: EventLog, split: Split) -> None:
         self._folder, self._shown = absolute(folder), folder / REPORT
         self._events, self._split = events, split
         self._measured: dict[str, Any] = {}
-        self._spent = 0.0  # seconds, of all that this class did
-        self._seconds_of = {"measure": 0.0, "write": 0.0}  # of the newest call
+        self._began, self.seconds = events.seconds, 0.0
+        self._seconds_of_page = 0.0
+        self._seconds_per_symbol: float | None = None  # that is shown
         self._has_failed = False
 
     def measure(self, model: CharModel, is_last: bool) -> None:
-        """Let the best model read a part of the validation text, if there is time for it.
+        """Let the best model read as much of the validation text as there is time for.
 
-        is_last: whether no other evaluation follows. The model then reads the text in any case.
+        is_last: whether no other evaluation follows.
         """
-        if is_last or self._has_time("measure", "write"):
-            self._try("measure", self._measure, model)
+        if self._seconds_per_symbol is None and (is_last or self._seconds_left(is_last) > 0):
+            self._read(model, FEWEST_SYMBOLS)
+        if self._seconds_per_symbol is not None:
+            symbols = self._seconds_left(is_last) / max(self._seconds_per_symbol, 1e-9)
+            if symbols > FEWEST_SYMBOLS:
+                self._read(model, int(min(symbols, SHOWN_SYMBOLS)))
 
     def write(self, state: str) -> None:
         """Write the page; while the run is running, only if there is time for it.
 
         state: "running", "finished" or "interrupted".
         """
-        if state == "running" and not self._has_time("write"):
+        if state == "running" and self._seconds_left(is_last=False) < 0:
             return
         self._events.require_lock()
-        self._try("write", self._write, state)
+        self._seconds_of_page = self._seconds_of(lambda: self._write(state))
 
-    def _measure(self, model: CharModel) -> None:
-        measured = text_measurements(model, self._split, SHOWN_SYMBOLS, COUNTED_SYMBOLS)
-        self._measured = measured | {"measured_step": self._events.step}
+    def _read(self, model: CharModel, symbols: int) -> None:
+        """Measure the validation text. symbols: the length of the text that is shown."""
+
+        def read() -> None:
+            counted = COUNTED_PER_SHOWN * symbols
+            measured = text_measurements(model, self._split, symbols, counted)
+            self._measured = measured | {"measured_step": self._events.step}
+
+        self._seconds_per_symbol = self._seconds_of(read) / symbols
 
     def _write(self, state: str) -> None:
         path = self._folder / REPORT
@@ -68,16 +82,17 @@ class ReportWriter:
         data = history_data(self._folder, read_history(self._folder), state)
         write_page(path, report_page([data | self._measured], live=state == "running"))
 
-    def _has_time(self, *names: str) -> bool:
-        """Return whether there is time for work of these names, by the time that it took before."""
-        needed = self._spent + sum(self._seconds_of[name] for name in names)
-        return needed <= FREE_SECONDS + TIME_SHARE * self._events.seconds
+    def _seconds_left(self, is_last: bool) -> float:
+        """Return the seconds that the report may still take now, besides those for one page."""
+        share = SHARE_IN_ALL if is_last else SHARE_MEANWHILE
+        allowed = FREE_SECONDS + share * (self._events.seconds - self._began)
+        return allowed - self.seconds - self._seconds_of_page
 
-    def _try(self, name: str, work: Any, argument: Any) -> None:
-        """Do work of a name, and count its time; after the first failure write a notice."""
+    def _seconds_of(self, work: Callable[[], None]) -> float:
+        """Do a piece of work; return how long it took. The first failure is a notice."""
         began = time.monotonic()
         try:
-            work(argument)
+            work()
         except Exception as error:  # A picture of the run must never end the run.
             if not self._has_failed:
                 self._has_failed = True
@@ -85,5 +100,6 @@ class ReportWriter:
                 self._events.write_notice(
                     f"the report of the run cannot be written: {reason}; training goes on"
                 )
-        self._seconds_of[name] = time.monotonic() - began
-        self._spent += self._seconds_of[name]
+        seconds = time.monotonic() - began
+        self.seconds += seconds
+        return seconds

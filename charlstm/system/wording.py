@@ -74,3 +74,17 @@ def fitted(fields: Sequence[tuple[int, str]], columns: int) -> str:
     while len(kept) > 1 and len(SEPARATOR.join(text for _, text in kept)) > columns:
         kept.remove(max(kept))
     return SEPARATOR.join(text for _, text in kept)
+
+
+def option_words(name: str, value: object, option: str | None = None) -> list[str]:
+    """Return the words of the command line that give an argument of the library a value.
+
+    `lr=0.1` becomes --lr 0.1, `lines=True` --lines, and `lines=False` --no-lines.
+
+    option: the option of the argument, such as "-r"; None: its name with two dashes.
+    """
+    dashed = name.replace("_", "-")
+    if value is False:
+        option, dashed = None, f"no-{dashed}"
+    words = [option or f"--{dashed}"]
+    return words if isinstance(value, bool) else [*words, str(value)]

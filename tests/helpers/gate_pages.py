@@ -42,9 +42,12 @@ def make_model(
     vocab=None,
     dtype="float64",
     capped=False,
+    lines=False,
 ):
     vocab = vocab or Vocab.from_text(text)
-    config = ModelConfig(cell=cell, hidden=hidden, layers=layers, dtype=dtype, capped=capped)
+    config = ModelConfig(
+        cell=cell, hidden=hidden, layers=layers, dtype=dtype, capped=capped, lines=lines
+    )
     model = CharModel(config, vocab, seed=seed)
     rng = np.random.default_rng(seed)
     for array in model.parameters.values():

@@ -46,7 +46,7 @@ def hostile_lines(text):
         event("eval", 10**30, val_loss=1.0),
         event("notice", 4, text=text),
         "not json", json.dumps([text]), json.dumps({"event": "eval", "step": text}),
-        event("stop", 4, reason=text, warnings=[text, {}], best_val_loss=text),
+        event("stop", 4, reason="unknown " + text, warnings=[text, {}], best_val_loss=text),
     ]  # fmt: skip
 
 

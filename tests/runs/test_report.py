@@ -24,6 +24,12 @@ from charlstm.runs.texts import training_and_validation_ids
 QUICK = SMALL | {"steps": 20}
 
 
+@pytest.fixture
+def time_for_report(monkeypatch):
+    """A report may take any time, however busy the machine is."""
+    monkeypatch.setattr(report_writer, "FREE_SECONDS", 100)
+
+
 def page_of(folder):
     return (folder / "report.html").read_text("utf-8")
 
@@ -90,7 +96,7 @@ def test_losses_by_symbol_are_those_of_one_reading_of_the_text(trained):
     assert np.abs(nats - whole[positions]).mean() < 0.1
 
 
-def test_a_model_of_lines_has_the_losses_of_its_score(tmp_path):
+def test_a_model_of_lines_has_the_losses_of_its_score(tmp_path, time_for_report):
     (tmp_path / "names.txt").write_text("Ada\nAlan\nGrace\nDonald\nBarbara\nEdsger\n" * 8)
     run = charlstm.train(tmp_path / "names.txt", tmp_path / "run", lines=True, hidden=8, steps=5)
     ids = training_and_validation_ids(run.path).validation
@@ -102,7 +108,7 @@ def test_a_model_of_lines_has_the_losses_of_its_score(tmp_path):
 
 
 @pytest.mark.parametrize("level", ["byte", "word"])
-def test_bytes_and_words_have_a_report(level, tmp_path):
+def test_bytes_and_words_have_a_report(level, tmp_path, time_for_report):
     (tmp_path / "t.txt").write_text("grüße aus köln, 日本語も。\n" * 80, encoding="utf-8")
     run = charlstm.train(tmp_path / "t.txt", tmp_path / "run", level=level, hidden=8, steps=4)
     (data,) = embedded(page_of(run.path))["runs"]
@@ -118,9 +124,8 @@ def test_the_weights_are_the_same_with_and_without_the_report(overfitting_text, 
 
 
 def test_the_page_is_written_during_the_training_and_then_renews_itself(
-    overfitting_text, tmp_path, monkeypatch
+    overfitting_text, tmp_path, time_for_report
 ):
-    monkeypatch.setattr(report_writer, "FREE_SECONDS", 100)  # however busy the machine is
     seen = []
 
     def observe(event):
@@ -133,17 +138,61 @@ def test_the_page_is_written_during_the_training_and_then_renews_itself(
     assert embedded(page_of(tmp_path / "run"))["live"] is False
 
 
+class Clock:
+    """A clock that only the works of a report move, and the events of a run that goes by it."""
+
+    def __init__(self, folder):
+        self.seconds, self.step, self.folder = 0.0, 0, folder
+        self.require_lock, self.notices = lambda: None, []
+
+    def work(self, seconds):
+        self.seconds += seconds
+
+
+@pytest.mark.parametrize(("per_symbol", "page"), [(2e-5, 0.01), (1e-3, 0.05), (0.1, 0.5), (1, 9)])
+@pytest.mark.parametrize(("minutes", "evaluations"), [(1, 20), (3, 40), (60, 1_000), (600, 5_000)])
+def test_a_report_takes_less_than_one_percent_of_the_time(
+    monkeypatch, tmp_path, per_symbol, page, minutes, evaluations
+):
+    clock, read = Clock(tmp_path), []
+    monkeypatch.setattr(report_writer.time, "monotonic", lambda: clock.seconds)
+    writer = report_writer.ReportWriter(tmp_path, clock, None)
+
+    def measurements(model, split, shown, counted):
+        read.append(shown)
+        clock.work(per_symbol * shown)
+        return {}
+
+    monkeypatch.setattr(report_writer, "text_measurements", measurements)
+    monkeypatch.setattr(writer, "_write", lambda state: clock.work(page))
+    few = report_writer.FEWEST_SYMBOLS * per_symbol
+    writer.write("running")
+    for k in range(evaluations):
+        clock.work(60 * minutes / evaluations)
+        is_last = k == evaluations - 1
+        writer.measure(None, is_last)
+        writer.write("finished" if is_last else "running")
+        # The first reading and the first page are made before anybody knows how long they take.
+        assert writer.seconds <= 0.1 + 0.004 * clock.seconds + few + 2 * page
+    if per_symbol <= 1e-3:  # models of up to 1,000 units
+        assert writer.seconds < 0.01 * clock.seconds
+        assert read[-1] >= 80
+    assert max(read) <= 1_500
+
+
 def test_pages_that_take_too_much_time_are_left_out_but_never_the_last(
     overfitting_text, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(report_writer, "FREE_SECONDS", 0)
-    monkeypatch.setattr(report_writer, "TIME_SHARE", 0)
+    for name in ("FREE_SECONDS", "SHARE_MEANWHILE", "SHARE_IN_ALL"):
+        monkeypatch.setattr(report_writer, name, 0)
     written = []
     write_page = report_writer.write_page
     monkeypatch.setattr(report_writer, "write_page", lambda *a: written.append(write_page(*a)))
     charlstm.train(overfitting_text, tmp_path / "run", **QUICK)
     assert len(written) == 2  # before the first step, when no time is known, and at the end
-    assert embedded(page_of(tmp_path / "run"))["runs"][0]["state"] == "finished"
+    (run,) = embedded(page_of(tmp_path / "run"))["runs"]
+    assert run["state"] == "finished"
+    assert len(run["text"]["text"]) == report_writer.FEWEST_SYMBOLS
 
 
 def test_a_failure_of_the_report_is_one_notice(overfitting_text, tmp_path, monkeypatch):
@@ -193,6 +242,33 @@ def test_no_path_user_or_host_stands_in_the_page(tmp_path, monkeypatch):
     for word in around:
         assert word not in pages, word
     assert dict(embedded(page_of(secret / "b"))["runs"][0]["facts"])["Begun from"] == "a"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.015, "dropout": 0.25, "average": 0, "capped": False, "optimizer": "rmsprop"},
+        {"textbook": True, "cell": "gru"},
+        {"init_from": "origin", "mix": ["my text.txt"], "val_split": "end"},
+        {"level": "word", "vocab_size": 5, "ngrams": 0},
+    ],
+)
+def test_the_command_of_the_report_repeats_the_run(options, cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "so the cat sat on the mat, and the dog on the log.\n" * 20
+    Path("my text.txt").write_text(text)
+    common = {"steps": 3, "seed": 5, "workers": 1}
+    if "init_from" in options:
+        charlstm.train("my text.txt", "origin", hidden=6, **common)
+    else:
+        common["hidden"] = 6
+    charlstm.train("my text.txt", "first", **common, **options)
+    (run,) = embedded(page_of(tmp_path / "first"))["runs"]
+    command = shlex.split(run["command"])
+    assert command[:3] == ["charlstm", "train", "my text.txt"]
+    cli(*command[1:], "-r", "second")
+    first, second = (arrays_of(Path(name) / "last.safetensors") for name in ("first", "second"))
+    assert first == second
 
 
 @pytest.mark.parametrize("text", INJECTIONS)

@@ -137,6 +137,17 @@ def test_nothing_is_wider_than_the_window(browser, trained, dark, paper):
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == paper
 
 
+def test_long_names_of_runs_are_not_wider_than_the_window(browser, tmp_path):
+    name = "a-name-with-every-setting-" * 3
+    runs = [
+        run_data(write_run(tmp_path / f"{name}{k}", [event("eval", 1, val_loss=2.0)]))[0]
+        for k in range(2)
+    ]
+    (tmp_path / "page.html").write_text(report_page(runs), encoding="utf-8")
+    page = browser.open(tmp_path / "page.html", 360)
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
 def test_hostile_runs_are_shown_as_text(browser, tmp_path):
     runs = [
         run_data(write_run(tmp_path / str(k), hostile_lines(text)))[0]
@@ -183,6 +194,37 @@ def test_several_runs_are_laid_over_each_other_and_sorted(browser, tmp_path):
     spread = "mean 1.3750, standard deviation 0.1768"
     assert spread in text_of(page, "spread") and "a, b have" in text_of(page, "spread")
     assert page.messages == []
+
+
+def test_the_curves_mark_recoveries_resumptions_and_averaged_weights(browser, tmp_path):
+    losses = ((10, 3.0, "last"), (20, 2.5, "last"), (30, 2.0, "average"), (40, 2.25, "average"))
+    evaluations = [
+        event("eval", step, val_loss=loss, train_loss=loss, weights=weights)
+        for step, loss, weights in losses
+    ]
+    lines = [
+        event("start", 0), *evaluations[:1], event("recovery", 10, cause="NaN", rate_factor=0.5),
+        evaluations[1], event("start", 20, resumed=True), *evaluations[2:],
+    ]  # fmt: skip
+    run, _, _ = run_data(write_run(tmp_path / "a", lines))
+    (tmp_path / "page.html").write_text(report_page([run]), encoding="utf-8")
+    page = browser.open(tmp_path / "page.html")
+    left, right, x0, x1 = json.loads(page.evaluate(CURVES))[0][:4]
+    marks = page.evaluate(
+        "[...document.querySelectorAll('#loss .event')].map("
+        "(line) => [Number(line.getAttribute('x1')), line.nextSibling.textContent])"
+    )
+    places = [(left + (x - x0) / (x1 - x0) * (right - left), name) for x, name in marks]
+    expected = [(10, "recovered"), (20, "resumed"), (30, "averaged weights")]
+    assert [name for _, name in places] == [name for _, name in expected]
+    np.testing.assert_allclose([x for x, _ in places], [x for x, _ in expected], atol=0.1)
+    hollow = "[...document.querySelectorAll('#loss .dot')].map((d) => d.matches('.hollow'))"
+    assert page.evaluate(hollow) == [True, True, False, False]
+    assert "hollow dots those of the last weights" in text_of(page, "loss")
+    (note,) = [name for name in page.evaluate(
+        "[...document.querySelectorAll('#loss .note')].map((note) => note.textContent)"
+    ) if name.startswith("best")]  # fmt: skip
+    assert note == f"best {2 / np.log(2):.4g}"
 
 
 # A training that waits after each evaluation until a file says that it may go on.
