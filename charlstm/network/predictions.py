@@ -152,7 +152,7 @@ def score_view(model: RecurrentStack, score: Score, unknown: UnknownTreatment) -
     data = shown | {"text": predictions_data(model.vocab, predictions)}
     lines = score.text.count("\n") + len(ids) // 60 + 1
     page = render(PAGES, "score", data, ("text",))
-    return notebook_frame(page, height=min(560, 320 + 27 * lines))
+    return notebook_frame(page, height=min(560, 290 + 27 * lines))
 
 
 def _spaced(vocab: Vocab, ids: Ids) -> list[int]:

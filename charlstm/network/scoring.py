@@ -4,6 +4,7 @@ import math
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -78,7 +79,7 @@ class Score:
     text: str
     nats: Array
     # Returns the view for a notebook. It is no field: it is neither compared nor pickled.
-    _view: ClassVar[Callable[[], str | None] | None] = None
+    _view: ClassVar[partial[str | None] | None] = None
 
     def __repr__(self) -> str:
         return f"Score({reprlib.repr(self.text)}, {self.bits_per_character:.4g} bits per character)"
