@@ -94,7 +94,7 @@ def trained(folder: Path, options: dict[str, float]) -> tuple[Path, list[str]]:
 
     original, run_module.ReportWriter = run_module.ReportWriter, Counting
     try:
-        run = charlstm.train(find_text("tinyshakespeare"), folder, **options)
+        run = charlstm.train(find_text("tinyshakespeare.txt"), folder, **options)
     finally:
         run_module.ReportWriter = original
     (writer,) = writers
