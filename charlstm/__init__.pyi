@@ -240,8 +240,8 @@ def train(
         never. With schedule cosine, a run that ends early misses its last steps, in which the
         small learning rate lowers the loss most.  [default: 5, or 0 with `steps` and `epochs`;
         range: 0 or more]
-    eval_every: Steps between evaluations.  [default: a tenth of all steps, at most 1,000;
-        range: above 0]
+    eval_every: Steps between evaluations.  [default: a tenth of all steps, at least 10 (with
+        `minutes`: 1) and at most 1,000; range: above 0]
     keep_every: Steps between checkpoints that are kept in addition to best and last. Without
         this option, only best and last are kept.  [range: above 0]
     precision: Precision of the factors of matrix products in training; sums, states and weights

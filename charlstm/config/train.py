@@ -200,7 +200,7 @@ class TrainConfig(Record):
         AUTO,
         "Steps between evaluations.",
         within="(0, inf)",
-        rule="a tenth of all steps, at most 1,000",
+        rule="a tenth of all steps, at least 10 (with `minutes`: 1) and at most 1,000",
         group="Run",
     )
     keep_every: int | None = knob(

@@ -33,7 +33,8 @@ MAX_PASSES, MIN_STEPS = 40, 1_000
 # unless the user sets the steps or the epochs.
 STOP_AFTER = 5
 EVALUATIONS_PER_RUN = 10
-MAX_STEPS_BETWEEN_EVALUATIONS = 1_000
+# In fewer steps than the minimum, a model hardly changes, and an evaluation takes longer.
+MIN_STEPS_BETWEEN_EVALUATIONS, MAX_STEPS_BETWEEN_EVALUATIONS = 10, 1_000
 
 SEQ_LENGTH = 64  # time steps; with 64 the validation loss is 1.482, with 128 it is 1.504
 # Lengths in symbols for a model of lines: MAX_LINE is the default sequence length; estimates assume
@@ -170,7 +171,8 @@ def steps_between_evaluations(config: TrainConfig, total_steps: int) -> int:
     """Return the number of steps between evaluations of a run whose length is known."""
     if config.eval_every != AUTO:
         return config.eval_every
-    return min(MAX_STEPS_BETWEEN_EVALUATIONS, max(1, total_steps // EVALUATIONS_PER_RUN))
+    between = max(MIN_STEPS_BETWEEN_EVALUATIONS, total_steps // EVALUATIONS_PER_RUN)
+    return min(MAX_STEPS_BETWEEN_EVALUATIONS, between)
 
 
 def operations_per_symbol(model: ModelConfig, vocab_size: int) -> int:

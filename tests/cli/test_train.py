@@ -46,7 +46,7 @@ def test_progress_is_on_standard_error_and_the_result_on_standard_output(cli, te
         f"({len(set(text))} distinct)\nModel: LSTM, 1 layer of 8 units, "
     )
     assert f"{charlstm.load(folder).parameters.count:,} parameters; saved in {folder}\n" in err
-    assert "step 4: training " in err and " bits per character, best so far\n" in err
+    assert "step 10: training " in err and " bits per character, best so far\n" in err
     assert "averaged" not in err and "seed" not in err
     assert f"To watch: open {folder}/report.html in a browser\n" in err
     assert f"\nto see the run: open {folder}/report.html in a browser\n" in err

@@ -196,5 +196,7 @@ def test_a_bad_validation_fraction_is_refused(fraction):
 def test_a_run_has_ten_evaluations_or_one_every_thousand_steps():
     assert steps_between_evaluations(TrainConfig(), 500) == 50
     assert steps_between_evaluations(TrainConfig(), 50_000) == 1_000
-    assert steps_between_evaluations(TrainConfig(), 3) == 1
+    assert steps_between_evaluations(TrainConfig(), 3) == 10
+    assert steps_between_evaluations(TrainConfig(), 99) == 10
+    assert steps_between_evaluations(TrainConfig(eval_every=1), 3) == 1
     assert steps_between_evaluations(TrainConfig(eval_every=7), 500) == 7
