@@ -7,7 +7,14 @@ from typing import Any
 
 from charlstm.config import ModelConfig, TrainConfig, textbook_in_words
 from charlstm.system.terminal import shell_word, visible
-from charlstm.system.wording import counted, duration, in_nats_and_bits, rounded, wrapped
+from charlstm.system.wording import (
+    counted,
+    duration,
+    in_nats_and_bits,
+    rounded,
+    size_in_words,
+    wrapped,
+)
 
 LABEL = 14  # columns
 SHOWN_SYMBOLS = 24  # of a vocabulary
@@ -46,7 +53,7 @@ def _entries(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "begun from", f"{origin['path']}{step}{added}"
     if train is not None:
         yield "settings", _settings(train, unit)
-    sizes = (f"{Path(name).name} {size / 1e6:.1f} MB" for name, size in facts["files"].items())
+    sizes = (f"{Path(name).name} {size_in_words(size)}" for name, size in facts["files"].items())
     yield "size", ", ".join(sizes)
     yield "sample uses", _used(facts["sample"])
     yield "to sample", f"charlstm sample -r {shell_word(facts['path'])}"

@@ -16,7 +16,7 @@ from charlstm.runs.history import read_history
 from charlstm.runs.report import report_page, run_data
 from charlstm.system.output_files import require_output
 from charlstm.system.terminal import visible
-from charlstm.system.wording import counted
+from charlstm.system.wording import counted, size_in_words
 
 
 @click.command(cls=GroupedCommand)
@@ -73,7 +73,7 @@ def report(
                 command = click.get_current_context().command
                 click.echo(f"note: {visible(as_options(text, command))}", err=True)
     size = write_page(output, report_page(data))
-    click.echo(f"{counted(len(data), 'run')}; {size / 1e6:.1f} MB", err=True)
+    click.echo(f"{counted(len(data), 'run')}; {size_in_words(size)}", err=True)
     click.echo(output)
     if opens and click.launch(output.resolve().as_uri()) != 0:
         raise CharlstmError(f"no browser could be started: open {output} yourself")

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from charlstm.system.terminal import DEFAULT_COLUMNS, columns_of, messages_stream
-from charlstm.system.wording import duration, fitted
+from charlstm.system.wording import duration, fitted, unit_of_size
 
 GRAPH = 16  # columns of the graph
 Fields = Sequence[tuple[int, str]]  # pairs (rank, text), as `fitted` takes them
@@ -94,6 +94,6 @@ def _amount(done: float, total: float, unit: str) -> str:
     """Return how much is done in words: "0.5 of 3.4 GB", or "120 of 3,000 characters"."""
     if unit != "B":
         return f"{int(done):,} of {int(total):,} {unit}s"
-    exponent = next((n for n in (3, 2, 1) if total >= 1000**n), 0)
-    size, name = 1000**exponent, ("bytes", "kB", "MB", "GB")[exponent]
+    exponent, name = unit_of_size(total)
+    size = 1000**exponent
     return f"{done / size:.1f} of {total / size:.1f} {name}" if exponent else f"{total:,} bytes"

@@ -25,6 +25,18 @@ def rounded(number: float, digits: int = 2) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def size_in_words(size: int) -> str:
+    """Return a number of bytes in the unit that suits it: "83 bytes", "12.4 kB", "1.4 MB"."""
+    exponent, unit = unit_of_size(size)
+    return f"{size / 1000**exponent:,.1f} {unit}" if exponent else counted(size, "byte")
+
+
+def unit_of_size(size: float) -> tuple[int, str]:
+    """Return the unit that suits a number of bytes, as a power of 1,000 and its name."""
+    exponent = next((n for n in (3, 2, 1) if size >= 1000**n), 0)
+    return exponent, ("bytes", "kB", "MB", "GB")[exponent]
+
+
 def duration(seconds: float) -> str:
     """Return a duration in the unit that suits it: "50 s", "3 min", "2.5 h"."""
     if seconds < 90:

@@ -37,7 +37,7 @@ def test_info_is_a_card_in_words(cli, trained, text_file):
     used = {"file": file, "step": best["step"], "weights": best["weights"]}
     assert about["sample"] == used
     assert about["texts"] == [str(text_file)] and about["absolute_path"] == str(trained)
-    sizes = [(trained / f"{name}.safetensors").stat().st_size / 1e6 for name in ("best", "last")]
+    sizes = [(trained / f"{name}.safetensors").stat().st_size / 1e3 for name in ("best", "last")]
     weights = ", averaged weights" * (best["weights"] == "average")
     assert cards(cli("info", trained).stdout) == [
         [str(trained)],
@@ -55,7 +55,7 @@ def test_info_is_a_card_in_words(cli, trained, text_file):
         ["text", str(text_file)],
         ["settings", "8 streams, windows of 24 characters; adam with a learning rate of 0.02; "
          f"dropout {about['training']['dropout']:g}; seed 0"],
-        ["size", f"best.safetensors {sizes[0]:.1f} MB, last.safetensors {sizes[1]:.1f} MB"],
+        ["size", f"best.safetensors {sizes[0]:.1f} kB, last.safetensors {sizes[1]:.1f} kB"],
         ["sample uses", f"best.safetensors, step {best['step']}{weights}"],
         ["to sample", f"charlstm sample -r {trained}"],
         ["kernels", about["kernels"]],
