@@ -88,7 +88,9 @@ class GroupedCommand(click.Command):
         """Write the options of each group under its heading."""
         members: dict[str | None, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
+            # The text of the command explains its arguments.
+            is_option = isinstance(parameter, click.Option)
+            if is_option and (record := parameter.get_help_record(ctx)):
                 members.setdefault(getattr(parameter, "group", None), []).append(record)
         ungrouped = members.pop(None, [])
         last = GROUPS[-1] if members else "Options"

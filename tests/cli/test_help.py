@@ -135,3 +135,10 @@ def test_help_fits_into_the_terminal_and_breaks_no_word(monkeypatch, name, comma
     for option in command.params:
         if isinstance(option, click.Option):
             assert set(re.sub(r"\|", " | ", option.help).split()) <= words, option.name
+
+
+def test_arguments_are_not_listed_among_the_options(cli):
+    for command in (["train"], ["eval"], ["runs"], ["inspect", "gates"]):
+        shown = cli(*command, "--help").stdout
+        lines = shown[shown.index("ptions:\n") :].splitlines()[1:]
+        assert lines and not [line for line in lines if line.startswith(("  [", "  CORPUS"))]
