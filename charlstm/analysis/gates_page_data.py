@@ -1,6 +1,7 @@
 """The data of the page of gates (an HTML page), made from a model's activity on a text."""
 
 import base64
+from typing import Any
 
 import numpy as np
 
@@ -19,19 +20,53 @@ from charlstm.network.predictions import predictions_data
 from charlstm.pages.text_data import FRACTION_UNITS, as_integers
 from charlstm.system.terminal import visible
 
-LARGEST_PAGE = 250_000_000  # bytes; browsers refuse texts of more than about 500 MB
+# In bytes. A large page is slow in a browser; browsers refuse texts of more than about 500 MB.
+LARGE_PAGE, LARGEST_PAGE = 30_000_000, 250_000_000
+
+
+def page_size(model: CharModel, length: int) -> int:
+    """Return about how many bytes the page of a text of `length` symbols has."""
+    config = model.config
+    numbers = length * config.layers * config.hidden * (1 + len(gates_of(config.cell)))
+    return numbers * 4 // 3  # base64 takes 4 bytes for 3
 
 
 def require_small_page(model: CharModel, length: int) -> None:
     """Raise CharlstmError if the page of a text of `length` symbols is too large for browsers."""
-    config = model.config
-    numbers = length * config.layers * config.hidden * (1 + len(gates_of(config.cell)))
-    if numbers * 4 / 3 > LARGEST_PAGE:  # base64 takes 4 bytes for 3
-        fits = int(length * LARGEST_PAGE / (numbers * 4 / 3))
+    size = page_size(model, length)
+    if size > LARGEST_PAGE:
         raise CharlstmError(
-            f"a page of {length:,} symbols would have {numbers * 4 / 3e6:,.0f} MB, too many for a "
-            f"browser: give `length={fits}` or less"
+            f"a page of {length:,} symbols would have {size / 1e6:,.0f} MB, too many for a "
+            f"browser: give `length={length * LARGEST_PAGE // size}` or less"
         )
+
+
+def gate_figures(model: CharModel, activity: Activity, run: str) -> dict[str, Any]:
+    """Return figures of the page of gates for JSON. Layers and units are counted from 1.
+
+    The openness of a gate is the mean over the symbols and the units of a layer.
+    """
+    predicted = activity.bits[~np.isnan(activity.bits)]
+    return {
+        "run": run,
+        "cell": model.config.cell,
+        "symbols": len(activity.ids),
+        "bits_per_symbol": float(predicted.mean()) if predicted.size else None,
+        "openness": [
+            dict(zip(gates_of(model.config.cell).values(), means.tolist(), strict=True))
+            for means in activity.gates.mean((2, 3), np.float64)
+        ],
+        "features": [
+            {
+                **feature,
+                "units": [
+                    dict(zip(("layer", "unit", "correlation"), unit, strict=True))
+                    for unit in feature["units"]
+                ],
+            }
+            for feature in _reactions(model, activity)
+        ],
+    }
 
 
 def gates_page_data(model: CharModel, activity: Activity, run: str) -> GatesPage:

@@ -1,6 +1,7 @@
 """charlstm eval: measure how well a model predicts a text."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -29,6 +30,7 @@ from charlstm.cli.shared_options import (
 from charlstm.cli.text_input import encode_on_disk, read_text_for
 from charlstm.network.scoring import Advance, Loss
 from charlstm.network.scoring import evaluate as loss_of_text
+from charlstm.system.terminal import columns_of
 from charlstm.system.threads import Workers, available_cores
 from charlstm.text.vocab import UnknownTreatment
 
@@ -142,7 +144,7 @@ def evaluate(
         label = name.replace("_", " ")
         click.echo(f"{label.replace('character', 'word') if words else label:20} {shown}")
     if report is not None:
-        click.echo(report.text([ids]))
+        click.echo(report.text([ids], columns_of(sys.stdout)))
 
 
 def note_useless_dynamic(dynamic: Loss, usual: Loss) -> None:

@@ -2,16 +2,24 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from charlstm.analysis import gradient_flow, gradient_picture
 from charlstm.analysis.gate_activity import measure_activity
 from charlstm.analysis.gates_page import render
-from charlstm.analysis.gates_page_data import gates_page_data, require_small_page
+from charlstm.analysis.gates_page_data import (
+    LARGE_PAGE,
+    gate_figures,
+    gates_page_data,
+    page_size,
+    require_small_page,
+)
 from charlstm.analysis.gradient_flow import GradientFlow, fresh_model, models_to_compare
 from charlstm.arrays import Ids
 from charlstm.cli.help import CommandGroup, GroupedCommand
@@ -32,13 +40,15 @@ from charlstm.network.model import CharModel
 from charlstm.pages.page import write_page
 from charlstm.runs.folder import checkpoint_path, newest_run
 from charlstm.system.output_files import require_output
-from charlstm.system.wording import counted
+from charlstm.system.terminal import columns_of
+from charlstm.system.wording import counted, size_in_words, wrapped
 from charlstm.text.vocab import UnknownTreatment, Vocab
 
 # `inspect gradients` reads this number of symbols plus --lags from the beginning of a text.
 SYMBOLS_TO_READ = 100_000
-# A table of norms fits into 80 columns: a label, LAG_COLUMNS columns of 7, and one of 8.
-LABEL_WIDTH, LAG_COLUMNS = 23, 7
+# A table of norms has a label, columns of LAG_WIDTH for at most MOST_LAGS lags, and one of
+# GONE_WIDTH: at most MOST_COLUMNS together. In a narrow terminal, there are fewer lags.
+LABEL_WIDTH, LAG_WIDTH, GONE_WIDTH, MOST_LAGS, MOST_COLUMNS = 23, 7, 8, 7, 80
 SHOWN_LAGS = (1, 2, 5, 10, 30, 100, 300, 1000, 3000, 10_000)
 NORMS = {
     "dh": "norm of dL_t/dh_{t-k}",
@@ -64,6 +74,13 @@ def inspect() -> None:
     show_default=True,
     help="File to write the page to.",
 )
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Write no page, and print figures as JSON: the loss, the mean openness of each gate, and "
+    "the units that follow features of the text.",
+)
 @overwrite_option
 @click.option(
     "--length",
@@ -80,6 +97,7 @@ def gates(
     given: str | None,
     run: Path | None,
     output: Path,
+    as_json: bool,
     overwrite: bool,
     length: int,
     encoding: str,
@@ -94,15 +112,28 @@ def gates(
     """
     if bool(texts) == (given is not None):
         raise click.UsageError("give files or --text, one of the two")
+    source = click.get_current_context().get_parameter_source("output")
+    if as_json and source is not ParameterSource.DEFAULT:
+        raise click.UsageError("--json writes no page: leave out --output")
     run = run or newest_run()
-    require_output(output, (*texts, checkpoint_path(run)), overwrite)
+    if not as_json:
+        require_output(output, (*texts, checkpoint_path(run)), overwrite)
     model = load_model(run)
     ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
+    if as_json:
+        click.echo(json.dumps(gate_figures(model, measure_activity(model, ids), str(run))))
+        return
     require_small_page(model, len(ids))
+    if (expected := page_size(model, len(ids))) > LARGE_PAGE:
+        click.echo(
+            f"note: the page will have about {size_in_words(expected)}: a smaller --length gives a "
+            "smaller page",
+            err=True,
+        )
     data = gates_page_data(model, measure_activity(model, ids), str(run))
     size = write_page(output, render(data))
     part = "" if whole else ", the beginning of the text (--length)"
-    click.echo(f"{counted(len(ids), model.vocab.unit)}{part}; {size / 1e6:.1f} MB", err=True)
+    click.echo(f"{counted(len(ids), model.vocab.unit)}{part}; {size_in_words(size)}", err=True)
     click.echo(output)
 
 
@@ -223,7 +254,7 @@ def gradients(
     if as_json:
         click.echo(json.dumps([_flow_as_json(flow) for flow in results]))
     else:
-        click.echo("\n".join(gradient_tables(results)))
+        click.echo("\n".join(gradient_tables(results, columns_of(sys.stdout))))
 
 
 def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
@@ -238,27 +269,33 @@ def _flow_as_json(flow: GradientFlow) -> dict[str, Any]:
     }
 
 
-def gradient_tables(flows: Sequence[GradientFlow]) -> Iterator[str]:
+def gradient_tables(flows: Sequence[GradientFlow], columns: int | None = None) -> Iterator[str]:
     """Yield the lines of tables: the norms at each lag, and the gradient of a training step.
 
-    A line has at most 80 columns: long labels are cut, and at most LAG_COLUMNS lags are shown.
+    Long labels are cut, and lags are left out, until the lines fit.
+
+    columns: the width of the terminal, of which MOST_COLUMNS are used; None: MOST_COLUMNS.
     """
+    columns = min(columns or MOST_COLUMNS, MOST_COLUMNS)
     labels = [_cut(flow.label) for flow in flows]
     width = max(map(len, labels))
     lags = len(flows[0].norms["dh"])
     shown = [lag for lag in SHOWN_LAGS if lag <= lags]
-    shown = shown[:1] + shown[1:][-LAG_COLUMNS + 1 :]
+    fitting = (columns - width - GONE_WIDTH) // LAG_WIDTH
+    while len(shown) > max(1, min(MOST_LAGS, fitting)):
+        del shown[1 if len(shown) > 2 else 0]  # lag 1 and the longest lags are kept longest
     for name, title in NORMS.items():
         rows = [row for row in zip(labels, flows, strict=True) if name in row[1].norms]
         if not rows:
             continue
-        yield title
-        yield f"{'lag':{width}}" + "".join(f"{lag:7}" for lag in shown) + "    gone"
+        yield wrapped(title, columns)
+        heads = "".join(f"{lag:{LAG_WIDTH}}" for lag in shown)
+        yield f"{'lag':{width}}{heads}{'gone':>{GONE_WIDTH}}"
         for label, flow in rows:
             values = "".join(f"{flow.norms[name][lag - 1]:7.1g}" for lag in shown)
-            yield f"{label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>8}"
+            yield f"{label:{width}}{values}{flow.gone_at(name) or f'> {lags}':>{GONE_WIDTH}}"
         yield ""
-    yield "gone: the first lag with less than 1/1000 of the norm at lag 1"
+    yield wrapped("gone: the first lag with less than 1/1000 of the norm at lag 1", columns)
     yield ""
     yield "norm of the gradient of a training step"
     yield f"{'':{width}}  before   clipped"

@@ -11,7 +11,7 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.runs.texts import RunTextError, training_and_validation_ids
 from charlstm.system.terminal import visible
-from charlstm.system.wording import counted
+from charlstm.system.wording import counted, wrapped
 
 # A stretch of more characters than this is shown shortened to its beginning and its end.
 SHOWN_CHARACTERS = 160
@@ -39,9 +39,12 @@ class NoveltyReport:
         self._training, self._held_out = split.train, split.validation
         self._vocab, self._lines = model.vocab, model.config.lines
 
-    def text(self, texts: Sequence[Ids]) -> str:
-        """Return the report as lines to print. texts: ids of the model's vocabulary."""
-        return "\n".join(novelty_lines(self._measure(texts), self._vocab.unit))
+    def text(self, texts: Sequence[Ids], columns: int | None) -> str:
+        """Return the report as lines to print.
+
+        texts: ids of the model's vocabulary. columns: the width of the terminal; None: no limit.
+        """
+        return "\n".join(novelty_lines(self._measure(texts), self._vocab.unit, columns))
 
     def to_dict(self, texts: Sequence[Ids]) -> dict[str, Any]:
         """Return the report for JSON. texts: ids of the model's vocabulary."""
@@ -61,30 +64,43 @@ class NoveltyReport:
             )
 
 
-def novelty_lines(novelty: Novelty, unit: str) -> Iterator[str]:
-    """Yield the lines of the report: a table of shared stretches, then the longest stretches."""
+def novelty_lines(novelty: Novelty, unit: str, columns: int | None = None) -> Iterator[str]:
+    """Yield the lines of the report: a table of shared stretches, then the longest stretches.
+
+    columns: the width of the terminal. A table that is wider is written as a list.
+    """
     own, others = novelty.texts, novelty.held_out
-    columns = [("this text", own)]
-    if others is not None:
-        columns.append(("held-out text", others))
-    yield _row("shared with the training text", (name for name, _ in columns))
-    yield _row(f"  longest stretch, {unit}s", (f"{c.longest:,}" for _, c in columns))
+    compared = {"this text": own} | ({} if others is None else {"held-out text": others})
+    rows = {f"longest stretch, {unit}s": [f"{c.longest:,}" for c in compared.values()]}
     for n in own.shares:
-        yield _row(f"  in stretches of {n} or more", (f"{c.shares[n]:.1%}" for _, c in columns))
+        rows[f"in stretches of {n} or more"] = [f"{c.shares[n]:.1%}" for c in compared.values()]
     if own.lines is not None:
-        yield _row("  known whole lines", (f"{c.known_lines:,} of {c.lines:,}" for _, c in columns))
+        known = [f"{c.known_lines:,} of {c.lines:,}" for c in compared.values()]
+        rows["known whole lines"] = known
+    title, header = "shared with the training text", _row("", compared)
+    if columns is None or columns >= len(header):
+        yield _row(title, compared)
+        for name, values in rows.items():
+            yield _row(f"  {name}", values)
+    else:
+        yield title
+        for name, values in rows.items():
+            pairs = zip(compared, values, strict=True)
+            text = ", ".join(f"{which} {value}" for which, value in pairs)
+            yield wrapped(f"{name}: {text}", columns, "    ", "  ")
     if others is None:
-        yield "(there is no held-out text to compare with)"
+        yield wrapped("(there is no held-out text to compare with)", columns)
     else:
         lengths = [f"{length:,}" for length in novelty.longest_of_pieces]
         size = others.symbols // len(lengths)
         several = len(lengths) > 1
         pieces = f"{len(lengths)} pieces" if several else "1 piece"
         each = " of each, with their median above" if several else ""
-        yield (
+        text = (
             f"(held-out text: {pieces} of {counted(size, unit)}; "
             f"longest stretch{each}: {' '.join(lengths)})"
         )
+        yield wrapped(text, columns)
     for stretch in novelty.stretches:
         which = f" of text {stretch.number + 1}" if novelty.count > 1 else ""
         yield (

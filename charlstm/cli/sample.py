@@ -3,6 +3,7 @@
 import json
 import re
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from charlstm.network.line_sampling import MAX_TRIES, LineFilter, stream_lines
 from charlstm.network.sample_text import MAX_OVERRUN
 from charlstm.network.sampling import Sampling, sample_stops, stream_texts
 from charlstm.runs.folder import newest_run
+from charlstm.system.terminal import columns_of
 from charlstm.text.vocab import UnknownTreatment, Vocab
 
 DEFAULT_LINES = 20  # the default of --count for a model of lines
@@ -260,4 +262,4 @@ def _report(
         numbers = (f"{n:,} {name.replace('_', ' ')}" for name, n in passed_over.items())
         click.echo(f"passed over: {', '.join(numbers)}", err=True)
     if novelty is not None:
-        click.echo(novelty.text(ids), err=True)
+        click.echo(novelty.text(ids, columns_of(sys.stderr)), err=True)

@@ -1,6 +1,8 @@
 """The activity of cells and gates, against the textbook cells; the command inspect gates."""
 
+import json
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -109,6 +111,35 @@ def test_without_a_line_end_nothing_predicts_the_first_character():
 # -- the command ----------------------------------------------------------------------------------
 
 
+def test_the_figures_of_the_page_are_printed_as_json(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = make_model()
+    save_checkpoint(tmp_path / "best.safetensors", Checkpoint(model, {}))
+    command = ("inspect", "gates", "--text", TEXT, "-r", tmp_path, "--json")
+    figures = json.loads(cli(*command).stdout)
+    activity = measure_activity(model, model.vocab.encode(TEXT))
+    assert (figures["cell"], figures["symbols"]) == ("lstm", len(TEXT))
+    assert figures["bits_per_symbol"] == pytest.approx(np.nanmean(activity.bits))
+    openness = [list(layer.values()) for layer in figures["openness"]]
+    assert list(figures["openness"][0]) == ["input", "forget", "output"]
+    np.testing.assert_allclose(openness, activity.gates.mean((2, 3)), rtol=1e-5)
+    for feature in figures["features"]:
+        feature["units"] = [tuple(unit.values()) for unit in feature["units"]]
+    assert figures["features"] == gates_page_data(model, activity, "")["reactions"]
+    assert [path.name for path in tmp_path.iterdir()] == ["best.safetensors"]
+    error = cli(*command, "-o", "page.html", code=2).stderr
+    assert error == "charlstm: --json writes no page: leave out --output\n"
+
+
+def test_a_large_page_is_announced(cli, tmp_path, monkeypatch):
+    save_checkpoint(tmp_path / "best.safetensors", Checkpoint(make_model(), {}))
+    command = ("inspect", "gates", "--text", TEXT, "-r", tmp_path, "-o", tmp_path / "page.html")
+    assert cli(*command).stderr.startswith("300 characters; ")
+    monkeypatch.setattr(import_module("charlstm.cli.inspect"), "LARGE_PAGE", 19_000)
+    note, _ = cli(*command).stderr.splitlines()
+    assert note == "note: the page will have about 19.2 kB: a smaller --length gives a smaller page"
+
+
 def test_the_command_writes_a_page(cli, tmp_path):
     model = make_model()
     save_checkpoint(tmp_path / "best.safetensors", Checkpoint(model, {}))
@@ -116,14 +147,15 @@ def test_the_command_writes_a_page(cli, tmp_path):
     page = tmp_path / "page.html"
     result = cli("inspect", "gates", tmp_path / "text.txt", "-r", tmp_path, "--output", page)
     assert result.stdout == f"{page}\n"
-    assert result.stderr == "300 characters; 0.1 MB\n"
+    assert result.stderr == f"300 characters; {page.stat().st_size / 1e3:.1f} kB\n"
     bits = embedded(page.read_text("utf-8"))["text"]["bits"]
     activity = measure_activity(model, model.vocab.encode(TEXT))
     assert bits == gates_page_data(model, activity, "")["text"]["bits"]
     result = cli(
         *("inspect", "gates", "--text", TEXT, "-r", tmp_path, "--output", page, "--length", 5)
     )
-    assert result.stderr == "5 characters, the beginning of the text (--length); 0.0 MB\n"
+    size = f"{page.stat().st_size / 1e3:.1f}"
+    assert result.stderr == f"5 characters, the beginning of the text (--length); {size} kB\n"
     assert embedded(page.read_text("utf-8"))["text"]["bits"] == bits[:5]
     cli("inspect", "gates", "-", "-r", tmp_path, "--output", page, input="ab")
     assert len(embedded(page.read_text("utf-8"))["text"]["text"]) == 2

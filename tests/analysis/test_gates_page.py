@@ -121,6 +121,16 @@ def test_a_page_too_large_for_browsers_is_refused(monkeypatch):
         require_small_page(model, 2000)
 
 
+def test_the_size_of_a_page_is_expected_within_a_tenth():
+    model = make_model()
+    activity = measure_activity(model, model.vocab.encode(TEXT * 40))
+    page = render(gates_page_data(model, activity, "run"))
+    empty = render(gates_page_data(model, measure_activity(model, model.vocab.encode("a")), "run"))
+    units = sum(len(unit) for layer in embedded(page)["units"] for unit in layer)
+    assert units == pytest.approx(page_data.page_size(model, len(TEXT) * 40), rel=0.01)
+    assert len(page) > len(empty) + units
+
+
 # -- in a real browser ----------------------------------------------------------------------------
 
 

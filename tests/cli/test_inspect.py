@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from charlstm import Vocab
 from charlstm.analysis.gradient_flow import (
     ClippedStep,
     GradientFlow,
@@ -68,6 +69,20 @@ def test_tables_fit_into_80_columns(lags):
     assert shown[-1] == ("300" if lags == 500 else "10000")
     assert lines[2].startswith("a run with a name long…      1 1e-123")
     assert lines[3].endswith(f"> {lags}")
+
+
+def test_tables_fit_into_a_narrow_terminal():
+    models = models_to_measure(compare=True, hidden=4)
+    flows = measure_gradient_flow(models, random_ids(Vocab.bytes(), 300), 300, None, 5.0)
+    wide = list(gradient_tables(flows))
+    assert list(gradient_tables(flows, 200)) == wide
+    for columns, lags in ((40, "300"), (60, "1 30 100 300"), (70, "1 5 10 30 100 300")):
+        lines = "\n".join(gradient_tables(flows, columns)).split("\n")
+        assert max(map(len, lines)) <= columns
+        assert f"lag {lags} gone" in [" ".join(line.split()) for line in lines]
+        assert [line.split()[-1] for line in lines if line.startswith("LSTM, forget bias 1")] == [
+            line.split()[-1] for line in wide if line.startswith("LSTM, forget bias 1")
+        ]
 
 
 def test_a_text_for_a_model_of_bytes_may_have_any_bytes(cli, byte_run, tmp_path):

@@ -7,6 +7,8 @@ import pytest
 from corpus_files import make_text
 
 import charlstm
+from charlstm.analysis.novelty import Comparison, Novelty
+from charlstm.cli.novelty_report import novelty_lines
 from charlstm.runs.folder import LAST
 from charlstm.runs.texts import training_and_validation_ids
 
@@ -52,6 +54,22 @@ def test_eval_prints_the_report_after_its_figures(cli, trained, text_file, tmp_p
     assert " ... " in lines[6] and len(lines) == 7
     as_json = json.loads(cli("eval", tmp_path / "t.txt", "-r", trained, "--json").stdout)
     assert "novelty" not in as_json
+
+
+def test_the_report_fits_into_a_narrow_terminal():
+    part = Comparison(symbols=63, longest=9, shares={20: 0.5, 100: 0.0}, lines=7, known_lines=3)
+    novelty = Novelty(part, 1, part, [3, 4, 5, 6, 9], [])
+    for columns in (40, 60, 80):
+        lines = "\n".join(novelty_lines(novelty, "character", columns)).split("\n")
+        assert max(map(len, lines)) <= columns
+    wide = list(novelty_lines(novelty, "character"))
+    assert lines[:5] == wide[:5] and len(wide) == 6
+    lines = "\n".join(novelty_lines(novelty, "character", 60)).split("\n")
+    assert lines[:3] == [
+        "shared with the training text",
+        "  longest stretch, characters: this text 9, held-out text 9",
+        "  in stretches of 20 or more: this text 50.0%, held-out text",
+    ]
 
 
 def test_sample_prints_the_report_on_standard_error(cli, trained):
