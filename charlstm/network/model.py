@@ -97,6 +97,7 @@ class CharModel(RecurrentStack):
         errors: what to do with sampled bytes that are not valid UTF-8: "replace" turns them into
             U+FFFD, "surrogateescape" keeps them, as in Vocab.decode.
         """
+        self._require_finite()
         texts = stream_texts(
             self,
             length=length,
@@ -182,6 +183,7 @@ class CharModel(RecurrentStack):
                 f"`length` must be 1 or more, not {length} (0 has no end: use stream)"
             )
         stops = one_or_several("stop", stop, str)
+        self._require_finite()
         steps = stream_texts(
             self,
             length=length,
@@ -231,6 +233,7 @@ class CharModel(RecurrentStack):
         if isinstance(known, str | bytes):  # would contain parts of its lines, too
             raise ArgumentError("`known` must be a collection of lines, not one text")
         require_type("unique", unique, bool)
+        self._require_finite()
         texts = stream_lines(
             self,
             count,
@@ -279,6 +282,7 @@ class CharModel(RecurrentStack):
         workers: the number of threads; "auto": one per core.
         """
         texts = one_or_several("text", text, str)
+        self._require_finite()
         count = min(worker_count(workers), max(1, len(texts)))
         with closing(Workers(count)) as threads:
             name = "" if isinstance(text, str) else "text"
@@ -286,6 +290,14 @@ class CharModel(RecurrentStack):
         for score in scores:
             object.__setattr__(score, "_view", partial(score_view, self, score, unknown))
         return scores[0] if isinstance(text, str) else scores
+
+    def _require_finite(self) -> None:
+        """Raise CharlstmError if a weight outside of the table of n-grams is not a finite number.
+
+        The table is left out, because it may be much larger than the other weights.
+        """
+        if not all_finite(self.parameters.vector):
+            raise CharlstmError("the model cannot be used: some of its weights are NaN or infinite")
 
 
 def _unpickled(
