@@ -50,12 +50,16 @@ def shown(value: object) -> str:
 
 
 @contextmanager
-def errors_name(place: str) -> Iterator[None]:
-    """Put `place` before the message of a CharlstmError, which keeps its type."""
+def errors_begin_with(place: str, kind: type[CharlstmError] | None = None) -> Iterator[None]:
+    """Put `place` before the message of a CharlstmError.
+
+    kind: the type of the new error, such as CharlstmError for a wrong value in a file, which is no
+        wrong argument; None keeps the type.
+    """
     try:
         yield
     except CharlstmError as error:
-        raise type(error)(f"{place}{error}") from error.__cause__
+        raise (kind or type(error))(f"{place}{error}") from error.__cause__
 
 
 @contextmanager

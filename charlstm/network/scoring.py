@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlstm.arrays import Array, Ids
-from charlstm.errors import CharlstmError, errors_name
+from charlstm.errors import CharlstmError, errors_begin_with
 from charlstm.network.memory_needs import activation_bytes
 from charlstm.network.spans import Spans
 from charlstm.network.stack import RecurrentStack
@@ -150,7 +150,7 @@ def score_texts(
     for group in groups_of_texts(texts):
         sequences_by_text = []
         for number, text in enumerate(group, done):
-            with errors_name(f"`{name}[{number}]`: " if name else ""):
+            with errors_begin_with(f"`{name}[{number}]`: " if name else ""):
                 sequences_by_text.append(sequences_of(model, text, unknown))
         done += len(group)
         sequences = [sequence for own in sequences_by_text for sequence in own]

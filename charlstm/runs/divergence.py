@@ -8,10 +8,10 @@ import math
 from collections.abc import Collection
 
 from charlstm.config import TrainConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, errors_begin_with
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.saver import Saver
-from charlstm.runs.training_state import TrainingState, errors_begin_with
+from charlstm.runs.training_state import TrainingState
 from charlstm.training.loss_history import LossHistory
 from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Validation
@@ -87,7 +87,9 @@ def return_to_good_state(
     # The values of halvings and total_steps in the file may be outdated: the run may have recovered
     # from a divergence, or been given a new end, after the file was written.
     halvings, total_steps = trainer.halvings + 1, trainer.total_steps
-    with errors_begin_with(f"{saver.good_checkpoint}: the training state cannot be restored"):
+    with errors_begin_with(
+        f"{saver.good_checkpoint}: the training state cannot be restored: ", CharlstmError
+    ):
         state = TrainingState.from_dict(good.training)
         if (good.model.config, good.model.vocab) != (trainer.model.config, trainer.model.vocab):
             raise CharlstmError("the model is not that of the run")

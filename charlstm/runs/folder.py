@@ -22,12 +22,12 @@ from typing import Any
 
 from charlstm import kernels
 from charlstm.config import AUTO, ModelConfig, TrainConfig, beyond_textbook, takes_options
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, errors_begin_with
 from charlstm.network.model import CharModel
 from charlstm.network.precision import explain_precision
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from charlstm.runs.origin import Origin
-from charlstm.runs.training_state import errors_begin_with, recorded_corpus
+from charlstm.runs.training_state import recorded_corpus
 from charlstm.system.paths import absolute, require_path
 from charlstm.text.vocab import Vocab
 from charlstm.untrusted import require_type
@@ -116,12 +116,16 @@ def describe(path: Path) -> dict[str, Any]:
         about["training"] = checkpoint.training["config"]
         about["corpus"] = corpus = checkpoint.training.get("corpus")
         about["digest"] = checkpoint.training.get("digest")
-        with errors_begin_with(f"{file}: does not say which text the run was trained on"):
+        with errors_begin_with(
+            f"{file}: does not say which text the run was trained on: ", CharlstmError
+        ):
             settings = recorded_corpus(corpus)
         names = (*settings.paths, *settings.val_file)
         about["texts"] = [normpath(absolute(file.parent / name)) for name in names]
         if "origin" in checkpoint.training:
-            with errors_begin_with(f"{file}: does not say which run this run started from"):
+            with errors_begin_with(
+                f"{file}: does not say which run this run started from: ", CharlstmError
+            ):
                 about["origin"] = Origin.from_dict(checkpoint.training["origin"]).to_dict()
         precision = about["training"]["precision"]
         train_config = TrainConfig.from_dict(about["training"])

@@ -8,14 +8,14 @@ from typing import Any
 
 from charlstm import kernels
 from charlstm.config import ENDS, CorpusConfig, RunConfig
-from charlstm.errors import ArgumentError, CharlstmError, quoted
+from charlstm.errors import ArgumentError, CharlstmError, errors_begin_with, quoted
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import LAST, METRICS
 from charlstm.runs.metrics import require_format
 from charlstm.runs.run import Run
 from charlstm.runs.start_checks import require_memory
 from charlstm.runs.texts import RunTextError, recorded, reopen_corpus, reopen_mix, split_mix
-from charlstm.runs.training_state import TrainingState, errors_begin_with
+from charlstm.runs.training_state import TrainingState
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.reading import ReadingProgress
 from charlstm.training.trainer import Trainer
@@ -31,13 +31,13 @@ def resume_run(
     new_end = asked.train.given
     if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file", "mix"}):
         raise ArgumentError(
-            f"{others[0]} comes from the run that is resumed: "
-            f"only {', '.join(ENDS)} may be given anew"
+            f"`{others[0]}` comes from the run that is resumed: only "
+            f"{', '.join(f'`{end}`' for end in ENDS)} may be given anew"
         )
     require_format(folder / METRICS)
     saved = load_checkpoint(folder / LAST)
-    cannot_resume = f"{folder / LAST}: the run cannot be resumed from this file"
-    with errors_begin_with(cannot_resume):
+    cannot_resume = f"{folder / LAST}: the run cannot be resumed from this file: "
+    with errors_begin_with(cannot_resume, CharlstmError):
         state = TrainingState.from_dict(saved.training)
     config = state.config
     state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
@@ -52,7 +52,7 @@ def resume_run(
     require_memory(train_ids, mix_ids, corpus.vocab, saved.model.config, config)
     trainer = Trainer(saved.model, train_ids, config, mix_ids)
     total_steps = trainer.total_steps
-    with errors_begin_with(cannot_resume):
+    with errors_begin_with(cannot_resume, CharlstmError):
         trainer.load_arrays(saved.arrays)
         trainer.load_dict(state.trainer)
     if new_end:
@@ -67,7 +67,7 @@ def resume_run(
         extended=state.extended,
     )
     run.origin = state.origin
-    with errors_begin_with(cannot_resume):
+    with errors_begin_with(cannot_resume, CharlstmError):
         run.load_progress(state)
     run.remove_traces_of_crash()
     if new_end:

@@ -9,11 +9,11 @@ from itertools import count
 from pathlib import Path
 
 from charlstm.config import CorpusConfig
-from charlstm.errors import CharlstmError
+from charlstm.errors import CharlstmError, errors_begin_with
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.folder import CHECKPOINTS, LAST, last_saved
 from charlstm.runs.ownership import marker_of
-from charlstm.runs.training_state import TrainingState, errors_begin_with
+from charlstm.runs.training_state import TrainingState
 from charlstm.system.paths import absolute
 from charlstm.text.corpus import Corpus, Split, open_corpus, split_train_validation
 from charlstm.text.reading import ChangedTextError, ReadingProgress
@@ -51,7 +51,9 @@ def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Cor
             f"{path}: the training text is not known, as the run's folder has no {LAST}"
         )
     saved = load_checkpoint(folder / LAST)
-    with errors_begin_with(f"{folder / LAST}: does not say which text the run was trained on"):
+    with errors_begin_with(
+        f"{folder / LAST}: does not say which text the run was trained on: ", CharlstmError
+    ):
         state = TrainingState.from_dict(saved.training)
     return reopen_corpus(folder, state, saved.model.vocab, progress), state
 
@@ -68,7 +70,7 @@ def corpus_settings(path: Path) -> CorpusConfig | None:
     if not (is_of_run and last.exists()):
         return None
     saved = load_checkpoint(last)
-    with errors_begin_with(f"{last}: does not say how the run's text was read"):
+    with errors_begin_with(f"{last}: does not say how the run's text was read: ", CharlstmError):
         return TrainingState.from_dict(saved.training).corpus
 
 

@@ -4,14 +4,14 @@ Run gathers the state from its parts (run.py). resume_run (resume.py) restores i
 return_to_good_state (divergence.py) after a divergence.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from charlstm.config import CorpusConfig, TrainConfig
 from charlstm.errors import CharlstmError, shown
 from charlstm.runs.origin import Origin
+from charlstm.text.encodings import encoding_for
 from charlstm.training.loss_history import LossHistory
 from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real
 
@@ -94,16 +94,8 @@ def recorded_corpus(saved: object) -> CorpusConfig:
     """Rebuild the config of a text from its to_dict; CharlstmError if that is malformed."""
     config = CorpusConfig.from_dict(saved)
     config.require_chosen()
+    encoding_for(config.level, config.encoding)
     for path in config.all_paths:
         if not isinstance(path, str):
             raise CharlstmError(f"corpus: a path must be a string, not {shown(path)}")
     return config
-
-
-@contextmanager
-def errors_begin_with(message: str) -> Iterator[None]:
-    """Put `message` before the message of a CharlstmError, which follows in parentheses."""
-    try:
-        yield
-    except CharlstmError as error:
-        raise CharlstmError(f"{message} ({error})") from None

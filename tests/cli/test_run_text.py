@@ -7,6 +7,7 @@ import pytest
 from corpus_files import make_text
 
 import charlstm
+from charlstm.runs.checkpoint import load_checkpoint, save_checkpoint
 from charlstm.runs.texts import corpus_settings
 
 LAST = "last.safetensors"
@@ -189,3 +190,13 @@ def test_level_byte_reads_line_ends_as_they_are(byte_run, tmp_path, cli):
                 charlstm.CharlstmError, match="`newlines` has no effect with `level="
             ):
                 charlstm.train(tmp_path / "w.txt", newlines=newlines, **options)
+
+
+def test_an_unknown_encoding_in_a_file_is_no_wrong_usage(cli, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    saved = load_checkpoint(tmp_path / "run" / LAST)
+    saved.training["corpus"]["encoding"] = "klingon"
+    save_checkpoint(tmp_path / "run" / LAST, saved)
+    for command in (["info"], ["eval", "-r"], ["train", "--resume", "-r"]):
+        error = cli(*command, tmp_path / "run", code=1).stderr.splitlines()[-1]
+        assert error.startswith(f"charlstm: {tmp_path}/run/{LAST}: ") and "klingon" in error

@@ -231,7 +231,7 @@ def test_run_resumed_with_other_kernels_notes_it(runs, cli, tmp_path, monkeypatc
 
 
 def test_precision_of_a_resumed_run_cannot_be_changed(runs):
-    with pytest.raises(CharlstmError, match="precision comes from the run that is resumed"):
+    with pytest.raises(CharlstmError, match="`precision` comes from the run that is resumed"):
         charlstm.train(run=runs[1], resume=True, precision="float32")
 
 

@@ -295,8 +295,11 @@ def test_a_changed_or_missing_corpus_is_refused(text_file, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"hidden": 5}, "hidden comes from the run that is resumed: only epochs, steps, minutes"),
-        ({"seed": 0}, "seed comes from the run"),
+        (
+            {"hidden": 5},
+            "`hidden` comes from the run that is resumed: only `epochs`, `steps`, `minutes`",
+        ),
+        ({"seed": 0}, "`seed` comes from the run"),
         ({"corpus": "x.txt"}, r"cannot read .*x\.txt, the text of .*: No such file"),
         ({"init_from": "x"}, "takes the corpus, the weights and the settings from the run"),
         ({"overwrite": True}, "takes the corpus, the weights and the settings from the run"),

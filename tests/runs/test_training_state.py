@@ -6,11 +6,11 @@ import pytest
 from run_files import LAST, copy_of
 
 import charlstm
-from charlstm import CharlstmError
+from charlstm.errors import CharlstmError, errors_begin_with
 from charlstm.runs.checkpoint import load_checkpoint, save_checkpoint
 from charlstm.runs.ownership import mark_copies_of_last
 from charlstm.runs.texts import training_and_validation_ids
-from charlstm.runs.training_state import TrainingState, errors_begin_with
+from charlstm.runs.training_state import TrainingState
 
 
 @pytest.mark.parametrize("step", [0, 30, 60])
@@ -69,8 +69,8 @@ def test_a_missing_field_is_refused(uninterrupted):
     saved = load_checkpoint(uninterrupted.folder / LAST).training
     for name in saved:
         state = {other: value for other, value in saved.items() if other != name}
-        expected = pytest.raises(CharlstmError, match=rf"^x: refused \({name} is missing\)$")
-        with expected, errors_begin_with("x: refused"):
+        expected = pytest.raises(CharlstmError, match=rf"^x: refused: {name} is missing$")
+        with expected, errors_begin_with("x: refused: ", CharlstmError):
             TrainingState.from_dict(state)
 
 
@@ -80,7 +80,7 @@ def test_the_text_of_a_malformed_state_is_not_known(uninterrupted, tmp_path):
     checkpoint.training["digest"] = 7
     save_checkpoint(folder / LAST, checkpoint)
     with pytest.raises(
-        CharlstmError, match=r"does not say which text the run was trained on \(digest must be"
+        CharlstmError, match=r"does not say which text the run was trained on: digest must be"
     ):
         training_and_validation_ids(folder)
     (folder / LAST).unlink()
