@@ -42,7 +42,8 @@ def checked_ids(name: str, ids: ArrayLike, shape: tuple[str, ...], size: int) ->
         raise ArgumentError(f"`{name}` must be whole numbers, not {array.dtype}")
     low, high = array.min(), array.max()
     if low < 0 or high >= size:
-        raise ArgumentError(f"`{name}` must be 0 to {size - 1}, not {low} to {high}")
+        wrong = low if low < 0 else high
+        raise ArgumentError(f"`{name}` must be 0 to {size - 1}, not {wrong}")
     return array
 
 

@@ -42,7 +42,7 @@ def test_defaults_are_plain():
         ("beta2", 1, "below 1"),
         ("decay", 1.5, "0 to 1"),
         ("steps", 0, "above 0"),
-        ("steps", 1.5, "int or none"),
+        ("steps", 1.5, "int or None"),
         ("epochs", 0, "above 0"),
         ("minutes", -1, "above 0"),
         ("eval_every", 0, "above 0"),

@@ -165,7 +165,7 @@ class Knob:
             return
         allowed = (*self.types, int) if float in self.types else self.types
         if isinstance(value, bool) != (bool in self.types) or not isinstance(value, allowed):
-            names = " or ".join("none" if t is NoneType else t.__name__ for t in self.types)
+            names = " or ".join("None" if t is NoneType else t.__name__ for t in self.types)
             raise ArgumentError(f"`{self.name}` must be {names}, not {shown(value)}")
         if isinstance(value, int | float) and value not in self.facts.also:
             self._check_range(value)

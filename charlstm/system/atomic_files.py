@@ -61,4 +61,6 @@ def _require_regular(path: Path) -> None:
             reason = "not a regular file: name another"
             if stat.S_ISLNK(mode):
                 reason = "not a regular file but a link: remove the link"
+            elif stat.S_ISDIR(mode):
+                reason = "not a regular file but a folder: name another"
             raise OSError(errno.EEXIST, reason, str(path))

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.seeds import generator_to_dict, load_generator
+from charlstm.system.wording import counted
 from charlstm.untrusted import entry, integer
 
 Flags = npt.NDArray[np.bool_]
@@ -85,7 +86,8 @@ def fit_batch(length: int, batch_size: int, seq_length: int) -> tuple[int, int]:
     """
     if length < 2:
         raise CharlstmError(
-            f"a text of {length} characters is too small to learn from: use a longer text"
+            f"a text of {counted(length, 'character')} is too small to learn from: use a longer "
+            "text"
         )
     seq_length = min(seq_length, length - 1)
     return min(batch_size, max(1, length // seq_length)), seq_length

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from charlstm.arrays import Ids, checked_ids
 from charlstm.config import Level
 from charlstm.errors import ArgumentError, CharlstmError, shown
+from charlstm.system.wording import counted
 from charlstm.text.decoder import Decoder, DecodingErrors, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
@@ -104,8 +105,8 @@ class Vocab:
             raise CharlstmError("vocabulary: each symbol must be a single character")
         if len(self.symbols) < 2:
             raise CharlstmError(
-                f"the text is too small to learn from: {len(self.symbols)} distinct characters, "
-                "at least 2 are needed"
+                "the text is too small to learn from: "
+                f"{counted(len(self.symbols), 'distinct character')}, at least 2 are needed"
             )
         # In strictly ascending order no character occurs twice. The number of characters is thus at
         # most 0x110000, the number of code points.

@@ -1,8 +1,11 @@
 """make_batches: cuts the training text, and the text of --mix, into windows."""
 
+from mmap import mmap
+from typing import Any
+
 import numpy as np
 
-from charlstm.arrays import Ids
+from charlstm.arrays import Array, Ids, checked_ids
 from charlstm.config import TrainConfig
 from charlstm.errors import ArgumentError
 from charlstm.network.model import CharModel
@@ -21,6 +24,8 @@ def make_batches(ids: Ids, mix_ids: Ids | None, model: CharModel, config: TrainC
         is_vector = isinstance(given, np.ndarray) and given.ndim == 1
         if not (is_vector and np.issubdtype(given.dtype, np.integer)):
             raise ArgumentError("`ids` must be a 1-D array of whole numbers")
+        if not _is_mapped(given):  # Trainer checks ids that are mapped window by window.
+            checked_ids("ids", given, ("N",), len(model.vocab))
     size, length = config.batch_size, config.seq_length
     if mix_ids is None:
         return _batches_of(ids, model, config, size, length)
@@ -33,6 +38,14 @@ def make_batches(ids: Ids, mix_ids: Ids | None, model: CharModel, config: TrainC
         _batches_of(ids, model, config, size, length),
         _batches_of(mix_ids, model, config, of_mix, length, number=1),
     )
+
+
+def _is_mapped(array: Array) -> bool:
+    """Return whether an array is mapped from a file, which may take long to read."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return isinstance(base, np.memmap | mmap)
 
 
 def _batches_of(

@@ -176,7 +176,9 @@ def test_a_checkpoint_that_became_a_folder_is_an_error_which_says_if_the_run_is_
             if removed:
                 (folder / LAST).unlink()
 
-    with pytest.raises(UnwritableError, match=rf"not a regular file: name another; {message}$"):
+    with pytest.raises(
+        UnwritableError, match=rf"not a regular file but a folder: name another; {message}$"
+    ):
         charlstm.train(overfitting_text, folder, observer=observe, **SMALL)
 
 

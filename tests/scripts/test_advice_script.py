@@ -25,7 +25,7 @@ def test_a_row_has_the_evaluations_of_its_run(text_file, tmp_path):
     assert result.reason == "finished" and result.origin == ORIGIN
     run = charlstm.train(text_file, tmp_path / "run", workers=1, **SMALL)
     assert result.best.val_loss == pytest.approx(run.best_val_loss, abs=1e-4)
-    assert [each.step for each in result.series] == list(range(2, 21, 2))
+    assert [each.step for each in result.series] == [10, 20]
     assert result.config.lr == 0.01 and result.config.steps == 20
 
 

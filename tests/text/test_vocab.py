@@ -205,6 +205,11 @@ def test_replacing_never_fails_and_keeps_known_characters(text):
     assert vocab.decode(vocab.encode(text, "replace")) == expected
 
 
+def test_a_text_of_one_character_is_counted_in_the_singular():
+    with pytest.raises(CharlstmError, match="1 distinct character, at least 2 are needed"):
+        Vocab.from_text("aaaa")
+
+
 def test_encode_codes_refuses_unknown_code_points():
     vocab = Vocab.from_text("ab")
     for codes in ([97, 120], [97, 0x10FFFF]):
@@ -215,8 +220,7 @@ def test_encode_codes_refuses_unknown_code_points():
 @pytest.mark.parametrize("vocab", [Vocab.from_text("abc"), Vocab.bytes()])
 @pytest.mark.parametrize("bad", [-1, 256])
 def test_decode_refuses_ids_outside_of_the_vocabulary(vocab, bad):
-    low, high = sorted((0, bad))
-    message = f"^`ids` must be 0 to {len(vocab) - 1}, not {low} to {high}"
+    message = f"^`ids` must be 0 to {len(vocab) - 1}, not {bad}$"
     with pytest.raises(CharlstmError, match=message):
         vocab.decode([0, bad])
 
@@ -232,10 +236,10 @@ LETTERS = Vocab.from_text("abc")
         (None, r"of shape \(N,\), not \(\)"),
         ("a", r"of shape \(N,\), not \(\)"),
         (float("nan"), r"of shape \(N,\), not \(\)"),
-        ([2**63], rf"0 to \d+, not {2**63} to {2**63}"),
+        ([2**63], rf"0 to \d+, not {2**63}$"),
         ([2**64], "whole numbers, not object"),
         ([0.9, 1.7], "whole numbers, not float64"),
-        ([-1], r"0 to \d+, not -1 to -1"),
+        ([-1], r"0 to \d+, not -1$"),
         ([[0], [0, 1]], r"an array, not \[\[0\], \[0, 1\]\]"),
     ],
 )
@@ -259,7 +263,7 @@ def test_decode_refuses_all_but_a_row_of_whole_numbers(vocab, bad, message):
         (lambda: LETTERS.encode_words(["a"]), "a vocabulary of level char has no words"),
         (lambda: WORDS.encode_codes([97]), "a vocabulary of level word has no characters"),
         (lambda: LETTERS.encode_codes([0.5]), "`codes` must be whole numbers, not float64"),
-        (lambda: LETTERS.encode_codes([-1]), "`codes` must be 0 to 1114111, not -1 to -1"),
+        (lambda: LETTERS.encode_codes([-1]), "`codes` must be 0 to 1114111, not -1"),
         (lambda: LETTERS.encode("a", unknown=np.zeros(2)), "`unknown` must be one of error, skip"),
         (lambda: LETTERS.encode("z", offset="1"), "`offset` must be a whole number, not '1'"),
         (lambda: LETTERS.decode([0], errors=np.zeros(2)), "`errors` must be one of replace"),

@@ -183,8 +183,17 @@ def test_ids_of_another_type_or_shape_are_refused(ids):
 
 
 @pytest.mark.parametrize("bad", [len(VOCAB), 250, -7, -1])
-def test_ids_outside_the_vocabulary_are_refused_before_any_change(bad):
-    trainer = make_trainer(ids=np.full(500, bad, np.int16))
+def test_ids_in_memory_outside_the_vocabulary_are_refused_at_once(bad):
+    ids = np.zeros(500, np.int16)
+    ids[400] = bad
+    with pytest.raises(CharlstmError, match=f"`ids` must be 0 to {len(VOCAB) - 1}, not {bad}$"):
+        make_trainer(ids=ids)
+
+
+@pytest.mark.parametrize("bad", [len(VOCAB), 250, -7, -1])
+def test_mapped_ids_outside_the_vocabulary_are_refused_before_any_change(bad, tmp_path):
+    np.full(500, bad, np.int16).tofile(tmp_path / "ids")
+    trainer = make_trainer(ids=np.memmap(tmp_path / "ids", np.int16, "r").view(np.ndarray)[1:])
     before = trainer.model.parameters.vector.copy()
     with pytest.raises(
         CharlstmError, match=f"`ids` must be 0 to {len(VOCAB) - 1} for this vocabulary"
