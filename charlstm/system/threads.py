@@ -223,8 +223,8 @@ class Workers:
 def _running_threads(count: int) -> ThreadPoolExecutor:
     """Return a pool all of whose threads run.
 
-    By itself, a pool starts a thread when there is work for it. If the thread cannot be started, the
-    work stays in the queue of the pool, and another thread does it later, beside other work.
+    By itself, a pool starts a thread when there is work for it. If the thread cannot be started,
+    the work stays in the queue of the pool, and another thread does it later, beside other work.
     """
     pool = ThreadPoolExecutor(count, "charlstm-worker")
     all_run = threading.Barrier(count + 1)
