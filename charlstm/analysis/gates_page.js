@@ -195,7 +195,7 @@ for (let k = 1; k <= layers; k++) {
 
 for (const { feature, count, floor, units } of data.reactions) {
   const places = count === null ? "" : `at ${thousands(count)} of ${thousands(length)}, `;
-  const title = element("h3", `${feature} `);
+  const title = element("h2", `${feature} `);
   title.append(element("small", `${places}noise ${floor.toFixed(2)}${units.length ? "" : ": no unit is above it"}`));
   const list = element("ol");
   for (const [layer, unit, correlation] of units) {

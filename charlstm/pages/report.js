@@ -247,7 +247,7 @@ function showBars() {
   }
   if (column) {
     chart($("column"), {
-      name: "Loss by position in the line", height: 220, x: { name: "position in the line", read: (place) => `position ${place}` },
+      name: "Loss of held-out text", height: 220, x: { name: "position in the line", read: (place) => `position ${place}` },
       y: { name: `bits per ${unit}` }, curves: [{ name: "held-out text", run: 1, points: column }],
     });
   }

@@ -18,7 +18,7 @@ from charlstm.text.corpus import Split
 
 # The largest share of a run's time that the report may take while the run goes on, and in all.
 # The difference is left for the reading of text after the last evaluation.
-SHARE_MEANWHILE, SHARE_IN_ALL = 0.0025, 0.004
+SHARE_MEANWHILE, SHARE_IN_ALL = 0.003, 0.0045
 FREE_SECONDS = 0.1  # that the report may take beyond these shares, so that short runs have a page
 FEWEST_SYMBOLS = 50  # length of the text that the model reads to find out how long reading takes
 COUNTED_PER_SHOWN = 8  # symbols whose losses are counted for each symbol that is shown
@@ -28,7 +28,9 @@ class ReportWriter:
     """Writes report.html into the folder of a run, in a small share of the run's time.
 
     If there is too little time, the model reads less text, and pages are left out. The first page
-    and the last page are always written. A failure is a notice, and never ends the training.
+    and the last page are always written. While the run goes on, the time is for pages first: the
+    model reads text again when the run is twice as old. A failure is a notice, and never ends the
+    training.
 
     split: the training text and the validation text of the run.
     seconds: the time that the writer has taken so far. A resumed run has a writer of its own.
@@ -41,6 +43,7 @@ class ReportWriter:
         self._began, self.seconds = events.seconds, 0.0
         self._seconds_of_page = 0.0
         self._seconds_per_symbol: float | None = None  # that is shown
+        self._next_reading = 0.0  # the age of the run, in seconds
         self._has_failed = False
 
     def measure(self, model: CharModel, is_last: bool) -> None:
@@ -48,12 +51,15 @@ class ReportWriter:
 
         is_last: whether no other evaluation follows.
         """
-        if self._seconds_per_symbol is None and (is_last or self._seconds_left(is_last) > 0):
+        if not is_last and (self._age < self._next_reading or self._seconds_left(is_last) < 0):
+            return
+        self._next_reading = 2 * self._age
+        if self._seconds_per_symbol is None:
             self._read(model, FEWEST_SYMBOLS)
-        if self._seconds_per_symbol is not None:
-            symbols = self._seconds_left(is_last) / max(self._seconds_per_symbol, 1e-9)
-            if symbols > FEWEST_SYMBOLS:
-                self._read(model, int(min(symbols, SHOWN_SYMBOLS)))
+        seconds = self._seconds_left(is_last) * (1 if is_last else 0.5)
+        symbols = seconds / max(self._seconds_per_symbol or 0, 1e-9)
+        if symbols > FEWEST_SYMBOLS:
+            self._read(model, int(min(symbols, SHOWN_SYMBOLS)))
 
     def write(self, state: str) -> None:
         """Write the page; while the run is running, only if there is time for it.
@@ -85,8 +91,12 @@ class ReportWriter:
     def _seconds_left(self, is_last: bool) -> float:
         """Return the seconds that the report may still take now, besides those for one page."""
         share = SHARE_IN_ALL if is_last else SHARE_MEANWHILE
-        allowed = FREE_SECONDS + share * (self._events.seconds - self._began)
-        return allowed - self.seconds - self._seconds_of_page
+        return FREE_SECONDS + share * self._age - self.seconds - self._seconds_of_page
+
+    @property
+    def _age(self) -> float:
+        """The seconds since the run began, or was resumed."""
+        return self._events.seconds - self._began
 
     def _seconds_of(self, work: Callable[[], None]) -> float:
         """Do a piece of work; return how long it took. The first failure is a notice."""
