@@ -131,7 +131,8 @@ def text_measurements(model: CharModel, split: Split, shown: int, counted: int) 
     """Return the part of the data of a run that its model and its text tell.
 
     shown: the number of symbols of the validation text that are shown with their surprisal.
-    counted: the number of symbols whose losses are counted by symbol and by position in the line.
+    counted: the number of symbols whose losses are counted by symbol and by position in the line;
+        the model reads the text a second time, unless this number is that of the shown symbols.
     """
     vocab = model.vocab
     part = np.asarray(split.train[:TRAINING_SYMBOLS])
@@ -147,10 +148,15 @@ def text_measurements(model: CharModel, split: Split, shown: int, counted: int) 
     ids = np.asarray(split.validation[:counted])
     if len(ids) < 2:
         return measured
-    measured["text"] = predictions_data(vocab, predict(model, _from_line_start(vocab, ids)[:shown]))
-    positions, nats = symbol_losses(model, ids)
-    if len(positions):
+    predictions = predict(model, _from_line_start(vocab, ids)[:shown])
+    measured["text"] = predictions_data(vocab, predictions)
+    if counted > shown:
+        positions, nats = symbol_losses(model, ids)
         bits = nats.astype(np.float64) / np.log(2)
+    else:
+        ids = predictions.ids
+        positions, bits = np.arange(1, len(ids)), predictions.bits[1:]
+    if len(positions):
         measured |= _losses_by_symbol(vocab, ids[positions], bits)
         measured |= _losses_by_column(vocab, ids, positions, bits)
     return measured

@@ -18,10 +18,9 @@ from charlstm.text.corpus import Split
 
 # The largest share of a run's time that the report may take while the run goes on, and in all.
 # The difference is left for the reading of text after the last evaluation.
-SHARE_MEANWHILE, SHARE_IN_ALL = 0.003, 0.0045
+SHARE_MEANWHILE, SHARE_IN_ALL = 0.0025, 0.0045
 FREE_SECONDS = 0.1  # that the report may take beyond these shares, so that short runs have a page
-FEWEST_SYMBOLS = 50  # length of the text that the model reads to find out how long reading takes
-COUNTED_PER_SHOWN = 8  # symbols whose losses are counted for each symbol that is shown
+FEWEST_SYMBOLS = 20  # length of the text that the model reads to find out how long reading takes
 
 
 class ReportWriter:
@@ -42,7 +41,7 @@ class ReportWriter:
         self._measured: dict[str, Any] = {}
         self._began, self.seconds = events.seconds, 0.0
         self._seconds_of_page = 0.0
-        self._seconds_per_symbol: float | None = None  # that is shown
+        self._seconds_per_symbol: float | None = None
         self._next_reading = 0.0  # the age of the run, in seconds
         self._has_failed = False
 
@@ -72,11 +71,10 @@ class ReportWriter:
         self._seconds_of_page = self._seconds_of(lambda: self._write(state))
 
     def _read(self, model: CharModel, symbols: int) -> None:
-        """Measure the validation text. symbols: the length of the text that is shown."""
+        """Measure the validation text. symbols: the length of the text that the model reads."""
 
         def read() -> None:
-            counted = COUNTED_PER_SHOWN * symbols
-            measured = text_measurements(model, self._split, symbols, counted)
+            measured = text_measurements(model, self._split, symbols, symbols)
             self._measured = measured | {"measured_step": self._events.step}
 
         self._seconds_per_symbol = self._seconds_of(read) / symbols

@@ -70,9 +70,15 @@ def test_the_text_of_the_report_is_that_of_the_best_model(trained):
     np.testing.assert_allclose(np.array(run["text"]["bits"]) / 1000, predictions.bits, atol=1e-3)
     score = model.score(model.vocab.decode(predictions.ids))
     np.testing.assert_allclose(predictions.bits, score.nats / np.log(2), rtol=1e-4, atol=1e-5)
+    page_counts = run["by_symbol"]["symbols"]
+    assert run["by_symbol"]["predicted"] == len(shown) - 1
+    assert page_counts[0][2] * page_counts[0][1] / page_counts[0][3] == pytest.approx(
+        predictions.bits[1:].sum(), rel=0.01
+    )
     positions, nats = symbol_losses(model, ids)
-    symbols = run["by_symbol"]["symbols"]
-    assert run["by_symbol"]["predicted"] == len(positions)
+    found = run_data(trained)[0]["by_symbol"]
+    symbols = found["symbols"]
+    assert found["predicted"] == len(positions)
     targets = ids[positions]
     for symbol, count, bits, share in symbols:
         is_it = (
@@ -174,11 +180,11 @@ def test_a_report_takes_less_than_one_percent_of_the_time(
         writer.write("finished" if is_last else "running")
         # The first reading and the first page are made before anybody knows how long they take.
         assert writer.seconds <= 0.1 + 0.0045 * clock.seconds + few + 2 * page
-    if per_symbol <= 1e-3:  # models of up to 1,000 units
+    if per_symbol <= 1e-3:  # models of about 1,000 units
         assert writer.seconds < 0.01 * clock.seconds
         assert read[-1] >= 60
     if page <= 0.05:
-        assert len(pages) * page >= 0.0015 * clock.seconds or len(pages) == evaluations + 1
+        assert len(pages) * page >= 0.00125 * clock.seconds or len(pages) == evaluations + 1
     assert max(read) <= 1_500
 
 
@@ -194,7 +200,7 @@ def test_pages_that_take_too_much_time_are_left_out_but_never_the_last(
     assert len(written) == 2  # before the first step, when no time is known, and at the end
     (run,) = embedded(page_of(tmp_path / "run"))["runs"]
     assert run["state"] == "finished"
-    assert len(run["text"]["text"]) == report_writer.FEWEST_SYMBOLS
+    assert 0 < len(run["text"]["text"]) <= report_writer.FEWEST_SYMBOLS
 
 
 def test_a_failure_of_the_report_is_one_notice(overfitting_text, tmp_path, monkeypatch):
