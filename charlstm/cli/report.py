@@ -58,8 +58,17 @@ def report(
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import CorpusDisplay
 
-    folders = [run.parent if run.is_file() else run for run in runs or (newest_run(),)]
+    folders = [
+        run.parent if run.suffix == ".safetensors" else run for run in runs or (newest_run(),)
+    ]
     if tensorboard is not None:
+        names = [folder.resolve().name for folder in folders]
+        for name in names:
+            if names.count(name) > 1:
+                raise CharlstmError(
+                    f"--tensorboard: several runs are named {name}, as their event files would be: "
+                    "call charlstm report for each, with another DIR"
+                )
         for folder in folders:
             _write_events(folder, tensorboard)
         return

@@ -9,6 +9,7 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LAST, METRICS
 from charlstm.runs.history import History, finite, read_history, state_of
 from charlstm.runs.report import files_of, model_in_words, unit_of
+from charlstm.system.paths import is_regular
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def list_runs(root: Path) -> list[ListedRun]:
     if not root.is_dir():
         raise CharlstmError(f"{root}: no folder of runs: charlstm train begins a run in it")
     try:
-        folders = sorted(path for path in root.iterdir() if (path / METRICS).is_file())
+        folders = sorted(path for path in root.iterdir() if is_regular(path / METRICS))
     except OSError as error:
         raise CharlstmError(f"{root}: cannot be read: {error.strerror}") from error
     return sorted((_listed(folder) for folder in folders), key=lambda run: run.age)

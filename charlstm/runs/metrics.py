@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from charlstm.errors import CharlstmError, UnwritableError
-from charlstm.system.paths import absolute
+from charlstm.system.paths import absolute, is_regular
 
 Event = dict[str, Any]
 
@@ -99,11 +99,17 @@ def _ends_with_line_end(file: FileIO, size: int) -> bool:
 def read_events(path: Path) -> Iterator[tuple[Event, int]]:
     """Yield each event of metrics.jsonl, and the offset in bytes at which its line ends.
 
-    Lines that do not hold an event are skipped. A missing file has no events.
+    Lines that do not hold an event are skipped. A missing file has no events. CharlstmError if the
+    file is not a regular file. A run from a stranger may hold a link, to which a resumed run would
+    write, or a pipe or a device, which never ends.
     """
     end = 0
-    if not path.exists():
+    if not os.path.lexists(path):
         return
+    if not is_regular(path):
+        raise CharlstmError(
+            f"{path} is not a regular file: move it away to go on without its events"
+        )
     try:
         with path.open("rb") as file:
             for line in iter(lambda: file.readline(MAX_LINE_BYTES), b""):

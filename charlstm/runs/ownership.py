@@ -10,7 +10,6 @@ is recognised by its marker, an empty file stdin-N.txt.0.tmp.
 """
 
 import re
-import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from charlstm.runs.metrics import require_format
 from charlstm.runs.safetensors_reader import SafetensorsReader, strict_json
 from charlstm.runs.training_state import recorded_corpus
 from charlstm.system.output_files import is_marked
+from charlstm.system.paths import is_regular
 from charlstm.untrusted import entry, of_type
 
 LOCK_BEGINNING = b'{"pid": '
@@ -62,7 +62,7 @@ def _is_prefix(beginning: bytes, expected: bytes) -> bool:
 def is_ours(path: Path) -> bool:
     """Whether charlstm wrote a file in the folder of a run; False for folders, links and pipes."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):
+        if not is_regular(path):
             return False
         if TEMPORARY.fullmatch(path.name):
             return True
@@ -86,7 +86,7 @@ def is_ours(path: Path) -> bool:
 def begins_later(metrics: Path) -> bool:
     """Whether charlstm wrote a file metrics.jsonl that lacks the start of its run."""
     try:
-        if not stat.S_ISREG(metrics.lstat().st_mode):
+        if not is_regular(metrics):
             return False
         with metrics.open("rb") as file:
             return LATER_EVENT.match(file.read(80)) is not None

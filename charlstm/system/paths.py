@@ -1,6 +1,7 @@
 """Checks of paths that the user gave."""
 
 import os
+import stat
 from pathlib import Path
 
 from charlstm.errors import ArgumentError, CharlstmError, shown
@@ -15,6 +16,14 @@ def absolute(path: str | Path) -> Path:
         raise CharlstmError(
             f"{path}: the working directory was deleted: change to another directory"
         ) from None
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a path is that of a regular file; False for a link to one, and for a missing file."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def require_path(name: str, path: str | os.PathLike[str]) -> None:

@@ -63,6 +63,20 @@ def test_a_folder_without_a_run_is_refused_in_one_line(cli, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_is_no_run_is_named(cli, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    error = cli("report", "-r", tmp_path / "notes.txt", "-o", tmp_path / "page.html", code=1).stderr
+    assert f"{tmp_path / 'notes.txt'}: no events of a run" in error
+
+
+def test_event_files_of_runs_of_one_name_are_not_written_over_each_other(cli, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / trained.name)
+    both = ("-r", trained, "-r", tmp_path / trained.name)
+    error = cli("report", *both, "--tensorboard", tmp_path / "board", code=1).stderr
+    assert f"several runs are named {trained.name}" in error and "another DIR" in error
+    assert not (tmp_path / "board").exists()
+
+
 def records_of(path):
     """The records of an event file, each between its length, of 8 bytes, and checks of 4 bytes."""
     data = path.read_bytes()

@@ -88,7 +88,7 @@ def test_events_that_cannot_be_written_are_written_later(tmp_path):
         metrics.append(event)
         assert "metrics.jsonl: cannot write" in metrics.problem
         assert metrics.problem.endswith(" bytes: Is a directory")
-    with pytest.raises(CharlstmError, match="cannot be read: Is a directory"):
+    with pytest.raises(CharlstmError, match="metrics.jsonl is not a regular file"):
         metrics.remove_after(1)
     assert metrics.waiting == EVENTS[:2]
     path.rmdir()
@@ -132,3 +132,18 @@ def test_metrics_whose_first_line_is_damaged_are_accepted(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('null\n"event": "start"}\n{"event": "train", "step": 1}\n')
     require_format(path)
+
+
+def test_a_file_that_is_not_regular_is_neither_read_nor_written(tmp_path):
+    """A run from a stranger may link to a file of the user's, or hold a pipe, which never ends."""
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine\n")
+    make = {"link": lambda p: p.symlink_to(mine), "nowhere": lambda p: p.symlink_to("x"),
+            "pipe": os.mkfifo, "folder": os.mkdir}  # fmt: skip
+    for kind, made in make.items():
+        path = tmp_path / kind
+        made(path)
+        for function in (last_event, require_format, lambda p: remove_events_after(p, 3)):
+            with pytest.raises(CharlstmError, match=f"{kind} is not a regular file: move it away"):
+                function(path)
+    assert mine.read_text() == "mine\n"
