@@ -88,7 +88,7 @@ def test_events_that_cannot_be_written_are_written_later(tmp_path):
         metrics.append(event)
         assert "metrics.jsonl: cannot write" in metrics.problem
         assert metrics.problem.endswith(" bytes: Is a directory")
-    with pytest.raises(CharlstmError, match="metrics.jsonl is not a regular file"):
+    with pytest.raises(CharlstmError, match="is not a regular file"):
         metrics.remove_after(1)
     assert metrics.waiting == EVENTS[:2]
     path.rmdir()
