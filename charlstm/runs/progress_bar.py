@@ -24,6 +24,9 @@ class FittedBar(tqdm):  # type: ignore[misc]  # tqdm has no types
     file: by default standard error. options: further arguments of tqdm.
     """
 
+    # tqdm starts no thread that redraws bars: where none can be started, tqdm prints a warning with
+    # a line of code. With miniters=1 the bar needs no such thread: each update looks at the clock.
+    monitor_interval = 0
     activity = ""
     fields: Callable[[], Fields] | None = None
 
@@ -44,6 +47,7 @@ class FittedBar(tqdm):  # type: ignore[misc]  # tqdm has no types
             file=stream,
             disable=columns_of(stream) is None,
             leave=False,
+            miniters=1,
             **options,
         )
 

@@ -21,6 +21,7 @@ from threadpoolctl import ThreadpoolController
 
 from charlstm.config import MAX_WORKERS
 from charlstm.errors import ArgumentError, CharlstmError
+from charlstm.system.wording import counted
 from charlstm.untrusted import whole_number
 
 Result = TypeVar("Result")
@@ -237,8 +238,9 @@ def _running_threads(count: int) -> ThreadPoolExecutor:
         pool.shutdown(cancel_futures=True)
         if isinstance(error, RuntimeError):
             raise CharlstmError(
-                f"the system cannot start {count:,} worker threads ({error}): end other programs, "
-                "raise its limits (ulimit -u, ulimit -v), or train with fewer `workers`"
+                f"the system cannot start {counted(count, 'worker thread')} ({error}): end other "
+                "programs, or raise its limits (ulimit -u, ulimit -v); training with `workers=1` "
+                "needs no further thread"
             ) from error
         raise
     return pool

@@ -6,6 +6,7 @@ depend on the machine. `python tests/runs/test_screens.py` writes the expected s
 
 import io
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from screens import Terminal
 
 from charlstm.cli.train import in_options
 from charlstm.config import ModelConfig, TrainConfig
+from charlstm.runs.progress_bar import FittedBar
 from charlstm.runs.progress_display import CorpusDisplay, RunDisplay
 
 FOLDER = Path(__file__).with_name("screens")
@@ -203,6 +205,21 @@ def test_the_bar_of_a_text_that_is_read_drops_whole_fields(monkeypatch, columns,
     assert terminal.lines == [expected]
     display.close()
     assert terminal.lines == []
+
+
+def test_a_bar_starts_no_thread(monkeypatch):
+    """Where no thread can be started, tqdm would print a warning and a line of its code."""
+    terminal = Terminal(80)
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", fail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with FittedBar(9, "step", "measuring"):
+            assert terminal.lines[0].startswith("measuring: 0%")
 
 
 def write_expected():

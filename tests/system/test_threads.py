@@ -197,7 +197,7 @@ def test_threads_that_cannot_be_started_are_an_error_and_none_is_left(monkeypatc
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", failing)
-    with pytest.raises(CharlstmError, match=r"3 worker threads \(can't start .*fewer `workers`"):
+    with pytest.raises(CharlstmError, match=r"3 worker threads \(can't start .*`workers=1`"):
         Workers(4)
     assert threading.active_count() == before
 

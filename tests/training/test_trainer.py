@@ -120,6 +120,19 @@ def test_average_of_the_weights_after_each_step(monkeypatch, decay, dtype, bound
     trainer.close()
 
 
+def test_the_average_begins_as_a_copy_and_draws_no_weights(monkeypatch):
+    model, seeds = CharModel(ModelConfig(hidden=5), VOCAB, seed=1), []
+    init = CharModel.__init__
+    monkeypatch.setattr(
+        CharModel, "__init__", lambda *given, seed: seeds.append(seed) or init(*given, seed=seed)
+    )
+    trainer = Trainer(model, IDS, TrainConfig(average=0.9, workers=1))
+    assert seeds == [None]
+    average = trainer.averaged.parameters.vector
+    assert np.array_equal(average, model.parameters.vector)
+    assert not np.shares_memory(average, model.parameters.vector)
+
+
 def test_the_average_does_not_change_the_training():
     expected, without = take_steps(6, workers=2)
     losses, trainer = take_steps(6, workers=2, average=0.9)
