@@ -1,5 +1,5 @@
-/* Teams of worker threads that share the recurrence of some streams, and the barrier at which the
- * threads of a team wait for one another.
+/* Teams of worker threads that share the recurrence of some streams, the barrier at which the threads
+ * of a team wait for one another, and the place where they wait for the next step.
  *
  * Streams are independent of one another, and so are the units of one time step. A worker computes
  * some of the streams (its rows) for some of the units (its columns of the weights). The next time
@@ -16,7 +16,8 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#elif !defined(_WIN32)
+#endif
+#if !defined(_WIN32)
 #include <sched.h>
 #endif
 
@@ -24,6 +25,7 @@
  * 20 to 50 microseconds. A thread whose core is taken away by another process is waited for much
  * longer than that. */
 #define LOOKS_BEFORE_SLEEP 1000
+#define LOOKS_PER_TIME 64 /* looks of a ready thread between two looks at the clock */
 #define SLEEP_NANOSECONDS 20000000 /* after which a sleeping thread looks whether it is to stop */
 #define ENDED (-1)                 /* the work was stopped: there are no more meetings */
 
@@ -47,15 +49,35 @@ static void look_again(void) {
 #endif
 }
 
+/* Seconds by a clock that never goes back. */
+static double seconds_now(void) {
+  struct timespec now;
+#if defined(_WIN32)
+  timespec_get(&now, TIME_UTC);
+#else
+  clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Let another thread use the core. */
+static void give_way(void) {
+#if defined(_WIN32)
+  look_again();
+#else
+  sched_yield();
+#endif
+}
+
 /* Sleep until team->meetings differs from `seen`, or for a short time. */
 static void sleep_until_met(Team *team, int seen) {
   __atomic_add_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
 #if defined(__linux__)
   const struct timespec limit = {0, SLEEP_NANOSECONDS};
   syscall(SYS_futex, &team->meetings, FUTEX_WAIT_PRIVATE, seen, &limit, NULL, 0);
-#elif !defined(_WIN32)
+#else
   (void)seen;
-  sched_yield();
+  give_way();
 #endif
   __atomic_sub_fetch(&team->sleepers, 1, __ATOMIC_SEQ_CST);
 }
@@ -90,6 +112,53 @@ static int meet(Team *team) {
     else
       sleep_until_met(team, seen);
   return now == ENDED;
+}
+
+/* The thread of a worker, on a cache line of its own. Between two steps, the thread stays ready for a
+ * short time, because it would take longer to wake it up. */
+enum presence { ABSENT, READY, BUSY };
+typedef struct {
+  int presence;
+  int needed; /* 1: the thread was absent when the step began, and the caller must send one */
+  int unused[14];
+} Thread;
+
+/* Begin a thread's share of a step. */
+static void begin_share(Thread *thread) {
+  int ready = READY;
+  thread->needed = !__atomic_compare_exchange_n(&thread->presence, &ready, BUSY, 0, __ATOMIC_ACQ_REL,
+                                                __ATOMIC_ACQUIRE);
+  if (thread->needed) __atomic_store_n(&thread->presence, BUSY, __ATOMIC_RELEASE);
+}
+
+/* End a thread's share of a step, and stay ready for the next one for some seconds. Returns 1 if the next
+ * step has begun, 0 if the thread is to leave. */
+static int end_share(Thread *thread, double patience, const Team *team) {
+  if (patience <= 0) {
+    __atomic_store_n(&thread->presence, ABSENT, __ATOMIC_RELEASE);
+    return 0;
+  }
+  __atomic_store_n(&thread->presence, READY, __ATOMIC_RELEASE);
+  const double end = seconds_now() + patience;
+  for (int look = 1; read_now(&thread->presence) == READY; look++) {
+    int ready = READY;
+    look_again();
+    const int leaves = read_now(&team->stopped) || (look % LOOKS_PER_TIME == 0 && seconds_now() > end);
+    if (leaves &&
+        __atomic_compare_exchange_n(&thread->presence, &ready, ABSENT, 0, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE))
+      return 0;
+  }
+  return 1;
+}
+
+/* Wait until a thread has ended its share of a step. */
+static void wait_for_share(const Thread *thread) {
+  for (int look = 0; read_now(&thread->presence) == BUSY; look++)
+    if (look < LOOKS_BEFORE_SLEEP)
+      look_again();
+    else
+      give_way();
 }
 
 /* The share of a worker in a recurrence: rows of the batch and units, each as the first one and

@@ -74,8 +74,12 @@ typedef struct {
   float *dh, *dc;     /* (blocks, B, UNITS): written */
   float *log_probs;   /* (T * B, V): written, the gradient of the logits */
   float *losses;      /* (T * B): written, without the factors */
+  double *nats;       /* (1): written, the sum of the losses whose factor is not 0 */
   ptrdiff_t ngrams, R;     /* table rows of a prediction, or 0; number of table rows */
-  const long long *rows;   /* (T * B, ngrams): indices of the table rows of each prediction */
+  const unsigned long long *codes; /* (1 + V): see network/layers/ngrams.py */
+  float *history;          /* (layers, 2, B, H): the last symbols of each stream, in and out */
+  long long *rows;         /* (T * B, ngrams): written, the indices of the table rows of each
+                              prediction */
   float *table;            /* (R, V): updated */
   float *table_squares;    /* (R): updated, as in update_ngram_rows */
   const float *table_constants; /* rate, epsilon */
@@ -94,6 +98,8 @@ typedef struct {
   int *places;                  /* places of update_ngram_rows: see size_of_places */
   ptrdiff_t places_size;        /* of a worker, in ints */
   Team *meetings;               /* (1 + teams): of all workers, then of each team */
+  Thread *threads;              /* (workers): of each worker; the caller is that of worker 0 */
+  double patience;              /* seconds for which a thread stays ready after a step */
   ptrdiff_t next_task;          /* 0 before the step */
   double *seconds;              /* (workers, PHASES): the time of each phase is added, or NULL */
 } TrainingStep;
@@ -237,6 +243,44 @@ static void transpose_rows(const TrainingStep *s, const operand *rows, ptrdiff_t
     for (ptrdiff_t j = s->T * of_step; j < length; j++) columns[k * length + j] = 0;
 }
 
+/* The place of number k of those that the history holds of a stream. */
+INLINE ptrdiff_t history_place(const TrainingStep *s, ptrdiff_t k, ptrdiff_t row) {
+  return (k / s->H * s->B + row) * s->H + k % s->H;
+}
+
+/* The code of the symbol of a stream at a time step; those before the window are in the history. */
+INLINE unsigned long long code_at(const TrainingStep *s, ptrdiff_t t, ptrdiff_t row) {
+  if (t >= 0) return s->codes[1 + s->inputs[t * s->B + row]];
+  const float symbol = s->history[history_place(s, s->ngrams + t, row)]; /* from a file: any number */
+  return s->codes[symbol > 0 ? symbol < (float)s->V ? (ptrdiff_t)rintf(symbol) : s->V : 0];
+}
+
+/* Write the indices of the table rows of the contexts that end at some time steps, for a part: those of
+ * context_rows in network/layers/ngrams.py. */
+static void find_table_rows(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, const Part *part) {
+  const unsigned long long multiplier = 0x9E3779B97F4A7C15;
+  for (ptrdiff_t t = start; t < stop; t++)
+    for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
+      unsigned long long hash = code_at(s, t, row) * multiplier;
+      for (ptrdiff_t back = 1; back <= s->ngrams; back++) {
+        hash = (hash + code_at(s, t - back, row)) * multiplier;
+        const unsigned long long mixed = (hash ^ hash >> 32) * multiplier;
+        s->rows[(t * s->B + row) * s->ngrams + back - 1] =
+            (long long)((mixed >> 32) * (unsigned long long)s->R >> 32);
+      }
+    }
+}
+
+/* Write the last symbols of a window into the history. */
+static void keep_history(const TrainingStep *s) {
+  for (ptrdiff_t row = 0; row < s->B; row++)
+    for (ptrdiff_t k = 0; k < s->ngrams; k++) {
+      const ptrdiff_t t = s->T - s->ngrams + k;
+      s->history[history_place(s, k, row)] =
+          t < 0 ? s->history[history_place(s, k + s->T, row)] : (float)(1 + s->inputs[t * s->B + row]);
+    }
+}
+
 /* Compute the losses of some time steps of a part's streams, and back-propagate them to the outputs
  * that the head reads. */
 static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, const Part *part,
@@ -270,6 +314,7 @@ static void head_part(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, co
             store_n(logits + r * V + j, load(sums + r * PANEL + j), V - first - j);
       }
   }
+  if (s->ngrams) find_table_rows(s, start, stop, part);
   for (ptrdiff_t t = start; t < stop; t++) {
     const ptrdiff_t row = t * B + part->row, rows = part->rows;
     float *log_probs = s->log_probs + row * V;
@@ -490,17 +535,6 @@ static void update_part(const TrainingStep *s, double norm, ptrdiff_t start, ptr
   }
 }
 
-/* Seconds by a clock that never goes back. */
-static double seconds_now(void) {
-  struct timespec now;
-#if defined(_WIN32)
-  timespec_get(&now, TIME_UTC);
-#else
-  clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* Add the time since *since to a phase of a worker, and set *since to now. */
 static void end_phase(const TrainingStep *s, ptrdiff_t worker, enum phase phase, double *since) {
   if (!s->seconds) return;
@@ -516,8 +550,8 @@ static int wait_for(const TrainingStep *s, ptrdiff_t worker, Team *team, double 
   return stopped;
 }
 
-/* See train_step. */
-static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
+/* See train_step. Returns 1 if the step was made, 0 if it was stopped. */
+static int step_of_worker(TrainingStep *s, ptrdiff_t worker) {
   const ptrdiff_t members = s->workers / s->teams, team = worker / members, member = worker % members;
   const ptrdiff_t B = s->B, H = s->H, of_row = operands(H), of_step = B * whole_blocks(H);
   char *scratch = s->scratch + worker * s->scratch_size;
@@ -539,7 +573,7 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
         transpose_rows(s, layer->x_rows, of_row, 0, 0, s->T, part.unit, part.units, &part,
                        layer->x_columns);
       /* the projection reads all units of the layer below */
-      if (wait_for(s, worker, part.team, &since)) return;
+      if (wait_for(s, worker, part.team, &since)) return 0;
     }
     project_part(s, layer, &part, packed);
     end_phase(s, worker, PROJECTION, &since);
@@ -551,11 +585,11 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
                      layer->h_columns);
     end_phase(s, worker, FORWARD, &since);
   }
-  if (wait_for(s, worker, part.team, &since)) return; /* the head reads all units */
+  if (wait_for(s, worker, part.team, &since)) return 0; /* the head reads all units */
   start = share_of(s->T, members, member, &steps);
   head_part(s, start, start + steps, &part, packed);
   end_phase(s, worker, HEAD, &since);
-  if (wait_for(s, worker, part.team, &since)) return; /* the backward pass reads all time steps */
+  if (wait_for(s, worker, part.team, &since)) return 0; /* the backward pass reads all time steps */
   for (ptrdiff_t k = s->L - 1; k >= 0; k--) {
     const TrainedLayer *layer = s->layers + k;
     const int top = k == s->L - 1;
@@ -572,7 +606,7 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
     if (k) input_gradient_part(s, k, &part, packed);
     end_phase(s, worker, INPUT_GRADIENT, &since);
   }
-  if (wait_for(s, worker, s->meetings, &since)) return;
+  if (wait_for(s, worker, s->meetings, &since)) return 0;
   const ptrdiff_t tasks = NAME(size_of_tasks)(s->L, H, s->V, s->seen);
   for (;;) {
     const ptrdiff_t task = __atomic_fetch_add(&s->next_task, 1, __ATOMIC_RELAXED);
@@ -581,12 +615,17 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
   }
   end_phase(s, worker, WEIGHTS, &since);
   /* After this second meeting of all, no worker stops: a stopped step changes no state or weight. */
-  if (wait_for(s, worker, s->meetings, &since)) return;
+  if (wait_for(s, worker, s->meetings, &since)) return 0;
   for (ptrdiff_t k = 0; k < s->L; k++) end_window(s, s->layers + k, s->state + k * 2 * B * H, &part);
   double norm = 0;
   for (ptrdiff_t task = 0; task < tasks; task++) norm += s->squares[task];
   norm = sqrt(norm);
-  if (worker == 0) *s->gradient_norm = norm;
+  if (worker == 0) {
+    *s->gradient_norm = norm;
+    *s->nats = 0;
+    for (ptrdiff_t k = 0; k < s->T * B; k++) *s->nats += s->scales[k] ? s->losses[k] : 0;
+    if (s->ngrams) keep_history(s);
+  }
   ptrdiff_t count, first = share_of(s->weight_count, s->workers, worker, &count);
   update_part(s, norm, first, count);
   end_phase(s, worker, UPDATE, &since);
@@ -597,19 +636,34 @@ static void step_of_worker(TrainingStep *s, ptrdiff_t worker) {
                       s->places + worker * s->places_size, (float *)scratch);
     end_phase(s, worker, TABLE, &since);
   }
+  return 1;
 }
 
-/* Make the share of one worker in a step. All workers must call this function, each in its own
- * thread. Ends early if the meeting of all workers is stopped. */
-void NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
-  BEGIN_PRODUCTS;
-  step_of_worker(s, worker);
-  END_PRODUCTS;
+/* Begin a step: threads that are ready start. The caller sends a thread for each other worker, and then
+ * makes the share of worker 0 itself. */
+void NAME(begin_training_step)(TrainingStep *s) {
+  for (ptrdiff_t worker = 1; worker < s->workers; worker++) begin_share(s->threads + worker);
 }
 
-/* Write the sizes in bytes of TrainedLayer, TrainingStep and Team, which native_training.py checks. */
+/* Make the share of one worker in a step. For worker 0, return when all workers have done their shares.
+ * The threads of other workers stay ready for further steps for some time. Returns 1 if the step was made,
+ * 0 if the meeting of all workers was stopped before. */
+int NAME(train_step)(TrainingStep *s, ptrdiff_t worker) {
+  int is_made;
+  do {
+    BEGIN_PRODUCTS;
+    is_made = step_of_worker(s, worker);
+    END_PRODUCTS;
+  } while (worker && end_share(s->threads + worker, s->patience, s->meetings));
+  for (ptrdiff_t k = 1; is_made && worker == 0 && k < s->workers; k++) wait_for_share(s->threads + k);
+  return is_made;
+}
+
+/* Write the sizes in bytes of TrainedLayer, TrainingStep, Team and Thread, which native_training.py
+ * checks. */
 void NAME(training_layout)(ptrdiff_t *sizes) {
   sizes[0] = sizeof(TrainedLayer);
   sizes[1] = sizeof(TrainingStep);
   sizes[2] = sizeof(Team);
+  sizes[3] = sizeof(Thread);
 }

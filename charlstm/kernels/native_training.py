@@ -11,16 +11,20 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
 from charlstm.kernels import native_library
+from charlstm.system.threads import Cancelled, available_cores
 
-TEAM_INTS = 16  # the size of the struct Team of native_team.h, in ints
-MEMBERS, MEETINGS, STOPPED = 0, 2, 4  # the indices of three of its fields
-MEETINGS_OF_ALL = 2  # the number of meetings of all workers in a step
+TEAM_INTS = THREAD_INTS = 16  # the sizes of two structs of native_team.h, in ints
+MEMBERS, STOPPED = 0, 4  # the indices of fields of the struct Team
+NEEDED = 1  # and of the struct Thread
 CACHE_LINE = 64  # bytes
 # Operands rounded to bfloat16: zeros pad each row to a multiple of PADDING, and products may read
 # EXTRA_ROWS rows beyond the last one. See native_bfloat16.h.
 PADDING = 32
 EXTRA_ROWS = 32
 UNITS = 16  # of a block: see native_gates.h
+# Seconds for which an idle thread keeps its core, ready for the next step. Python takes about 0.5
+# milliseconds between two steps, and to wake up a thread of a virtual machine takes another one.
+PATIENCE = 0.002
 # The phases of a step, in the order of `enum phase` of native_training.h.
 PHASES = (
     "input projection",
@@ -57,9 +61,9 @@ class _Step(ctypes.Structure):
         *_fields(ctypes.c_void_p, "layers inputs targets scales state"),
         *_fields(ctypes.c_void_p, "head_W head_b dhead_W dhead_b"),
         *_fields(ctypes.c_void_p, "head_rows head_columns dlogit_rows dhead_input dout dh dc"),
-        *_fields(ctypes.c_void_p, "log_probs losses"),
+        *_fields(ctypes.c_void_p, "log_probs losses nats"),
         *_fields(ctypes.c_ssize_t, "ngrams R"),
-        *_fields(ctypes.c_void_p, "rows table table_squares table_constants"),
+        *_fields(ctypes.c_void_p, "codes history rows table table_squares table_constants"),
         *_fields(ctypes.c_void_p, "squares gradient_norm"),
         *_fields(ctypes.c_ssize_t, "adam weight_count"),
         *_fields(ctypes.c_void_p, "weights gradient mean square average constants"),
@@ -68,7 +72,8 @@ class _Step(ctypes.Structure):
         *_fields(ctypes.c_ssize_t, "scratch_size"),
         *_fields(ctypes.c_void_p, "places"),
         *_fields(ctypes.c_ssize_t, "places_size"),
-        *_fields(ctypes.c_void_p, "meetings"),
+        *_fields(ctypes.c_void_p, "meetings threads"),
+        *_fields(ctypes.c_double, "patience"),
         *_fields(ctypes.c_ssize_t, "next_task"),
         *_fields(ctypes.c_void_p, "seconds"),
     )
@@ -93,8 +98,11 @@ class NativeTrainingStep:
         self._layers = (_Layer * sizes["L"])()
         self._step = _Step(**sizes, workers=workers, teams=teams)
         self._step.layers = ctypes.addressof(self._layers)
+        self._begin = native_library.function("begin_training_step", isa)
+        self._begin.argtypes = [ctypes.c_void_p]
         self._run = native_library.function("train_step", isa)
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+        self._run.restype = ctypes.c_int
         size_of = native_library.size_of
         H, V, L, seen = (sizes[name] for name in ("H", "V", "L", "seen"))
         scratch_size = _whole_lines(size_of("training", sizes["B"], H, V, seen, isa=isa))
@@ -103,6 +111,7 @@ class NativeTrainingStep:
             places = 2 * sizes["T"] * sizes["B"] * sizes["ngrams"]
             places_size = -(-sizes["R"] // workers) + places
         self._meetings = _aligned((1 + teams) * TEAM_INTS, np.int32).reshape(-1, TEAM_INTS)
+        self._threads = _aligned(workers * THREAD_INTS, np.int32).reshape(-1, THREAD_INTS)
         self.set(
             scratch=_aligned(workers * scratch_size, np.uint8),
             scratch_size=scratch_size,
@@ -110,6 +119,8 @@ class NativeTrainingStep:
             places=np.zeros(workers * places_size, np.int32),
             places_size=places_size,
             meetings=self._meetings,
+            threads=self._threads,
+            patience=PATIENCE if workers <= available_cores() else 0,
         )
         self._set_activations()
 
@@ -157,6 +168,8 @@ class NativeTrainingStep:
             dout=_floats(T * of_step),
             dh=_floats(of_step),
             dc=_floats(of_step),
+            losses=_floats(T * B),
+            rows=np.empty(T * B * step.ngrams, np.int64),
         )
 
     def _field(self, name: str, value: Array | float | None) -> float | None:
@@ -174,26 +187,32 @@ class NativeTrainingStep:
         self.set(seconds=seconds)
         return seconds
 
-    def prepare(self) -> None:
-        """Make the struct ready for the next step; to call while no worker runs."""
+    def begin(self) -> list[int]:
+        """Begin a step, and return the workers that need a thread in which to `run`.
+
+        Worker 0 needs the thread of the caller, and is not in the list. The step before must have
+        ended.
+        """
         self._meetings[...] = 0
         self._meetings[0, MEMBERS] = self._step.workers
         self._meetings[1:, MEMBERS] = self._step.workers // self._step.teams
         self._step.next_task = 0
+        self._begin(ctypes.addressof(self._step))
+        needed: list[int] = np.flatnonzero(self._threads[:, NEEDED]).tolist()
+        return needed
 
     def run(self, worker: int) -> None:
         """Make the share of a worker. All workers must run at the same time: they wait for others.
 
-        Returns early after `stop`.
+        For worker 0, return when all workers have done their shares; Cancelled if the step was
+        stopped. For other workers, also make their shares of the steps that begin soon after, and
+        return when none has begun for PATIENCE seconds, or after `stop`.
         """
-        self._run(ctypes.addressof(self._step), worker)
-
-    def is_done(self) -> bool:
-        """Return, after all workers have returned, whether they have made the step."""
-        return self._step.workers == 1 or bool(self._meetings[0, MEETINGS] == MEETINGS_OF_ALL)
+        if not self._run(ctypes.addressof(self._step), worker) and worker == 0:
+            raise Cancelled
 
     def stop(self) -> None:
-        """Let the workers return that wait for one that will not come.
+        """Let all workers return, as one of them will not come.
 
         The step is then made by all workers or by none: see meet in native_team.h.
         """
@@ -203,9 +222,10 @@ class NativeTrainingStep:
 @cache
 def _check_layout(isa: str) -> None:
     """Raise CharlstmError if the structs above differ in size from those of the library."""
-    expected = np.empty(3, np.intp)
+    expected = np.empty(4, np.intp)
     native_library.function("training_layout", isa)(ctypes.c_void_p(expected.ctypes.data))
-    if [ctypes.sizeof(_Layer), ctypes.sizeof(_Step), 4 * TEAM_INTS] != expected.tolist():
+    sizes = [ctypes.sizeof(_Layer), ctypes.sizeof(_Step), 4 * TEAM_INTS, 4 * THREAD_INTS]
+    if sizes != expected.tolist():
         raise CharlstmError(f"the native kernels {native_library.OTHER_VERSION}")
 
 

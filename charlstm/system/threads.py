@@ -162,21 +162,16 @@ class Workers:
         self._is_closed = False
         self._process = os.getpid()
         self._pool = _running_threads(count - 1) if count > 1 else None
+        self._together: list[Future[None]] = []  # the calls of run_together that may not have ended
 
-    def run(
-        self, function: Callable[[int], Result], stop: Callable[[], None] = lambda: None
-    ) -> list[Result]:
+    def run(self, function: Callable[[int], Result]) -> list[Result]:
         """Run function(k) in parallel for each worker k, and return the results in order of k.
 
-        If a worker raises an exception, this method calls `stop`, and raises the exception after
-        all workers have ended. Workers that wait for one another need a `stop` that lets them end.
-        Workers that call check_cancelled end early. NumPy's warnings of overflow are off in the
-        workers: the caller checks whether the loss is finite.
+        If a worker raises an exception, this method raises it after all workers have ended. Workers
+        that call check_cancelled end early. NumPy's warnings of overflow are off in the workers:
+        the caller checks whether the loss is finite.
         """
-        if self._is_closed:
-            raise CharlstmError("`close` has ended the worker threads: make a new Trainer")
-        if self._process != os.getpid():  # a thread lives in the process that started it
-            raise CharlstmError("a forked process has no worker threads: make a new Trainer there")
+        self._require_open()
         is_cancelled = threading.Event()
 
         def work(k: int) -> Result:
@@ -188,37 +183,79 @@ class Workers:
                     return function(k)
             except BaseException:
                 is_cancelled.set()
-                stop()
                 raise
             finally:
                 _current.is_cancelled = outer
 
-        if self._pool is None:
-            return [work(0)]
         futures: list[Future[Result]] = []
         errors: list[BaseException | None] = []
         try:
-            for k in range(1, self.count):
-                futures.append(self._pool.submit(work, k))
+            futures += (self._submit(work, k) for k in range(1, self.count))
             first = work(0)
             wait(futures)  # Ctrl-C may raise KeyboardInterrupt during the wait.
         except BaseException as error:
             is_cancelled.set()
-            stop()
             errors.append(error)
         # Even after an error, this method waits for all workers: none of them may write to shared
         # arrays after it returns.
-        errors += [future.exception() for future in futures]
-        raised = [error for error in errors if error is not None]
-        if raised:
-            raise next((e for e in raised if not isinstance(e, Cancelled)), raised[0])
+        _raise_first([*errors, *(future.exception() for future in futures)])
         return [first, *(future.result() for future in futures)]
+
+    def run_together(
+        self,
+        begin: Callable[[], Iterable[int]],
+        function: Callable[[int], None],
+        stop: Callable[[], None],
+    ) -> None:
+        """Run function(k) for each worker k, where the workers wait for one another's results.
+
+        function(0) returns when all workers have done their work. The threads of the others may
+        then stay in `function`, ready for the next call of this method. begin() begins the work,
+        and returns the workers whose threads did not stay; they get new ones.
+
+        If a worker raises an exception, this method calls `stop`, by which all workers return or
+        raise Cancelled, and raises the exception after they have returned.
+        """
+        self._require_open()
+
+        def work(k: int) -> None:
+            try:
+                function(k)
+            except BaseException:
+                stop()
+                raise
+
+        self._together = [future for future in self._together if not future.done()]
+        try:
+            for k in begin():
+                self._together.append(self._submit(work, k))
+            work(0)
+        except BaseException as error:
+            stop()
+            _raise_first([error, *(future.exception() for future in self._together)])
+
+    def _submit(self, function: Callable[[int], Result], k: int) -> "Future[Result]":
+        assert self._pool is not None  # a worker above 0
+        return self._pool.submit(function, k)
+
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise CharlstmError("`close` has ended the worker threads: make a new Trainer")
+        if self._process != os.getpid():  # a thread lives in the process that started it
+            raise CharlstmError("a forked process has no worker threads: make a new Trainer there")
 
     def close(self) -> None:
         """End the threads; `run` is refused from now on."""
         self._is_closed = True
         if self._pool is not None and self._process == os.getpid():
             self._pool.shutdown()
+
+
+def _raise_first(errors: Iterable[BaseException | None]) -> None:
+    """Raise the first error that is not Cancelled, else the first of all, if there is one."""
+    raised = [error for error in errors if error is not None]
+    if raised:
+        raise next((e for e in raised if not isinstance(e, Cancelled)), raised[0])
 
 
 def _running_threads(count: int) -> ThreadPoolExecutor:

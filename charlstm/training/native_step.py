@@ -6,6 +6,7 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.kernels import NativeTrainingStep
 from charlstm.network.dropout import Masks
+from charlstm.network.layers.ngrams import symbol_codes
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Workers, share
 from charlstm.training.optimizers import Adam, average_decay
@@ -62,9 +63,8 @@ class NativeStep:
         self._trained, self._config, self._workers = trained, config, workers
         self._batch_size, self._drops_outputs = batch_size, drops_outputs
         self._gradients = trained.model.parameters.zeros_like_dense()
-        self._norm, self._losses = np.zeros(1), np.empty(0, np.float32)
+        self._norm, self._nats = np.zeros(1), np.zeros(1)
         self._longest = 0  # the number of time steps that the memory suffices for
-        self._rows: Ids = np.empty((0, 0), np.int64)
         self._native: NativeTrainingStep
         self.is_updating: bool = False  # native code updates all weights or none
 
@@ -80,25 +80,21 @@ class NativeStep:
         """See Step.take."""
         if len(inputs) > self._longest:
             self._allocate(len(inputs))
-        native, model = self._native, self._trained.model
+        native, layers = self._native, self._trained.model.config.layers
         window = np.array((inputs, targets), np.int64)
-        native.set(T=len(inputs), inputs=window[0], targets=window[1], state=state, scales=scales)
-        after = state.copy()
-        if model.config.ngrams:
-            self._rows[: inputs.size] = model.context_rows(inputs, state, after)
+        native.set(
+            T=len(inputs),
+            inputs=window[0],
+            targets=window[1],
+            scales=scales,
+            state=state[:layers],
+            history=state[layers:],
+        )
         self._set_masks(masks)
         self._set_update(settings)
-        native.prepare()
-        try:
-            self._workers.run(native.run, stop=native.stop)
-        finally:
-            if native.is_done():  # also if Ctrl-C came when no worker could stop any more
-                history = slice(model.config.layers, None)  # the others are set by native code
-                state[history] = after[history]
+        self._workers.run_together(native.begin, native.run, native.stop)
         self._update_otherwise(settings)
-        losses = self._losses[: inputs.size]
-        nats = losses.sum(where=scales.reshape(-1) != 0, dtype=np.float64)
-        return float(nats), float(self._norm[0])
+        return float(self._nats[0]), float(self._norm[0])
 
     def measure(self) -> Array:
         """Return an array (workers, PHASES) of seconds, to which each step from now on adds.
@@ -145,15 +141,12 @@ class NativeStep:
                 b=own["b"],
                 db=d["b"],
             )
-        self._losses = np.empty(T * B, np.float32)
-        self._rows = np.empty((T * B, contexts), np.int64)
         self._native.set(
             head_W=parameters["head.W"],
             head_b=parameters["head.b"],
             dhead_W=gradients["head.W"],
             dhead_b=gradients["head.b"],
-            losses=self._losses,
-            rows=self._rows,
+            nats=self._nats,
             gradient_norm=self._norm,
             weight_count=len(parameters.vector),
             weights=parameters.vector,
@@ -162,7 +155,11 @@ class NativeStep:
             clip_value=self._config.clip_value,
         )
         if table_optimizer is not None:
-            self._native.set(table=parameters[NGRAM_TABLE], table_squares=table_optimizer.squares)
+            self._native.set(
+                codes=symbol_codes(model.vocab.symbols),
+                table=parameters[NGRAM_TABLE],
+                table_squares=table_optimizer.squares,
+            )
         if isinstance(optimizer, Adam):
             self._native.set(adam=1, **optimizer.moments)
             if averaged is not None:

@@ -1,5 +1,7 @@
 """The native training step against the step layer by layer, for any number of workers and teams."""
 
+import concurrent.futures
+import contextlib
 import threading
 import time
 
@@ -10,6 +12,8 @@ from small_trainers import IDS, VOCAB
 
 from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, Vocab, kernels
 from charlstm.errors import CharlstmError
+from charlstm.kernels import native_training
+from charlstm.system.threads import Cancelled
 from charlstm.training import native_step
 from charlstm.training.layerwise_step import LayerwiseStep
 from charlstm.training.native_step import NativeStep, team_count
@@ -126,7 +130,8 @@ def test_many_more_workers_than_cores_end(monkeypatch):
 
 
 @pytest.mark.parametrize("teams", [1, 3])
-def test_workers_end_if_one_of_them_fails_and_nothing_has_changed(monkeypatch, teams):
+@pytest.mark.parametrize("worker", [0, 1])
+def test_workers_end_if_one_of_them_fails_and_nothing_has_changed(monkeypatch, teams, worker):
     """Otherwise, the others would wait for it for ever."""
     monkeypatch.setattr(native_step, "team_count", lambda *_: teams)
     model, train = SETTINGS["everything"]
@@ -134,12 +139,13 @@ def test_workers_end_if_one_of_them_fails_and_nothing_has_changed(monkeypatch, t
     trainer.step()
     run = kernels.NativeTrainingStep.run
 
-    def failing(self, worker):
-        if worker == 1:
+    def failing(self, k):
+        if k == worker:
             raise KeyboardInterrupt
-        run(self, worker)
+        run(self, k)
 
     before = copied(trainer)
+    concurrent.futures.wait(trainer.workers._together)  # until no thread is ready for a step
     with monkeypatch.context() as patched:
         patched.setattr(kernels.NativeTrainingStep, "run", failing)
         with pytest.raises(KeyboardInterrupt):
@@ -172,7 +178,8 @@ def test_a_step_that_is_stopped_at_any_time_changes_all_or_nothing():
     for _ in range(100):
         before = copied(trainer)
         stop.set()
-        trainer.step()
+        with contextlib.suppress(Cancelled):
+            trainer.step()
         outcomes.append(changed_names(trainer, before))
     end.set()
     thread.join()
@@ -227,6 +234,20 @@ def test_a_step_layer_by_layer_that_fails_early_changes_nothing(monkeypatch):
             trainer.step()
     assert changed_names(trainer, before) == []
     assert np.isfinite(trainer.step())
+    trainer.close()
+
+
+def test_threads_are_ready_for_the_next_step_for_a_time(monkeypatch):
+    monkeypatch.setattr(native_training, "available_cores", lambda: 3)
+    monkeypatch.setattr(native_training, "PATIENCE", 60)
+    trainer = make_trainer({}, {"workers": 3})
+    expected = after_steps(make_trainer({}, {"workers": 1}), 2)
+    losses = [trainer.step(), trainer.step()]
+    assert losses == expected["losses"].tolist()
+    ready = trainer.workers._together
+    assert len(ready) == 2 and not any(future.done() for future in ready)
+    trainer._step._native.stop()
+    assert not concurrent.futures.wait(ready, 10).not_done
     trainer.close()
 
 
