@@ -26,14 +26,33 @@ INLINE ptrdiff_t gates_place(ptrdiff_t B, ptrdiff_t row, ptrdiff_t unit) {
   return (unit / UNITS * B + row) * 4 * UNITS + unit % UNITS;
 }
 
+/* The symbols that a layer reads: ids (T, B). by_symbol (V, 4H): the row that a symbol adds to the
+ * gates, together with b (4H). */
+typedef struct {
+  const long long *ids;
+  const float *by_symbol, *b;
+} Symbols;
+
+/* Write the rows by_symbol[id] + b into the gates (rows, 4, UNITS) of some streams at one time step, for
+ * the WIDTH units from `first` on. ids (rows) */
+INLINE void project_symbols(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t first, const Symbols *symbols,
+                            const long long *ids, float *gates) {
+  const ptrdiff_t n = units_from(first, H);
+  for (ptrdiff_t r = 0; r < rows; r++, gates += 4 * UNITS)
+    for (ptrdiff_t gate = 0; gate < 4; gate++)
+      store(gates + gate * UNITS, load_n(symbols->b + gate * H + first, n) +
+                                      load_n(symbols->by_symbol + (ids[r] * 4 + gate) * H + first, n));
+}
+
 /* Compute T time steps forward, for a part.
  *
- * gates (T, blocks, B, 4, UNITS), c (T+1, blocks, B, UNITS), tanh_c (T, blocks, B, UNITS), h (T+1, B,
+ * symbols: the input x of a layer that reads only symbols, whose projection x Wx + b takes the place of
+ * that in the gates; or NULL. gates (T, blocks, B, 4, UNITS), c (T+1, blocks, B, UNITS), tanh_c (T, blocks, B, UNITS), h (T+1, B,
  * H): as in lstm_forward. h_rows (T+1, B, H): the operands of h, of which row 0 is given; they are h
  * itself unless ROUNDED. packed: Wh as pack_units packs it for the units of the part. Ends early if the
  * team is to stop. */
-static void forward_part(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float *gates, float *h,
-                         operand *h_rows, float *c, float *tanh_c, const Part *part,
+static void forward_part(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, const Symbols *symbols,
+                         float *gates, float *h, operand *h_rows, float *c, float *tanh_c, const Part *part,
                          const operand *packed) {
   float sums[ROWS_AT_ONCE * GATES] ALIGNED;
   const ptrdiff_t stop = part->unit + part->units, K = operands(H), of_step = B * whole_blocks(H);
@@ -45,13 +64,15 @@ static void forward_part(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, floa
       for (ptrdiff_t row = part->row; row < part->row + part->rows; row += block) {
         const int rows = (int)min_of(block, part->row + part->rows - row);
         const ptrdiff_t at = t * of_step + unit_place(B, row, first);
+        float *a = gates + t * 4 * of_step + gates_place(B, row, first);
         float *next_h = h + ((t + 1) * B + row) * H + first;
+        /* before the products: the memory of the gates is on its way to the cache meanwhile */
+        if (symbols) project_symbols(rows, H, first, symbols, symbols->ids + t * B + row, a);
         for (int gate = 0; gate < 4; gate += VECTORS)
           multiply_panel(rows, VECTORS, h_rows + place_of(B, K, t, row, 0), B, K,
                          panels + gate * WIDTH * K, sums + gate * WIDTH, GATES);
-        advance_units(rows, WIDTH, UNITS, capped, sums,
-                      gates + t * 4 * of_step + gates_place(B, row, first), c + at,
-                      c + at + of_step, tanh_c + at, units_from(first, H), H, next_h);
+        advance_units(rows, WIDTH, UNITS, capped, sums, a, c + at, c + at + of_step, tanh_c + at,
+                      units_from(first, H), H, next_h);
         for (int r = 0; ROUNDED && r < rows; r++)
           round_floats(min_of(WIDTH, H - first), next_h + r * H,
                        h_rows + place_of(B, K, t + 1, row + r, first));
@@ -191,7 +212,7 @@ void NAME(lstm_forward)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, float
     for (ptrdiff_t row = 0; ROUNDED && row < B; row++)
       for (ptrdiff_t k = 0; k < H; k += UNITS)
         round_floats(min_of(UNITS, H - k), h + row * H + k, s.rows + place_of(B, K, 0, row, k));
-    forward_part(1, B, H, capped, s.gates, h, ROUNDED ? s.rows : (void *)h, s.c, s.tanh_c, &all,
+    forward_part(1, B, H, capped, NULL, s.gates, h, ROUNDED ? s.rows : (void *)h, s.c, s.tanh_c, &all,
                  s.packed);
     memcpy(s.c, s.c + units, (size_t)units * sizeof(float));
     to_rows(B, H, 4, s.gates, gates);

@@ -174,7 +174,8 @@ static void end_window(const TrainingStep *s, const TrainedLayer *layer, float *
     }
 }
 
-/* Write the input projection of a layer, x Wx + by_symbol[id] + b, into its gates, for a part. */
+/* Write the input projection of a layer above the first, x Wx + by_symbol[id] + b, into its gates, for a
+ * part. */
 static void project_part(const TrainingStep *s, const TrainedLayer *layer, const Part *part,
                          operand *packed) {
   float sums[ROWS_AT_ONCE * GATES] ALIGNED;
@@ -183,21 +184,17 @@ static void project_part(const TrainingStep *s, const TrainedLayer *layer, const
   const operand *x = layer->x_rows;
   for (ptrdiff_t first = part->unit; first < part->unit + part->units; first += WIDTH) {
     const ptrdiff_t n = units_from(first, H);
-    vec bias[4];
-    for (ptrdiff_t gate = 0; gate < 4; gate++) bias[gate] = load_n(layer->b + gate * H + first, n);
-    if (layer->Wx) pack_units(H, H, first, first + WIDTH, layer->Wx, packed);
+    pack_units(H, H, first, first + WIDTH, layer->Wx, packed);
     for (ptrdiff_t t = 0; t < s->T; t++)
       for (ptrdiff_t row = part->row; row < end; row += block) {
         const ptrdiff_t rows = min_of(block, end - row);
         float *a = layer->gates + t * B * 4 * whole_blocks(H) + gates_place(B, row, first);
-        if (layer->Wx)
-          for (int gate = 0; gate < 4; gate += VECTORS)
-            multiply_panel(rows, VECTORS, x + place_of(B, K, t, row, 0), B, K,
-                           packed + gate * WIDTH * K, sums + gate * WIDTH, GATES);
+        for (int gate = 0; gate < 4; gate += VECTORS)
+          multiply_panel(rows, VECTORS, x + place_of(B, K, t, row, 0), B, K,
+                         packed + gate * WIDTH * K, sums + gate * WIDTH, GATES);
         for (ptrdiff_t r = 0; r < rows; r++, a += 4 * UNITS)
           for (ptrdiff_t gate = 0; gate < 4; gate++) {
-            vec sum = bias[gate];
-            if (layer->Wx) sum += load(sums + r * GATES + gate * WIDTH);
+            vec sum = load(sums + r * GATES + gate * WIDTH) + load_n(layer->b + gate * H + first, n);
             if (layer->by_symbol)
               sum += load_n(layer->by_symbol + (s->inputs[t * B + row + r] * 4 + gate) * H + first, n);
             store(a + gate * UNITS, sum);
@@ -575,10 +572,11 @@ static int step_of_worker(TrainingStep *s, ptrdiff_t worker) {
       /* the projection reads all units of the layer below */
       if (wait_for(s, worker, part.team, &since)) return 0;
     }
-    project_part(s, layer, &part, packed);
+    if (k) project_part(s, layer, &part, packed);
     end_phase(s, worker, PROJECTION, &since);
+    const Symbols symbols = {s->inputs, layer->by_symbol, layer->b};
     pack_units(H, H, part.unit, part.unit + part.units, layer->Wh, packed);
-    forward_part(s->T, B, H, (int)s->capped, layer->gates, layer->h, layer->h_rows, layer->c,
+    forward_part(s->T, B, H, (int)s->capped, k ? NULL : &symbols, layer->gates, layer->h, layer->h_rows, layer->c,
                  layer->tanh_c, &part, packed);
     if (ROUNDED)
       transpose_rows(s, layer->h_rows, of_row, 0, 0, s->T, part.unit, part.units, &part,
