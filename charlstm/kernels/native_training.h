@@ -23,6 +23,8 @@
  * rounding, the rows are the floats themselves, and there are no columns.
  */
 #define TASK_ROWS 512 /* maximum number of rows of the weights in a task */
+#define ROWS_AHEAD 12 /* distant rows that are fetched into the cache before they are written */
+#define SQUARES_AT_ONCE 32 /* maximum number of rows whose squares are summed as floats */
 
 /* A layer and its activations of the window, as in network/layers/lstm.py. */
 #ifndef CHARLSTM_TRAINING
@@ -383,20 +385,23 @@ static void input_gradient_part(const TrainingStep *s, ptrdiff_t k, const Part *
 }
 
 /* Write sums, times the factors if any, into columns of a matrix. The rows of the sums are `width`
- * floats apart, those of the matrix and the factors `stride` floats. Returns the sum of the squares. */
+ * floats apart, those of the matrix and the factors `stride` floats. Returns the sum of the squares,
+ * which is a float for some rows only, so that rounding errors stay small. */
 static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *sums,
                          const float *factors, float *to, ptrdiff_t stride) {
   double squares = 0;
-  for (ptrdiff_t r = 0; r < rows; r++, sums += width) {
-    vec row = {0};
+  for (ptrdiff_t start = 0; start < rows; start += SQUARES_AT_ONCE) {
+    vec sums_of_squares = {0};
     float sum = 0;
-    for (ptrdiff_t j = 0; j < columns; j += WIDTH) {
-      vec x = load(sums + j);
-      if (factors) x *= load_n(factors + r * stride + j, columns - j);
-      store_n(to + r * stride + j, x, columns - j);
-      row += x * x; /* the columns of padding are 0 */
-    }
-    for (int j = 0; j < WIDTH; j++) sum += row[j];
+    for (ptrdiff_t r = start; r < rows && r < start + SQUARES_AT_ONCE; r++)
+      for (ptrdiff_t j = 0; j < columns; j += WIDTH) {
+        vec x = load(sums + r * width + j);
+        __builtin_prefetch(to + (r + ROWS_AHEAD) * stride + j, 1);
+        if (factors) x *= load_n(factors + r * stride + j, columns - j);
+        store_n(to + r * stride + j, x, columns - j);
+        sums_of_squares += x * x; /* the columns of padding are 0 */
+      }
+    for (int j = 0; j < WIDTH; j++) sum += sums_of_squares[j];
     squares += sum;
   }
   return squares;
