@@ -20,7 +20,7 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LOCK, RUNS, holds_run
 from charlstm.runs.lock_holder import is_running, read_holder, write_holder
 from charlstm.runs.ownership import LOCK_BEGINNING, foreign_files, is_lock, require_ours
-from charlstm.system.paths import absolute, is_regular
+from charlstm.system.paths import absolute
 
 flock: Callable[[int, int], None] | None = None
 EXCLUSIVE_NO_WAIT = 0
@@ -189,7 +189,7 @@ def _open_lock(path: Path) -> tuple[int | None, bool]:
 def _require_lock(path: Path) -> None:
     """Raise CharlstmError if a file that charlstm did not write has the name of the lock file."""
     beginning = b""
-    if is_file := is_regular(path):
+    if is_file := stat.S_ISREG(path.lstat().st_mode):
         with path.open("rb") as file:
             beginning = file.read(len(LOCK_BEGINNING))
     if not (is_file and is_lock(beginning)):
