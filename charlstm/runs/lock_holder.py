@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from charlstm.errors import CharlstmError
 from charlstm.runs.safetensors_reader import strict_json
+from charlstm.system.paths import is_regular
 from charlstm.untrusted import entry, of_type
 
 MAX_LOCK_BYTES = 4096  # A lock file of charlstm is never longer than this.
@@ -49,7 +50,12 @@ def write_holder(path: Path, descriptor: int) -> None:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Return the process that a lock file names; None if the file names no process."""
+    """Return the process that a lock file names; None if the file names no process.
+
+    Only a regular file is opened: in a run from a stranger, the name may be that of a pipe.
+    """
+    if not is_regular(path):
+        return None
     try:
         with path.open("rb") as file:
             saved = strict_json(file.read(MAX_LOCK_BYTES).decode("ascii", "replace"))

@@ -1,6 +1,7 @@
 """Training by truncated back-propagation through time: one step, shared among worker threads."""
 
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -100,6 +101,7 @@ class Trainer:
         self.gradient_norm: float = math.nan
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
+        self._one_step = threading.Lock()  # a step of another thread waits for this one to end
         self.workers: Workers = Workers(config.workers)
         trained = Trained(model, self.averaged, self.optimizer, self._table_optimizer)
         native = kernels.can_train(model.config, config.precision)
@@ -128,8 +130,12 @@ class Trainer:
 
         A step that is interrupted, as by Ctrl-C, has changed all weights or none, and the next step
         trains on the window after it. If only some weights may have changed, further steps are
-        refused.
+        refused. Steps in several threads are made one after the other.
         """
+        with self._one_step:
+            return self._take_step()
+
+    def _take_step(self) -> float:
         if self._step.is_updating:
             raise CharlstmError(
                 "a step was interrupted while it updated the weights: go on from a saved state, in "

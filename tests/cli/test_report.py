@@ -143,6 +143,17 @@ def test_runs_are_listed_the_newest_first(cli, folder_of_runs):
     assert len({line.rindex("  ") for line in lines}) == 1
 
 
+@pytest.mark.parametrize("name", ["lock", "metrics.jsonl"])
+def test_a_pipe_in_a_strangers_run_is_not_read(cli, folder_of_runs, name):
+    (folder_of_runs / "one" / name).unlink(missing_ok=True)
+    os.mkfifo(folder_of_runs / "one" / name)
+    listed = [run["name"] for run in json.loads(cli("runs", folder_of_runs, "--json").stdout)]
+    assert ("one" in listed) == (name == "lock") and "two" in listed
+    arguments = ("report", "-r", folder_of_runs / "one", "-o", folder_of_runs / "page.html")
+    result = cli(*arguments, code=int(name != "lock"))
+    assert ("is not a regular file" in result.stderr) == (name != "lock")
+
+
 @pytest.mark.parametrize(
     ("options", "order"),
     [

@@ -83,3 +83,18 @@ def test_memory_does_not_grow_after_the_first_steps():
     trainer.close()
     # a leak of one worker's activations in each step would be a hundred times that
     assert resident_bytes() - before < 2_000_000
+
+
+def test_steps_in_several_threads_are_made_one_after_the_other():
+    expected, _ = take_steps(12, workers=2)
+    trainer, losses = make_trainer(workers=2), []
+    threads = [
+        threading.Thread(target=lambda: losses.extend(trainer.step() for _ in range(4)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    trainer.close()
+    assert sorted(losses) == sorted(expected)
