@@ -18,6 +18,9 @@ The step of charlstm differs from the step of the paper in three points:
 The table of n-grams, of which a segment changes few rows, adapts by AdaGrad as in training. The sum
 of squares that AdaGrad keeps for each row starts at NGRAM_SQUARES. The rows of the table are not
 pulled back to their trained values.
+
+Passages that occur again are predicted by matches (matches.py): the loss of a segment is that of
+the model's predictions after the matches are mixed in. The gradient is that of the model alone.
 """
 
 import math
@@ -27,6 +30,7 @@ from functools import partial
 
 import numpy as np
 
+from charlstm.analysis.matches import Matches
 from charlstm.analysis.segment_gradients import DEFAULT_SEGMENT, SegmentReader, cut, segments
 from charlstm.arrays import Array, Ids, require_shape
 from charlstm.config import Record, knob
@@ -80,6 +84,13 @@ class DynamicConfig(Record):
         "Learning rate of the table of n-grams, in nats; 0 leaves it as it is.",
         within="[0, 100]",
     )
+    match: int = knob(
+        5,
+        "Shortest match, in characters: where at least this many last characters occurred earlier "
+        "in the text, the character that followed them is expected again. 0: no matches.",
+        within="[1, inf)",
+        also=(0,),
+    )
 
 
 class DynamicEvaluation:
@@ -109,6 +120,7 @@ class DynamicEvaluation:
         ids: Ids,
         *,
         starts: Ids | None = None,
+        before: Ids | None = None,
         workers: Workers | None = None,
         advance: Advance | None = None,
     ) -> Loss:
@@ -116,6 +128,8 @@ class DynamicEvaluation:
 
         A model of lines reads each line from a state of zeros, but keeps the adapted weights.
 
+        before: a text, such as the training text, in which matches are found as if it had been read
+            before; the model does not read it. It may be memory-mapped.
         starts: the positions at which texts start, if `ids` is several texts joined. The state is
             set to zeros at the start of each text, but the weights keep their changes.
         advance: called with the number of predictions just made.
@@ -123,7 +137,8 @@ class DynamicEvaluation:
         adapting_model = _AdaptingModel(self, workers or Workers(1))
         total, count = 0.0, 0
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"):
-            for nats in adapting_model.read(segments(self.model, ids, self.config.segment, starts)):
+            cut_text = segments(self.model, ids, self.config.segment, starts)
+            for nats in adapting_model.read(cut_text, before):
                 total += float(nats.sum(dtype=np.float64))
                 count += len(nats)
                 if advance is not None:
@@ -184,9 +199,16 @@ class _AdaptingModel:
         nats = list(self.read(one for sequence in sequences for one in cut(sequence, length)))
         return np.concatenate(nats) if nats else np.empty(0)
 
-    def read(self, segments: Iterable[tuple[Ids, bool]]) -> Iterator[Array]:
-        """Restore the trained weights, then yield the losses (n,) in nats of each segment."""
+    def read(
+        self, segments: Iterable[tuple[Ids, bool]], before: Ids | None = None
+    ) -> Iterator[Array]:
+        """Restore the trained weights, then yield the losses (n,) in nats of each segment.
+
+        before: a text in which matches are found too.
+        """
         self._restore_weights()
+        shortest = self._dynamic.config.match
+        matches = Matches(shortest, before) if shortest else None
         max_norm = self._dynamic.max_norm
         max_nats = MAX_SURPRISE * math.log(len(self._dynamic.model.vocab))
         for number, (segment, begins) in enumerate(segments):
@@ -201,6 +223,10 @@ class _AdaptingModel:
                     "the loss grows beyond all bounds, as the weights change too fast: "
                     f"try a `dynamic_rate` below {self._dynamic.config.rate:g}"
                 )
+            if matches is not None:
+                if begins:
+                    matches.read(int(segment[0]))
+                nats = matches.mix(self._reader.log_probs, segment[1:])
             yield nats
 
     def _restore_weights(self) -> None:

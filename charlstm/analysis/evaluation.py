@@ -20,7 +20,12 @@ from charlstm.text.sizes import count_empty_lines, utf8_size
 from charlstm.text.vocab import UnknownTreatment, line_end
 from charlstm.untrusted import require_type
 
-DYNAMIC_KNOBS = ("rate", "decay", "ngram_lr")  # the settings of DynamicConfig that are options
+DYNAMIC_KNOBS = (
+    "rate",
+    "decay",
+    "ngram_lr",
+    "match",
+)  # the settings of DynamicConfig that are options
 
 # Called with an activity, such as "measuring", and the number of predictions to make; the context
 # that it returns gives the function to call with the number of predictions just made.
@@ -108,6 +113,7 @@ def evaluate(
     dynamic_rate: float = 1.5e-3,
     dynamic_decay: float = 1e-3,
     dynamic_ngram_lr: float = 0.25,
+    dynamic_match: int = 5,
     unknown: UnknownTreatment = "error",
     workers: int | Literal["auto"] = "auto",
 ) -> Evaluation:
@@ -127,6 +133,8 @@ def evaluate(
     dynamic_rate: the change of a weight in one step if its gradient has its usual size.
     dynamic_decay: the fraction of a weight's change that each step removes.
     dynamic_ngram_lr: the learning rate of the table of n-grams; 0 leaves it as it is.
+    dynamic_match: where at least this many last characters occurred earlier in the text, the
+        character that followed them is expected again; 0: no such matches.
     unknown: what to do with characters of the text that the model does not know: "error",
         "skip" or "replace".
     workers: the number of threads; "auto": one per core.
@@ -138,6 +146,7 @@ def evaluate(
         "dynamic_rate": dynamic_rate,
         "dynamic_decay": dynamic_decay,
         "dynamic_ngram_lr": dynamic_ngram_lr,
+        "dynamic_match": dynamic_match,
     }
     settings = dynamic_settings(given)
     for name, value in given.items():
@@ -173,6 +182,7 @@ def measure(
     window: int | None = None,
     batch_size: int | None = None,
     dynamic: DynamicConfig | None = None,
+    before: Ids | None = None,
     workers: Workers,
     progress: Progress = _silent,
 ) -> Evaluation:
@@ -180,6 +190,7 @@ def measure(
 
     ids, starts, window, batch_size: as for network.scoring.evaluate.
     dynamic: the settings of dynamic evaluation; None: the weights stay as they are.
+    before: a text in which dynamic evaluation finds matches too.
     """
     if dynamic and (window is not None or batch_size is not None):
         raise ArgumentError("`dynamic=True` reads one stream: leave out `window` and `batch_size`")
@@ -188,7 +199,9 @@ def measure(
     adapting = dynamic_evaluation_of(model, dynamic, workers, progress) if dynamic else None
     with progress("measuring", predictions) as advance:
         if adapting:
-            loss = adapting.evaluate(ids, starts=starts, workers=workers, advance=advance)
+            loss = adapting.evaluate(
+                ids, starts=starts, before=before, workers=workers, advance=advance
+            )
         else:
             loss = loss_of_text(
                 model,

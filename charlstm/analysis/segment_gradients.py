@@ -83,7 +83,12 @@ class SegmentReader:
         inputs, self._targets = segment[:-1, None], segment[1:, None]
         activations = self._activations_for_targets()
         self._state = self.model.forward(inputs, self._state, activations)
-        return cross_entropy(activations.log_probs, segment[1:])
+        return cross_entropy(self.log_probs, segment[1:])
+
+    @property
+    def log_probs(self) -> Array:
+        """The model's predictions (n, V) of the last segment; find_gradient overwrites them."""
+        return self._activations_for_targets().log_probs
 
     def find_gradient(self) -> None:
         """Set `gradient` to that of the last segment's mean loss; call it once after each read."""

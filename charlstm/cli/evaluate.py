@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.analysis.evaluation import DYNAMIC_KNOBS, dynamic_settings, measure
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
-from charlstm.cli.run_text import own_validation_ids, reading_options
+from charlstm.cli.run_text import own_split, reading_options
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
@@ -39,6 +38,7 @@ _dynamic_flag = click.option(
     is_flag=True,
     help="Measure by dynamic evaluation (Krause et al. 2018): the model goes on learning from the "
     "text that it reads. The loss of each part is measured before the model learns from that part. "
+    "Passages that occurred earlier in the text are expected again (--dynamic-match). "
     "For a model of lines, dynamic evaluation helps only where neighbouring lines are alike.",
 )
 
@@ -96,6 +96,7 @@ def evaluate(
 
     Without TEXTS, measure the loss on all validation text of the run. Measuring on validation text
     needs the run's folder, and the text that the run was trained on, unchanged and at its old path.
+    Then --dynamic finds matches in the training text too.
 
     For a model of words, "character" means word in all figures; the JSON then has "unit": "word".
     The figure "bytes" is the size in UTF-8 of the predicted text, in which unknown characters were
@@ -107,9 +108,10 @@ def evaluate(
     report = NoveltyReport(run, model) if novelty else None
     if texts:
         pieces = read_text_for(model.vocab, texts, unknown, encoding, newlines)
-        ids, starts = encode_on_disk(model.vocab, pieces, unknown), np.zeros(1, np.int64)
+        ids, starts, before = encode_on_disk(model.vocab, pieces, unknown), None, None
     else:
-        ids, starts = own_validation_ids(run)
+        split = own_split(run)
+        ids, starts, before = split.validation, split.starts, split.train
     workers = Workers(available_cores())
     result = measure(
         model,
@@ -118,6 +120,7 @@ def evaluate(
         window=window,
         batch_size=batch_size,
         dynamic=dynamic,
+        before=before,
         workers=workers,
         progress=partial(progress_bar, model.vocab.unit),
     )

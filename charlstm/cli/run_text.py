@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from charlstm.arrays import Ids
 from charlstm.cli.option_names import as_options
 from charlstm.cli.shared_options import Command
 from charlstm.config import CorpusConfig
@@ -21,7 +20,7 @@ from charlstm.runs.texts import (
     training_and_validation_ids,
 )
 from charlstm.system.terminal import visible
-from charlstm.text.corpus import open_corpus
+from charlstm.text.corpus import Split, open_corpus
 from charlstm.text.known_lines import KnownLines
 from charlstm.text.reading import NEWLINES, newlines_for
 from charlstm.text.vocab import Vocab
@@ -84,10 +83,10 @@ def reading_options(command: Command) -> Command:
     return _encoding_option(_newlines_option(with_reading))
 
 
-def own_validation_ids(run: Path) -> tuple[Ids, Ids]:
-    """Return the ids of a run's validation text, and the positions at which its parts start.
+def own_split(run: Path) -> Split:
+    """Return the ids of a run's training text and of its validation text.
 
-    Raises CharlstmError if the text cannot be found.
+    Raises CharlstmError if the text cannot be found, or if the run has no validation text.
     """
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import CorpusDisplay
@@ -102,7 +101,7 @@ def own_validation_ids(run: Path) -> tuple[Ids, Ids]:
             ) from error
     if len(split.validation) < 2:
         raise CharlstmError(f"{run}: the run has no validation text: name a text to measure")
-    return split.validation, split.starts
+    return split
 
 
 def known_lines(

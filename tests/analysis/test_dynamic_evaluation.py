@@ -18,7 +18,7 @@ from charlstm.analysis.segment_gradients import (
 from charlstm.network.scoring import evaluate, score_texts
 from charlstm.system.threads import Workers
 
-RULE = DynamicConfig(segment=6, rate=0.05, decay=0.1, epsilon=0.3)
+RULE = DynamicConfig(segment=6, rate=0.05, decay=0.1, epsilon=0.3, match=0)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,9 @@ def test_a_rate_of_zero_gives_the_static_loss(model):
     ids = model.vocab.encode(make_text(20, seed=8))
     rms = gradient_rms(model, ids)
     for decay in (0.0, 0.5):
-        still = DynamicEvaluation(model, rms, DynamicConfig(rate=0.0, decay=decay, ngram_lr=0.0))
+        still = DynamicEvaluation(
+            model, rms, DynamicConfig(rate=0, decay=decay, ngram_lr=0, match=0)
+        )
         assert still.evaluate(ids).nats == pytest.approx(
             evaluate(model, ids, batch_size=1).nats, 1e-6
         )
@@ -270,3 +272,18 @@ def test_an_error_in_one_worker_stops_the_others(small, monkeypatch):
         list(dynamic.score_texts(["ab\ncd" * 300] * 2, workers=workers))
     assert len(reads) < 300 * 5 / RULE.segment / 4
     workers.close()
+
+
+def test_matches_are_found_in_the_text_before_and_in_the_text_itself(model):
+    text = model.vocab.encode(make_text(30, seed=10))
+    rms = gradient_rms(model, text)
+    alone, matching = (
+        DynamicEvaluation(model, rms, DynamicConfig(rate=0.0, ngram_lr=0.0, match=match))
+        for match in (0, 5)
+    )
+    twice = np.concatenate([text, text])
+    assert matching.evaluate(twice).nats < 0.8 * alone.evaluate(twice).nats
+    assert matching.evaluate(text, before=text).nats < 0.8 * matching.evaluate(text).nats
+    assert alone.evaluate(text, before=text) == alone.evaluate(text)
+    # Neither the model nor the object remembers a text.
+    assert matching.evaluate(text) == matching.evaluate(text)

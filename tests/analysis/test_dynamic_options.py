@@ -10,7 +10,14 @@ from charlstm import load
 from charlstm.analysis.dynamic_evaluation import DynamicEvaluation
 from charlstm.analysis.segment_gradients import gradient_rms, own_text
 
-DEFAULTS = {"segment": 20, "rate": 0.0015, "decay": 0.001, "epsilon": 0.1, "ngram_lr": 0.25}
+DEFAULTS = {
+    "segment": 20,
+    "rate": 0.0015,
+    "decay": 0.001,
+    "epsilon": 0.1,
+    "ngram_lr": 0.25,
+    "match": 5,
+}
 
 
 @pytest.fixture
@@ -36,8 +43,17 @@ def test_eval_scales_steps_by_gradients_on_the_models_own_text(cli, trained, mea
 def test_score_has_the_same_options(cli, trained, measured):
     arguments = ("score", measured, "-r", trained)
     static = [json.loads(line) for line in cli(*arguments).stdout.splitlines()]
-    settings = {**DEFAULTS, "rate": 0.0, "decay": 0.5, "ngram_lr": 0.0}
-    given = ("--dynamic-rate", 0, "--dynamic-decay", 0.5, "--dynamic-ngram-lr", 0)
+    settings = {**DEFAULTS, "rate": 0.0, "decay": 0.5, "ngram_lr": 0.0, "match": 0}
+    given = (
+        "--dynamic-rate",
+        0,
+        "--dynamic-decay",
+        0.5,
+        "--dynamic-ngram-lr",
+        0,
+        "--dynamic-match",
+        0,
+    )
     output = cli(*arguments, "--dynamic", *given).stdout
     records = [json.loads(line) for line in output.splitlines()]
     for record, before in zip(records, static, strict=True):

@@ -45,7 +45,9 @@ def test_the_weights_stay_as_they_are_after_dynamic_evaluation(model):
     usual, dynamic = evaluate(model, TEXT), evaluate(model, TEXT, dynamic=True)
     assert dynamic.nats_per_character < usual.nats_per_character
     assert np.array_equal(before, model.parameters.vector)
-    still = evaluate(model, TEXT, dynamic=True, dynamic_rate=0, dynamic_ngram_lr=0, workers=1)
+    still = evaluate(
+        model, TEXT, dynamic=True, dynamic_rate=0, dynamic_ngram_lr=0, dynamic_match=0, workers=1
+    )
     one_stream = evaluate(model, TEXT, batch_size=1)
     assert still.nats_per_character == pytest.approx(one_stream.nats_per_character, rel=1e-5)
     assert still.dynamic["rate"] == 0 and usual.dynamic is None

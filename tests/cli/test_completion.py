@@ -13,7 +13,12 @@ CASES = {
     "charlstm tra": ["train"],
     "charlstm train --sch": ["--schedule"],
     "charlstm train --optimizer ": ["adam", "rmsprop", "sgd"],
-    "charlstm eval --dynamic-": ["--dynamic-rate", "--dynamic-decay", "--dynamic-ngram-lr"],
+    "charlstm eval --dynamic-": [
+        "--dynamic-rate",
+        "--dynamic-decay",
+        "--dynamic-ngram-lr",
+        "--dynamic-match",
+    ],
 }
 
 

@@ -11,10 +11,14 @@ from corpus_files import make_text
 from stepwise_losses import losses_in_nats
 
 import charlstm
+from charlstm.analysis.dynamic_evaluation import DynamicConfig
+from charlstm.analysis.evaluation import dynamic_evaluation_of
 from charlstm.cli import evaluate
 from charlstm.cli.text_input import read_text_for
 from charlstm.network import scoring
 from charlstm.runs.progress_bar import FittedBar
+from charlstm.runs.texts import training_and_validation_ids
+from charlstm.system.threads import Workers
 from charlstm.text import sizes
 
 KEYS = {
@@ -211,3 +215,13 @@ def test_an_unknown_character_is_named_with_its_file_and_line(cli, trained, tmp_
     place = f"{tmp_path / 'b.txt'}, line 1,235"
     assert f"{place}: the vocabulary has no 'é' (U+00E9)" in cli(*arguments, code=1).stderr
     assert cli(*arguments, "--unknown", "replace").stdout
+
+
+def test_matches_are_found_in_the_training_text_of_the_run(cli, trained):
+    model = charlstm.load(trained)
+    split = training_and_validation_ids(trained)
+    dynamic = dynamic_evaluation_of(model, DynamicConfig(), Workers(1))
+    expected = dynamic.evaluate(split.validation, before=split.train)
+    figures = json.loads(cli("eval", "-r", trained, "--dynamic", "--json").stdout)
+    assert figures["nats_per_character"] == pytest.approx(expected.nats_per_character, rel=1e-6)
+    assert expected.nats < dynamic.evaluate(split.validation).nats

@@ -132,7 +132,9 @@ def test_eval_measures_the_end_of_each_file_like_the_run(texts, tmp_path, cli):
         nats.append(alone["nats_per_character"] * (len(text) - 1))
     assert figures["nats_per_character"] == pytest.approx(sum(nats) / 338, rel=1e-6)
     assert measured("--window", 20)["characters"] == 338
-    dynamic = measured("--dynamic", "--dynamic-rate", 0, "--dynamic-ngram-lr", 0)
+    dynamic = measured(
+        "--dynamic", "--dynamic-rate", 0, "--dynamic-ngram-lr", 0, "--dynamic-match", 0
+    )
     assert dynamic["characters"] == 338
     assert dynamic["nats_per_character"] == pytest.approx(sum(nats) / 338, rel=1e-5)
     assert measured("--novelty")["novelty"]["longest"] > 0 and model.vocab.level == "char"
