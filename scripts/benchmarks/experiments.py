@@ -50,6 +50,7 @@ try:
     import charlstm
     from charlstm import ModelConfig, TrainConfig
     from charlstm.config import RunConfig
+    from charlstm.runs.result import TrainedRun
     from charlstm.runs.start import begin_run
     from charlstm.training.defaults import choose_settings
 except ImportError as error:
@@ -252,10 +253,23 @@ def step_cost(text: str, options: Settings) -> float:
     return 2 * PRODUCT_SIZE**3 * step / large_product
 
 
-def measure(
-    text: str, settings: Settings, minutes: float, seed: int, rows: Sequence[Row], origin: Origin
-) -> Row:
-    """Make a run. Its step costs what `rows` say of the same shape, or is measured."""
+class Plan(NamedTuple):
+    """What a run of equal cost is given."""
+
+    shape: str  # the options that a step's cost depends on, as JSON
+    milliseconds: float  # of a step on the reference machine
+
+
+def trained(
+    text: str,
+    settings: Settings,
+    minutes: float,
+    seed: int,
+    rows: Sequence[Row],
+    origin: Origin,
+    folder: Path,
+) -> tuple[TrainedRun, Plan]:
+    """Make a run in a folder. Its step costs what `rows` say of the same shape, or is measured."""
     shape = shape_of(text, settings, minutes)
     written = json.dumps(shape, sort_keys=True)
     known = (
@@ -265,18 +279,26 @@ def measure(
     )
     milliseconds = next(known, None) or round(1e3 * step_cost(text, shape) / REFERENCE_RATE, 4)
     steps = max(1, int(minutes * 60e3 / milliseconds))
+    run = charlstm.train(
+        suite_text(text), folder / "run", seed=seed, report=False, eval_every=steps,
+        **options_of(text, settings, shape, steps),
+    )  # fmt: skip
+    if run.reason != "finished" or run.best_val_loss is None:
+        sys.exit(f"not measured ({run.reason}); the table holds the runs before it")
+    return run, Plan(written, milliseconds)
+
+
+def measure(
+    text: str, settings: Settings, minutes: float, seed: int, rows: Sequence[Row], origin: Origin
+) -> Row:
+    """Make a run and return its row."""
     began = time.monotonic()
     with TemporaryDirectory() as folder:
-        run = charlstm.train(
-            suite_text(text), Path(folder) / "run", seed=seed, report=False, eval_every=steps,
-            **options_of(text, settings, shape, steps),
-        )  # fmt: skip
-        if run.reason != "finished" or run.best_val_loss is None:
-            sys.exit(f"not measured ({run.reason}); the table holds the runs before it")
+        run, plan = trained(text, settings, minutes, seed, rows, origin, Path(folder))
         resolved = stored_settings(run.path)
     return Row(
-        text, json.dumps(settings, sort_keys=True), minutes, seed, written, milliseconds, steps,
-        round(run.best_val_loss, 4), round(time.monotonic() - began), resolved, *origin,
+        text, json.dumps(settings, sort_keys=True), minutes, seed, *plan, run.steps,
+        round(run.best_val_loss or 0, 4), round(time.monotonic() - began), resolved, *origin,
     )  # fmt: skip
 
 
