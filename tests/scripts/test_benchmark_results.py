@@ -9,7 +9,9 @@ import advice
 import bfloat16
 import common
 import defaults
+import experiments
 import fine_tuning
+import matches
 import pytest
 import sorted_lists
 
@@ -154,8 +156,9 @@ def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, cap
         assert (BENCHMARKS / f"{script}.py").exists()
         if "--print" in arguments:
             scripts = {"defaults": defaults, "bfloat16": bfloat16, "advice": advice,
-                       "fine_tuning": fine_tuning, "sorted_lists": sorted_lists}  # fmt: skip
+                       "fine_tuning": fine_tuning, "sorted_lists": sorted_lists,
+                       "experiments": experiments, "matches": matches}  # fmt: skip
             scripts[script].main(arguments.split())
             printed.append(capsys.readouterr().out)
-    assert len(commands) > len(printed) == 9
+    assert len(commands) > len(printed) == 11
     assert all(table.count("\n") > 2 for table in printed)

@@ -3,6 +3,7 @@
 import json
 
 import experiments
+import matches
 import pytest
 
 
@@ -86,3 +87,19 @@ def test_runs_that_are_missing_are_made_and_all_stand_in_the_table(tmp_path, mon
     mean = (again[1].loss - again[0].loss + again[4].loss - again[3].loss) / 2
     assert f"{mean:+.4f}" in capsys.readouterr().out
     assert len(experiments.read_table(tmp_path / "t.tsv")) == 6
+
+
+def test_matches_are_measured_once_for_each_text_and_seed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "step_cost", lambda text, shape: experiments.REFERENCE_RATE)
+    monkeypatch.setattr(matches, "CHARACTERS", 200)
+    table = tmp_path / "t.tsv"
+    arguments = ["--texts", "c", "--minutes", "0.2", "--table", str(table)]
+    matches.main(arguments)
+    (row,) = matches.read_table(table)
+    assert row[:4] == ("c", 0.2, 0, 12)  # a step takes a second
+    assert row.in_training_text < row.in_text < row.without  # the text is one word, repeated
+    printed = capsys.readouterr().out
+    matches.main([*arguments, "--print", "--seeds", "2"])
+    assert capsys.readouterr().out == printed
+    assert f"{row.in_text - row.without:+.3f}" in printed
+    assert matches.read_table(table) == [row]
