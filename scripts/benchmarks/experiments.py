@@ -298,7 +298,7 @@ def measure(
         resolved = stored_settings(run.path)
     return Row(
         text, json.dumps(settings, sort_keys=True), minutes, seed, *plan, run.steps,
-        round(run.best_val_loss or 0, 4), round(time.monotonic() - began), resolved, *origin,
+        round(run.best_val_loss, 4), round(time.monotonic() - began), resolved, *origin,
     )  # fmt: skip
 
 
