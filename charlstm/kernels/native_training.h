@@ -23,8 +23,9 @@
  * rounding, the rows are the floats themselves, and there are no columns.
  */
 #define TASK_ROWS 512 /* maximum number of rows of the weights in a task */
+#define SMALL_TASK 64 /* about the minimum, unless the matrix has fewer rows */
+#define GROUP 32      /* rows whose squares are summed together, as floats */
 #define ROWS_AHEAD 12 /* distant rows that are fetched into the cache before they are written */
-#define SQUARES_AT_ONCE 32 /* maximum number of rows whose squares are summed as floats */
 
 /* A layer and its activations of the window, as in network/layers/lstm.py. */
 #ifndef CHARLSTM_TRAINING
@@ -85,7 +86,8 @@ typedef struct {
   float *table;            /* (R, V): updated */
   float *table_squares;    /* (R): updated, as in update_ngram_rows */
   const float *table_constants; /* rate, epsilon */
-  double *squares;              /* (size_of_tasks): the sum of squares of each task's gradients */
+  double *squares;              /* (size_of_squares): sums of squares of gradients, in an order that does
+                                   not depend on the number of workers */
   double *gradient_norm;        /* (1): written, before clipping */
   ptrdiff_t adam;               /* 1: update the weights by Adam; 0: compute the gradient only */
   ptrdiff_t weight_count;
@@ -115,18 +117,31 @@ static ptrdiff_t share_of(ptrdiff_t items, ptrdiff_t count, ptrdiff_t k, ptrdiff
   return start;
 }
 
-/* The number of parts of at most TASK_ROWS rows of a matrix. */
-INLINE ptrdiff_t row_parts(ptrdiff_t rows) { return (rows + TASK_ROWS - 1) / TASK_ROWS; }
+/* The number of panels of a matrix (rows, 4H) of weights of gates. */
+INLINE ptrdiff_t panels_of_gates(ptrdiff_t H) { return 4 * whole_blocks(H) / PANEL; }
 
-/* The number of tasks of the gradients of a matrix (rows, 4H) of weights of gates. */
-INLINE ptrdiff_t tasks_of_gates(ptrdiff_t rows, ptrdiff_t H) {
-  return row_parts(rows) * (4 * whole_blocks(H) / PANEL);
+/* The number of groups of rows whose squares are summed. */
+INLINE ptrdiff_t group_count(ptrdiff_t rows) { return (rows + GROUP - 1) / GROUP; }
+
+/* The number of parts into which tasks cut the rows of a matrix: enough for all workers to have some
+ * tasks, as long as the parts are not small. A part has whole groups of rows, TASK_ROWS rows at most. */
+static ptrdiff_t row_parts(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t workers) {
+  const ptrdiff_t least = (rows + TASK_ROWS - 1) / TASK_ROWS, most = (rows + SMALL_TASK - 1) / SMALL_TASK;
+  const ptrdiff_t wanted = 4 * workers / panels_of_gates(H);
+  return wanted < least ? least : min_of(wanted, most);
 }
 
-/* The number of tasks of a step. */
-ptrdiff_t NAME(size_of_tasks)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
-  return tasks_of_gates(H, H) + (L - 1) * tasks_of_gates(2 * H, H) +
-         row_parts(seen * H) * panel_count(V);
+/* The first of the rows of a part, and their number. */
+static ptrdiff_t part_rows(ptrdiff_t rows, ptrdiff_t parts, ptrdiff_t part, ptrdiff_t *count) {
+  ptrdiff_t groups;
+  const ptrdiff_t first = share_of(group_count(rows), parts, part, &groups) * GROUP;
+  *count = min_of(groups * GROUP, rows - first);
+  return first;
+}
+
+/* The number of sums of squares of a step. */
+ptrdiff_t NAME(size_of_squares)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
+  return (2 * L - 1) * panels_of_gates(H) * group_count(H) + panel_count(V) * group_count(seen * H);
 }
 
 /* The number of time steps whose gradients one panel of a task holds. */
@@ -139,7 +154,7 @@ ptrdiff_t NAME(size_of_training)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t V, ptrdiff_
   const ptrdiff_t head = PANEL * (seen * operands(H) + operands(V)) * of_operand;
   /* packing fills up the last step with 2 * UNITS rows at most */
   const ptrdiff_t rows = steps_at_once(B) * rows_of_step(B) + 4 * UNITS;
-  const ptrdiff_t sums = PANEL * (TASK_ROWS + 2 * MAX_GATE_ROWS + 1 + V) * of_float;
+  const ptrdiff_t sums = PANEL * (TASK_ROWS + MAX_GATE_ROWS + 1 + V) * of_float;
   const ptrdiff_t task = rows * PANEL * of_operand + sums;
   const ptrdiff_t largest = recurrence > head ? recurrence : head;
   return largest > task ? largest : task;
@@ -385,15 +400,14 @@ static void input_gradient_part(const TrainingStep *s, ptrdiff_t k, const Part *
 }
 
 /* Write sums, times the factors if any, into columns of a matrix. The rows of the sums are `width`
- * floats apart, those of the matrix and the factors `stride` floats. Returns the sum of the squares,
- * which is a float for some rows only, so that rounding errors stay small. */
-static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *sums,
-                         const float *factors, float *to, ptrdiff_t stride) {
-  double squares = 0;
-  for (ptrdiff_t start = 0; start < rows; start += SQUARES_AT_ONCE) {
+ * floats apart, those of the matrix and the factors `stride` floats. squares: the sum of squares of each
+ * GROUP of rows is added. */
+static void write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const float *sums,
+                       const float *factors, float *to, ptrdiff_t stride, double *squares) {
+  for (ptrdiff_t start = 0; start < rows; start += GROUP) {
     vec sums_of_squares = {0};
     float sum = 0;
-    for (ptrdiff_t r = start; r < rows && r < start + SQUARES_AT_ONCE; r++)
+    for (ptrdiff_t r = start; r < rows && r < start + GROUP; r++)
       for (ptrdiff_t j = 0; j < columns; j += WIDTH) {
         vec x = load(sums + r * width + j);
         __builtin_prefetch(to + (r + ROWS_AHEAD) * stride + j, 1);
@@ -402,60 +416,48 @@ static double write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, con
         sums_of_squares += x * x; /* the columns of padding are 0 */
       }
     for (int j = 0; j < WIDTH; j++) sum += sums_of_squares[j];
-    squares += sum;
+    squares[start / GROUP] += sum;
   }
-  return squares;
 }
 
 /* Like write_sums, for the columns of a panel of gates: PANEL of the columns of a block of units, from
  * `column` of its 4 * UNITS columns on, into a matrix (rows, 4H). */
-static double write_gates(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t unit, ptrdiff_t column,
-                          const float *sums, const float *factors, float *to) {
+static void write_gates(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t unit, ptrdiff_t column, const float *sums,
+                        const float *factors, float *to, double *squares) {
   const ptrdiff_t step = PANEL < UNITS ? PANEL : UNITS;
-  double squares = 0;
   for (ptrdiff_t j = 0; j < PANEL; j += step) {
     const ptrdiff_t gate = (column + j) / UNITS, first = unit + (column + j) % UNITS;
     const ptrdiff_t columns = min_of(step, units_from(first, H)), at = gate * H + first;
-    squares += write_sums(rows, columns, PANEL, sums + j, factors ? factors + at : NULL, to + at, 4 * H);
+    write_sums(rows, columns, PANEL, sums + j, factors ? factors + at : NULL, to + at, 4 * H, squares);
   }
-  return squares;
 }
 
-/* Compute one task: the gradient of some rows of W (K, 4H) = x^T d, for x (TB, K) and d (TB, 4H), in
- * PANEL columns of the gates of a block of units. The first part of the rows also computes the gradients
- * of the bias and of the weights by symbol. x and d have TB = T * B rows.
- *
- * The rows of W are those of Wh (x is the output of the step before), then those of Wx. */
-static double layer_task(const TrainingStep *s, const TrainedLayer *layer, ptrdiff_t task,
-                         char *scratch) {
-  const ptrdiff_t B = s->B, H = s->H, rows = layer->Wx ? 2 * H : H, parts = row_parts(rows);
-  const ptrdiff_t column = task / parts * PANEL % (4 * UNITS);
-  const ptrdiff_t unit = task / parts * PANEL / (4 * UNITS) * UNITS, jump = 4 * B * whole_blocks(H);
-  ptrdiff_t count, start = share_of(rows, parts, task % parts, &count);
-  const ptrdiff_t from_h = start < H ? min_of(count, H - start) : 0;
-  const ptrdiff_t from_x = count - from_h, x_start = start + from_h - H; /* rows of Wx, the first one */
-  const ptrdiff_t of_step = rows_of_step(B), length = operands(s->T * of_step);
-  const ptrdiff_t chunk = steps_at_once(B);
-  const operand *h = layer->h_rows, *h_columns = layer->h_columns;
-  const operand *x = layer->x_rows, *x_columns = layer->x_columns;
+/* Compute a task of a layer: the gradient of a part of the rows of W (H, 4H) = x^T d, for x (TB, H) and d
+ * (TB, 4H), in PANEL columns of the gates of a block of units; TB = T * B. of_x: 1 for Wx, 0 for Wh, where
+ * x is the output of the step before. The tasks of the first rows of Wh also compute the gradients of the
+ * bias and of the weights by symbol. squares: the sums of squares of all gradients of W. */
+static void layer_task(const TrainingStep *s, const TrainedLayer *layer, int of_x, ptrdiff_t task,
+                       double *squares, char *scratch) {
+  const ptrdiff_t B = s->B, H = s->H, parts = row_parts(H, H, s->workers), p = task / parts;
+  const ptrdiff_t column = p * PANEL % (4 * UNITS), unit = p * PANEL / (4 * UNITS) * UNITS;
+  const ptrdiff_t of_step = rows_of_step(B), length = operands(s->T * of_step), chunk = steps_at_once(B);
+  const ptrdiff_t jump = 4 * B * whole_blocks(H);
+  ptrdiff_t rows, start = part_rows(H, parts, task % parts, &rows);
+  const operand *x = of_x ? layer->x_rows : layer->h_rows;
+  const operand *x_columns = of_x ? layer->x_columns : layer->h_columns;
+  const int sums_symbols = !of_x && start == 0;
   operand *panel = (operand *)scratch;
   float *bias = (float *)(panel + (chunk * of_step + 4 * UNITS) * PANEL), *by_symbol = bias + PANEL;
   float *sums = by_symbol + (layer->by_symbol ? s->V * PANEL : 0);
-  float *x_sums = sums + padded(from_h, MAX_GATE_ROWS) * PANEL; /* add_transposed writes whole tiles */
-  const int sums_symbols = task % parts == 0;
   if (sums_symbols) memset(bias, 0, (size_t)(sums - bias) * sizeof(float));
+  squares += p * group_count(H) + start / GROUP;
+  memset(squares, 0, (size_t)group_count(rows) * sizeof(double));
   for (ptrdiff_t t = 0; t < s->T; t += chunk) {
     const ptrdiff_t n = min_of(chunk, s->T - t);
     const float *gates = layer->gates + t * jump + unit * 4 * B + column;
     pack_steps(n, B, PANEL, PANEL, gates, jump, 4 * UNITS, panel);
-    if (from_h)
-      add_transposed(from_h, VECTORS, t == 0, h + t * B * H + start, H,
-                     ROUNDED ? h_columns + start * length + t * of_step : NULL, length, n, B, panel,
-                     sums);
-    if (from_x)
-      add_transposed(from_x, VECTORS, t == 0, x + t * B * H + x_start, H,
-                     ROUNDED ? x_columns + x_start * length + t * of_step : NULL, length, n, B, panel,
-                     x_sums);
+    add_transposed(rows, VECTORS, t == 0, x + t * B * H + start, H,
+                   ROUNDED ? x_columns + start * length + t * of_step : NULL, length, n, B, panel, sums);
     for (ptrdiff_t step = 0; sums_symbols && step < n; step++)
       for (ptrdiff_t row = 0; row < B; row++) {
         float *sum = layer->by_symbol ? by_symbol + s->inputs[(t + step) * B + row] * PANEL : bias;
@@ -464,58 +466,62 @@ static double layer_task(const TrainingStep *s, const TrainedLayer *layer, ptrdi
           store(sum + j, load(sum + j) + load(gradient + j));
       }
   }
-  double squares = write_gates(from_h, H, unit, column, sums,
-                               layer->Wh_factors ? layer->Wh_factors + start * 4 * H : NULL,
-                               layer->dWh + start * 4 * H);
-  if (from_x)
-    squares += write_gates(from_x, H, unit, column, x_sums, NULL, layer->dWx + x_start * 4 * H);
-  if (sums_symbols) {
-    if (layer->by_symbol) {
-      squares += write_gates(s->V, H, unit, column, by_symbol, NULL, layer->dby_symbol);
-      for (ptrdiff_t v = 0; v < s->V; v++)
-        for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
-          store(bias + j, load(bias + j) + load(by_symbol + v * PANEL + j));
-    }
-    squares += write_gates(1, H, unit, column, bias, NULL, layer->db);
-  }
-  return squares;
+  write_gates(rows, H, unit, column, sums, of_x || !layer->Wh_factors ? NULL : layer->Wh_factors + start * 4 * H,
+              (of_x ? layer->dWx : layer->dWh) + start * 4 * H, squares);
+  if (!sums_symbols) return;
+  for (ptrdiff_t v = 0; layer->by_symbol && v < s->V; v += GROUP) /* all into the first sum of squares */
+    write_gates(min_of(GROUP, s->V - v), H, unit, column, by_symbol + v * PANEL, NULL,
+                layer->dby_symbol + v * 4 * H, squares);
+  for (ptrdiff_t v = 0; layer->by_symbol && v < s->V; v++)
+    for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
+      store(bias + j, load(bias + j) + load(by_symbol + v * PANEL + j));
+  write_gates(1, H, unit, column, bias, NULL, layer->db, squares);
 }
 
-/* Compute one task of the head: see layer_task. */
-static double head_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
-  const ptrdiff_t B = s->B, K = s->seen * s->H, V = s->V, parts = row_parts(K), p = task / parts;
-  const ptrdiff_t first = panel_start(V, p), width = panel_start(V, p + 1) - first;
+/* Compute a task of the head: see layer_task. */
+static void head_task(const TrainingStep *s, ptrdiff_t task, double *squares, char *scratch) {
+  const ptrdiff_t B = s->B, K = s->seen * s->H, V = s->V, parts = row_parts(K, s->H, s->workers);
+  const ptrdiff_t p = task / parts, first = panel_start(V, p), width = panel_start(V, p + 1) - first;
   const ptrdiff_t of_step = rows_of_step(B), length = operands(s->T * of_step);
   const ptrdiff_t chunk = steps_at_once(B), columns = min_of(width, V - first);
-  ptrdiff_t count, start = share_of(K, parts, task % parts, &count);
+  ptrdiff_t rows, start = part_rows(K, parts, task % parts, &rows);
   const operand *inputs = s->head_rows, *input_columns = s->head_columns;
   operand *panel = (operand *)scratch;
   float *bias = (float *)(panel + (chunk * of_step + 4 * UNITS) * PANEL), *sums = bias + width;
   memset(bias, 0, (size_t)width * sizeof(float));
+  squares += p * group_count(K) + start / GROUP;
+  memset(squares, 0, (size_t)group_count(rows) * sizeof(double));
   for (ptrdiff_t t = 0; t < s->T; t += chunk) {
     const ptrdiff_t n = min_of(chunk, s->T - t);
     const float *dlogits = s->log_probs + t * B * V + first;
     pack_steps(n, B, V - first, width, dlogits, B * V, V, panel);
-    add_transposed(count, (int)(width / WIDTH), t == 0, inputs + t * B * K + start, K,
+    add_transposed(rows, (int)(width / WIDTH), t == 0, inputs + t * B * K + start, K,
                    ROUNDED ? input_columns + start * length + t * of_step : NULL, length, n, B, panel,
                    sums);
-    for (ptrdiff_t r = 0; r < n * B; r++)
+    for (ptrdiff_t r = 0; r < n * B && start == 0; r++)
       for (ptrdiff_t j = 0; j < columns; j += WIDTH)
         store(bias + j, load(bias + j) + load_n(dlogits + r * V + j, columns - j));
   }
-  double squares = write_sums(count, columns, width, sums, NULL, s->dhead_W + start * V + first, V);
-  if (task % parts == 0) squares += write_sums(1, columns, width, bias, NULL, s->dhead_b + first, V);
-  return squares;
+  write_sums(rows, columns, width, sums, NULL, s->dhead_W + start * V + first, V, squares);
+  if (start == 0) write_sums(1, columns, width, bias, NULL, s->dhead_b + first, V, squares);
 }
 
-/* Compute task number `task` of a step; returns the sum of the squares of its gradients. */
-static double weight_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
-  for (ptrdiff_t k = 0; k < s->L; k++) {
-    const ptrdiff_t own = tasks_of_gates(s->layers[k].Wx ? 2 * s->H : s->H, s->H);
-    if (task < own) return layer_task(s, s->layers + k, task, scratch);
-    task -= own;
-  }
-  return head_task(s, task, scratch);
+/* Compute task number `task` of a step; returns 0 if there is none. */
+static int weight_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
+  const ptrdiff_t H = s->H, tasks = panels_of_gates(H) * row_parts(H, H, s->workers);
+  double *squares = s->squares;
+  for (ptrdiff_t k = 0; k < s->L; k++)
+    for (int of_x = 0; of_x <= (k > 0); of_x++) {
+      if (task < tasks) {
+        layer_task(s, s->layers + k, of_x, task, squares, scratch);
+        return 1;
+      }
+      task -= tasks;
+      squares += panels_of_gates(H) * group_count(H);
+    }
+  if (task >= panel_count(s->V) * row_parts(s->seen * H, H, s->workers)) return 0;
+  head_task(s, task, squares, scratch);
+  return 1;
 }
 
 /* Clip the gradients of some weights, and update the weights and their average. */
@@ -610,18 +616,14 @@ static int step_of_worker(TrainingStep *s, ptrdiff_t worker) {
     end_phase(s, worker, INPUT_GRADIENT, &since);
   }
   if (wait_for(s, worker, s->meetings, &since)) return 0;
-  const ptrdiff_t tasks = NAME(size_of_tasks)(s->L, H, s->V, s->seen);
-  for (;;) {
-    const ptrdiff_t task = __atomic_fetch_add(&s->next_task, 1, __ATOMIC_RELAXED);
-    if (task >= tasks) break;
-    s->squares[task] = weight_task(s, task, scratch);
-  }
+  while (weight_task(s, __atomic_fetch_add(&s->next_task, 1, __ATOMIC_RELAXED), scratch)) continue;
   end_phase(s, worker, WEIGHTS, &since);
   /* After this second meeting of all, no worker stops: a stopped step changes no state or weight. */
   if (wait_for(s, worker, s->meetings, &since)) return 0;
   for (ptrdiff_t k = 0; k < s->L; k++) end_window(s, s->layers + k, s->state + k * 2 * B * H, &part);
   double norm = 0;
-  for (ptrdiff_t task = 0; task < tasks; task++) norm += s->squares[task];
+  const ptrdiff_t count_of_squares = NAME(size_of_squares)(s->L, H, s->V, s->seen);
+  for (ptrdiff_t k = 0; k < count_of_squares; k++) norm += s->squares[k];
   norm = sqrt(norm);
   if (worker == 0) {
     *s->gradient_norm = norm;

@@ -115,7 +115,7 @@ class NativeTrainingStep:
         self.set(
             scratch=_aligned(workers * scratch_size, np.uint8),
             scratch_size=scratch_size,
-            squares=np.zeros(size_of("tasks", L, H, V, seen, isa=isa)),
+            squares=np.zeros(size_of("squares", L, H, V, seen, isa=isa)),
             places=np.zeros(workers * places_size, np.int32),
             places_size=places_size,
             meetings=self._meetings,
