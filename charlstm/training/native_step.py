@@ -16,8 +16,10 @@ from charlstm.training.step import StepSettings, Trained, update_weights
 # two cores of an Intel Xeon, 2 MB of second-level cache each, and a batch size of 24, two teams of
 # one worker were faster by 29 % with 96 units, 15 % with 160 and 5 % with 256. One team of two
 # workers was faster by 3 % with 320 units and by 8 % with 512: the part of Wh that a worker
-# multiplies then fits into the cache of its core.
-MIN_STREAMS_OF_TEAM = 4
+# multiplies then fits into the cache of its core. On 8 to 32 cores, estimated by
+# scripts/benchmarks/many_cores.py, teams with 12 streams were as fast as teams with 6 or faster (by
+# 12 % with 512 units and 16 cores): a worker then uses each weight twice when it has loaded it.
+MIN_STREAMS_OF_TEAM = 12
 MAX_BYTES_OF_WORKER = 1_500_000  # of Wh
 MIN_UNITS_OF_WORKER = 16  # a vector of the processor
 

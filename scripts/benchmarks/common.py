@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -97,7 +97,10 @@ AS_TRAINED = (
 
 
 def make_trainer(
-    shape: Shape, precision: Precision = "float32", as_trained: bool = False
+    shape: Shape,
+    precision: Precision = "float32",
+    as_trained: bool = False,
+    workers: int | Literal["auto"] = "auto",
 ) -> Trainer:
     """The trainer of a fresh model, by Adam, on random characters.
 
@@ -106,7 +109,12 @@ def make_trainer(
     """
     model, train = (
         ModelConfig(hidden=shape.hidden, layers=shape.layers),
-        TrainConfig(batch_size=shape.batch_size, seq_length=shape.seq_length, precision=precision),
+        TrainConfig(
+            batch_size=shape.batch_size,
+            seq_length=shape.seq_length,
+            precision=precision,
+            workers=workers,
+        ),
     )
     if as_trained:
         skip = shape.layers > 1
