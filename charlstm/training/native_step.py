@@ -16,11 +16,18 @@ from charlstm.training.step import StepSettings, Trained, update_weights
 # two cores of an Intel Xeon, 2 MB of second-level cache each, and a batch size of 24, two teams of
 # one worker were faster by 29 % with 96 units, 15 % with 160 and 5 % with 256. One team of two
 # workers was faster by 3 % with 320 units and by 8 % with 512: the part of Wh that a worker
-# multiplies then fits into the cache of its core. On 8 to 32 cores, estimated by
-# scripts/benchmarks/many_cores.py, teams with 12 streams were as fast as teams with 6 or faster (by
-# 12 % with 512 units and 16 cores): a worker then uses each weight twice when it has loaded it.
-MIN_STREAMS_OF_TEAM = 12
+# multiplies then fits into the cache of its core.
+#
+# Estimates for more cores are from scripts/benchmarks/many_cores.py. With 12 streams, a worker uses
+# each weight twice when it has loaded it: with 512 units and 16 cores, two teams with 12 streams
+# were faster by 11 % than four with 6. With less than 64 units, a worker waits for its team for too
+# large a part of a time step: with 256 units and 16 cores, four teams with 6 streams were faster.
+STREAMS_OF_TEAM = (
+    12,
+    6,
+)  # the least numbers of streams of a team: the wanted one, and the lower one
 MAX_BYTES_OF_WORKER = 1_500_000  # of Wh
+WANTED_UNITS_OF_WORKER = 64
 MIN_UNITS_OF_WORKER = 16  # a vector of the processor
 
 
@@ -28,19 +35,26 @@ def team_count(workers: int, batch_size: int, hidden: int) -> int:
     """Return the number of teams that workers form: see native_training.h.
 
     The number of teams divides the number of workers. It is the largest one for which each team has
-    at least MIN_STREAMS_OF_TEAM streams, and the part of Wh of each worker at most
-    MAX_BYTES_OF_WORKER bytes. If no number of teams keeps both limits, the result is the smallest
-    number for which each worker has MIN_UNITS_OF_WORKER units or more.
+    at least STREAMS_OF_TEAM streams, and each worker at most MAX_BYTES_OF_WORKER bytes of Wh and at
+    least WANTED_UNITS_OF_WORKER units, if there are that many. If no number of teams keeps these
+    limits, the result is the smallest number for which each worker has MIN_UNITS_OF_WORKER units or
+    more.
     """
     most_members = -(-hidden // MIN_UNITS_OF_WORKER)
     possible = [
         n for n in range(1, workers + 1) if workers % n == 0 and workers // n <= most_members
     ]
     possible = [n for n in possible if n <= batch_size]
-    for teams in reversed(possible):
-        bytes_of_worker = 16 * hidden * hidden * teams / workers  # Wh (H, 4H) in float32
-        if batch_size >= MIN_STREAMS_OF_TEAM * teams and bytes_of_worker <= MAX_BYTES_OF_WORKER:
-            return teams
+    for streams in STREAMS_OF_TEAM:
+        for teams in reversed(possible):
+            units = hidden * teams / workers
+            fits = 16 * hidden * units <= MAX_BYTES_OF_WORKER  # Wh (H, 4H) in float32
+            if (
+                batch_size >= streams * teams
+                and fits
+                and units >= min(WANTED_UNITS_OF_WORKER, hidden)
+            ):
+                return teams
     return possible[0]
 
 

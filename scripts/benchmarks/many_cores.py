@@ -52,6 +52,7 @@ CORES = (2, 4, 8, 16, 32)
 WARM_UP_STEPS = 2
 ROUNDS, STEPS_PER_ROUND = 10, 4
 ARRIVED, BUSY = 1, 2  # a field of the struct Team, and a value of `presence`, of native_team.h
+CONSTANTS = {"constants": 2, "table_constants": 0}  # the places of the learning rates
 WAITS = PHASES.index("waiting for other workers")
 
 
@@ -87,7 +88,12 @@ class TwoOfMany:
             native_step.team_count = rule
         assert isinstance(self.trainer._step, native_step.NativeStep)
         self._setting, self._native = setting, self.trainer._step._native
-        self._native.set(patience=0)
+        # Learning rates of 0 keep the weights: trained by two shares of a gradient, a model would
+        # soon compute with numbers so small that the processor is slow.
+        constants = {name: self._native._kept[name].copy() for name in CONSTANTS}
+        for name, place in CONSTANTS.items():
+            constants[name][place] = 0
+        self._native.set(patience=0, **constants)
         # Each worker asks once more for a task than there are tasks.
         self._tasks = self._native._step.next_task - setting.workers
         self._seconds = self._native.measure()

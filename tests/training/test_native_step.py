@@ -306,6 +306,8 @@ def test_teams_have_enough_streams_and_small_enough_parts_of_the_weights():
                 assert workers % teams == 0 and 1 <= teams <= batch_size
                 assert workers // teams <= -(-hidden // 16)
     assert [team_count(2, 24, hidden) for hidden in (16, 160, 288, 320, 512)] == [2, 2, 2, 1, 1]
-    assert [team_count(n, 24, 256) for n in (1, 2, 4, 8, 16, 24)] == [1, 2, 2, 2, 2, 2]
+    assert [team_count(n, 24, 256) for n in (1, 2, 4, 8, 16, 24)] == [1, 2, 2, 2, 4, 2]
+    assert [team_count(n, 24, 512) for n in (4, 8, 16, 24)] == [1, 2, 2, 4]
+    assert team_count(32, 48, 256) == 8  # four teams would leave 32 units to each worker
     assert team_count(2, 22, 160) == 1  # 11 streams would be too few
     assert team_count(24, 24, 5) == 24  # 5 units cannot be divided
