@@ -22,10 +22,7 @@ from charlstm.training.step import StepSettings, Trained, update_weights
 # each weight twice when it has loaded it: with 512 units and 16 cores, two teams with 12 streams
 # were faster by 11 % than four with 6. With less than 64 units, a worker waits for its team for too
 # large a part of a time step: with 256 units and 16 cores, four teams with 6 streams were faster.
-STREAMS_OF_TEAM = (
-    12,
-    6,
-)  # the least numbers of streams of a team: the wanted one, and the lower one
+STREAMS_OF_TEAM = (12, 6)  # the wanted least number of streams of a team, and a lower one
 MAX_BYTES_OF_WORKER = 1_500_000  # of Wh
 WANTED_UNITS_OF_WORKER = 64
 MIN_UNITS_OF_WORKER = 16  # a vector of the processor
@@ -48,12 +45,9 @@ def team_count(workers: int, batch_size: int, hidden: int) -> int:
     for streams in STREAMS_OF_TEAM:
         for teams in reversed(possible):
             units = hidden * teams / workers
-            fits = 16 * hidden * units <= MAX_BYTES_OF_WORKER  # Wh (H, 4H) in float32
-            if (
-                batch_size >= streams * teams
-                and fits
-                and units >= min(WANTED_UNITS_OF_WORKER, hidden)
-            ):
+            is_small = 16 * hidden * units <= MAX_BYTES_OF_WORKER  # Wh (H, 4H) in float32
+            is_large = units >= min(WANTED_UNITS_OF_WORKER, hidden)
+            if batch_size >= streams * teams and is_small and is_large:
                 return teams
     return possible[0]
 

@@ -155,9 +155,15 @@ def table(rows: list[Row]) -> str:
     lines = []
     for row in rows:
         members = row["workers"] // row["teams"]
-        how = "streams" if members == 1 else f"{row['teams']} teams of {members}"
+        teams = f"{row['teams']} team{'s' if row['teams'] > 1 else ''} of {members}"
         share = f"{ceil(row['batch_size'] / row['teams'])} × {ceil(row['hidden'] / members)}"
-        line = [row["workers"], how, share, f"{row['milliseconds']:.2f}", f"{row['gflops']:.1f}"]
+        line = [
+            row["workers"],
+            teams if members > 1 else "streams",
+            share,
+            f"{row['milliseconds']:.2f}",
+            f"{row['gflops']:.1f}",
+        ]
         lines.append([*line, f"{row['of_two_cores']:.0%}"])
     return f"{sizes(rows[0])}\n\n{markdown_table(headings, lines)}\n"
 
