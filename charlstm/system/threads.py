@@ -192,7 +192,10 @@ class Workers:
         try:
             futures += (self._submit(work, k) for k in range(1, self.count))
             first = work(0)
-            wait(futures)  # Ctrl-C may raise KeyboardInterrupt during the wait.
+            # Ctrl-C raises KeyboardInterrupt during the wait, or after it if the signal came just
+            # before the thread fell asleep. So no wait is long.
+            while wait(futures, timeout=0.5).not_done:
+                continue
         except BaseException as error:
             is_cancelled.set()
             errors.append(error)
