@@ -153,7 +153,8 @@ def check_cancelled() -> None:
 class Workers:
     """A fixed number of threads that run the same function, each with its own worker number.
 
-    Idle threads sleep. The caller's thread is worker 0: a single worker needs no new thread.
+    Idle threads sleep, but for a moment after run_together. The caller's thread is worker 0: a
+    single worker needs no new thread.
     CharlstmError if the system starts fewer threads.
     """
 
