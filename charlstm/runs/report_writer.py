@@ -9,17 +9,25 @@ from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.pages.page import write_page
 from charlstm.runs.events import EventLog
-from charlstm.runs.folder import REPORT
+from charlstm.runs.folder import REPORT, load
 from charlstm.runs.history import read_history
 from charlstm.runs.ownership import is_ours
-from charlstm.runs.report import SHOWN_SYMBOLS, history_data, report_page, text_measurements
+from charlstm.runs.report import (
+    COUNTED_SYMBOLS,
+    SHOWN_SYMBOLS,
+    history_data,
+    report_page,
+    text_measurements,
+)
 from charlstm.system.paths import absolute
 from charlstm.text.corpus import Split
 
 # The largest share of a run's time that the report may take while the run goes on, and in all.
-# The difference is left for the reading of text after the last evaluation.
+# The difference is left for the reading of text at the end.
 SHARE_MEANWHILE, SHARE_IN_ALL = 0.0025, 0.0045
 FREE_SECONDS = 0.1  # that the report may take beyond these shares, so that short runs have a page
+# The report of a short run may take this long in all, so that its last page says enough.
+SECONDS_IN_ALL = 0.5
 FEWEST_SYMBOLS = 20  # length of the text that the model reads to find out how long reading takes
 
 
@@ -29,7 +37,7 @@ class ReportWriter:
     If there is too little time, the model reads less text, and pages are left out. The first page
     and the last page are always written. While the run goes on, the time is for pages first: the
     model reads text again when the run is twice as old. A failure is a notice, and never ends the
-    training.
+    training. At the end of the run, the model with the lowest validation loss reads the text.
 
     split: the training text and the validation text of the run.
     seconds: the time that the writer has taken so far. A resumed run has a writer of its own.
@@ -45,20 +53,17 @@ class ReportWriter:
         self._next_reading = 0.0  # the age of the run, in seconds
         self._has_failed = False
 
-    def measure(self, model: CharModel, is_last: bool) -> None:
-        """Let the best model read as much of the validation text as there is time for.
-
-        is_last: whether no other evaluation follows.
-        """
-        if not is_last and (self._age < self._next_reading or self._seconds_left(is_last) < 0):
+    def measure(self, model: CharModel) -> None:
+        """Let the best model so far read as much of the validation text as there is time for."""
+        if self._age < self._next_reading or self._seconds_left(is_last=False) < 0:
             return
         self._next_reading = 2 * self._age
+        step = {"measured_step": self._events.step}
         if self._seconds_per_symbol is None:
-            self._read(model, FEWEST_SYMBOLS)
-        seconds = self._seconds_left(is_last) * (1 if is_last else 0.5)
-        symbols = seconds / max(self._seconds_per_symbol or 0, 1e-9)
+            self._read(model, FEWEST_SYMBOLS, step)
+        symbols = self._affordable_symbols(self._seconds_left(is_last=False) / 2)
         if symbols > FEWEST_SYMBOLS:
-            self._read(model, int(min(symbols, SHOWN_SYMBOLS)))
+            self._read(model, min(symbols, SHOWN_SYMBOLS), step)
 
     def write(self, state: str) -> None:
         """Write the page; while the run is running, only if there is time for it.
@@ -68,16 +73,47 @@ class ReportWriter:
         if state == "running" and self._seconds_left(is_last=False) < 0:
             return
         self._events.require_lock()
+        if state != "running":
+            self._measure_at_end()
         self._seconds_of_page = self._seconds_of(lambda: self._write(state))
 
-    def _read(self, model: CharModel, symbols: int) -> None:
-        """Measure the validation text. symbols: the length of the text that the model reads."""
+    def _measure_at_end(self) -> None:
+        """Let the best model of the run read as much text as there is time for.
+
+        Short readings take more time per symbol than long ones. The model therefore reads again as
+        long as there is time for at least twice the text.
+        """
+        models: list[CharModel] = []
+        self._seconds_of(lambda: models.append(load(self._folder)))
+        most = SHOWN_SYMBOLS + min(len(self._split.validation), COUNTED_SYMBOLS)
+        for model in models:
+            symbols = FEWEST_SYMBOLS
+            self._read(model, symbols, {})
+            while symbols < most:
+                affordable = self._affordable_symbols(self._seconds_left(is_last=True))
+                if affordable < 2 * symbols:
+                    break
+                symbols = min(affordable, most)
+                self._read(model, symbols, {})
+
+    def _affordable_symbols(self, seconds: float) -> int:
+        """Return the number of symbols that the model reads in a time."""
+        return int(seconds / max(self._seconds_per_symbol or 0, 1e-9))
+
+    def _read(self, model: CharModel, symbols: int, facts: dict[str, Any]) -> None:
+        """Measure the validation text.
+
+        symbols: the number of symbols that the model reads. Those beyond SHOWN_SYMBOLS are the
+            symbols whose losses are only counted; the shown symbols are read again for the counts.
+        facts: entries that the page gets besides the measurements.
+        """
+        shown = min(symbols, SHOWN_SYMBOLS)
+        counted = max(shown, symbols - shown)
 
         def read() -> None:
-            measured = text_measurements(model, self._split, symbols, symbols)
-            self._measured = measured | {"measured_step": self._events.step}
+            self._measured = text_measurements(model, self._split, shown, counted) | facts
 
-        self._seconds_per_symbol = self._seconds_of(read) / symbols
+        self._seconds_per_symbol = self._seconds_of(read) / (symbols if counted > shown else shown)
 
     def _write(self, state: str) -> None:
         path = self._folder / REPORT
@@ -88,8 +124,10 @@ class ReportWriter:
 
     def _seconds_left(self, is_last: bool) -> float:
         """Return the seconds that the report may still take now, besides those for one page."""
-        share = SHARE_IN_ALL if is_last else SHARE_MEANWHILE
-        return FREE_SECONDS + share * self._age - self.seconds - self._seconds_of_page
+        allowed = FREE_SECONDS + (SHARE_IN_ALL if is_last else SHARE_MEANWHILE) * self._age
+        if is_last:
+            allowed = max(allowed, SECONDS_IN_ALL)
+        return allowed - self.seconds - self._seconds_of_page
 
     @property
     def _age(self) -> float:

@@ -253,9 +253,9 @@ class Run:
         if is_best:
             self._save(BEST, weights, model)
         self._save_last()
-        if self.report is not None and is_best:
-            self.report.measure(model, self.plan.finished)
         if not self.plan.finished:
+            if self.report is not None and is_best:
+                self.report.measure(model)
             self._write_report("running")
         self.plan.time_budget.count_evaluation((time.monotonic() - began) / len(models))
 

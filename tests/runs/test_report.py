@@ -6,6 +6,7 @@ import re
 import shlex
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,11 +163,13 @@ def test_a_report_takes_less_than_one_percent_of_the_time(
 ):
     clock, read, pages = Clock(tmp_path), [], []
     monkeypatch.setattr(report_writer.time, "monotonic", lambda: clock.seconds)
-    writer = report_writer.ReportWriter(tmp_path, clock, None)
+    monkeypatch.setattr(report_writer, "load", lambda folder: None)
+    split = SimpleNamespace(validation=range(100_000))
+    writer = report_writer.ReportWriter(tmp_path, clock, split)
 
     def measurements(model, split, shown, counted):
         read.append(shown)
-        clock.work(per_symbol * shown)
+        clock.work(0.002 + per_symbol * (shown + (counted if counted > shown else 0)))
         return {}
 
     monkeypatch.setattr(report_writer, "text_measurements", measurements)
@@ -176,13 +179,15 @@ def test_a_report_takes_less_than_one_percent_of_the_time(
     for k in range(evaluations):
         clock.work(60 * minutes / evaluations)
         is_last = k == evaluations - 1
-        writer.measure(None, is_last)
+        if not is_last:
+            writer.measure(None)
         writer.write("finished" if is_last else "running")
         # The first reading and the first page are made before anybody knows how long they take.
-        assert writer.seconds <= 0.1 + 0.0045 * clock.seconds + few + 2 * page
+        allowed = max(0.1 + 0.0045 * clock.seconds, 0.5 if is_last else 0)
+        assert writer.seconds <= allowed + 2 * few + 2 * page + 0.01
     if per_symbol <= 1e-3:  # models of about 1,000 units
         assert writer.seconds < 0.01 * clock.seconds
-        assert read[-1] >= 60
+        assert read[-1] >= 180
     if page <= 0.05:
         assert len(pages) * page >= 0.00125 * clock.seconds or len(pages) == evaluations + 1
     assert max(read) <= 1_500
@@ -191,7 +196,7 @@ def test_a_report_takes_less_than_one_percent_of_the_time(
 def test_pages_that_take_too_much_time_are_left_out_but_never_the_last(
     overfitting_text, tmp_path, monkeypatch
 ):
-    for name in ("FREE_SECONDS", "SHARE_MEANWHILE", "SHARE_IN_ALL"):
+    for name in ("FREE_SECONDS", "SHARE_MEANWHILE", "SHARE_IN_ALL", "SECONDS_IN_ALL"):
         monkeypatch.setattr(report_writer, name, 0)
     written = []
     write_page = report_writer.write_page
@@ -201,6 +206,18 @@ def test_pages_that_take_too_much_time_are_left_out_but_never_the_last(
     (run,) = embedded(page_of(tmp_path / "run"))["runs"]
     assert run["state"] == "finished"
     assert 0 < len(run["text"]["text"]) <= report_writer.FEWEST_SYMBOLS
+
+
+def test_the_last_page_is_measured_with_the_best_weights(
+    overfitting_text, tmp_path, time_for_report
+):
+    options = SMALL | {"stop_after": 2, "lr": 0.01}
+    run = charlstm.train(overfitting_text, tmp_path / "run", **options)
+    assert run.best_step < run.steps
+    (last,) = embedded(page_of(run.path))["runs"]
+    best, _, _ = run_data(run.path)
+    assert "measured_step" not in last
+    assert last["text"] == json.loads(json.dumps(best["text"]))
 
 
 def test_a_failure_of_the_report_is_one_notice(overfitting_text, tmp_path, monkeypatch):
