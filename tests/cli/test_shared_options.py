@@ -155,6 +155,8 @@ PATHS = {
     "eval": ["TEXTS", "--run"],
     "score": ["FILES", "--run"],
     "info": ["PATH", "--run"],
+    "report": ["--run", "--output", "--tensorboard"],
+    "runs": ["FOLDER"],
     "inspect gates": ["TEXTS", "--run", "--output"],
     "inspect gradients": ["TEXTS", "--run", "--output"],
 }
