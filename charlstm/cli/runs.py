@@ -15,14 +15,14 @@ from charlstm.system.terminal import visible
 from charlstm.system.wording import duration
 
 WIDEST = 28  # columns of a name
-COLUMNS = tuple(field.name for field in fields(ListedRun) if field.name != "unit")
+COLUMNS = tuple(field.name for field in fields(ListedRun) if field.name not in ("unit", "problem"))
 # How the values of each column are shown; None stands for a value that is not known.
 SHOWN: dict[str, Callable[[ListedRun], str | None]] = {
     "name": lambda run: _cut(run.name),
     "corpus": lambda run: _cut(run.corpus),
     "model": lambda run: run.model,
     "parameters": lambda run: None if run.parameters is None else f"{run.parameters:,}",
-    "steps": lambda run: f"{run.steps:,}",
+    "steps": lambda run: None if run.steps is None else f"{run.steps:,}",
     "best loss": lambda run: None if run.best_loss is None else f"{run.best_loss:.4f}",
     "trained": lambda run: None if run.seconds is None else duration(run.seconds),
     "age": lambda run: _age(run.age),
@@ -52,6 +52,9 @@ def runs(folder: Path, sort: str, reverse: bool, as_json: bool) -> None:
     known = [run for run in found if getattr(run, name) is not None]
     unknown = [run for run in found if getattr(run, name) is None]
     ordered = sorted(known, key=lambda run: getattr(run, name), reverse=reverse) + unknown
+    for run in ordered:
+        if run.problem:
+            click.echo(f"note: {visible(run.problem)}", err=True)
     if as_json:
         click.echo(json.dumps([asdict(run) for run in ordered]))
         return

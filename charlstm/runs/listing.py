@@ -1,5 +1,6 @@
 """The list of runs in a folder: the size, the progress and the state of each."""
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.folder import LAST, METRICS
 from charlstm.runs.history import History, finite, read_history, state_of
 from charlstm.runs.report import files_of, model_in_words, unit_of
-from charlstm.system.paths import is_regular
 
 
 @dataclass(frozen=True)
@@ -18,19 +18,21 @@ class ListedRun:
 
     name: the name of the folder. corpus: the names of the text's files. parameters: their number.
     best_loss: the lowest validation loss in nats per `unit`. seconds: the duration of the training.
-    age: the seconds since the run was changed. state: "running", "finished" or "interrupted".
+    age: the seconds since the run was changed. state: "running", "finished", "interrupted" or
+    "unreadable". problem: why the events of an unreadable run cannot be read.
     """
 
     name: str
     corpus: str
     model: str
     parameters: int | None
-    steps: int
+    steps: int | None
     best_loss: float | None
     unit: str
     seconds: float | None
     age: float
     state: str
+    problem: str | None = None
 
 
 def list_runs(root: Path) -> list[ListedRun]:
@@ -38,14 +40,17 @@ def list_runs(root: Path) -> list[ListedRun]:
     if not root.is_dir():
         raise CharlstmError(f"{root}: no folder of runs: charlstm train begins a run in it")
     try:
-        folders = sorted(path for path in root.iterdir() if is_regular(path / METRICS))
+        folders = sorted(path for path in root.iterdir() if os.path.lexists(path / METRICS))
     except OSError as error:
         raise CharlstmError(f"{root}: cannot be read: {error.strerror}") from error
     return sorted((_listed(folder) for folder in folders), key=lambda run: run.age)
 
 
 def _listed(folder: Path) -> ListedRun:
-    history = read_history(folder)
+    try:
+        history, problem = read_history(folder), None
+    except CharlstmError as error:  # The other runs are listed all the same.
+        history, problem = History(), str(error)
     newest = max(
         (path.stat().st_mtime for path in (folder / METRICS, folder / LAST) if path.exists()),
         default=0.0,
@@ -56,12 +61,13 @@ def _listed(folder: Path) -> ListedRun:
         corpus=", ".join(files_of(history.start)),
         model=model_in_words(history.start),
         parameters=None if parameters is None else int(parameters),
-        steps=history.steps,
+        steps=None if problem else history.steps,
         best_loss=history.best_val_loss,
         unit=unit_of(history.start),
         seconds=history.seconds,
         age=max(0.0, time.time() - newest),
-        state=state_of(folder, history),
+        state="unreadable" if problem else state_of(folder, history),
+        problem=problem,
     )
 
 

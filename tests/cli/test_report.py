@@ -148,7 +148,7 @@ def test_a_pipe_in_a_strangers_run_is_not_read(cli, folder_of_runs, name):
     (folder_of_runs / "one" / name).unlink(missing_ok=True)
     os.mkfifo(folder_of_runs / "one" / name)
     listed = [run["name"] for run in json.loads(cli("runs", folder_of_runs, "--json").stdout)]
-    assert ("one" in listed) == (name == "lock") and "two" in listed
+    assert {"one", "two"} <= set(listed)
     arguments = ("report", "-r", folder_of_runs / "one", "-o", folder_of_runs / "page.html")
     result = cli(*arguments, code=int(name != "lock"))
     assert ("is not a regular file" in result.stderr) == (name != "lock")
@@ -169,6 +169,24 @@ def test_runs_are_sorted_by_any_column(cli, folder_of_runs, options, order):
     assert [run["name"] for run in found] == order
 
 
+def test_a_run_whose_events_cannot_be_read_is_listed_with_the_others(cli, folder_of_runs):
+    events = folder_of_runs / "one" / "metrics.jsonl"
+    events.unlink()
+    events.mkdir()
+    problem = f"{events} is not a regular file: move it away to go on without its events"
+    table = cli("runs", folder_of_runs)
+    states = {line.split()[0]: line.split()[-1] for line in table.stdout.splitlines()[1:]}
+    assert states == {
+        "two": "interrupted", "one": "unreadable", "three\\x1b[2J": "interrupted",
+    }  # fmt: skip
+    assert table.stderr == f"note: {problem}\n"
+    result = cli("runs", folder_of_runs, "--json")
+    found = {run["name"]: run for run in json.loads(result.stdout)}
+    assert result.stderr == table.stderr and found["two"]["steps"] == 10
+    one = found["one"]
+    assert (one["state"], one["steps"], one["problem"]) == ("unreadable", None, problem)
+
+
 def test_the_list_as_json_has_numbers(cli, folder_of_runs):
     found = {run["name"]: run for run in json.loads(cli("runs", folder_of_runs, "--json").stdout)}
     age = found["one"].pop("age")
@@ -176,7 +194,7 @@ def test_the_list_as_json_has_numbers(cli, folder_of_runs):
     assert found["one"] == {
         "name": "one", "corpus": "a.txt, b.txt", "model": "GRU, 2 layers of 64 units",
         "parameters": 12_345, "steps": 20, "best_loss": 1.5, "unit": "character", "seconds": 2.0,
-        "state": "finished",
+        "state": "finished", "problem": None,
     }  # fmt: skip
 
 
