@@ -50,7 +50,7 @@ def train(
     init_from: str | Path | None = None,
     textbook: bool = False,
     quiet: bool = True,
-    report: bool = True,
+    report: bool | None = None,
     on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
@@ -118,7 +118,7 @@ def train(
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
     report: write report.html into the folder, a page that shows the run, now and after each
-        evaluation; an open page renews itself.
+        evaluation; an open page renews itself. None: as before if the run is resumed, else True.
     on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
         and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
         signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.

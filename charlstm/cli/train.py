@@ -79,10 +79,10 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
 @option(
     "--report/--no-report",
     group="Run",
-    default=True,
-    show_default=True,
+    default=None,
     help="Write report.html into the run's folder, a page that shows the run, at the start and "
-    "after each evaluation. A page that is open in a browser renews itself.",
+    "after each evaluation. A page that is open in a browser renews itself.  "
+    "[default: yes; for a run that is resumed, as before]",
 )
 @click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the settings of the training too.")
@@ -133,7 +133,7 @@ def train(
         click.echo(f"interrupted and saved; to go on: charlstm train -r {path} --resume", err=True)
         sys.exit(signal_code)
     if not quiet:
-        if options["report"]:
+        if options["report"] is not False and (result.path / REPORT).exists():
             page = shell_word(str(result.path / REPORT))
             click.echo(f"to see the run: open {page} in a browser", err=True)
         click.echo(f"to write text: charlstm sample -r {path}", err=True)

@@ -66,7 +66,7 @@ def resume_run(
         started=started - state.seconds,
         extended=state.extended,
     )
-    run.origin = state.origin
+    run.origin, run.has_report = state.origin, state.report
     with errors_begin_with(cannot_resume, CharlstmError):
         run.load_progress(state)
     run.remove_traces_of_crash()

@@ -59,7 +59,8 @@ class Run:
     given: the settings that the user gave, by name; None for a run that is resumed.
     start_notices: sentences for the user, which the event `start` holds.
     losses: the losses of the steps since the last evaluation.
-    report: writes the page that shows the run; None if the run has no such page.
+    report: writes the page that shows the run.
+    has_report: whether the run has this page; False for --no-report.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class Run:
         self.events = EventLog(folder / METRICS, trainer, started)
         self.plan = Plan(trainer, self.validation, self.events)
         self.saver = Saver(folder, self.events)
-        self.report: ReportWriter | None = ReportWriter(folder, self.events, split)
+        self.report, self.has_report = ReportWriter(folder, self.events, split), True
         self.stop_signals = StopSignals()
 
     @property
@@ -254,7 +255,7 @@ class Run:
             self._save(BEST, weights, model)
         self._save_last()
         if not self.plan.finished:
-            if self.report is not None and is_best:
+            if self.has_report and is_best:
                 self.report.measure(model)
             self._write_report("running")
         self.plan.time_budget.count_evaluation((time.monotonic() - began) / len(models))
@@ -324,7 +325,7 @@ class Run:
 
     def _write_report(self, state: str) -> None:
         """Write the report of the run, if it has one. state: as in history.state_of."""
-        if self.report is not None:
+        if self.has_report:
             self.report.write(state)
 
     def _save(self, name: str, weights: str, model: CharModel) -> None:
@@ -351,6 +352,7 @@ class Run:
             seconds=self.events.seconds,
             mix=None if self.mix is None else (self.mix.file_bytes, self.mix.digest),
             origin=self.origin,
+            report=self.has_report,
         )
         summary = self._summary("last")
         return Checkpoint(self.trainer.model, summary, state.to_dict(), self.trainer.arrays())
@@ -395,7 +397,7 @@ class Run:
             "precision": explain_precision(trainer.config.precision, model.config),
             "origin": None if self.origin is None else self.origin.to_dict(),
             "notices": self.start_notices,
-            "report": self.report is not None,
+            "report": self.has_report,
             **({} if self.given is None else {"given": _without_folders(self.given)}),
             "corpus": _without_folders(self.corpus_config.to_dict()),
             "machine": f"{platform.system()} on {platform.machine()}, {available_cores()} cores",

@@ -74,7 +74,7 @@ def train(
     init_from: str | Path | None = None,
     textbook: bool = False,
     quiet: bool = True,
-    report: bool = True,
+    report: bool | None = None,
     on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
@@ -95,7 +95,7 @@ def train(
     textbook: train a textbook's network: settings that are not given are those of config.TEXTBOOK.
     quiet: False shows progress on standard error, as the command line does.
     report: write report.html into the folder, a page that shows the run, now and after each
-        evaluation; an open page renews itself.
+        evaluation; an open page renews itself. None: as before if the run is resumed, else True.
     on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
         and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
         signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.
@@ -111,8 +111,10 @@ def train(
     line. The value "auto" means the same as leaving the keyword out.
     """
     for name, flag in (("resume", resume), ("overwrite", overwrite), ("textbook", textbook),
-                       ("quiet", quiet), ("report", report)):  # fmt: skip
+                       ("quiet", quiet)):  # fmt: skip
         require_type(name, flag, bool)
+    if report is not None:
+        require_type("report", report, bool)
     if observer is not None and not callable(observer):
         raise ArgumentError(f"`observer` must be a function, not {shown(observer)}")
     require_choice("on_interrupt", on_interrupt, ("raise", "return"))
@@ -167,8 +169,8 @@ def train(
         if observer is not None:
             the_run.events.observer = observer
         the_run.events.require_lock = lock_check(folder)
-        if not report:
-            the_run.report = None
+        if report is not None:
+            the_run.has_report = report
         try:
             result = the_run.train()
         finally:

@@ -35,9 +35,10 @@ class TrainingState:
         resumption.
     mix: the size and the digest of the files of --mix; None if there are none.
     origin: the run from whose weights this run started; None if it started from random weights.
+    report: whether the run writes report.html.
 
     If `mix` or `origin` is None, the saved dictionary has no entry of that name. Files of older
-    versions may lack both entries.
+    versions may lack both entries, and `report`.
     """
 
     config: TrainConfig
@@ -54,6 +55,7 @@ class TrainingState:
     seconds: float
     mix: tuple[int, str] | None = None
     origin: Origin | None = None
+    report: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dictionary that can be written as JSON."""
@@ -83,6 +85,7 @@ class TrainingState:
             seconds=real(saved, "seconds", least=0, most=LARGEST_INTEGER),
             mix=_size_and_digest(saved["mix"]) if "mix" in saved else None,
             origin=Origin.from_dict(saved["origin"]) if "origin" in saved else None,
+            report=of_type(bool, saved, "report") if "report" in saved else True,
         )
 
 

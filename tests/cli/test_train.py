@@ -97,6 +97,8 @@ def test_advice_is_shown_saved_and_part_of_the_result(cli, text_file, tmp_path):
 @pytest.mark.parametrize(("best", "is_told"), [(20, True), (100, False), (None, False)])
 def test_the_end_of_a_run_says_which_step_samples_use(cli, tmp_path, monkeypatch, best, is_told):
     run = charlstm.TrainedRun(tmp_path / "a run", 1.0, 100, "finished", best_step=best)
+    run.path.mkdir()
+    (run.path / "report.html").touch()
     monkeypatch.setattr(charlstm, "train", lambda *corpus, **options: run)
     end = (
         f"  (by the model of step 20; by that of the last step: charlstm sample -r '{tmp_path}"

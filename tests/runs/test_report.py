@@ -251,6 +251,18 @@ def test_a_new_run_removes_the_report_of_the_earlier_one(overfitting_text, tmp_p
     assert "report.html" not in contents(tmp_path / "run")
 
 
+def test_a_resumed_run_keeps_its_choice_of_a_report(overfitting_text, tmp_path, cli):
+    folder = tmp_path / "run"
+    charlstm.train(overfitting_text, folder, report=False, **QUICK)
+    steps = QUICK["steps"]
+    shown = cli("train", "-r", folder, "--resume", "--steps", steps + 1).stderr
+    assert "report.html" not in shown and "report.html" not in contents(folder)
+    charlstm.train(run=folder, resume=True, steps=steps + 2, report=True)
+    (folder / "report.html").unlink()
+    shown = cli("train", "-r", folder, "--resume", "--steps", steps + 3).stderr
+    assert "report.html" in shown and "report.html" in contents(folder)
+
+
 def test_no_path_user_or_host_stands_in_the_page(tmp_path, monkeypatch):
     secret = tmp_path / "secret-folder"
     secret.mkdir()
