@@ -26,23 +26,14 @@ INLINE ptrdiff_t gates_place(ptrdiff_t B, ptrdiff_t row, ptrdiff_t unit) {
   return (unit / UNITS * B + row) * 4 * UNITS + unit % UNITS;
 }
 
-/* The symbols that a layer reads: ids (T, B). by_symbol (V, 4H): the row that a symbol adds to the
- * gates, together with b (4H). */
+/* The input of a layer that reads only symbols. numbers (T, B): the number of each symbol among the
+ * `count` symbols that occur. rows (blocks, count, 4, UNITS): what a symbol adds to the gates of the blocks
+ * of a part, with the bias. */
 typedef struct {
-  const long long *ids;
-  const float *by_symbol, *b;
+  int *numbers;
+  float *rows;
+  ptrdiff_t count;
 } Symbols;
-
-/* Write the rows by_symbol[id] + b into the gates (rows, 4, UNITS) of some streams at one time step, for
- * the WIDTH units from `first` on. ids (rows) */
-INLINE void project_symbols(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t first, const Symbols *symbols,
-                            const long long *ids, float *gates) {
-  const ptrdiff_t n = units_from(first, H);
-  for (ptrdiff_t r = 0; r < rows; r++, gates += 4 * UNITS)
-    for (ptrdiff_t gate = 0; gate < 4; gate++)
-      store(gates + gate * UNITS, load_n(symbols->b + gate * H + first, n) +
-                                      load_n(symbols->by_symbol + (ids[r] * 4 + gate) * H + first, n));
-}
 
 /* Compute T time steps forward, for a part.
  *
@@ -67,7 +58,12 @@ static void forward_part(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, int capped, cons
         float *a = gates + t * 4 * of_step + gates_place(B, row, first);
         float *next_h = h + ((t + 1) * B + row) * H + first;
         /* before the products: the memory of the gates is on its way to the cache meanwhile */
-        if (symbols) project_symbols(rows, H, first, symbols, symbols->ids + t * B + row, a);
+        for (int r = 0; symbols && r < rows; r++) {
+          const ptrdiff_t place = gates_place(symbols->count, symbols->numbers[t * B + row + r],
+                                              first - part->unit);
+          for (ptrdiff_t gate = 0; gate < 4 * UNITS; gate += UNITS)
+            store(a + r * 4 * UNITS + gate, load(symbols->rows + place + gate));
+        }
         for (int gate = 0; gate < 4; gate += VECTORS)
           multiply_panel(rows, VECTORS, h_rows + place_of(B, K, t, row, 0), B, K,
                          panels + gate * WIDTH * K, sums + gate * WIDTH, GATES);

@@ -147,10 +147,19 @@ ptrdiff_t NAME(size_of_squares)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t
 /* The number of time steps whose gradients one panel of a task holds. */
 INLINE ptrdiff_t steps_at_once(ptrdiff_t B) { return B < CHUNK ? CHUNK / B : 1; }
 
+/* Bytes of Wh or Wx, packed. */
+INLINE ptrdiff_t packed_bytes(ptrdiff_t H) { return packed_size(H) * (ptrdiff_t)sizeof(operand); }
+
+/* Bytes of scratch for pack_symbols. */
+static ptrdiff_t size_of_symbols(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, ptrdiff_t V) {
+  const ptrdiff_t numbers = padded((2 * T * B + V) * (ptrdiff_t)sizeof(int), 64);
+  return numbers + min_of(V, T * B) * 4 * whole_blocks(H) * (ptrdiff_t)sizeof(float);
+}
+
 /* Bytes of scratch that a worker needs for a step. */
-ptrdiff_t NAME(size_of_training)(ptrdiff_t B, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
+ptrdiff_t NAME(size_of_training)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
   const ptrdiff_t of_operand = sizeof(operand), of_float = sizeof(float);
-  const ptrdiff_t recurrence = whole_blocks(H) * 4 * padded(H, 2 * UNITS) * of_operand;
+  const ptrdiff_t recurrence = packed_bytes(H) + size_of_symbols(T, B, H, V);
   const ptrdiff_t head = PANEL * (seen * operands(H) + operands(V)) * of_operand;
   /* packing fills up the last step with 2 * UNITS rows at most */
   const ptrdiff_t rows = steps_at_once(B) * rows_of_step(B) + 4 * UNITS;
@@ -218,6 +227,36 @@ static void project_part(const TrainingStep *s, const TrainedLayer *layer, const
           }
       }
   }
+}
+
+/* Pack the rows by_symbol[id] + b of the first layer, for the symbols that a part's streams read. In
+ * by_symbol, the same units of all symbols may fall into the same sets of the cache. scratch: see
+ * size_of_symbols. */
+static Symbols pack_symbols(const TrainingStep *s, const Part *part, char *scratch) {
+  const ptrdiff_t B = s->B, H = s->H;
+  Symbols to = {.numbers = (int *)scratch};
+  int *number_of = to.numbers + s->T * B, *ids = number_of + s->V;
+  to.rows = (float *)(scratch + padded((2 * s->T * B + s->V) * (ptrdiff_t)sizeof(int), 64));
+  for (ptrdiff_t id = 0; id < s->V; id++) number_of[id] = -1;
+  for (ptrdiff_t t = 0; t < s->T; t++)
+    for (ptrdiff_t at = t * B + part->row; at < t * B + part->row + part->rows; at++) {
+      int *number = number_of + s->inputs[at];
+      if (*number < 0) {
+        ids[to.count] = (int)s->inputs[at];
+        *number = (int)to.count++;
+      }
+      to.numbers[at] = *number;
+    }
+  float *row = to.rows;
+  for (ptrdiff_t first = part->unit; first < part->unit + part->units; first += UNITS)
+    for (ptrdiff_t number = 0; number < to.count; number++)
+      for (ptrdiff_t gate = 0; gate < 4; gate++)
+        for (ptrdiff_t k = 0; k < UNITS; k += WIDTH, row += WIDTH) {
+          const ptrdiff_t n = units_from(first + k, H), at = gate * H + first + k;
+          store(row, load_n(s->layers->b + at, n) +
+                         load_n(s->layers->by_symbol + ids[number] * 4 * H + at, n));
+        }
+  return to;
 }
 
 /* Write factor * h as operands, for the streams of a part, and some time steps and units. factors
@@ -585,8 +624,8 @@ static int step_of_worker(TrainingStep *s, ptrdiff_t worker) {
     }
     if (k) project_part(s, layer, &part, packed);
     end_phase(s, worker, PROJECTION, &since);
-    const Symbols symbols = {s->inputs, layer->by_symbol, layer->b};
     pack_units(H, H, part.unit, part.unit + part.units, layer->Wh, packed);
+    const Symbols symbols = k ? (Symbols){0} : pack_symbols(s, &part, scratch + packed_bytes(H));
     forward_part(s->T, B, H, (int)s->capped, k ? NULL : &symbols, layer->gates, layer->h, layer->h_rows, layer->c,
                  layer->tanh_c, &part, packed);
     if (ROUNDED)

@@ -104,11 +104,11 @@ class NativeTrainingStep:
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
         self._run.restype = ctypes.c_int
         size_of = native_library.size_of
-        H, V, L, seen = (sizes[name] for name in ("H", "V", "L", "seen"))
-        scratch_size = _whole_lines(size_of("training", sizes["B"], H, V, seen, isa=isa))
+        T, B, H, V, L, seen = (sizes[name] for name in ("T", "B", "H", "V", "L", "seen"))
+        scratch_size = _whole_lines(size_of("training", T, B, H, V, seen, isa=isa))
         places_size = 0
         if sizes["ngrams"]:
-            places = 2 * sizes["T"] * sizes["B"] * sizes["ngrams"]
+            places = 2 * T * B * sizes["ngrams"]
             places_size = -(-sizes["R"] // workers) + places
         self._meetings = _aligned((1 + teams) * TEAM_INTS, np.int32).reshape(-1, TEAM_INTS)
         self._threads = _aligned(workers * THREAD_INTS, np.int32).reshape(-1, THREAD_INTS)
