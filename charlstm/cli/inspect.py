@@ -36,6 +36,7 @@ from charlstm.cli.shared_options import (
 )
 from charlstm.cli.text_input import encode_text, read_text_for
 from charlstm.config import ModelConfig
+from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.pages.page import write_page
 from charlstm.runs.folder import checkpoint_path, newest_run
@@ -119,7 +120,12 @@ def gates(
     if not as_json:
         require_output(output, (*texts, checkpoint_path(run)), overwrite)
     model = load_model(run)
-    ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
+    try:
+        ids, whole = _beginning(model.vocab, texts, given, length, encoding, unknown)
+    except CharlstmError as error:
+        if isinstance(error.__cause__, OSError):  # A file cannot be read: it may be the text.
+            raise CharlstmError(f"{error}; a text itself is given with --text") from error
+        raise
     if as_json:
         click.echo(json.dumps(gate_figures(model, measure_activity(model, ids), str(run))))
         return

@@ -1,6 +1,7 @@
 """The text that a command reads: files, standard input, lines, and unknown characters in them."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError, quoted
+from charlstm.runs.folder import refuse_name_of_run
 from charlstm.system.disk import if_full
 from charlstm.system.memory import require_memory
 from charlstm.text.decompression import READ_BYTES
@@ -38,6 +40,10 @@ def read_text(
     """
     names = list(map(str, paths))
     require_given_once(names)
+    for name in names:
+        if name != "-":
+            with suppress(OSError):  # A path too long, which TextFiles.find refuses.
+                refuse_name_of_run(Path(name))
     texts = {  # All paths are checked before any text is read: a missing file is reported at once.
         name: TextFiles.find(
             [name], level=level, encoding=encoding, newlines=newlines, chunk_bytes=chunk_bytes

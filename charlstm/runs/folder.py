@@ -68,8 +68,7 @@ def checkpoint_path(path: Path) -> Path:
     """
     try:
         if not path.is_dir():
-            if not path.exists() and (RUNS / path).is_dir():
-                raise CharlstmError(f"{path}: no such file: the run of this name is {RUNS / path}")
+            refuse_name_of_run(path)
             return path
         for name in (BEST, LAST):
             if (path / name).exists():
@@ -77,6 +76,12 @@ def checkpoint_path(path: Path) -> Path:
     except OSError as error:  # for example if the path is too long
         raise CharlstmError(f"{path}: the path cannot be read: {error.strerror}") from error
     raise CharlstmError(f"{path}: no run in this folder (it has no {BEST})")
+
+
+def refuse_name_of_run(path: Path) -> None:
+    """Raise CharlstmError for a path at which nothing is, if a folder under runs/ has this name."""
+    if not path.exists() and (RUNS / path).is_dir():
+        raise CharlstmError(f"{path}: no such file: the run of this name is {RUNS / path}")
 
 
 def holds_run(folder: Path) -> bool:

@@ -98,6 +98,13 @@ def test_a_text_is_read_as_utf8_under_every_locale(cli, line_run, tmp_path):
     assert cli("inspect", "gates", "--text", text, "-r", line_run, *page).stderr.startswith("3 ")
 
 
+def test_a_text_in_the_place_of_a_file_is_answered_with_the_option(cli, trained, tmp_path):
+    page = ("--output", tmp_path / "gates.html")
+    error = cli("inspect", "gates", "To be", "-r", trained, *page, code=1).stderr
+    hint = "a text itself is given with --text"
+    assert error == f"charlstm: cannot read To be: No such file or directory; {hint}\n"
+
+
 def test_output_replaces_no_input_and_no_file_of_the_users_without_being_asked(
     cli, trained, tmp_path
 ):

@@ -137,7 +137,7 @@ def test_the_name_of_a_run_alone_is_answered_with_its_folder(cli, trained, tmp_p
         error = cli(command, "my names", code=2).stderr
         expected = "unexpected argument 'my names': a run is named with -r 'runs/my names'"
         assert error == f"charlstm: {expected}\n"
-    for command in (["info"], ["eval", "-r"]):
+    for command in (["info"], ["eval", "-r"], ["eval"], ["score"], ["inspect", "gates"]):
         error = cli(*command, "my names", code=1).stderr
         expected = "my names: no such file: the run of this name is runs/my names"
         assert error == f"charlstm: {expected}\n"
