@@ -67,9 +67,11 @@ class Loss:
             return math.inf
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """The loss of a short text, symbol by symbol.
+
+    A score is equal only to itself: compare the texts, or the losses with numpy.array_equal.
 
     nats (N,): the loss of each symbol. The first symbol is predicted from a line end; the loss of
         the first symbol is left out if the vocabulary has no line end. The means of a text without
@@ -78,7 +80,7 @@ class Score:
 
     text: str
     nats: Array
-    # Returns the view for a notebook. It is no field: it is neither compared nor pickled.
+    # Returns the view for a notebook. It is no field: it is not pickled.
     _view: ClassVar[partial[str | None] | None] = None
 
     def __repr__(self) -> str:

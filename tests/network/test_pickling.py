@@ -95,6 +95,12 @@ def test_repr_is_one_informative_line(model):
         )
 
 
+def test_a_score_is_equal_only_to_itself(model):
+    score = model.score(TEXT)
+    assert score != model.score(TEXT)
+    assert score in {score}
+
+
 def test_a_trainer_ends_its_threads_at_the_end_of_the_block(model):
     config = TrainConfig(batch_size=2, seq_length=8, steps=3, workers=2)
     with Trainer(model, model.vocab.encode(TEXT), config) as trainer:
