@@ -52,8 +52,8 @@ def report(
 
     With several runs, the page lays their curves over each other, and has a table of the results
     and of the settings in which the runs differ. The page is one HTML file and needs no internet
-    connection. It holds no folder, user or machine name. Training writes such a page into the
-    run's folder: report.html, which an open browser renews.
+    connection. It holds no absolute path, user or machine name. Training writes such a page into
+    the run's folder: report.html, which an open browser renews.
     """
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import CorpusDisplay

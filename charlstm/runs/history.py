@@ -121,6 +121,16 @@ def file_name(path: str) -> str:
     return visible(re.split(r"[/\\]", path)[-1][:MAX_NAME])
 
 
+def public_path(path: str) -> str:
+    """Return a path as others may see it: a path below the working directory as it was given.
+
+    Any other path tells the names of users and folders: it becomes the name of its file.
+    """
+    parts = re.split(r"[/\\]", path)
+    is_below = parts[0] not in ("", "~") and ":" not in parts[0] and ".." not in parts
+    return visible(path) if is_below and len(path) <= MAX_SENTENCE else file_name(path)
+
+
 def thinned(table: Table, most: int) -> Table:
     """Return at most about `most` rows of a table, without loss of an extremum of a column.
 

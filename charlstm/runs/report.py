@@ -26,6 +26,7 @@ from charlstm.runs.history import (
     History,
     file_name,
     finite,
+    public_path,
     read_history,
     sentence,
     state_of,
@@ -335,11 +336,14 @@ def files_of(start: Event) -> list[str]:
 def _command(start: Event, given: Mapping[str, Any] | None) -> str:
     """Return a command that repeats a run; "" if the run does not record its settings.
 
-    The command has the names of files, without their folders.
+    Paths stand in the command as in history.public_path: it repeats the run in the folder in which
+    the run was begun, if all texts are below that folder.
     """
     if given is None:
         return ""
-    words = ["charlstm", "train", *map(shlex.quote, files_of(start))]
+    paths = given.get("paths")
+    texts = _public_paths(paths) if isinstance(paths, list) else files_of(start)
+    words = ["charlstm", "train", *map(shlex.quote, texts)]
     knobs = {name for record in RECORDS.values() for name in knobs_of(record)} - {"paths"}
     values = [(name, value) for name, value in given.items() if name in knobs]
     origin = _part(start, "origin").get("path")
@@ -347,13 +351,17 @@ def _command(start: Event, given: Mapping[str, Any] | None) -> str:
         values.insert(0, ("init_from", [origin]))
     for name, value in values:
         if isinstance(value, list):
-            files = (file_name(each) for each in value if isinstance(each, str))
-            words += [word for file in files for word in option_words(name, shlex.quote(file))]
+            for path in _public_paths(value):
+                words += option_words(name, shlex.quote(path))
         elif isinstance(value, bool):
             words += option_words(name, value)
         elif isinstance(value, int | float | str):
             words += option_words(name, shlex.quote(_plain(value)))
     return " ".join(words)
+
+
+def _public_paths(paths: list[Any]) -> list[str]:
+    return [public_path(path) for path in paths if isinstance(path, str)]
 
 
 def _plain(value: float | str) -> str:

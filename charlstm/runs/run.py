@@ -3,7 +3,7 @@
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from charlstm.runs.checkpoint import Checkpoint
 from charlstm.runs.divergence import Diverged, return_to_good_state
 from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, LAST, METRICS
+from charlstm.runs.history import file_name, public_path
 from charlstm.runs.metrics import FORMAT as METRICS_FORMAT
 from charlstm.runs.metrics import last_event
 from charlstm.runs.origin import Origin
@@ -398,8 +399,8 @@ class Run:
             "origin": None if self.origin is None else self.origin.to_dict(),
             "notices": self.start_notices,
             "report": self.has_report,
-            **({} if self.given is None else {"given": _without_folders(self.given)}),
-            "corpus": _without_folders(self.corpus_config.to_dict()),
+            **({} if self.given is None else {"given": _named(self.given, public_path)}),
+            "corpus": _named(self.corpus_config.to_dict(), file_name),
             "machine": f"{platform.system()} on {platform.machine()}, {available_cores()} cores",
             "versions": {
                 "charlstm": sys.modules["charlstm"].__version__,
@@ -412,10 +413,10 @@ class Run:
         }
 
 
-def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings in which paths are the names of files, without the folders they are in."""
+def _named(settings: Mapping[str, Any], name_of: Callable[[str], str]) -> dict[str, Any]:
+    """Return settings in which each path is replaced by its name. name_of: returns the name."""
     paths = ("paths", "val_file", "mix")
     return {
-        name: [Path(path).name for path in value[:MAX_NAMES]] if name in paths else value
+        name: [name_of(path) for path in value[:MAX_NAMES]] if name in paths else value
         for name, value in settings.items()
     }

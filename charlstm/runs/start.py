@@ -248,7 +248,7 @@ def begin_run(
     trainer = Trainer(model, train_ids, train_config, mix_ids)
     extended = base is not None or mixed is not None
     run = Run(folder, text, corpus, trainer, mix=mixed, started=started, extended=extended)
-    run.given = {name: value for name, value in asked.given.items() if name != "paths"}
+    run.given = asked.given
     if base is not None and origin is not None:
         origin = origin.extended(base.vocab, corpus.vocab)
         loss, mix_loss = (_first_loss(run, each) for each in (run.validation, run.validation.mix))

@@ -48,7 +48,7 @@ def test_the_history_of_a_run_is_that_of_its_events(uninterrupted):
     assert history.best_val_loss == min(e["val_loss"] for e in evaluated)
     assert history.evaluations["step"][history.best] == events_of(folder, "stop")[0]["best_step"]
     assert (history.steps, history.seconds) == (60, evaluated[-1]["seconds"])
-    assert history.given["patience"] == 1 and "paths" not in history.given
+    assert history.given["patience"] == 1 and history.given["paths"] == ["small.txt"]
     assert state_of(folder, history) == "finished"
 
 

@@ -19,6 +19,7 @@ from run_files import SMALL, arrays_of, contents, events_of
 import charlstm
 from charlstm.network.predictions import predict, symbol_losses
 from charlstm.runs import report_writer
+from charlstm.runs.history import public_path
 from charlstm.runs.report import report_page, run_data
 from charlstm.runs.texts import training_and_validation_ids
 
@@ -286,26 +287,36 @@ def test_no_path_user_or_host_stands_in_the_page(tmp_path, monkeypatch):
     [
         {"lr": 0.015, "dropout": 0.25, "average": 0, "capped": False, "optimizer": "rmsprop"},
         {"textbook": True, "cell": "gru"},
-        {"init_from": "origin", "mix": ["my text.txt"], "val_split": "end"},
+        {"init_from": "runs/origin", "mix": ["texts/my text.txt"], "val_split": "end"},
         {"level": "word", "vocab_size": 5, "ngrams": 0},
     ],
 )
 def test_the_command_of_the_report_repeats_the_run(options, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "so the cat sat on the mat, and the dog on the log.\n" * 20
-    Path("my text.txt").write_text(text)
+    Path("texts").mkdir()
+    Path("texts/my text.txt").write_text(text)
     common = {"steps": 3, "seed": 5, "workers": 1}
     if "init_from" in options:
-        charlstm.train("my text.txt", "origin", hidden=6, **common)
+        charlstm.train("texts/my text.txt", "runs/origin", hidden=6, **common)
     else:
         common["hidden"] = 6
-    charlstm.train("my text.txt", "first", **common, **options)
+    charlstm.train("texts/my text.txt", "first", **common, **options)
     (run,) = embedded(page_of(tmp_path / "first"))["runs"]
     command = shlex.split(run["command"])
-    assert command[:3] == ["charlstm", "train", "my text.txt"]
+    assert command[:3] == ["charlstm", "train", "texts/my text.txt"]
     cli(*command[1:], "-r", "second")
     first, second = (arrays_of(Path(name) / "last.safetensors") for name in ("first", "second"))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/home/ada/a.txt", "../ada/a.txt", "b/../../ada/a.txt", r"C:\ada\a.txt", "~/a.txt", "a.txt"],
+)
+def test_only_paths_below_the_working_directory_are_public(path):
+    assert public_path(path) == "a.txt"
+    assert public_path("texts/a.txt") == "texts/a.txt"
 
 
 @pytest.mark.parametrize("text", INJECTIONS)
