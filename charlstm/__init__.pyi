@@ -146,11 +146,12 @@ def train(
         `val_split` chooses which part of the text is held out.  [default: 0.1; range: 0 or more
         and below 1]
     val_split: Which part of the text is held out for validation. end: the end of the text that
-        all files form together. each: the end of each file; the state is not carried from file
-        to file in validation. random: lines drawn at random from all files, as `seed`
-        determines; copies of one line are all held out or all trained on. random is for `lines`
-        only, and needs memory for all of the text; each is for texts without `lines` only.
-        [default: random with `lines`, else each for several files, else end]
+        all files form together, in whole lines for `lines`. each: the end of each file; the
+        state is not carried from file to file in validation. random: lines drawn at random from
+        all files, as `seed` determines; copies of one line are all held out or all trained on.
+        random is for `lines` only, and needs memory for all of the text; each is for texts
+        without `lines` only.  [default: random with `lines`, else each for several files, else
+        end]
     cell: Kind of recurrent layer.  [default: lstm]
     hidden: Hidden units of each layer.  [default: by the size of the text and the time
         available; range: 1 to 16,384]

@@ -129,7 +129,7 @@ def known_lines(
             )
         else:
             try:
-                corpus, _ = own_corpus(run, display)
+                corpus, _, _ = own_corpus(run, display)
             except RunTextError as error:
                 raise CharlstmError(
                     f"{error}: sample --new-only --corpus PATH takes the known lines from PATH"

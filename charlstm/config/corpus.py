@@ -48,10 +48,11 @@ class CorpusConfig(Record):
     val_split: ValSplit = knob(
         "end",
         "Which part of the text is held out for validation. end: the end of the text that all "
-        "files form together. each: the end of each file; the state is not carried from file to "
-        "file in validation. random: lines drawn at random from all files, as `seed` determines; "
-        "copies of one line are all held out or all trained on. random is for `lines` only, and "
-        "needs memory for all of the text; each is for texts without `lines` only.",
+        "files form together, in whole lines for `lines`. each: the end of each file; the state is "
+        "not carried from file to file in validation. random: lines drawn at random from all "
+        "files, as `seed` determines; copies of one line are all held out or all trained on. "
+        "random is for `lines` only, and needs memory for all of the text; each is for texts "
+        "without `lines` only.",
         rule="random with `lines`, else each for several files, else end",
     )
     val_file: tuple[str, ...] = knob(

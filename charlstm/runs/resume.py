@@ -47,8 +47,9 @@ def resume_run(
         corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
     with _text_missing(folder, "mix"):
         mixed = reopen_mix(folder, state, saved.model.vocab, progress)
-    train_ids = split_train_validation(corpus, state.corpus, config.seed).train
-    mix_ids = None if mixed is None else split_mix(mixed, state.corpus).train
+    lines = saved.model.config.lines
+    train_ids = split_train_validation(corpus, state.corpus, lines=lines, seed=config.seed).train
+    mix_ids = None if mixed is None else split_mix(mixed, state.corpus, lines).train
     require_memory(train_ids, mix_ids, corpus.vocab, saved.model.config, config)
     trainer = Trainer(saved.model, train_ids, config, mix_ids)
     total_steps = trainer.total_steps

@@ -81,13 +81,15 @@ class Run:
         self.origin: Origin | None = None
         self.given: dict[str, Any] | None = None
         self.start_notices: list[str] = []
-        split = split_train_validation(corpus, corpus_config, trainer.config.seed)
-        self.train_length = len(split.train)
         model = trainer.model
+        split = split_train_validation(
+            corpus, corpus_config, lines=model.config.lines, seed=trainer.config.seed
+        )
+        self.train_length = len(split.train)
         end = line_end(model.vocab) if model.config.lines else None
         of_mix = None
         if mix is not None:
-            of_mix = Validation(split_mix(mix, corpus_config).validation, end)
+            of_mix = Validation(split_mix(mix, corpus_config, model.config.lines).validation, end)
         self.validation = Validation(split.validation, end, split.starts, of_mix)
         self.losses = LossHistory()
         self.events = EventLog(folder / METRICS, trainer, started)

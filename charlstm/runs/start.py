@@ -227,8 +227,8 @@ def begin_run(
     mixed = open_mix(folder, text, corpus.vocab, progress) if text.mix else None
     if mixed is not None and mixed.vocab != corpus.vocab:
         corpus = open_run_corpus(folder, text, mixed.vocab, progress)
-    train_ids = split_train_validation(corpus, text, seed).train
-    mix_ids = None if mixed is None else split_mix(mixed, text).train
+    train_ids = split_train_validation(corpus, text, lines=lines, seed=seed).train
+    mix_ids = None if mixed is None else split_mix(mixed, text, lines).train
     require_training_text(corpus, text, len(train_ids))
     model_asked = asked.model if base is None else base.config
     # The settings depend on the length of all text that is learned: --mix lowers the dropout.

@@ -36,12 +36,16 @@ def training_and_validation_ids(path: Path, progress: ReadingProgress | None = N
     path: the run's folder, or a checkpoint in the folder. Raises RunTextError if the text is
         missing or has changed.
     """
-    corpus, state = own_corpus(path, progress)
-    return split_train_validation(corpus, state.corpus, state.config.seed)
+    corpus, state, lines = own_corpus(path, progress)
+    return split_train_validation(corpus, state.corpus, lines=lines, seed=state.config.seed)
 
 
-def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Corpus, TrainingState]:
-    """Return the text of a run, and the saved state that says how the run reads it.
+def own_corpus(
+    path: Path, progress: ReadingProgress | None = None
+) -> tuple[Corpus, TrainingState, bool]:
+    """Return the text of a run, the saved state that says how the run reads it, and `lines`.
+
+    lines: whether the run's model is one of lines.
 
     path, errors: as for training_and_validation_ids.
     """
@@ -55,7 +59,8 @@ def own_corpus(path: Path, progress: ReadingProgress | None = None) -> tuple[Cor
         f"{folder / LAST}: does not say which text the run was trained on: ", CharlstmError
     ):
         state = TrainingState.from_dict(saved.training)
-    return reopen_corpus(folder, state, saved.model.vocab, progress), state
+    corpus = reopen_corpus(folder, state, saved.model.vocab, progress)
+    return corpus, state, saved.model.config.lines
 
 
 def corpus_settings(path: Path) -> CorpusConfig | None:
@@ -185,9 +190,9 @@ def open_mix(
     return open_run_corpus(folder, _as_main_text(config), base_vocab, progress, expected)
 
 
-def split_mix(corpus: Corpus, config: CorpusConfig) -> Split:
+def split_mix(corpus: Corpus, config: CorpusConfig, lines: bool) -> Split:
     """Return the ids of the text of --mix to train on, and its end, which is held out."""
-    return split_train_validation(corpus, _as_main_text(config))
+    return split_train_validation(corpus, _as_main_text(config), lines=lines)
 
 
 def _as_main_text(config: CorpusConfig) -> CorpusConfig:

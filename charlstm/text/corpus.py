@@ -32,7 +32,7 @@ from charlstm.text.cache_entry import (
 from charlstm.text.decompression import READ_BYTES
 from charlstm.text.encodings import UndecodableError
 from charlstm.text.file_split import held_out_sizes, starts_of_parts
-from charlstm.text.line_split import split_by_lines
+from charlstm.text.line_split import border_between_lines, split_by_lines
 from charlstm.text.reading import ChangedTextError, ReadingProgress, TextFiles
 from charlstm.text.scanning import scan, words_of
 from charlstm.text.vocab import MAX_SYMBOLS, Vocab, code_points, line_end
@@ -269,7 +269,9 @@ def _training_text_first(
             yield data
 
 
-def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) -> Split:
+def split_train_validation(
+    corpus: Corpus, config: CorpusConfig, *, lines: bool, seed: int = 0
+) -> Split:
     """Return the ids to train on and the ids to validate on, each contiguous in memory.
 
     The validation ids are those of the validation files. If there are no such files, they are a
@@ -277,6 +279,7 @@ def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) 
     "each" the last ids of each file, with "random" the ids of lines drawn by the seed.
 
     corpus: for "each", it must have been opened with `held_out` equal to `val_frac`.
+    lines: whether each line is a text of its own; "end" then cuts no line in two.
     """
     starts = np.zeros(1, np.int64)
     if config.val_split == "random" and not config.val_file:
@@ -285,6 +288,8 @@ def split_train_validation(corpus: Corpus, config: CorpusConfig, seed: int = 0) 
     border = corpus.train_length
     if config.val_split == "end" and not config.val_file:
         border = int(corpus.length * (1 - config.val_frac))
+        if lines:
+            border = border_between_lines(corpus.ids, line_end(corpus.vocab), border)
     elif not config.val_file:
         starts = starts_of_parts(corpus.validation_sizes)
     return Split(corpus.ids[:border], corpus.ids[border:], starts)

@@ -1,8 +1,9 @@
-"""A random split of a text of lines into lines to train on and lines to validate on.
+"""The split of a text of lines into lines to train on and lines to validate on.
 
-If a list is sorted, its last lines differ from the others: the loss on them says little of how well
-a model predicts a new line. Equal lines are either all for training or all for validation:
-otherwise the validation text would have lines that the model was trained on.
+The lines to validate on are drawn at random, or they are the last lines. If a list is sorted, its
+last lines differ from the others: the loss on them says little of how well a model predicts a new
+line. In a random split, equal lines are either all for training or all for validation: otherwise
+the validation text would have lines that the model was trained on.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
-from charlstm.text.line_hashes import line_hashes, lines_of
+from charlstm.text.line_hashes import BLOCK_SYMBOLS, line_hashes, lines_of
 
 
 def split_by_lines(ids: Ids, line_end: int, fraction: float, seed: int) -> tuple[Ids, Ids]:
@@ -39,3 +40,21 @@ def split_by_lines(ids: Ids, line_end: int, fraction: float, seed: int) -> tuple
     drawn[distinct == 0] = False
     for_validation = np.repeat(drawn[which], lengths)
     return ids[~for_validation], ids[for_validation]
+
+
+def border_between_lines(ids: Ids, line_end: int, border: int) -> int:
+    """Return the start of the line that a border between two parts of a text would cut.
+
+    If that is the first line, the result is the end of that line. A border between two lines, or at
+    the end of the text, is returned as it is.
+    """
+    if border == len(ids):
+        return border
+    for stop in range(border, 0, -BLOCK_SYMBOLS):
+        start = max(0, stop - BLOCK_SYMBOLS)
+        if len(ends := np.flatnonzero(ids[start:stop] == line_end)):
+            return start + int(ends[-1]) + 1
+    for start in range(border, len(ids), BLOCK_SYMBOLS):
+        if len(ends := np.flatnonzero(ids[start : start + BLOCK_SYMBOLS] == line_end)):
+            return start + int(ends[0]) + 1
+    return len(ids)

@@ -202,7 +202,7 @@ def test_a_copy_of_standard_input_of_a_killed_process_is_removed_by_the_next_run
         function = "charlstm.runs.start.split_train_validation"
     program = (
         "import os, signal; from unittest import mock; import charlstm.cli.main as m\n"
-        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"mock.patch({function!r}, kill).start()\n"
         f"m.main(['train', '-', '-r', {str(folder)!r}])\n"
     )

@@ -71,6 +71,15 @@ def test_a_resumed_run_is_validated_on_the_same_lines(name_files, tmp_path):
     )
 
 
+def test_the_end_of_a_text_of_lines_begins_with_a_whole_line(name_files, tmp_path):
+    for fraction in (0.1, 0.101, 0.102, 0.103):
+        options = SMALL | {"val_split": "end", "val_frac": fraction, "steps": 1, "overwrite": True}
+        run = charlstm.train(name_files, tmp_path / "run", **options)
+        train, held_out = lines_of(run.path)
+        assert train + held_out == NAMES[:120] + NAMES[90:]
+        assert 22 <= len(held_out) <= 24
+
+
 def test_the_end_of_all_files_joined_can_be_held_out(name_files, tmp_path):
     for options in ({"lines": True, "val_split": "end"}, {"lines": False, "val_split": "end"}):
         run = charlstm.train(name_files, tmp_path / "run", overwrite=True, **SMALL | options).path

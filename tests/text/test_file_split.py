@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 
 def split_of(corpus, **settings):
     """The text to train on and the parts of the text to validate on."""
-    split = split_train_validation(corpus, CorpusConfig(**settings))
+    split = split_train_validation(corpus, CorpusConfig(**settings), lines=False)
     parts = np.split(split.validation, split.starts[1:])
     return corpus.vocab.decode(split.train), [corpus.vocab.decode(part) for part in parts]
 

@@ -1,4 +1,4 @@
-"""The random split of lines: what is drawn, and which lines stay together."""
+"""The split of lines: what is drawn, which lines stay together, and where borders fall."""
 
 import random
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charlstm.text import line_hashes
-from charlstm.text.line_split import split_by_lines
+from charlstm.text.line_split import border_between_lines, split_by_lines
 
 LINES = [f"name {number}" for number in range(500)]
 
@@ -67,3 +67,11 @@ def test_the_seed_chooses_the_lines_and_the_size_of_blocks_does_not(monkeypatch)
 def test_small_texts(text, fraction, held_out):
     train, other = split(text, fraction)
     assert (len(other), len(train)) == (held_out, len(text) - held_out)
+
+
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_a_border_falls_between_two_lines(monkeypatch, block):
+    monkeypatch.setattr("charlstm.text.line_split.BLOCK_SYMBOLS", block)
+    found = [border_between_lines(ids_of("abc\nde\n\nf"), ord("\n"), k) for k in range(10)]
+    assert found == [4, 4, 4, 4, 4, 4, 4, 7, 8, 9]
+    assert border_between_lines(ids_of("abc"), ord("\n"), 1) == 3
