@@ -4,6 +4,7 @@ import numpy as np
 
 from charlstm.config import AUTO, TrainConfig
 from charlstm.runs.run import Run
+from charlstm.system.wording import counted
 
 LARGE_VOCABULARY = 5_000  # A notice advises level byte above this number of characters.
 
@@ -22,7 +23,7 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
     config, vocab = run.trainer.config, run.corpus.vocab
     if (config.batch_size, config.seq_length) != (asked.batch_size, asked.seq_length):
         notices.append(
-            f"the text has room for only {config.batch_size} streams of windows of "
+            f"the text has room for only {counted(config.batch_size, 'stream')} of windows of "
             f"{config.seq_length} (asked for: {asked.batch_size} of {asked.seq_length})"
         )
     total, every = run.trainer.total_steps, config.eval_every

@@ -70,7 +70,7 @@ def test_a_tiny_corpus_trains_with_fewer_streams_and_says_so(tmp_path):
         tmp_path / "t.txt", tmp_path / "run", steps=5, hidden=4, observer=events.append
     )
     notices = " ".join(events[0]["notices"])
-    assert "the text has room for only 1 streams of windows of 15" in notices
+    assert "the text has room for only 1 stream of windows of 15" in notices
     assert run.best_val_loss > 0 and (run.path / BEST).exists()
 
 
