@@ -84,6 +84,8 @@ LONG = {
     f"{PYTHON}/benchmarks/defaults.py sweep": "3 hours: a measurement",
     f"{TRAIN_ON_REBER} -r runs/lstm-8": "15 seconds",
     f"{TRAIN_ON_REBER} -r runs/rnn-8 --cell rnn": "15 seconds",
+    "charlstm train corpora/play.txt --minutes 0.5 -r runs/play": "half a minute",
+    "charlstm inspect gates corpora/play.txt -r runs/play": "needs the run before it",
     f"{PYTHON}/exercises/check_gradients.py": "4 seconds",
     f"{PYTHON}/exercises/classify_direction.py": "8 seconds",
     f"{PYTHON}/exercises/learn_words.py": "13 seconds, and needs the download",
