@@ -29,7 +29,12 @@ from charlstm.cli.text_input import decode_bytes, join_within_memory, read_text_
 from charlstm.errors import CharlstmError
 from charlstm.network.line_sampling import MAX_TRIES, LineFilter, stream_lines
 from charlstm.network.sample_text import MAX_OVERRUN
-from charlstm.network.sampling import Sampling, sample_stops, stream_texts
+from charlstm.network.sampling import (
+    Sampling,
+    require_memory_for_texts,
+    sample_stops,
+    stream_texts,
+)
 from charlstm.runs.folder import newest_run
 from charlstm.system.terminal import columns_of
 from charlstm.text.vocab import UnknownTreatment, Vocab
@@ -203,6 +208,8 @@ def sample(
         if unique
         else stream_texts(model, stops=sample_stops(model, stop), **options)
     )
+    if (as_json or novelty or count > 1) and not (lines or stop):
+        require_memory_for_texts(length, count)
     # The seed is printed after the checks of all arguments: an error message then stands alone.
     if is_new_seed:
         click.echo(f"seed {seed}", err=True)

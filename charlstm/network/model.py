@@ -11,7 +11,7 @@ from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.network.line_sampling import LineFilter, stream_lines
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.network.predictions import score_view
-from charlstm.network.sampling import Sampling, sample_stops, stream_texts
+from charlstm.network.sampling import Sampling, require_memory_for_texts, sample_stops, stream_texts
 from charlstm.network.scoring import Score, score_texts
 from charlstm.network.stack import RecurrentStack
 from charlstm.system.threads import Workers, worker_count
@@ -178,11 +178,14 @@ class CharModel(RecurrentStack):
 
         The other options are those of stream.
         """
-        if whole_number("length", length) < 1:
+        length = whole_number("length", length)
+        if length < 1:
             raise ArgumentError(
                 f"`length` must be 1 or more, not {length} (0 has no end: use stream)"
             )
         stops = one_or_several("stop", stop, str)
+        if count is not None:
+            stops = sample_stops(self, stops)
         self._require_finite()
         steps = stream_texts(
             self,
@@ -191,12 +194,14 @@ class CharModel(RecurrentStack):
             prime=prime,
             unknown=unknown,
             sampling=Sampling(temperature, top_k, top_p, min_p),
-            stops=stops if count is None else sample_stops(self, stops),
+            stops=stops,
             whole=whole,
             seed=seed,
             errors=errors,
             workers=workers,
         )
+        if not stops:  # Otherwise the texts may end long before `length`.
+            require_memory_for_texts(length, 1 if count is None else count)
         texts = ["".join(pieces) for pieces in zip(*steps, strict=True)]
         return texts[0] if count is None else texts
 

@@ -27,6 +27,7 @@ from charlstm.untrusted import require_type, whole_number
 MAX_STEPS_PER_CALL = 32
 # Minimum number of samples per thread. Threads for fewer samples would not make sampling faster.
 MIN_SAMPLES_PER_WORKER = 6
+BYTES_PER_STEP = 64  # bytes of memory at least for the list of the new texts of a step
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,18 @@ def _generate_natively(
 def sample_stops(model: RecurrentStack, stops: Sequence[str]) -> tuple[str, ...]:
     """Return the stop strings of several samples: those given, and for a model of lines "\\n"."""
     return (*stops, "\n") if model.config.lines else tuple(stops)
+
+
+def require_memory_for_texts(length: int, count: int) -> None:
+    """Raise CharlstmError if samples that are kept until the last step need too much memory.
+
+    length: the number of steps. count: the number of samples.
+    """
+    require_memory(
+        length * (BYTES_PER_STEP + 8 * count),
+        f"`length={length}`",
+        "take a smaller `length`, or name a text of `stop` that ends it",
+    )
 
 
 def stream_texts(

@@ -28,6 +28,16 @@ def test_a_text_that_is_read_at_once_must_fit(monkeypatch, trained, tmp_path, cl
     assert re.search(r"^charlstm: a text of 4,\d+,\d+ characters or more takes at least", error)
 
 
+def test_a_sample_that_is_too_long_to_keep_is_refused(trained, cli):
+    message = f"length={10**30}` takes at least .*: take a smaller `length`, or name a text of `st"
+    with pytest.raises(CharlstmError, match=message):
+        charlstm.load(trained).sample(10**30)
+    for option in ("--json", "--novelty", "--count=2"):
+        error = cli("sample", "-r", trained, "--length", 10**30, option, code=1).stderr
+        assert error.startswith(f"charlstm: --length {10**30} takes at least")
+        assert error.count("\n") == 1
+
+
 def test_a_sample_of_too_many_texts_is_refused(trained, line_run, cli):
     for arguments in (["-r", trained], ["-r", line_run, "--unique"]):
         error = cli("sample", *arguments, "--count", 10**12, code=1).stderr
