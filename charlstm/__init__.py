@@ -11,7 +11,12 @@ if not __name__:  # Never true: only editors that look for the names here read t
     from charlstm.analysis.novelty import Comparison, Novelty, novelty  # noqa: F401
     from charlstm.analysis.stretches import Stretch  # noqa: F401
     from charlstm.config import ModelConfig, TrainConfig  # noqa: F401
-    from charlstm.errors import CharlstmError, UnknownOptionError  # noqa: F401
+    from charlstm.errors import (  # noqa: F401
+        ArgumentError,
+        CharlstmError,
+        UnknownOptionError,
+        UnwritableError,
+    )
     from charlstm.network.model import CharModel  # noqa: F401
     from charlstm.network.scoring import Loss, Score  # noqa: F401
     from charlstm.runs.folder import load, save  # noqa: F401
@@ -26,6 +31,7 @@ __version__ = "0.1.0"
 # `import charlstm` is thus quick, and the command line can handle signals before NumPy is imported.
 # Type checkers read __init__.pyi instead, which scripts/api_page.py makes.
 MODULES = {
+    "ArgumentError": "charlstm.errors",
     "CharModel": "charlstm.network.model",
     "CharlstmError": "charlstm.errors",
     "Comparison": "charlstm.analysis.novelty",
@@ -39,6 +45,7 @@ MODULES = {
     "TrainedRun": "charlstm.runs.result",
     "Trainer": "charlstm.training.trainer",
     "UnknownOptionError": "charlstm.errors",
+    "UnwritableError": "charlstm.errors",
     "Vocab": "charlstm.text.vocab",
     "evaluate": "charlstm.analysis.evaluation",
     "load": "charlstm.runs.folder",

@@ -7,7 +7,7 @@ from charlstm.analysis.evaluation import Evaluation, evaluate
 from charlstm.analysis.novelty import Comparison, Novelty, novelty
 from charlstm.analysis.stretches import Stretch
 from charlstm.config import ModelConfig, TrainConfig
-from charlstm.errors import CharlstmError, UnknownOptionError
+from charlstm.errors import ArgumentError, CharlstmError, UnknownOptionError, UnwritableError
 from charlstm.network.model import CharModel
 from charlstm.network.scoring import Loss, Score
 from charlstm.runs.events import Observer
@@ -19,6 +19,7 @@ from charlstm.training.trainer import Trainer
 __version__: str
 
 __all__ = [
+    "ArgumentError",
     "CharModel",
     "CharlstmError",
     "Comparison",
@@ -32,6 +33,7 @@ __all__ = [
     "TrainedRun",
     "Trainer",
     "UnknownOptionError",
+    "UnwritableError",
     "Vocab",
     "__version__",
     "evaluate",

@@ -122,8 +122,10 @@ def main(corpus: Path, folder: Path) -> None:
     use_analysis(use_trainer(use_vocabulary(text), text), text)
     try:
         charlstm.load(folder / "none")
-    except charlstm.CharlstmError as error:
+    except (charlstm.ArgumentError, charlstm.UnwritableError) as error:
         print(error, isinstance(error, charlstm.UnknownOptionError))
+    except charlstm.CharlstmError as error:
+        print(error)
 
 
 if __name__ == "__main__":
