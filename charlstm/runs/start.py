@@ -22,11 +22,11 @@ from charlstm.config import (
     run_options,
     takes_options,
 )
-from charlstm.errors import ArgumentError, CharlstmError, shown
+from charlstm.errors import ArgumentError, CharlstmError, quoted, shown
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
 from charlstm.runs.events import Observer
-from charlstm.runs.folder import CHECKPOINTS, LAST, checkpoint_path, newest_run
+from charlstm.runs.folder import CHECKPOINTS, LAST, checkpoint_path, holds_run, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
 from charlstm.runs.origin import Origin
 from charlstm.runs.result import TrainedRun
@@ -157,6 +157,7 @@ def train(
                     "no corpus: name a text file, a folder, or - for standard input; "
                     "`resume=True` goes on with a run"
                 )
+            _refuse_runs(paths)
             folder = resources.enter_context(new_folder(paths[0], run or None, overwrite))
             base, origin = None, None
             if init_from is not None:
@@ -193,6 +194,16 @@ def _paths(name: str, given: str | Path | Sequence[str | Path]) -> tuple[str, ..
             )
         require_path(name, path)
     return tuple(map(os.fspath, paths))
+
+
+def _refuse_runs(paths: Sequence[str]) -> None:
+    """Raise CharlstmError if one of the texts is the folder of a run, whose files are no text."""
+    for path in paths:
+        if holds_run(Path(path)):
+            raise CharlstmError(
+                f"{path} is a run, not a text: `resume=True` with `run={quoted(path)}` goes on "
+                f"with the run, `init_from={quoted(path)}` starts from its weights"
+            )
 
 
 def begin_run(

@@ -190,6 +190,16 @@ def test_a_text_of_very_many_characters_is_trained_on_if_the_model_fits(cache, t
     assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.parametrize("level", ["char", "byte"])
+def test_a_run_in_place_of_a_text_is_refused(cli, trained, tmp_path, level):
+    result = cli("train", trained, "--level", level, "-r", tmp_path / "run", code=1)
+    assert result.stderr == (
+        f"charlstm: {trained} is a run, not a text: --resume with -r {trained} goes on with the "
+        f"run, --init-from {trained} starts from its weights\n"
+    )
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("killed_while", ["reading", "encoding"])
 def test_a_copy_of_standard_input_of_a_killed_process_is_removed_by_the_next_run(
     cli, text_file, tmp_path, killed_while
