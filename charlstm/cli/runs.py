@@ -10,6 +10,8 @@ import click
 
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.shared_options import PathArgument, json_option
+from charlstm.errors import CharlstmError
+from charlstm.runs.folder import METRICS
 from charlstm.runs.listing import ListedRun, list_runs
 from charlstm.system.terminal import visible
 from charlstm.system.wording import duration
@@ -49,6 +51,11 @@ def runs(folder: Path, sort: str, reverse: bool, as_json: bool) -> None:
     """
     name = sort.replace("-", "_")
     found = list_runs(folder)
+    if not found and (folder / METRICS).exists():
+        raise CharlstmError(
+            f"{folder} is a run, not a folder of runs: charlstm info {folder} describes the run, "
+            "charlstm runs with the folder above lists it"
+        )
     known = [run for run in found if getattr(run, name) is not None]
     unknown = [run for run in found if getattr(run, name) is None]
     ordered = sorted(known, key=lambda run: getattr(run, name), reverse=reverse) + unknown

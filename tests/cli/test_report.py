@@ -198,6 +198,13 @@ def test_the_list_as_json_has_numbers(cli, folder_of_runs):
     }  # fmt: skip
 
 
+def test_a_run_in_place_of_a_folder_of_runs_is_refused(cli, folder_of_runs):
+    run = folder_of_runs / "one"
+    result = cli("runs", run, code=1)
+    assert result.stderr.startswith(f"charlstm: {run} is a run, not a folder of runs: ")
+    assert result.stdout == "" and result.stderr.count("\n") == 1
+
+
 def test_a_missing_folder_of_runs_is_refused_in_one_line(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = cli("runs", code=1)
