@@ -67,8 +67,9 @@ class Novelty:
 
     texts: the comparison of the texts.
     held_out: the comparison of pieces of held-out text; None without held-out text. Each piece of
-        held-out text is as long as all `count` texts together. The number `longest` of held-out
-        text is the median over the pieces.
+        held-out text is as long as all `count` texts together; of a text of lines, only the whole
+        lines in a piece count, and pieces without a whole line are left out. The number `longest`
+        of held-out text is the median over the pieces.
     longest_of_pieces: the length of the longest stretch of each piece, in ascending order.
     stretches: the longest stretches of the texts, in descending order; they do not overlap.
     """
@@ -156,7 +157,8 @@ def measure_novelty(
     if line_end is None:
         matches = find_matches([*texts, *pieces], training, progress)
     else:
-        pieces = [_complete_lines(piece, line_end) for piece in pieces]
+        whole = [_complete_lines(piece, line_end) for piece in pieces]
+        pieces = [piece for piece in whole if len(piece)]  # A short piece may hold no whole line.
         framed = [np.concatenate(([line_end], t, [line_end])) for t in [*texts, *pieces]]
         with_ends = find_matches(framed, training, progress)
         known = [

@@ -89,7 +89,8 @@ def novelty_lines(novelty: Novelty, unit: str, columns: int | None = None) -> It
             text = ", ".join(f"{which} {value}" for which, value in pairs)
             yield wrapped(f"{name}: {text}", columns, "    ", "  ")
     if others is None:
-        yield wrapped("(there is no held-out text to compare with)", columns)
+        missing = "" if own.lines is None else "whole line in pieces of this length of "
+        yield wrapped(f"(there is no {missing}held-out text to compare with)", columns)
     else:
         lengths = [f"{length:,}" for length in novelty.longest_of_pieces]
         size = others.symbols // len(lengths)

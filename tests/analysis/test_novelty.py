@@ -93,6 +93,14 @@ def test_complete_lines_of_the_training_text_are_counted():
     ]  # fmt: skip
 
 
+def test_pieces_of_held_out_text_without_a_whole_line_are_left_out():
+    training, held_out = ids("anna\nbert\nclara\n" * 9), ids("berta\n" * 9 + "a\nb\na\n")
+    report = measure_novelty([ids("emi")], training, held_out, BYTES, lines=True)
+    assert report.longest_of_pieces == [1] and report.held_out.symbols == 1
+    report = measure_novelty([ids("emi")], training, held_out[:-6], BYTES, lines=True)
+    assert report.held_out is None and report.longest_of_pieces == []
+
+
 # -- charlstm.novelty ------------------------------------------------------------------------------
 
 TRAINING = "the cat sat on the mat.\nthe dog sat on the log.\n" * 3

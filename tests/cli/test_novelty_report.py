@@ -136,6 +136,9 @@ def test_a_model_of_lines_counts_the_lines_that_it_has_read(cli, tmp_path):
     assert figures["held_out"]["lines"] == figures["held_out"]["known_lines"] > 0
     result = cli("eval", "-", "-r", tmp_path / "run", "--novelty", input="belus\ncorana\n")
     assert "known whole lines" in result.stdout and "1 of 2" in result.stdout
+    result = cli("eval", "-", "-r", tmp_path / "run", "--novelty", input="an\n")
+    note = "(there is no whole line in pieces of this length of held-out text to compare with)"
+    assert note in result.stdout and "held-out text:" not in result.stdout
 
 
 def test_a_run_without_held_out_text_and_one_with_a_file_of_it(cli, text_file, tmp_path):
