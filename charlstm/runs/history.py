@@ -28,6 +28,7 @@ Table = dict[str, list[Any]]  # columns of equal length by name; None stands for
 class History:
     """The events of a run, in order.
 
+    steps: the number of steps that the run has done, by any of its events.
     start, stop: the newest events of these names; {} without one. A run that was resumed after it
         had stopped has no `stop` until it stops again.
     given: the settings that the user gave at the beginning; None if the run does not record them.
@@ -40,6 +41,7 @@ class History:
     notices: sentences for the user, without those that name a path.
     """
 
+    steps: int = 0
     start: Event = field(default_factory=dict)
     stop: Event = field(default_factory=dict)
     given: dict[str, Any] | None = None
@@ -49,12 +51,6 @@ class History:
     recoveries: list[tuple[int, str]] = field(default_factory=list)
     resumptions: list[int] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-
-    @property
-    def steps(self) -> int:
-        """The number of the newest step in the tables."""
-        newest: list[int] = [*self.train["step"][-1:], *self.evaluations["step"][-1:]]
-        return max(newest, default=0)
 
     @property
     def seconds(self) -> float | None:
@@ -81,6 +77,7 @@ def read_history(folder: Path) -> History:
     for event, _ in read_events(folder / METRICS):
         if not 0 <= event["step"] <= LARGEST_INTEGER:
             continue
+        history.steps = max(history.steps, event["step"])
         kind = event.get("event")
         add = _ADDITIONS.get(kind) if isinstance(kind, str) else None
         if add is not None:

@@ -143,6 +143,14 @@ def test_runs_are_listed_the_newest_first(cli, folder_of_runs):
     assert len({line.rindex("  ") for line in lines}) == 1
 
 
+def test_an_interrupted_run_has_the_steps_that_were_saved_last(cli, tmp_path):
+    events = [event("start", 0), event("train", 270), event("save", 284)]
+    for lines in (events, [*events[:2], event("stop", 284, reason="SIGINT")]):
+        write_run(tmp_path / "run", lines)
+        (run,) = json.loads(cli("runs", tmp_path, "--json").stdout)
+        assert (run["steps"], run["state"]) == (284, "interrupted")
+
+
 @pytest.mark.parametrize("name", ["lock", "metrics.jsonl"])
 def test_a_pipe_in_a_strangers_run_is_not_read(cli, folder_of_runs, name):
     (folder_of_runs / "one" / name).unlink(missing_ok=True)
