@@ -81,8 +81,9 @@ def report(
             for text in missing:
                 command = click.get_current_context().command
                 click.echo(f"note: {visible(as_options(text, command))}", err=True)
+    replaced = "; replaced the page of this name" if output.exists() else ""
     size = write_page(output, report_page(data))
-    click.echo(f"{counted(len(data), 'run')}; {size_in_words(size)}", err=True)
+    click.echo(f"{counted(len(data), 'run')}; {size_in_words(size)}{replaced}", err=True)
     click.echo(output)
     if opens and click.launch(output.resolve().as_uri()) != 0:
         raise CharlstmError(f"no browser could be started: open {output} yourself")

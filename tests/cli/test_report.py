@@ -26,6 +26,8 @@ def test_the_page_of_a_finished_run(cli, trained, tmp_path):
     assert data["runs"][0]["best_val_loss"] == min(e["val_loss"] for e in evaluated)
     assert data["runs"][0]["text"]["unit"] == "character"
     assert "measured_step" not in data["runs"][0]
+    again = cli("report", "-r", trained, "-o", tmp_path / "page.html").stderr
+    assert again == f"1 run; {size / 1e3:.1f} kB; replaced the page of this name\n"
 
 
 def test_several_runs_also_of_one_name_and_a_run_without_its_text(cli, trained, tmp_path):
