@@ -56,6 +56,9 @@ class Formatter(click.HelpFormatter):
         return super().getvalue().replace(NON_BREAKING_HYPHEN, "-")
 
 
+HELP_NAMES = ("-h", "--help")
+
+
 class _Context(click.Context):
     formatter_class = Formatter
 
@@ -68,6 +71,10 @@ class GroupedCommand(click.Command):
     """
 
     context_class = _Context
+
+    def get_help_option_names(self, ctx: click.Context) -> list[str]:
+        """Return the names of --help, which click otherwise keeps as the first context has them."""
+        return list(HELP_NAMES)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True  # The message for such an argument is made here.

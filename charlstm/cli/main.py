@@ -10,7 +10,7 @@ from charlstm.cli.cache import cache
 from charlstm.cli.command_start import begin_command
 from charlstm.cli.error_lines import one_line_errors
 from charlstm.cli.evaluate import evaluate
-from charlstm.cli.help import CommandGroup
+from charlstm.cli.help import HELP_NAMES, CommandGroup
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
 from charlstm.cli.report import report
@@ -64,7 +64,7 @@ class MainGroup(CommandGroup):
     fish, in ~/.config/fish/config.fish:
       _CHARLSTM_COMPLETE=fish_source charlstm | source
     """,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": HELP_NAMES, "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="charlstm")
 def main() -> None:
