@@ -22,6 +22,17 @@ INLINE void prefetch_floats(const float *p, ptrdiff_t n) {
   for (ptrdiff_t j = 0; j < n; j += LINE) __builtin_prefetch(p + j);
 }
 
+/* The hash of a context that is longer by one symbol, of which `code` is the code, and the index of the
+ * table row of a context, of which there are R: as in context_rows in network/layers/ngrams.py. */
+#define MULTIPLIER 0x9E3779B97F4A7C15ull /* of multiplicative hashing */
+INLINE unsigned long long longer_context(unsigned long long hash, unsigned long long code) {
+  return (hash + code) * MULTIPLIER;
+}
+INLINE ptrdiff_t context_row(unsigned long long hash, ptrdiff_t R) {
+  const unsigned long long mixed = (hash ^ hash >> 32) * MULTIPLIER;
+  return (ptrdiff_t)((mixed >> 32) * (unsigned long long)R >> 32);
+}
+
 /* Add n rows of the n-gram table (R, V) to each row of logits (N, V). rows (N, n): the indices
  * of the table rows to add to each row of logits. */
 void NAME(add_ngram_logits)(ptrdiff_t N, ptrdiff_t n, ptrdiff_t V, const long long *rows,

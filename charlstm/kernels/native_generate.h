@@ -54,14 +54,11 @@ static int compare_ranks(const void *a, const void *b) {
  * found by the hash of network/layers/ngrams.py. Then put the code of that symbol in front of the
  * recent codes. */
 static void add_ngrams(const Generation *s, ptrdiff_t b, float *logits) {
-  const unsigned long long multiplier = 0x9E3779B97F4A7C15ull;
   unsigned long long *recent = s->recent + b * (s->ngrams - 1), last = s->codes[1 + s->ids[b]];
-  unsigned long long hash = last * multiplier;
+  unsigned long long hash = longer_context(0, last);
   for (ptrdiff_t back = 1; back < s->ngrams; back++) {
-    hash = (hash + recent[back - 1]) * multiplier;
-    const unsigned long long mixed = (hash ^ hash >> 32) * multiplier;
-    const ptrdiff_t index = (ptrdiff_t)((mixed >> 32) * (unsigned long long)s->R >> 32);
-    const float *row = s->table + index * s->V;
+    hash = longer_context(hash, recent[back - 1]);
+    const float *row = s->table + context_row(hash, s->R) * s->V;
     for (ptrdiff_t k = 0; k < s->V; k++) logits[k] += row[k];
   }
   memmove(recent + 1, recent, (size_t)(s->ngrams - 2) * sizeof *recent);

@@ -311,15 +311,12 @@ INLINE unsigned long long code_at(const TrainingStep *s, ptrdiff_t t, ptrdiff_t 
 /* Write the indices of the table rows of the contexts that end at some time steps, for a part: those of
  * context_rows in network/layers/ngrams.py. */
 static void find_table_rows(const TrainingStep *s, ptrdiff_t start, ptrdiff_t stop, const Part *part) {
-  const unsigned long long multiplier = 0x9E3779B97F4A7C15;
   for (ptrdiff_t t = start; t < stop; t++)
     for (ptrdiff_t row = part->row; row < part->row + part->rows; row++) {
-      unsigned long long hash = code_at(s, t, row) * multiplier;
+      unsigned long long hash = longer_context(0, code_at(s, t, row));
       for (ptrdiff_t back = 1; back <= s->ngrams; back++) {
-        hash = (hash + code_at(s, t - back, row)) * multiplier;
-        const unsigned long long mixed = (hash ^ hash >> 32) * multiplier;
-        s->rows[(t * s->B + row) * s->ngrams + back - 1] =
-            (long long)((mixed >> 32) * (unsigned long long)s->R >> 32);
+        hash = longer_context(hash, code_at(s, t - back, row));
+        s->rows[(t * s->B + row) * s->ngrams + back - 1] = context_row(hash, s->R);
       }
     }
 }
