@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BEGINNINGS = ("charlstm ", "./scripts/", ".venv/bin/python ", ".ci/run", "zcat ", "lint-imports")
+BEGINNINGS = ("charlstm ", "./scripts/", ".venv/bin/python ", ".ci/run", "lint-imports")
 
 PYTHON = ".venv/bin/python scripts"
 TRAIN_ON_REBER = (

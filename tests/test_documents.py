@@ -1,6 +1,5 @@
 """The documents are true: their commands run, their links lead somewhere."""
 
-import gzip
 import os
 import re
 import shutil
@@ -31,7 +30,6 @@ def workplace(tmp_path_factory):
     for name in ("corpus.txt", "more.txt", "novel.txt", "held-out.txt", "text.txt"):
         (folder / name).write_text(ALL_LETTERS + make_text(60, seed=len(name)))
     (folder / "names.txt").write_text("Ada\nAlan\nGrace\nDonald\nBarbara\nEdsger\n" * 8)
-    (folder / "dump.gz").write_bytes(gzip.compress(make_text(60).encode()))
     for name in ("scripts", "corpora", "tests", ".venv", "charlstm", "README.md"):
         (folder / name).symlink_to(ROOT / name)
     charlstm.train(folder / "corpus.txt", folder / "runs" / "corpus", hidden=8, steps=3)

@@ -10,6 +10,7 @@ from charlstm.cli.cache import cache
 from charlstm.cli.command_start import begin_command
 from charlstm.cli.error_lines import one_line_errors
 from charlstm.cli.evaluate import evaluate
+from charlstm.cli.export import export
 from charlstm.cli.help import HELP_NAMES, CommandGroup
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
@@ -51,7 +52,7 @@ class MainGroup(CommandGroup):
     cls=MainGroup,
     headings={
         "Train a model": [train],
-        "Use a model": [sample, evaluate, score],
+        "Use a model": [sample, evaluate, score, export],
         "Look closer": [runs, report, info, inspect, cache],
     },
     epilog="""Completion with the Tab key: put the line of your shell into its start-up file.

@@ -26,17 +26,25 @@ PAGES = __package__  # this package, which also has pages of its own
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
-def render(package: str, name: str, data: Any, parts: Sequence[str] = ()) -> str:
+def render(
+    package: str,
+    name: str,
+    data: Any,
+    parts: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+) -> str:
     """Return the page `name` of a package as HTML, with its data.
 
     parts: the names of further files of style and script of this package that the page uses, such
-        as "text".
+        as "text". scripts: the names of further scripts, which have no style.
 
     Nothing in the data can become markup or script of the page. The Content-Security-Policy of the
     page allows only the page's own style and script.
     """
-    sources = [*((__package__, part) for part in ("page", *parts)), (package, name)]
-    style, script = ("".join(_read(*each, kind) for each in sources) for kind in ("css", "js"))
+    shared = [(__package__, part) for part in ("page", *parts)]
+    without_style = [(__package__, part) for part in scripts]
+    style = "".join(_read(*each, "css") for each in (*shared, (package, name)))
+    script = "".join(_read(*each, "js") for each in (*shared, *without_style, (package, name)))
     pieces = {
         "STYLE_HASH": _hash(style),
         "SCRIPT_HASH": _hash(script),

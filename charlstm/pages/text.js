@@ -22,28 +22,10 @@ function showSurprisalKey(box, most) {
   box.replaceChildren(colour);
 }
 
-// Fill a box with a text. choose(at, isPointer) is called when a symbol is pointed at, clicked or
-// reached with the arrow keys. Returns the element of each symbol, and a function that marks one.
-function showText(box, text, choose) {
-  box.classList.add("text");
-  box.setAttribute("role", "group");
-  box.setAttribute("aria-label", "The text: move with the arrow keys");
-  const spans = text.text.map((symbol, at) => {
-    const span = element("span", (text.spaced[at] ? " " : "") + text.symbols[symbol][0], "c");
-    span.tabIndex = at ? -1 : 0;
-    span.at = at;
-    return span;
-  });
-  // Blocks of whole lines: a browser lays out and paints only those that are in sight.
-  let block = element("div", "", "block");
-  spans.forEach((span, at) => {
-    block.append(span);
-    if (at + 1 === spans.length || (block.childElementCount >= 500 && span.textContent.endsWith("\n"))) {
-      box.append(block);
-      block = element("div", "", "block");
-    }
-  });
-
+// Let the arrow keys move the focus in a text. spans: the element of each symbol, with its position
+// `at`; more may be added later. choose(at, isPointer) is called when a symbol is pointed at, clicked
+// or reached.
+function moveInText(box, spans, choose) {
   // The position of the nearest character in the row of text above (-1) or below (+1).
   function neighbour(at, direction) {
     const here = spans[at].getBoundingClientRect();
@@ -81,7 +63,31 @@ function showText(box, text, choose) {
       choose(event.target.at, isPointer);
     });
   }
+}
 
+// Fill a box with a text. choose(at, isPointer) is called when a symbol is pointed at, clicked or
+// reached with the arrow keys. Returns the element of each symbol, and a function that marks one.
+function showText(box, text, choose) {
+  box.classList.add("text");
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", "The text: move with the arrow keys");
+  const spans = text.text.map((symbol, at) => {
+    const span = element("span", (text.spaced[at] ? " " : "") + text.symbols[symbol][0], "c");
+    span.tabIndex = at ? -1 : 0;
+    span.at = at;
+    return span;
+  });
+  // Blocks of whole lines: a browser lays out and paints only those that are in sight.
+  let block = element("div", "", "block");
+  spans.forEach((span, at) => {
+    block.append(span);
+    if (at + 1 === spans.length || (block.childElementCount >= 500 && span.textContent.endsWith("\n"))) {
+      box.append(block);
+      block = element("div", "", "block");
+    }
+  });
+
+  moveInText(box, spans, choose);
   let marked = 0;
   const mark = (at) => {
     spans[marked].classList.remove("chosen");

@@ -1,0 +1,37 @@
+"""A model in an HTML page, which computes it in a browser, without a network."""
+
+import base64
+import zlib
+
+from charlstm.export.compact import CompactModel
+from charlstm.network.layers.ngrams import symbol_codes
+from charlstm.pages.playground import playground
+from charlstm.system.wording import counted
+from charlstm.text.lookalikes import LOOKALIKES
+
+# The settings of a model that the page needs to compute it.
+CONFIG = ("cell", "hidden", "layers", "lines", "skip", "ngrams", "ngram_slots", "capped")
+
+
+def html_page(compact: CompactModel, name: str) -> str:
+    """Return a page with a model in it. name: the name of the run, which the page shows."""
+    model = compact.model
+    config, vocab = model.config, model.vocab
+    # Weights hardly repeat: without a search for repetitions, compression is faster and no worse.
+    compressor = zlib.compressobj(strategy=zlib.Z_HUFFMAN_ONLY)
+    packed = compressor.compress(b"".join(compact.arrays.values())) + compressor.flush()
+    layers = f"{counted(config.layers, 'layer')} of {config.hidden} {config.cell.upper()} units"
+    data = {
+        "name": name,
+        "facts": f"{layers}, {counted(len(vocab), f'distinct {vocab.unit}')}, "
+        f"{model.parameters.count:,} weights. This page computes: what you write stays here.",
+        "config": {key: getattr(config, key) for key in CONFIG},
+        "level": vocab.level,
+        "symbols": [] if vocab.level == "byte" else vocab.symbols,
+        "lookalikes": LOOKALIKES,
+        "codes": symbol_codes(vocab.symbols).tolist() if config.ngrams else [0],
+        "weights": compact.weights,
+        "arrays": [(key, array.shape) for key, array in model.parameters.items()],
+        "packed": base64.b64encode(packed).decode(),
+    }
+    return playground(data)
