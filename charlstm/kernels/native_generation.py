@@ -11,26 +11,30 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
 from charlstm.kernels import native, native_library
+from charlstm.kernels.native_team import Teams
+from charlstm.system.threads import Workers
 
 
 class _Generation(ctypes.Structure):
     """The struct Generation of native_generate.h, field by field."""
 
     _fields_ = (
-        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "seen", "top_k")),
-        *((name, ctypes.c_ssize_t) for name in ("line_end", "capped")),
+        *((name, ctypes.c_ssize_t) for name in ("L", "B", "H", "V", "workers", "teams", "steps")),
+        *((name, ctypes.c_ssize_t) for name in ("seen", "top_k", "line_end", "capped")),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
         *((name, ctypes.c_void_p) for name in ("by_symbol", "b", "Wx", "Wh", "head_W", "head_b")),
         *((name, ctypes.c_ssize_t) for name in ("ngrams", "R")),
         *((name, ctypes.c_void_p) for name in ("table", "codes", "recent")),
-        *((name, ctypes.c_void_p) for name in ("h", "c", "ids", "next_h", "tanh_c", "gates")),
-        *((name, ctypes.c_void_p) for name in ("head_x", "logits", "probabilities", "ranks")),
+        *((name, ctypes.c_void_p) for name in ("h", "next_h", "c", "ids", "tanh_c", "gates")),
+        *((name, ctypes.c_void_p) for name in ("logits", "probabilities", "ranks")),
+        *((name, ctypes.c_void_p) for name in ("uniforms", "out", "meetings", "threads")),
+        ("patience", ctypes.c_double),
     )
 
 
 @cache
-def generate_function(mirror: type[ctypes.Structure]) -> Any:
-    """Return the C function that samples; raise CharlstmError if `mirror` does not fit it.
+def generate_functions(mirror: type[ctypes.Structure]) -> tuple[Any, Any]:
+    """Return the two C functions that sample; raise CharlstmError if `mirror` does not fit them.
 
     mirror: the Python copy of the C struct Generation. The size of `mirror` and the offset of its
         last field must equal those of the struct.
@@ -41,9 +45,12 @@ def generate_function(mirror: type[ctypes.Structure]) -> Any:
     last_field = getattr(mirror, mirror._fields_[-1][0])
     if [ctypes.sizeof(mirror), last_field.offset] != expected.tolist():
         raise CharlstmError(f"the native kernels {native_library.OTHER_VERSION}")
+    begin = native_library.function("begin_generation")
+    begin.argtypes = [ctypes.c_void_p]
     generate = native_library.function("generate")
-    generate.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t] + 2 * [ctypes.c_void_p]
-    return generate
+    generate.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t]
+    generate.restype = ctypes.c_int
+    return begin, generate
 
 
 class NativeGeneration:
@@ -58,6 +65,8 @@ class NativeGeneration:
         network/layers/ngrams.py).
     recent (B, ngrams - 1): the codes of the symbols before the last symbol of each sample, newest
         first.
+    workers: the threads. teams: the number of groups of threads with samples of their own; a
+        divisor of the number of threads. The ids depend on neither.
     The other arguments are those of network.sampling.Sampling.
     """
 
@@ -77,15 +86,20 @@ class NativeGeneration:
         top_k: int,
         top_p: float,
         min_p: float,
+        workers: Workers,
+        teams: int = 1,
     ) -> None:
         L, (B,), H, seen = len(layers), ids.shape, config.hidden, config.layers_seen
         V = len(head["b"])
         self._count, self._kept = B, dict[str, Array]()
+        self._workers, self._teams = workers, Teams(workers.count, teams)
         self._struct = _Generation(
             L=L,
             B=B,
             H=H,
             V=V,
+            workers=workers.count,
+            teams=teams,
             seen=seen,
             top_k=top_k,
             line_end=line_end,
@@ -104,18 +118,20 @@ class NativeGeneration:
             table=0 if table is None else self._keep("table", np.ascontiguousarray(table)),
             codes=self._copy("codes", codes, np.uint64),
             recent=self._copy("recent", recent, np.uint64),
-            h=self._copy("h", state[:L, 0]),
+            h=self._copy("h", state[:L, 0].swapaxes(0, 1)),
+            next_h=self._copy("next_h", np.zeros((B, L, H))),
             c=self._copy("c", state[:L, 1]),
             ids=self._copy("ids", ids, np.int64),
-            next_h=self._copy("next_h", np.zeros((B, H))),
             tanh_c=self._copy("tanh_c", np.zeros((B, H))),
             gates=self._copy("gates", np.zeros((B, 4 * H))),
-            head_x=self._copy("head_x", np.zeros((B, seen * H))),
             logits=self._copy("logits", np.zeros((B, V))),
-            probabilities=self._copy("probabilities", np.zeros(V), np.float64),
-            ranks=self._copy("ranks", np.zeros((V, 2)), np.float64),
+            probabilities=self._copy("p", np.zeros((workers.count, V)), np.float64),
+            ranks=self._copy("ranks", np.zeros((workers.count, V, 2)), np.float64),
         )
-        self._generate = generate_function(_Generation)
+        self._struct.patience = self._teams.patience
+        for name, array in self._teams.arrays.items():
+            setattr(self._struct, name, self._keep(name, array))
+        self._begin, self._generate = generate_functions(_Generation)
 
     def run(self, steps: int, uniforms: Array) -> Ids:
         """Return the next ids (steps, B), drawn with uniform numbers (steps, B).
@@ -123,9 +139,14 @@ class NativeGeneration:
         At temperature 0, the uniform numbers have no effect.
         """
         out = np.empty((steps, self._count), np.int64)
-        numbers = np.ascontiguousarray(uniforms, np.float64)
-        address = ctypes.addressof(self._struct)
-        self._generate(address, steps, numbers.ctypes.data, out.ctypes.data)
+        self._struct.steps = steps
+        self._struct.uniforms = self._copy("uniforms", uniforms, np.float64)
+        self._struct.out = self._keep("out", out)
+        self._workers.run_together(
+            lambda: self._teams.begin(self._begin, self._struct),
+            lambda worker: self._teams.run(self._generate, self._struct, worker),
+            self._teams.stop,
+        )
         return out
 
     def _keep(self, name: str, array: Array) -> int:

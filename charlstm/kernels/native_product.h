@@ -85,11 +85,22 @@ static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdif
 }
 
 /* sums (rows, GATES) = x (rows, K) times the weights of the gates of WIDTH units, as pack_gates
- * packs them. */
-static void product_of_gates(int rows, const float *x, ptrdiff_t K, const float *panels,
-                             float *sums) {
-  for (int first = 0; first < GATES; first += PANEL, panels += K * PANEL)
-    product_with(rows, VECTORS, 1, x, K, 1, K, panels, sums + first, GATES);
+ * packs them. The rows of x are lda floats apart.
+ *
+ * One row goes through all panels at once: each addition to a sum waits for the addition before, and
+ * the sums of four vectors take no longer than those of one. */
+static void product_of_gates(int rows, const float *x, ptrdiff_t lda, ptrdiff_t K,
+                             const float *panels, float *sums) {
+  if (rows > 1 || PANEL == GATES) {
+    for (int first = 0; first < GATES; first += PANEL, panels += K * PANEL)
+      product_with(rows, VECTORS, 1, x, lda, 1, K, panels, sums + first, GATES);
+    return;
+  }
+  vec acc[4] = {{0}};
+  for (ptrdiff_t k = 0; k < K; k++)
+    for (int j = 0; j < 4; j++)
+      acc[j] += x[k] * load(panels + (j / VECTORS * K + k) * PANEL + j % VECTORS * WIDTH);
+  for (int j = 0; j < 4; j++) store(sums + j * WIDTH, acc[j]);
 }
 
 /* Bytes that pack_gates writes for W (K, 4H). */

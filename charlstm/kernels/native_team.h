@@ -161,6 +161,14 @@ static void wait_for_share(const Thread *thread) {
       give_way();
 }
 
+/* Slice k of range(items) cut into `count` slices of nearly equal length, as `share` in threads.py
+ * cuts it; *length is set to its length. */
+static ptrdiff_t share_of(ptrdiff_t items, ptrdiff_t count, ptrdiff_t k, ptrdiff_t *length) {
+  const ptrdiff_t start = items * k / count;
+  *length = items * (k + 1) / count - start;
+  return start;
+}
+
 /* The share of a worker in a recurrence: rows of the batch and units, each as the first one and
  * their number, and the team that computes these rows. */
 typedef struct {

@@ -109,14 +109,6 @@ typedef struct {
 } TrainingStep;
 #endif
 
-/* Slice k of range(items) cut into `count` slices of nearly equal length, as `share` in threads.py
- * cuts it; *length is set to its length. */
-static ptrdiff_t share_of(ptrdiff_t items, ptrdiff_t count, ptrdiff_t k, ptrdiff_t *length) {
-  const ptrdiff_t start = items * k / count;
-  *length = items * (k + 1) / count - start;
-  return start;
-}
-
 /* The number of panels of a matrix (rows, 4H) of weights of gates. */
 INLINE ptrdiff_t panels_of_gates(ptrdiff_t H) { return 4 * whole_blocks(H) / PANEL; }
 

@@ -11,20 +11,13 @@ import numpy as np
 from charlstm.arrays import Array
 from charlstm.errors import CharlstmError
 from charlstm.kernels import native_library
-from charlstm.system.threads import Cancelled, available_cores
+from charlstm.kernels.native_team import CACHE_LINE, TEAM_INTS, THREAD_INTS, Teams, aligned
 
-TEAM_INTS = THREAD_INTS = 16  # the sizes of two structs of native_team.h, in ints
-MEMBERS, STOPPED = 0, 4  # the indices of fields of the struct Team
-NEEDED = 1  # and of the struct Thread
-CACHE_LINE = 64  # bytes
 # Operands rounded to bfloat16: zeros pad each row to a multiple of PADDING, and products may read
 # EXTRA_ROWS rows beyond the last one. See native_bfloat16.h.
 PADDING = 32
 EXTRA_ROWS = 32
 UNITS = 16  # of a block: see native_gates.h
-# Seconds for which an idle thread keeps its core, ready for the next step. Python takes about 0.5
-# milliseconds between two steps, and to wake up a thread of a virtual machine takes another one.
-PATIENCE = 0.002
 # The phases of a step, in the order of `enum phase` of native_training.h.
 PHASES = (
     "input projection",
@@ -110,17 +103,15 @@ class NativeTrainingStep:
         if sizes["ngrams"]:
             places = 2 * T * B * sizes["ngrams"]
             places_size = -(-sizes["R"] // workers) + places
-        self._meetings = _aligned((1 + teams) * TEAM_INTS, np.int32).reshape(-1, TEAM_INTS)
-        self._threads = _aligned(workers * THREAD_INTS, np.int32).reshape(-1, THREAD_INTS)
+        self._teams = Teams(workers, teams)
         self.set(
-            scratch=_aligned(workers * scratch_size, np.uint8),
+            scratch=aligned(workers * scratch_size, np.uint8),
             scratch_size=scratch_size,
             squares=np.zeros(size_of("squares", L, H, V, seen, isa=isa)),
             places=np.zeros(workers * places_size, np.int32),
             places_size=places_size,
-            meetings=self._meetings,
-            threads=self._threads,
-            patience=PATIENCE if workers <= available_cores() else 0,
+            **self._teams.arrays,
+            patience=self._teams.patience,
         )
         self._set_activations()
 
@@ -188,35 +179,17 @@ class NativeTrainingStep:
         return seconds
 
     def begin(self) -> list[int]:
-        """Begin a step, and return the workers that need a thread in which to `run`.
-
-        Worker 0 needs the thread of the caller, and is not in the list. The step before must have
-        ended.
-        """
-        self._meetings[...] = 0
-        self._meetings[0, MEMBERS] = self._step.workers
-        self._meetings[1:, MEMBERS] = self._step.workers // self._step.teams
+        """Begin a step; see Teams.begin. The step before must have ended."""
         self._step.next_task = 0
-        self._begin(ctypes.addressof(self._step))
-        needed: list[int] = np.flatnonzero(self._threads[:, NEEDED]).tolist()
-        return needed
+        return self._teams.begin(self._begin, self._step)
 
     def run(self, worker: int) -> None:
-        """Make the share of a worker. All workers must run at the same time: they wait for others.
-
-        For worker 0, return when all workers have done their shares; Cancelled if the step was
-        stopped. For other workers, also make their shares of the steps that begin soon after, and
-        return when none has begun for PATIENCE seconds, or after `stop`.
-        """
-        if not self._run(ctypes.addressof(self._step), worker) and worker == 0:
-            raise Cancelled
+        """Make the share of a worker in a step; see Teams.run."""
+        self._teams.run(self._run, self._step, worker)
 
     def stop(self) -> None:
-        """Let all workers return, as one of them will not come.
-
-        The step is then made by all workers or by none: see meet in native_team.h.
-        """
-        self._meetings[:, STOPPED] = 1
+        """Let all workers return. The step is then made by all workers or by none."""
+        self._teams.stop()
 
 
 @cache
@@ -231,13 +204,13 @@ def _check_layout(isa: str) -> None:
 
 def _floats(*shape: int) -> Array:
     """Return an array for activations. Its memory is zero, and is allocated when it is used."""
-    return _aligned(math.prod(shape), np.float32).reshape(shape)
+    return aligned(math.prod(shape), np.float32).reshape(shape)
 
 
 def _rounded(rows: int, columns: int) -> Array:
     """Return a matrix of zeros for operands rounded to bfloat16, with all that products read."""
     rows, columns = rows + EXTRA_ROWS, _padded(columns)
-    return _aligned(rows * columns, np.uint16).reshape(rows, columns)
+    return aligned(rows * columns, np.uint16).reshape(rows, columns)
 
 
 def _padded(columns: int) -> int:
@@ -248,11 +221,3 @@ def _padded(columns: int) -> int:
 def _whole_lines(size: int) -> int:
     """Return a number of bytes rounded up to whole cache lines."""
     return -(-size // CACHE_LINE) * CACHE_LINE
-
-
-def _aligned(count: int, dtype: type) -> Array:
-    """Return an array of zeros that starts at the start of a cache line."""
-    size = np.dtype(dtype).itemsize
-    array: Array = np.zeros(count + CACHE_LINE // size, dtype)
-    start = -array.ctypes.data % CACHE_LINE // size
-    return array[start : start + count]

@@ -55,12 +55,14 @@ class SampleText:
             return ""
         self._symbols += 1
         self._held += self._decoder.feed(id_)
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if found:
-            return self._end(min(found))
+        held = 0
+        if self._stops:
+            found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+            if found:
+                return self._end(min(found))
+            held = max(_overlap(self._held, stop) for stop in self._stops)
         if self._length and self._symbols >= self._length:
             return self._add_at_end()
-        held = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         new, self._held = self._split(len(self._held) - held)
         self._shown = (self._shown + new)[-_CONTEXT:]
         return new

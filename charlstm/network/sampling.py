@@ -17,7 +17,7 @@ from charlstm.network.sample_text import LINE_END, SENTENCE_END, SampleText
 from charlstm.network.stack import RecurrentStack
 from charlstm.seeds import generator
 from charlstm.system.memory import require_memory
-from charlstm.system.threads import Workers, share, worker_count
+from charlstm.system.threads import Workers, worker_count
 from charlstm.text.decoder import DecodingErrors
 from charlstm.text.vocab import UnknownTreatment, line_end, start_ids
 from charlstm.untrusted import require_type, whole_number
@@ -25,8 +25,9 @@ from charlstm.untrusted import require_type, whole_number
 # Maximum number of symbols per sample that one native call draws. Symbols that are drawn after the
 # end of a sample are wasted.
 MAX_STEPS_PER_CALL = 32
-# Minimum number of samples per thread. Threads for fewer samples would not make sampling faster.
-MIN_SAMPLES_PER_WORKER = 6
+# Minimum number of samples of a team of threads, and of units of each thread of a team. More
+# threads would not make sampling faster.
+MIN_SAMPLES_OF_TEAM, MIN_UNITS_OF_WORKER = 6, 64
 BYTES_PER_STEP = 64  # bytes of memory at least for the list of the new texts of a step
 
 
@@ -125,13 +126,23 @@ def generate(
         ids = draw(np.zeros((count, len(model.vocab))), sampling, rng)
         yield ids
     if kernels.can_generate(model.config):
-        most = min(worker_count(workers), -(-count // MIN_SAMPLES_PER_WORKER))
-        with closing(Workers(most)) as threads:
-            yield from _generate_natively(model, ids, state, sampling, rng, threads)
+        teams, members = sampling_teams(count, model.config.hidden, worker_count(workers))
+        with closing(Workers(teams * members)) as threads:
+            yield from _generate_natively(model, ids, state, sampling, rng, threads, teams)
     while True:
         log_probs, state = model.step(ids, state)
         ids = draw(log_probs, sampling, rng)
         yield ids
+
+
+def sampling_teams(count: int, hidden: int, workers: int) -> tuple[int, int]:
+    """Return the number of teams that draw `count` samples, and the number of threads of a team.
+
+    workers: the largest number of threads. Teams draw samples of their own. The threads of a team
+    divide the units of each layer among them.
+    """
+    teams = min(workers, -(-count // MIN_SAMPLES_OF_TEAM))
+    return teams, max(1, min(workers // teams, hidden // MIN_UNITS_OF_WORKER))
 
 
 def _generate_natively(
@@ -141,39 +152,31 @@ def _generate_natively(
     sampling: Sampling,
     rng: np.random.Generator,
     workers: Workers,
+    teams: int,
 ) -> Iterator[Ids]:
     """Generate the same ids as the loop at the end of `generate`, several steps per native call.
 
     ids (B,): the last symbol of each sample. state: the state before these symbols.
     """
     config, weights = model.config, model.parameters
-    shares = [share(len(ids), workers.count, k) for k in range(workers.count)]
-    layers = [weights.part(f"layers.{k}.") for k in range(config.layers)]
     codes = symbol_codes(model.vocab.symbols)
-    history = history_codes(state[config.layers :], config.ngrams, codes)
-    generations = [
-        kernels.NativeGeneration(
-            config,
-            layers,
-            weights.part("head."),
-            ids[own],
-            state[:, :, own],
-            line_end(model.vocab) if config.lines else -1,
-            table=weights.get(NGRAM_TABLE),
-            codes=codes,
-            recent=history[own],
-            **asdict(sampling),
-        )
-        for own in shares
-    ]
+    generation = kernels.NativeGeneration(
+        config,
+        [weights.part(f"layers.{k}.") for k in range(config.layers)],
+        weights.part("head."),
+        ids,
+        state,
+        line_end(model.vocab) if config.lines else -1,
+        table=weights.get(NGRAM_TABLE),
+        codes=codes,
+        recent=history_codes(state[config.layers :], config.ngrams, codes),
+        workers=workers,
+        teams=teams,
+        **asdict(sampling),
+    )
     steps = 1  # the first call draws one symbol only, so that the caller gets it at once
     while True:
-        uniforms = rng.random((steps, len(ids)))
-
-        def work(k: int, steps: int = steps, uniforms: Array = uniforms) -> Ids:
-            return generations[k].run(steps, uniforms[:, shares[k]])
-
-        yield from np.concatenate(workers.run(work), axis=1)
+        yield from generation.run(steps, rng.random((steps, len(ids))))
         steps = min(2 * steps, MAX_STEPS_PER_CALL)
 
 

@@ -35,7 +35,8 @@ try:
     from scaling import STYLE
     from tqdm import tqdm
 
-    from charlstm.kernels.native_training import MEMBERS, PHASES
+    from charlstm.kernels.native_team import MEMBERS
+    from charlstm.kernels.native_training import PHASES
     from charlstm.system.atomic_files import atomic_write
     from charlstm.training import native_step
 except ImportError as error:
@@ -101,15 +102,16 @@ class TwoOfMany:
     def seconds(self) -> float:
         """Make the shares once; return the seconds of the first, without waits between phases."""
         native, (_, workers, teams) = self._native, self._setting
+        memory = native._teams
         same_team = teams < workers
-        native._meetings[...] = 0
-        native._meetings[0, MEMBERS] = 2
-        native._meetings[1:3, MEMBERS] = 2 if same_team else 1
-        native._threads[1, 0] = BUSY
+        memory._meetings[...] = 0
+        memory._meetings[0, MEMBERS] = 2
+        memory._meetings[1:3, MEMBERS] = 2 if same_team else 1
+        memory._threads[1, 0] = BUSY
         native._step.next_task = max(0, self._tasks - 2 * ceil(self._tasks / workers))
         self._seconds[...] = 0
         second = self.trainer.workers._submit(native.run, 1)
-        while same_team and not native._meetings[1, ARRIVED]:  # until it waits for the first one
+        while same_team and not memory._meetings[1, ARRIVED]:  # until it waits for the first one
             time.sleep(0)
         native.run(0)
         second.result()

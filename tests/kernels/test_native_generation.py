@@ -8,8 +8,10 @@ from oracles import relative_error
 
 from charlstm import CharlstmError, CharModel, ModelConfig, Vocab, kernels
 from charlstm.kernels import native_generation
+from charlstm.network import sampling
 from charlstm.network.layers.ngrams import history_codes, symbol_codes, write_history
 from charlstm.network.sampling import Sampling, stream_texts
+from charlstm.system.threads import Workers
 
 if kernels.BACKEND != "native":
     pytest.skip("no native kernels here", allow_module_level=True)
@@ -87,6 +89,33 @@ def test_texts_of_odd_sizes_equal_those_of_the_numpy_loop(
         assert texts(model, True, **options) == texts(model, False, **options)
 
 
+@pytest.mark.parametrize(
+    ("count", "teams", "members"), [(1, 1, 3), (1, 1, 16), (2, 2, 2), (5, 3, 2), (7, 7, 1)]
+)
+@pytest.mark.parametrize(("hidden", "layers"), [(33, 2), (130, 1)])
+def test_texts_do_not_depend_on_the_threads(
+    texts, monkeypatch, count, teams, members, hidden, layers
+):
+    """Teams of more threads than cores, and of more threads than parts of the weights."""
+    model = make_model(hidden, layers, ngrams=3, lines=True)
+    model.parameters["head.b"][0] += 3  # many line ends
+    options = {"length": 70, "count": count, "seed": 5, "prime": "the "}
+    alone = texts(model, True, workers=1, **options)
+    monkeypatch.setattr(sampling, "sampling_teams", lambda *_: (teams, members))
+    assert texts(model, True, **options) == alone
+
+
+@pytest.mark.parametrize(
+    ("count", "hidden", "workers", "teams"),
+    [
+        (1, 512, 2, (1, 2)), (1, 64, 2, (1, 1)), (1, 512, 16, (1, 8)), (1, 512, 1, (1, 1)),
+        (8, 256, 2, (2, 1)), (13, 256, 16, (3, 4)), (64, 512, 2, (2, 1)), (64, 512, 16, (11, 1)),
+    ],
+)  # fmt: skip
+def test_threads_share_samples_first_and_then_units(count, hidden, workers, teams):
+    assert sampling.sampling_teams(count, hidden, workers) == teams
+
+
 @pytest.mark.parametrize("ngrams", [0, 4])
 def test_a_model_of_lines_clears_its_state_at_a_line_end(texts, ngrams):
     model = make_model(lines=True, ngrams=ngrams)
@@ -99,8 +128,10 @@ def test_a_model_of_lines_clears_its_state_at_a_line_end(texts, ngrams):
 
 @pytest.mark.parametrize("capped", [False, True])
 @pytest.mark.parametrize(("skip", "ngrams"), [(False, 0), (True, 0), (False, 6)])
-def test_logits_and_states_along_a_text_equal_those_of_numpy(skip, ngrams, capped):
+@pytest.mark.parametrize(("threads", "teams"), [(1, 1), (2, 2), (3, 1)])
+def test_logits_and_states_along_a_text_equal_those_of_numpy(skip, ngrams, capped, threads, teams):
     """Logits after each of 300 symbols, and the state after the last, to 1e-5."""
+    workers = Workers(threads)
     model = make_model(hidden=40, capped=capped, skip=skip, ngrams=ngrams)
     rng = np.random.default_rng(0)
     state = rng.normal(0, 0.3, model.initial_state(2).shape).astype(np.float32)
@@ -112,7 +143,7 @@ def test_logits_and_states_along_a_text_equal_those_of_numpy(skip, ngrams, cappe
     generation = kernels.NativeGeneration(
         model.config, layers, weights.part("head."), ids, state, -1,
         table=weights.get("ngrams.W"), codes=codes, recent=history_codes(state[2:], ngrams, codes),
-        temperature=1.0, top_k=0, top_p=1.0, min_p=0.0,
+        temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, workers=workers, teams=teams,
     )  # fmt: skip
     for _ in range(300):
         log_probs, state = model.step(ids, state)
@@ -120,10 +151,11 @@ def test_logits_and_states_along_a_text_equal_those_of_numpy(skip, ngrams, cappe
         logits = generation._kept["logits"].reshape(2, -1)
         native = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         assert relative_error(native, log_probs) < 1e-5
-    assert relative_error(generation._kept["h"], state[:2, 0]) < 1e-5
+    assert relative_error(generation._kept["h"].swapaxes(0, 1), state[:2, 0]) < 1e-5
     assert relative_error(generation._kept["c"], state[:2, 1]) < 1e-5
     recent = history_codes(state[2:], ngrams, codes)
     assert np.array_equal(generation._kept["recent"], recent)
+    workers.close()
 
 
 FIELDS = native_generation._Generation._fields_
@@ -144,5 +176,5 @@ def test_a_mirror_that_does_not_match_the_struct_is_refused(fields):
     mirror = type("Wrong", (ctypes.Structure,), {"_fields_": tuple(fields)})
     refused = "^the native kernels were built from another version of charlstm: install it again$"
     with pytest.raises(CharlstmError, match=refused):
-        native_generation.generate_function(mirror)
-    native_generation.generate_function(native_generation._Generation)
+        native_generation.generate_functions(mirror)
+    native_generation.generate_functions(native_generation._Generation)

@@ -12,7 +12,7 @@ from small_trainers import IDS, VOCAB
 
 from charlstm import CharModel, ModelConfig, TrainConfig, Trainer, Vocab, kernels
 from charlstm.errors import CharlstmError
-from charlstm.kernels import native_training
+from charlstm.kernels import native_team
 from charlstm.system.threads import Cancelled
 from charlstm.training import native_step
 from charlstm.training.layerwise_step import LayerwiseStep
@@ -238,8 +238,8 @@ def test_a_step_layer_by_layer_that_fails_early_changes_nothing(monkeypatch):
 
 
 def test_threads_are_ready_for_the_next_step_for_a_time(monkeypatch):
-    monkeypatch.setattr(native_training, "available_cores", lambda: 3)
-    monkeypatch.setattr(native_training, "PATIENCE", 60)
+    monkeypatch.setattr(native_team, "available_cores", lambda: 3)
+    monkeypatch.setattr(native_team, "PATIENCE", 60)
     trainer = make_trainer({}, {"workers": 3})
     expected = after_steps(make_trainer({}, {"workers": 1}), 2)
     losses = [trainer.step(), trainer.step()]
