@@ -66,10 +66,11 @@ LONG = {
         "half a minute"
     ),
     "charlstm eval held-out-lines.txt -r runs/lines --dynamic": "13 seconds",
-    f"{PYTHON}/benchmarks/against_pytorch.py --bf16": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/against_pytorch.py --only train --bf16": "minutes: a measurement",
     f"{PYTHON}/benchmarks/against_pytorch.py --defaults": "a minute: a measurement",
     f"{PYTHON}/benchmarks/phases.py --as-trained --steps 60": "a minute: a measurement",
     f"{PYTHON}/benchmarks/against_pytorch.py --only train --rounds 9": "minutes: a measurement",
+    f"{PYTHON}/benchmarks/against_pytorch.py --only sample": "two minutes: a measurement",
     f"{PYTHON}/benchmarks/bfloat16.py": "hours: a measurement",
     f"{PYTHON}/benchmarks/big_corpus.py": "minutes: reads a text of a gigabyte",
     f"{PYTHON}/benchmarks/phases.py": "minutes: a measurement",
