@@ -53,6 +53,8 @@ def train(
     textbook: bool = False,
     quiet: bool = True,
     report: bool | None = None,
+    engine: Literal["native", "torch"] | None = None,
+    device: Literal["auto", "cuda", "mps", "cpu"] | None = None,
     on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
@@ -113,7 +115,8 @@ def train(
         name the new path of the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
     resume: continue a run, bit for bit as if it had not been interrupted. Only the end of a resumed
-        run (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
+        run (steps, epochs or minutes), the paths of texts (corpus, val_file, mix), and the engine
+        and the device may change.
     overwrite: begin a new run in a folder that holds a run.
     init_from: a run or a checkpoint file from whose weights to start. Characters of the corpus that
         the other model does not know are added to the vocabulary.
@@ -121,6 +124,10 @@ def train(
     quiet: False shows progress on standard error, as the command line does.
     report: write report.html into the folder, a page that shows the run, now and after each
         evaluation; an open page renews itself. None: as before if the run is resumed, else True.
+    engine: what computes the steps and the losses: "native", the kernels of charlstm, or "torch",
+        PyTorch. None: as before if the run is resumed, else "native".
+    device: the device of PyTorch: "cuda", "mps" or "cpu"; "auto" takes a GPU if there is one. None:
+        as before if a run of the same engine is resumed, else "auto".
     on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
         and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
         signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.

@@ -15,10 +15,13 @@ from charlstm.analysis.evaluation import DYNAMIC_KNOBS, dynamic_settings, measur
 from charlstm.cli.help import GroupedCommand
 from charlstm.cli.loading import load_model
 from charlstm.cli.novelty_report import NoveltyReport
+from charlstm.cli.option_names import as_options
 from charlstm.cli.run_text import own_split, reading_options
 from charlstm.cli.shared_options import (
     Command,
     PathArgument,
+    device_option,
+    engine_option,
     json_option,
     knob_options,
     knob_values,
@@ -27,10 +30,12 @@ from charlstm.cli.shared_options import (
     unknown_option,
 )
 from charlstm.cli.text_input import encode_on_disk, read_text_for
+from charlstm.config import AUTO
 from charlstm.network.scoring import Advance, Loss
 from charlstm.network.scoring import evaluate as loss_of_text
+from charlstm.runs.engines import NATIVE, engine_of
 from charlstm.system.terminal import columns_of
-from charlstm.system.threads import Workers, available_cores
+from charlstm.system.threads import available_cores
 from charlstm.text.vocab import UnknownTreatment
 
 _dynamic_flag = click.option(
@@ -76,6 +81,8 @@ def dynamic_options(command: Command) -> Command:
     "as with one stream. 1: read the text as one stream.  [default: up to 32]",
 )
 @dynamic_options
+@engine_option
+@device_option
 @reading_options
 @unknown_option
 @novelty_option
@@ -86,6 +93,8 @@ def evaluate(
     window: int | None,
     batch_size: int | None,
     dynamic: DynamicConfig | None,
+    engine: str | None,
+    device: str | None,
     encoding: str,
     newlines: str | None,
     unknown: UnknownTreatment,
@@ -104,6 +113,9 @@ def evaluate(
     """
     if dynamic and (window is not None or batch_size is not None):
         raise click.UsageError("--dynamic reads one stream: leave out --window and --batch-size")
+    computing = engine_of(engine or NATIVE, device or AUTO)
+    if dynamic and computing.name != NATIVE:
+        raise click.UsageError("--dynamic learns with the native engine: leave out --engine")
     model = load_model(run)
     report = NoveltyReport(run, model) if novelty else None
     if texts:
@@ -112,9 +124,12 @@ def evaluate(
     else:
         split = own_split(run)
         ids, starts, before = split.validation, split.starts, split.train
-    workers = Workers(available_cores())
+    if computing.name != NATIVE:
+        reason = as_options(computing.reason)
+        click.echo(f"computed by {computing.description}: {reason}", err=True)
+    workers = computing.start_workers(available_cores())
     result = measure(
-        model,
+        computing.to_evaluate(model),
         ids,
         starts=starts,
         window=window,

@@ -62,6 +62,21 @@ unknown_option = click.option(
     "leave them out. replace: take the nearest known character, or else a space.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+engine_option = option(
+    "--engine",
+    group="Run",
+    type=click.Choice(["native", "torch"]),
+    help="What computes. native: the kernels of charlstm, on the processor. torch: PyTorch, on a "
+    "GPU or another device; it needs the extra charlstm[torch].  [default: native; for a run that "
+    "is resumed, as before]",
+)
+device_option = option(
+    "--device",
+    group="Run",
+    type=click.Choice(["auto", "cuda", "mps", "cpu"]),
+    help="Device of --engine torch. auto: a GPU if PyTorch finds one, else the processor.  "
+    "[default: auto; for a run that is resumed, as before]",
+)
 encoding_option = click.option(
     "--encoding",
     default="utf-8",

@@ -13,7 +13,13 @@ from charlstm.cli.command_start import command_start
 from charlstm.cli.help import GroupedCommand, option
 from charlstm.cli.loading import note_missing_best
 from charlstm.cli.option_names import as_options
-from charlstm.cli.shared_options import PathArgument, json_option, knob_options
+from charlstm.cli.shared_options import (
+    PathArgument,
+    device_option,
+    engine_option,
+    json_option,
+    knob_options,
+)
 from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import ArgumentError
 from charlstm.runs.folder import LAST, REPORT
@@ -38,7 +44,7 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
     group="Common options",
     is_flag=True,
     help="Continue a run, with the same result as if it had not been interrupted. Only the end of "
-    "a resumed run may be changed: --steps, --epochs or --minutes.",
+    "a resumed run may be changed, --steps, --epochs or --minutes, and --engine and --device.",
 )
 @option(
     "--corpus",
@@ -84,6 +90,8 @@ TEXT_KNOBS = [name for name in knobs_of(CorpusConfig) if name != "paths"]
     "after each evaluation. A page that is open in a browser renews itself.  "
     "[default: yes; for a run that is resumed, as before]",
 )
+@engine_option
+@device_option
 @click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Print the settings of the training too.")
 @json_option

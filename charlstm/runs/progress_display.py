@@ -122,6 +122,9 @@ class RunDisplay:
     def _on_start(self, event: Event) -> None:
         model = ModelConfig.from_dict(event["model"])
         config = TrainConfig.from_dict(event["config"])
+        if event["engine"] != "native":
+            reason = self._in_words(event["reason"])
+            self._print(f"Computed by {visible(event['kernels'])}: {visible(reason)}")
         self._unit = unit = event["unit"]
         validation = event["validation_characters"]
         held_out = f", {validation:,} to validate on" * bool(validation)

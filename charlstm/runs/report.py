@@ -344,8 +344,9 @@ def _command(start: Event, given: Mapping[str, Any] | None) -> str:
     paths = given.get("paths")
     texts = _public_paths(paths) if isinstance(paths, list) else files_of(start)
     words = ["charlstm", "train", *map(shlex.quote, texts)]
-    knobs = {name for record in RECORDS.values() for name in knobs_of(record)} - {"paths"}
-    values = [(name, value) for name, value in given.items() if name in knobs]
+    known = {name for record in RECORDS.values() for name in knobs_of(record)} - {"paths"}
+    known |= {"engine", "device"}
+    values = [(name, value) for name, value in given.items() if name in known]
     origin = _part(start, "origin").get("path")
     if isinstance(origin, str):
         values.insert(0, ("init_from", [origin]))

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from charlstm import kernels
-from charlstm.config import ENDS, CorpusConfig, RunConfig
+from charlstm.config import AUTO, ENDS, CorpusConfig, RunConfig
 from charlstm.errors import ArgumentError, CharlstmError, errors_begin_with, quoted
 from charlstm.runs.checkpoint import load_checkpoint
+from charlstm.runs.engines import engine_of
 from charlstm.runs.folder import LAST, METRICS
 from charlstm.runs.metrics import require_format
 from charlstm.runs.run import Run
@@ -22,11 +22,17 @@ from charlstm.training.trainer import Trainer
 
 
 def resume_run(
-    folder: Path, asked: RunConfig, started: float, progress: ReadingProgress | None
+    folder: Path,
+    asked: RunConfig,
+    started: float,
+    progress: ReadingProgress | None,
+    engine: str | None = None,
+    device: str | None = None,
 ) -> Run:
     """Return the run of a folder in the state that last.safetensors holds.
 
     asked: the settings that the user changes: the end of the run, or the paths of its text.
+    engine, device: those to go on with; None: those of the run.
     """
     new_end = asked.train.given
     if others := sorted(asked.given.keys() - {*ENDS, "paths", "val_file", "mix"}):
@@ -39,6 +45,9 @@ def resume_run(
     cannot_resume = f"{folder / LAST}: the run cannot be resumed from this file: "
     with errors_begin_with(cannot_resume, CharlstmError):
         state = TrainingState.from_dict(saved.training)
+    if engine is None or engine == state.engine:
+        device = device or state.device
+    computing = engine_of(engine or state.engine, device or AUTO)
     config = state.config
     state = replace(state, corpus=_text_at(folder, state.corpus, asked.corpus))
     if new_end:
@@ -51,7 +60,7 @@ def resume_run(
     train_ids = split_train_validation(corpus, state.corpus, lines=lines, seed=config.seed).train
     mix_ids = None if mixed is None else split_mix(mixed, state.corpus, lines).train
     require_memory(train_ids, mix_ids, corpus.vocab, saved.model.config, config)
-    trainer = Trainer(saved.model, train_ids, config, mix_ids)
+    trainer = Trainer(saved.model, train_ids, config, mix_ids, computing)
     total_steps = trainer.total_steps
     with errors_begin_with(cannot_resume, CharlstmError):
         trainer.load_arrays(saved.arrays)
@@ -74,9 +83,9 @@ def resume_run(
     if new_end:
         # Without this, a run that stopped early would stop again at once.
         run.validation.evaluations_since_best = 0
-    if state.kernels != kernels.DESCRIPTION and not run.plan.finished:
+    if state.kernels != computing.description and not run.plan.finished:
         run.start_notices.append(
-            f"the run was begun with {state.kernels} and goes on with {kernels.DESCRIPTION}: "
+            f"the run was begun with {state.kernels} and goes on with {computing.description}: "
             "the last digits of losses may differ"
         )
     return run

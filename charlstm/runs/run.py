@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from charlstm import kernels
 from charlstm.config import CorpusConfig
 from charlstm.errors import UnwritableError
 from charlstm.network.model import CharModel
-from charlstm.network.precision import explain_precision
 from charlstm.runs import divergence
 from charlstm.runs.checkpoint import Checkpoint
 from charlstm.runs.divergence import Diverged, return_to_good_state
@@ -224,13 +222,11 @@ class Run:
         train_loss = self.losses.mean
         self._check_all()
         models = self._models()
-        val_losses = self.validation.evaluate(models, trainer.workers, self.stop_signals.check)
+        val_losses = self._losses_of(models, self.validation)
         if "last" not in models and self.plan.stops_early_after(val_losses.get("average")):
             # The run does not stop early if the last weights have the lowest loss so far.
             models["last"] = trainer.model
-            val_losses |= self.validation.evaluate(
-                {"last": trainer.model}, trainer.workers, self.stop_signals.check
-            )
+            val_losses |= self._losses_of({"last": trainer.model}, self.validation)
         # Without validation text, the newest weights count as the best.
         weights, is_best = next(iter(models)), True
         if val_losses:
@@ -267,10 +263,13 @@ class Run:
         """Return a model's loss on the validation part of the text of --mix; None without --mix."""
         if self.validation.mix is None:
             return None
-        losses = self.validation.mix.evaluate(
-            {"mix": model}, self.trainer.workers, self.stop_signals.check
-        )
-        return losses.get("mix")
+        return self._losses_of({"mix": model}, self.validation.mix).get("mix")
+
+    def _losses_of(self, models: Mapping[str, CharModel], text: Validation) -> dict[str, float]:
+        """Return the loss of each model on a text, by its name: see Validation.evaluate."""
+        trainer = self.trainer
+        on_device = {name: trainer.engine.to_evaluate(model) for name, model in models.items()}
+        return text.evaluate(on_device, trainer.workers, self.stop_signals.check)
 
     def _models(self) -> dict[str, CharModel]:
         """Return the models to evaluate, by the name of their weights: "average" or "last".
@@ -296,7 +295,7 @@ class Run:
 
     def _check_losses(self) -> None:
         """Raise Diverged if the mean of the recent losses has exploded."""
-        symbols = len(self.trainer.model.vocab)
+        symbols = len(self.corpus.vocab)
         divergence.check_losses(self.trainer.steps_done, self.losses.recent, symbols)
 
     def _check_all(self) -> None:
@@ -345,7 +344,7 @@ class Run:
             corpus=self.corpus_config,
             digest=self.corpus.digest,
             file_bytes=self.corpus.file_bytes,
-            kernels=kernels.DESCRIPTION,
+            kernels=self.trainer.engine.description,
             extended=self.extended,
             trainer=self.trainer.to_dict(),
             validation=self.validation.to_dict(),
@@ -356,6 +355,8 @@ class Run:
             mix=None if self.mix is None else (self.mix.file_bytes, self.mix.digest),
             origin=self.origin,
             report=self.has_report,
+            engine=self.trainer.engine.name,
+            device=self.trainer.engine.device,
         )
         summary = self._summary("last")
         return Checkpoint(self.trainer.model, summary, state.to_dict(), self.trainer.arrays())
@@ -396,8 +397,10 @@ class Run:
             "parameters": model.parameters.count,
             "total_steps": trainer.total_steps,
             "windows_per_pass": trainer.batches.windows_per_pass,
-            "kernels": kernels.DESCRIPTION,
-            "precision": explain_precision(trainer.config.precision, model.config),
+            "engine": trainer.engine.name,
+            "kernels": trainer.engine.description,
+            "reason": trainer.engine.reason,
+            "precision": trainer.engine.explain_precision(trainer.config.precision, model.config),
             "origin": None if self.origin is None else self.origin.to_dict(),
             "notices": self.start_notices,
             "report": self.has_report,

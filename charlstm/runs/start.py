@@ -25,6 +25,7 @@ from charlstm.config import (
 from charlstm.errors import ArgumentError, CharlstmError, quoted, shown
 from charlstm.network.model import CharModel, copy_weights_by_symbol
 from charlstm.runs.checkpoint import load_checkpoint
+from charlstm.runs.engines import DEVICES, ENGINES, NATIVE, engine_of
 from charlstm.runs.events import Observer
 from charlstm.runs.folder import CHECKPOINTS, LAST, checkpoint_path, holds_run, newest_run
 from charlstm.runs.lock import lock_check, locked, new_folder
@@ -53,6 +54,7 @@ from charlstm.text.corpus import split_train_validation
 from charlstm.text.lists import looks_like_list
 from charlstm.text.reading import ReadingProgress, newlines_for
 from charlstm.training.defaults import choose_settings
+from charlstm.training.engine import Engine
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
 from charlstm.training.validation import Validation
@@ -75,6 +77,8 @@ def train(
     textbook: bool = False,
     quiet: bool = True,
     report: bool | None = None,
+    engine: Literal["native", "torch"] | None = None,
+    device: Literal["auto", "cuda", "mps", "cpu"] | None = None,
     on_interrupt: Literal["raise", "return"] = "raise",
     observer: Observer | None = None,
     started: float | None = None,
@@ -88,7 +92,8 @@ def train(
         name the new path of the run's text, which must not have changed.
     run: the folder; by default a new one under runs/, named after the corpus.
     resume: continue a run, bit for bit as if it had not been interrupted. Only the end of a resumed
-        run (steps, epochs or minutes) and the paths of texts (corpus, val_file, mix) may change.
+        run (steps, epochs or minutes), the paths of texts (corpus, val_file, mix), and the engine
+        and the device may change.
     overwrite: begin a new run in a folder that holds a run.
     init_from: a run or a checkpoint file from whose weights to start. Characters of the corpus that
         the other model does not know are added to the vocabulary.
@@ -96,6 +101,10 @@ def train(
     quiet: False shows progress on standard error, as the command line does.
     report: write report.html into the folder, a page that shows the run, now and after each
         evaluation; an open page renews itself. None: as before if the run is resumed, else True.
+    engine: what computes the steps and the losses: "native", the kernels of charlstm, or "torch",
+        PyTorch. None: as before if the run is resumed, else "native".
+    device: the device of PyTorch: "cuda", "mps" or "cpu"; "auto" takes a GPU if there is one. None:
+        as before if a run of the same engine is resumed, else "auto".
     on_interrupt: what happens after Ctrl-C, SIGTERM or SIGHUP during the training. The step ends
         and the run is saved first. Then "raise" raises KeyboardInterrupt, or SystemExit for a
         signal other than Ctrl-C; "return" returns the run, whose `reason` names the signal.
@@ -117,6 +126,9 @@ def train(
         require_type("report", report, bool)
     if observer is not None and not callable(observer):
         raise ArgumentError(f"`observer` must be a function, not {shown(observer)}")
+    for name, value, choices in (("engine", engine, ENGINES), ("device", device, DEVICES)):
+        if value is not None:
+            require_choice(name, value, choices)
     require_choice("on_interrupt", on_interrupt, ("raise", "return"))
     started = time.monotonic() if started is None else real_value("started", started)
     paths = _paths("corpus", corpus)
@@ -150,7 +162,7 @@ def train(
                 raise CharlstmError(f"{folder}: nothing to resume (it has no {LAST})")
             resources.enter_context(locked(folder))
             asked = replace(asked, corpus=replace(asked.corpus, paths=paths))
-            the_run = resume_run(folder, asked, started, progress)
+            the_run = resume_run(folder, asked, started, progress, engine, device)
         else:
             if not paths:
                 raise ArgumentError(
@@ -166,7 +178,10 @@ def train(
             check_settings(asked, base)
             paths = resources.enter_context(standard_input_kept(folder, paths))
             asked = replace(asked, corpus=replace(asked.corpus, paths=paths))
-            the_run = begin_run(folder, asked, base, started, progress, origin)
+            computing = engine_of(engine or NATIVE, device or AUTO)
+            the_run = begin_run(folder, asked, base, started, progress, origin, computing)
+            named = {"engine": engine, "device": device}
+            the_run.given = asked.given | {k: v for k, v in named.items() if v is not None}
         if observer is not None:
             the_run.events.observer = observer
         the_run.events.require_lock = lock_check(folder)
@@ -213,6 +228,7 @@ def begin_run(
     started: float,
     progress: ReadingProgress | None,
     origin: Origin | None = None,
+    engine: Engine | None = None,
 ) -> Run:
     """Return a new run in an existing folder, ready to train.
 
@@ -220,6 +236,7 @@ def begin_run(
         standard input to a file.
     base: a model from whose weights the run starts; None for random weights.
     origin: the record that names this model.
+    engine: what computes the run; None: the kernels of charlstm.
     """
     lines = (asked.model if base is None else base.config).lines is True
     chosen = {} if base is None else {"level": base.vocab.level}
@@ -250,16 +267,16 @@ def begin_run(
         model_asked,
         asked.train,
         started,
+        engine,
         mixes_old_text=base is not None and mixed is not None,
     )
     require_memory(train_ids, mix_ids, corpus.vocab, model_config, train_config)
     model = CharModel(model_config, corpus.vocab, seed=train_config.seed)
     if base is not None:
         copy_weights_by_symbol(base, model)
-    trainer = Trainer(model, train_ids, train_config, mix_ids)
+    trainer = Trainer(model, train_ids, train_config, mix_ids, engine)
     extended = base is not None or mixed is not None
     run = Run(folder, text, corpus, trainer, mix=mixed, started=started, extended=extended)
-    run.given = asked.given
     if base is not None and origin is not None:
         origin = origin.extended(base.vocab, corpus.vocab)
         loss, mix_loss = (_first_loss(run, each) for each in (run.validation, run.validation.mix))
@@ -275,7 +292,8 @@ def _first_loss(run: Run, text: Validation | None) -> float | None:
 
     In a run with `minutes`, the measurement takes at most FIRST_EVALUATION_SHARE of the time.
     """
-    model, workers, minutes = run.trainer.model, run.trainer.workers, run.trainer.config.minutes
+    trainer, minutes = run.trainer, run.trainer.config.minutes
+    model, workers = trainer.engine.to_evaluate(trainer.model), trainer.workers
     seconds = math.inf if minutes is None else FIRST_EVALUATION_SHARE * 60 * minutes
     loss = None if text is None else text.loss_within(seconds, model, workers)
     return loss if loss is not None and math.isfinite(loss) else None
@@ -287,6 +305,7 @@ def _choose_settings_for_time(
     model: ModelConfig,
     train: TrainConfig,
     started: float,
+    engine: Engine | None = None,
     *,
     mixes_old_text: bool,
 ) -> tuple[ModelConfig, TrainConfig]:
@@ -294,6 +313,7 @@ def _choose_settings_for_time(
 
     length: the length of the training text, in symbols. vocab_size: the number of distinct symbols.
     started: the time.monotonic() from which `minutes` counts.
+    engine: as for Trainer.
     mixes_old_text: as in choose_settings.
     """
     choose = partial(choose_settings, vocab_size=vocab_size, mixes_old_text=mixes_old_text)
@@ -307,7 +327,7 @@ def _choose_settings_for_time(
         return choose(length, model, train, operations=operations)
 
     first, settings = choose(length, model, train)
-    speed = operations_per_second(replace(first, hidden=MAX_MEASURED_HIDDEN), settings)
+    speed = operations_per_second(replace(first, hidden=MAX_MEASURED_HIDDEN), settings, engine)
     chosen, settings = choose_for(speed, model)
     if chosen.hidden >= MAX_MEASURED_HIDDEN:
         return chosen, settings
@@ -315,7 +335,7 @@ def _choose_settings_for_time(
     # learning rate depend on the number of passes over the text, which depends on the speed of the
     # chosen model: the chosen model is measured too.
     sized = replace(model, hidden=chosen.hidden, layers=chosen.layers, skip=chosen.skip)
-    return choose_for(operations_per_second(chosen, settings), sized)
+    return choose_for(operations_per_second(chosen, settings, engine), sized)
 
 
 def _recorded(folder: Path, text: CorpusConfig) -> CorpusConfig:

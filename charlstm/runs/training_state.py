@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from charlstm.config import CorpusConfig, TrainConfig
+from charlstm.config import AUTO, CorpusConfig, TrainConfig
 from charlstm.errors import CharlstmError, shown
+from charlstm.runs.engines import DEVICES, ENGINES, NATIVE
 from charlstm.runs.origin import Origin
 from charlstm.text.encodings import encoding_for
 from charlstm.training.loss_history import LossHistory
-from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real
+from charlstm.untrusted import LARGEST_INTEGER, entry, integer, of_type, real, require_choice
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class TrainingState:
     corpus: the paths of the training text, and the options with which the run reads the text.
     digest, file_bytes: the digest and the size of the text's files (see Corpus). A resumed run
         compares the digest and the size with those of the text's present files.
-    kernels: the description of the kernels that computed the last step.
+    kernels: the description of the engine that computed the last step, and where: its kernels.
     extended: whether the vocabulary also holds the symbols of the run whose weights this run
         started from.
     trainer, validation, time_budget: the results of to_dict of Trainer, Validation and TimeBudget.
@@ -36,9 +37,10 @@ class TrainingState:
     mix: the size and the digest of the files of --mix; None if there are none.
     origin: the run from whose weights this run started; None if it started from random weights.
     report: whether the run writes report.html.
+    engine, device: those options of the run; `device` is "auto" for the native engine.
 
     If `mix` or `origin` is None, the saved dictionary has no entry of that name. Files of older
-    versions may lack both entries, and `report`.
+    versions may lack both entries, and `report`, `engine` and `device`.
     """
 
     config: TrainConfig
@@ -56,6 +58,8 @@ class TrainingState:
     mix: tuple[int, str] | None = None
     origin: Origin | None = None
     report: bool = True
+    engine: str = NATIVE
+    device: str = AUTO
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as a dictionary that can be written as JSON."""
@@ -70,6 +74,8 @@ class TrainingState:
     def from_dict(cls, saved: Mapping[str, Any]) -> "TrainingState":
         """Rebuild a state from a dictionary of to_dict; CharlstmError if it is malformed."""
         is_planned = entry(saved, "eval_every") is not None
+        require_choice("engine", saved.get("engine", NATIVE), ENGINES)
+        require_choice("device", saved.get("device", AUTO), DEVICES)
         return cls(
             config=TrainConfig.from_dict(entry(saved, "config")),
             corpus=recorded_corpus(entry(saved, "corpus")),
@@ -86,6 +92,8 @@ class TrainingState:
             mix=_size_and_digest(saved["mix"]) if "mix" in saved else None,
             origin=Origin.from_dict(saved["origin"]) if "origin" in saved else None,
             report=of_type(bool, saved, "report") if "report" in saved else True,
+            engine=saved.get("engine", NATIVE),
+            device=saved.get("device", AUTO),
         )
 
 

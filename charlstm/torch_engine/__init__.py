@@ -11,6 +11,7 @@ except ImportError as error:
     raise CharlstmError("PyTorch is not installed: pip install 'charlstm[torch]'") from error
 
 from charlstm.torch_engine.conversion import from_torch, to_torch
+from charlstm.torch_engine.engine import TorchEngine
 from charlstm.torch_engine.network import CharNetwork
 
-__all__ = ["CharNetwork", "from_torch", "to_torch"]
+__all__ = ["CharNetwork", "TorchEngine", "from_torch", "to_torch"]

@@ -36,6 +36,20 @@ class TensorMasks(NamedTuple):
         recurrent = (torch.as_tensor(each.factors, device=device) for each in masks.recurrent)
         return cls(between, head_input, tuple(recurrent))
 
+    def tensors(self) -> list[Tensor]:
+        """Return all factors, one tensor after the other."""
+        return [
+            each for each in (self.between, self.head_input, *self.recurrent) if each is not None
+        ]
+
+    def clone(self) -> "TensorMasks":
+        """Return masks of the same factors in memory of their own."""
+        between, head_input = (
+            None if factors is None else factors.clone()
+            for factors in (self.between, self.head_input)
+        )
+        return TensorMasks(between, head_input, tuple(each.clone() for each in self.recurrent))
+
 
 NO_MASKS = TensorMasks()
 

@@ -12,10 +12,10 @@ from charlstm.network.layers.head import cross_entropy
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Tasks, Workers, one_blas_thread, share
 from charlstm.training.optimizers import blocks
-from charlstm.training.step import StepSettings, Trained, clip_gradient, update_weights
+from charlstm.training.step import Step, StepSettings, Trained, clip_gradient, update_weights
 
 
-class LayerwiseStep:
+class LayerwiseStep(Step):
     """Makes training steps of any model with any optimizer.
 
     Each worker has its own streams, activations and gradients of all weights. Each worker also has
@@ -33,7 +33,8 @@ class LayerwiseStep:
         drops_outputs: bool,
         workers: Workers,
     ) -> None:
-        self._trained, self._config, self._workers = trained, config, workers
+        super().__init__(trained)
+        self._config, self._workers = config, workers
         self._drops_outputs = drops_outputs
         parameters = trained.model.parameters
         numbers = range(workers.count)
@@ -41,19 +42,12 @@ class LayerwiseStep:
         self._spans = [share(len(parameters.vector), workers.count, k) for k in numbers]
         self._gradients = [parameters.zeros_like_dense() for _ in numbers]
         self._activations: list[Activations | None] = [None for _ in numbers]
-        self.is_updating: bool = False
 
     def take(
-        self,
-        inputs: Ids,
-        targets: Ids,
-        scales: Array,
-        masks: Masks,
-        state: Array,
-        settings: StepSettings,
+        self, inputs: Ids, targets: Ids, scales: Array, masks: Masks, settings: StepSettings
     ) -> tuple[float, float]:
         """See Step.take."""
-        tasks = Tasks()
+        tasks, state = Tasks(), self._trained.state
 
         def forward_backward(k: int) -> tuple[float, Activations, Array]:
             own = self._streams[k]

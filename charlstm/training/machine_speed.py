@@ -11,6 +11,7 @@ from charlstm.config import ModelConfig, TrainConfig, knobs_of
 from charlstm.network.model import CharModel
 from charlstm.text.vocab import Vocab
 from charlstm.training.defaults import MAX_NGRAM_WEIGHTS, SEQ_LENGTH, operations_per_symbol
+from charlstm.training.engine import Engine
 from charlstm.training.trainer import Trainer
 
 # The largest hidden size that is measured. A model with more hidden units does up to a third more
@@ -21,12 +22,16 @@ TEXT_LENGTH = 64_000
 WARM_UP_STEPS, TIMED_STEPS = 2, 7
 
 
-def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
+def operations_per_second(
+    model: ModelConfig, config: TrainConfig, engine: Engine | None = None
+) -> float:
     """Measure the floating-point operations per second of a training step's matrix products.
 
     A model with one layer of the given cell and hidden size trains for a few steps on random text.
     The hidden size matters, as a small model makes fewer operations per second. The measurement
     takes a quarter of a second at 100 GFLOP/s.
+
+    engine: as for Trainer.
     """
     one_layer = replace(
         model,
@@ -47,7 +52,7 @@ def operations_per_second(model: ModelConfig, config: TrainConfig) -> float:
     vocab = Vocab.from_characters(map(chr, range(32, 32 + VOCAB_SIZE)))
     ids = np.random.default_rng(0).integers(VOCAB_SIZE, size=TEXT_LENGTH, dtype=np.uint8)
     seconds = []
-    with closing(Trainer(CharModel(one_layer, vocab), ids, config)) as trainer:
+    with closing(Trainer(CharModel(one_layer, vocab), ids, config, engine=engine)) as trainer:
         for _ in range(WARM_UP_STEPS + TIMED_STEPS):
             began = time.perf_counter()
             trainer.step()

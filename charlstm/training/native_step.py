@@ -10,7 +10,7 @@ from charlstm.network.layers.ngrams import symbol_codes
 from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Workers, share
 from charlstm.training.optimizers import Adam, average_decay
-from charlstm.training.step import StepSettings, Trained, update_weights
+from charlstm.training.step import Step, StepSettings, Trained, update_weights
 
 # A team of workers divides the units among them; each worker computes all streams of its team. With
 # two cores of an Intel Xeon, 2 MB of second-level cache each, and a batch size of 24, two teams of
@@ -52,7 +52,7 @@ def team_count(workers: int, batch_size: int, hidden: int) -> int:
     return possible[0]
 
 
-class NativeStep:
+class NativeStep(Step):
     """Makes training steps of an LSTM in float32 or bfloat16.
 
     Adam is native, other optimizers are not.
@@ -70,27 +70,22 @@ class NativeStep:
         drops_outputs: bool,
         workers: Workers,
     ) -> None:
-        self._trained, self._config, self._workers = trained, config, workers
+        super().__init__(trained)  # `is_updating` stays false: native code updates all or none
+        self._config, self._workers = config, workers
         self._batch_size, self._drops_outputs = batch_size, drops_outputs
         self._gradients = trained.model.parameters.zeros_like_dense()
         self._norm, self._nats = np.zeros(1), np.zeros(1)
         self._longest = 0  # the number of time steps that the memory suffices for
         self._native: NativeTrainingStep
-        self.is_updating: bool = False  # native code updates all weights or none
 
     def take(
-        self,
-        inputs: Ids,
-        targets: Ids,
-        scales: Array,
-        masks: Masks,
-        state: Array,
-        settings: StepSettings,
+        self, inputs: Ids, targets: Ids, scales: Array, masks: Masks, settings: StepSettings
     ) -> tuple[float, float]:
         """See Step.take."""
         if len(inputs) > self._longest:
             self._allocate(len(inputs))
-        native, layers = self._native, self._trained.model.config.layers
+        native, state = self._native, self._trained.state
+        layers = self._trained.model.config.layers
         window = np.array((inputs, targets), np.int64)
         native.set(
             T=len(inputs),
@@ -115,7 +110,7 @@ class NativeStep:
 
     def _allocate(self, T: int) -> None:
         """Allocate the memory for windows of T time steps."""
-        model, averaged, optimizer, table_optimizer = self._trained
+        model, averaged, optimizer, table_optimizer, _ = self._trained
         config, B, V = model.config, self._batch_size, len(model.vocab)
         contexts = max(0, config.ngrams - 1)
         self._longest = T

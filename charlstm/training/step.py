@@ -1,6 +1,7 @@
-"""A training step: its data, and the interface of the classes that make it."""
+"""A training step: its data, and the base class of the classes that make it."""
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,20 +9,23 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.network.dropout import Masks
 from charlstm.network.model import CharModel
+from charlstm.text.batches import Flags
 from charlstm.training.optimizers import Optimizer, RowAdaGrad, average_weights
 
 
 class Trained(NamedTuple):
-    """All that a training step changes, except the state of the model.
+    """All that a training step changes.
 
     averaged: a model with the moving average of the weights; None without config.average.
     table_optimizer: that of the table of n-grams; None for a model without one.
+    state (L, S, B, H): the state of the model before the next window.
     """
 
     model: CharModel
     averaged: CharModel | None
     optimizer: Optimizer
     table_optimizer: RowAdaGrad | None
+    state: Array
 
 
 class StepSettings(NamedTuple):
@@ -35,8 +39,8 @@ class StepSettings(NamedTuple):
     number: int
 
 
-class Step(Protocol):
-    """A way to make training steps, which NativeStep and LayerwiseStep implement.
+class Step(ABC):
+    """A way to make training steps.
 
     A step that raises an exception has changed all arrays that it changes, or none, unless
     `is_updating` is still true after it.
@@ -44,22 +48,31 @@ class Step(Protocol):
     is_updating: whether the weights are being updated, and may be partly those after the step.
     """
 
-    is_updating: bool
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+        self.is_updating: bool = False
 
+    def reset_states(self, streams: Flags) -> None:
+        """Set the states of some of the streams (B,) to zero."""
+        self._trained.state[:, :, streams] = 0
+
+    def fetch(self) -> None:  # noqa: B027  # most steps compute in these arrays
+        """Write into the arrays of `trained` the numbers after the last step.
+
+        This does nothing unless the steps are computed elsewhere, as on a GPU.
+        """
+
+    def send(self) -> None:  # noqa: B027  # as above
+        """Go on with the numbers that the arrays of `trained` hold now: the opposite of fetch."""
+
+    @abstractmethod
     def take(
-        self,
-        inputs: Ids,
-        targets: Ids,
-        scales: Array,
-        masks: Masks,
-        state: Array,
-        settings: StepSettings,
+        self, inputs: Ids, targets: Ids, scales: Array, masks: Masks, settings: StepSettings
     ) -> tuple[float, float]:
         """Train on a window; return the sum of its losses in nats, and the norm of the gradient.
 
         inputs, targets (T, B): ids. scales (T, B): the factor of each target's loss, 0 for targets
             that do not count, whose losses are left out of the sum.
-        state (L, S, B, H): the state before the window; overwritten with the state after it.
         The norm is that before clipping.
         """
 

@@ -8,22 +8,18 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from charlstm import kernels
 from charlstm.arrays import Array, Ids, all_finite
 from charlstm.config import AUTO, ModelConfig, TrainConfig
 from charlstm.errors import ArgumentError, CharlstmError
-from charlstm.network.dropout import Dropout
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE, Shapes, dense_size
-from charlstm.network.precision import resolve_precision
 from charlstm.network.stack import state_shape
 from charlstm.seeds import generator, generator_to_dict, load_generator
 from charlstm.system.threads import Workers, available_cores
 from charlstm.text.batches import PADDING, Batches
 from charlstm.text.mixed_batches import MixedBatches
 from charlstm.training.batching import make_batches
-from charlstm.training.layerwise_step import LayerwiseStep
-from charlstm.training.native_step import NativeStep
+from charlstm.training.engine import Engine, NativeEngine
 from charlstm.training.optimizers import (
     OPTIMIZERS,
     Optimizer,
@@ -31,7 +27,7 @@ from charlstm.training.optimizers import (
     make_optimizer,
 )
 from charlstm.training.schedules import Schedule
-from charlstm.training.step import Step, StepSettings, Trained
+from charlstm.training.step import StepSettings, Trained
 from charlstm.untrusted import entry, integer, of_type, real, require_type
 
 
@@ -40,19 +36,20 @@ class Trainer:
 
     mix_ids: a second text. The fraction config.mix_share of the streams reads it.
 
-    The worker threads share each step: see native_step.py and layerwise_step.py. The table of
-    n-grams, of which a step changes few rows, is trained by AdaGrad at a learning rate of its own,
-    without clipping, schedule or average.
+    engine: what computes the steps, such as charlstm.torch_engine.TorchEngine("cuda"); by default
+        the kernels of charlstm, whose worker threads share each step (native_step.py,
+        layerwise_step.py).
+
+    The table of n-grams, of which a step changes few rows, is trained by AdaGrad at a learning rate
+    of its own, without clipping, schedule or average.
 
     config: the settings given, but with the batch size, sequence length, share of the second text,
         number of workers and precision in use. With a LayerwiseStep, the number of workers sets the
         order of sums, and so the rounding errors.
-    averaged: a model with the moving average of the weights; None without config.average.
     total_steps: the number of steps of the run, on which the schedule depends; None while unknown.
         The trainer computes total_steps from config.steps or config.epochs; for a time budget, the
         caller sets total_steps.
     halvings: the number of times that the learning rate was halved because the run diverged.
-    state: the state (L, S, B, H) of the model before the next window.
     gradient_norm: the norm of the last step's gradient, before clipping.
 
     The threads of a trainer end with the process, or at the end of a block
@@ -60,12 +57,19 @@ class Trainer:
     """
 
     def __init__(
-        self, model: CharModel, ids: Ids, config: TrainConfig, mix_ids: Ids | None = None
+        self,
+        model: CharModel,
+        ids: Ids,
+        config: TrainConfig,
+        mix_ids: Ids | None = None,
+        engine: Engine | None = None,
     ) -> None:
         require_type("model", model, CharModel)
         require_type("config", config, TrainConfig)
+        if engine is not None:
+            require_type("engine", engine, Engine)
         config.require_chosen("workers", "precision", "eval_every")
-        self.model = model
+        self.engine: Engine = NativeEngine() if engine is None else engine
         self.batches: Batches = make_batches(ids, mix_ids, model, config)
         batch_size, weights = self.batches.batch_size, model.parameters.vector
         config = replace(
@@ -73,7 +77,7 @@ class Trainer:
             batch_size=batch_size,
             seq_length=self.batches.seq_length,
             workers=worker_count(config, batch_size),
-            precision=resolve_precision(config.precision, model.config),
+            precision=self.engine.precision(config.precision, model.config),
         )
         if isinstance(self.batches, MixedBatches):
             config = replace(config, mix_share=self.batches.share)
@@ -87,11 +91,12 @@ class Trainer:
             one = 1.0 if config.reduction == "sum" else 1 / self.batches.symbols_per_window
             self._table_optimizer = RowAdaGrad(table, one**2 * np.einsum("ij,ij->i", table, table))
         self.schedule: Schedule = Schedule(config)
-        self.averaged: CharModel | None = _copy_sharing_table(model) if config.average else None
+        averaged = _copy_sharing_table(model) if config.average else None
         self._rng = generator(config.seed, "dropout")
         recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
-        self._dropout = Dropout(model.config, config, batch_size, recurrent, self._rng)
-        self.state: Array = model.initial_state(batch_size)
+        self._dropout = self.engine.make_dropout(
+            model.config, config, batch_size, recurrent, self._rng
+        )
 
         self.steps_done: int = 0
         self.halvings: int = 0
@@ -102,12 +107,30 @@ class Trainer:
         self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
 
         self._one_step = threading.Lock()  # a step of another thread waits for this one to end
-        self.workers: Workers = Workers(config.workers)
-        trained = Trained(model, self.averaged, self.optimizer, self._table_optimizer)
-        native = kernels.can_train(model.config, config.precision)
-        self._step: Step = (NativeStep if native else LayerwiseStep)(
-            trained, config, batch_size, self._dropout.drops_outputs, self.workers
+        self.workers: Workers = self.engine.start_workers(config.workers)
+        state = model.initial_state(batch_size)
+        self._trained = Trained(model, averaged, self.optimizer, self._table_optimizer, state)
+        self._step = self.engine.make_step(
+            self._trained, config, batch_size, self._dropout.drops_outputs, self.workers
         )
+
+    @property
+    def model(self) -> CharModel:
+        """The model, with the weights after the last step."""
+        self._step.fetch()
+        return self._trained.model
+
+    @property
+    def averaged(self) -> CharModel | None:
+        """A model with the moving average of the weights; None without config.average."""
+        self._step.fetch()
+        return self._trained.averaged
+
+    @property
+    def state(self) -> Array:
+        """The state (L, S, B, H) of the model before the next window."""
+        self._step.fetch()
+        return self._trained.state
 
     @property
     def epoch(self) -> int:
@@ -148,7 +171,7 @@ class Trainer:
         count = int(is_target.sum())
         scale = 1.0 if self.config.reduction == "sum" else 1 / count
         # The factor of each target's loss, which is 0 for padding.
-        scales = np.where(is_target, scale, 0).astype(self.state.dtype)
+        scales = np.where(is_target, scale, 0).astype(self._trained.state.dtype)
         table_rate = self.config.ngram_lr * 0.5**self.halvings
         # Padding comes after the last target that counts, so replacing it by 0, a valid id, has no
         # effect on the loss.
@@ -157,7 +180,6 @@ class Trainer:
             window[1:].clip(0),
             scales,
             self._dropout.draw(),
-            self.state,
             StepSettings(rate, table_rate, self.steps_done + 1),
         )
         self.steps_done += 1
@@ -170,16 +192,15 @@ class Trainer:
         if self.config.reset and not begins.all():
             # Resets teach the model to start from a zero state, as samples do.
             begins = begins | (self._rng.random(self.batches.batch_size) < self.config.reset)
-        self.state[:, :, begins] = 0
+        self._step.reset_states(begins)
 
     def _next_window(self) -> Ids:
         """Return the ids of the next window, (T + 1, B); raise CharlstmError for invalid ids."""
         window = self.batches.next_window()
-        lowest = PADDING if self.model.config.lines else 0
-        if window.min() < lowest or window.max() >= len(self.model.vocab):
-            raise ArgumentError(
-                f"`ids` must be 0 to {len(self.model.vocab) - 1} for this vocabulary"
-            )
+        model = self._trained.model
+        lowest = PADDING if model.config.lines else 0
+        if window.min() < lowest or window.max() >= len(model.vocab):
+            raise ArgumentError(f"`ids` must be 0 to {len(model.vocab) - 1} for this vocabulary")
         return window
 
     def _count_losses(self, nats: float, count: int) -> None:
@@ -219,16 +240,21 @@ class Trainer:
 
     def arrays(self) -> dict[str, Array]:
         """Return by name the arrays that a step changes in addition to the model's parameters."""
+        self._step.fetch()
         arrays = {f"moments.{name}": array for name, array in self.optimizer.moments.items()}
         if self._table_optimizer is not None:
             arrays["moments.ngrams"] = self._table_optimizer.squares
-        arrays["state"] = self.state
-        if self.averaged is not None:
-            arrays["average"] = self.averaged.parameters.vector
+        arrays["state"] = self._trained.state
+        if self._trained.averaged is not None:
+            arrays["average"] = self._trained.averaged.parameters.vector
         return arrays
 
     def load_arrays(self, arrays: dict[str, Array]) -> None:
-        """Restore the arrays that arrays() of a trainer of the same model and config returned."""
+        """Restore the arrays that arrays() of a trainer of the same model and config returned.
+
+        With an engine that computes elsewhere, as on a GPU, load_arrays also sends the weights of
+        the model there.
+        """
         require_type("arrays", arrays, dict)
         for name, array in self.arrays().items():
             if name not in arrays or np.shape(arrays[name]) != array.shape:
@@ -237,6 +263,7 @@ class Trainer:
                 array[...] = arrays[name]
             except (TypeError, ValueError):
                 raise CharlstmError(f"the saved array {name} must hold numbers") from None
+        self._step.send()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the part of the training state that arrays() leaves out, for JSON."""
@@ -265,7 +292,7 @@ class Trainer:
 
     def __repr__(self) -> str:
         total = "" if self.total_steps is None else f" of {self.total_steps:,}"
-        unit = self.model.vocab.unit
+        unit = self._trained.model.vocab.unit
         return (
             f"Trainer(step {self.steps_done:,}{total}, learning rate {self.learning_rate:.3g}, "
             f"{self.config.batch_size} streams of {self.config.seq_length} {unit}s)"

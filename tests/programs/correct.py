@@ -111,7 +111,8 @@ def use_trainer(vocab: charlstm.Vocab, text: str) -> charlstm.CharModel:
     print(settings.to_dict(), charlstm.TrainConfig.from_dict({}), first.gradient_norm)
     for trainer in trainers:
         trainer.close()
-    return model
+    print(first.averaged, first.state.shape)
+    return first.model
 
 
 def main(corpus: Path, folder: Path) -> None:

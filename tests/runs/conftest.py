@@ -11,7 +11,7 @@ from charlstm.runs import start
 @pytest.fixture
 def given_speed(monkeypatch):
     """Let runs with a time budget assume the speed of the machine, which takes time to measure."""
-    monkeypatch.setattr(start, "operations_per_second", lambda model, config: 1e10)
+    monkeypatch.setattr(start, "operations_per_second", lambda model, config, engine: 1e10)
 
 
 @pytest.fixture(scope="session")

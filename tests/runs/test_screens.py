@@ -27,6 +27,7 @@ START = {
     "event": "start", "step": 0, "run": "runs/play", "resumed": False, "finished": False,
     "characters": 1_026_489, "unit": "character", "vocabulary": 61, "train_characters": 923_840,
     "validation_characters": 102_649, "parameters": 8_687_421, "total_steps": None,
+    "engine": "native", "reason": "",
     "kernels": "native kernels (avx2)", "precision": "float32", "notices": [], "origin": None,
     "report": True,
     "mix_characters": 0,

@@ -45,6 +45,8 @@ MALFORMED = {
     ],
     "seconds": [-1, None, "1"],
     "report": [0, None],
+    "engine": ["abacus", None],
+    "device": ["gpu", 0],
 }
 
 
@@ -68,7 +70,7 @@ def test_a_malformed_field_is_refused_in_one_line(uninterrupted, tmp_path, name,
 
 def test_a_missing_field_is_refused(uninterrupted):
     saved = load_checkpoint(uninterrupted.folder / LAST).training
-    for name in saved.keys() - {"report"}:  # Files of older versions lack it.
+    for name in saved.keys() - {"report", "engine", "device"}:  # Files of older versions lack them.
         state = {other: value for other, value in saved.items() if other != name}
         expected = pytest.raises(CharlstmError, match=rf"^x: refused: {name} is missing$")
         with expected, errors_begin_with("x: refused: ", CharlstmError):

@@ -83,7 +83,7 @@ def test_every_kind_of_model_has_a_speed(options):
 def test_with_a_time_budget_a_faster_machine_gets_a_larger_model(
     rate, hidden, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(start, "operations_per_second", lambda model, config: rate)
+    monkeypatch.setattr(start, "operations_per_second", lambda model, config, engine: rate)
     started = time.monotonic() - 60  # half of the time is gone
     model, _ = begin_run(tmp_path, make_text(300) * 100, 2.0, started)
     assert model.config.hidden == hidden
@@ -93,7 +93,9 @@ def test_dropout_and_the_tables_rate_follow_from_the_speed_of_the_chosen_model(
     monkeypatch, tmp_path
 ):
     rates = {256: 1e11, 192: 1e11 / 8}
-    monkeypatch.setattr(start, "operations_per_second", lambda model, config: rates[model.hidden])
+    monkeypatch.setattr(
+        start, "operations_per_second", lambda model, config, engine: rates[model.hidden]
+    )
     text = make_text(300) * 10
     model, config = begin_run(tmp_path, text, 1.0, time.monotonic())
     assert model.config.hidden == 192
