@@ -19,7 +19,16 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 # Tests of runs, commands, scripts and analyses are not among the quick ones.
-NOT_QUICK = ("analysis", "export", "runs", "cli", "scripts", "test_documents.py", "test_package.py")
+NOT_QUICK = (
+    "analysis",
+    "export",
+    "pages",
+    "runs",
+    "cli",
+    "scripts",
+    "test_documents.py",
+    "test_package.py",
+)
 
 
 def pytest_collection_modifyitems(items):

@@ -5,7 +5,7 @@ import zlib
 
 from charlstm.export.compact import CompactModel
 from charlstm.network.layers.ngrams import symbol_codes
-from charlstm.pages.playground import playground
+from charlstm.pages.playground import playground_with_model
 from charlstm.system.wording import counted
 from charlstm.text.lookalikes import LOOKALIKES
 
@@ -34,4 +34,4 @@ def html_page(compact: CompactModel, name: str) -> str:
         "arrays": [(key, array.shape) for key, array in model.parameters.items()],
         "packed": base64.b64encode(packed).decode(),
     }
-    return playground(data)
+    return playground_with_model(data)

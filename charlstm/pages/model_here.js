@@ -1,7 +1,8 @@
 
 // The model inside the page. Its interface is the one that the playground needs; model_on_server.js
 // has the same for a model on a server.
-//   about        { name, level, unit, lines, facts }
+//   models       the names of all models; choose(name) chooses one
+//   about        { name, level, unit, lines, facts } of the chosen model
 //   unknown(text)          the characters of a text that the model does not know
 //   next(text, signal)     a promise of the likeliest next symbols: [[symbol, probability], ...]
 //   write(request, signal) yields { read } (a share) while it reads the beginning, then { given }
@@ -12,7 +13,7 @@
 const EXPECTED = 10;
 const KEPT_EVERY = 32; // symbols between two states that are kept while a beginning is typed
 const SAMPLE_KEY = 3; // of the purpose "sample" in charlstm/seeds.py
-const SLICE = 24; // milliseconds of computing, after which the page may draw and hear clicks
+const SLICE = 40; // milliseconds of computing, after which the page may draw and hear clicks
 
 const channel = new MessageChannel();
 const waiting = [];
@@ -80,9 +81,12 @@ class ModelHere {
     this.lookalikes = lookalikes;
     const unit = level === "char" ? "character" : level;
     this.about = { name, level, unit, lines: config.lines, facts };
+    this.models = [name];
     this.network = new Network(config, arrays, codes, this.lineEnd);
     this.given = []; // what was read of the last beginning: { id, token, state }
   }
+
+  choose() {} // There is one model.
 
   // The known symbol to read in place of a symbol; undefined if there is none.
   known(symbol) {
@@ -192,3 +196,5 @@ class ModelHere {
     yield { written: samples.map((each) => each.written.splice(0)) };
   }
 }
+
+const loadHome = () => ModelHere.load(data);

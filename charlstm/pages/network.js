@@ -82,7 +82,7 @@ class Network {
     const { cell, lines, ngrams, capped } = this.config;
     if (lines && id === this.lineEnd) Object.assign(state, this.start());
     this.layers.forEach((layer, k) => {
-      const a = Float64Array.from(layer.b);
+      const a = new Float64Array(layer.b);
       if (k) addProduct(state.layers[k - 1].h, layer.Wx, a);
       const bySymbol = k ? layer.Wi : layer.Wx;
       if (bySymbol) addRow(bySymbol, id, a);
@@ -96,7 +96,7 @@ class Network {
     const H = this.config.hidden;
     const x = new Float64Array(this.seen * H);
     state.layers.slice(-this.seen).forEach(({ h }, k) => x.set(h, k * H));
-    const y = Float64Array.from(this.arrays["head.b"]);
+    const y = new Float64Array(this.arrays["head.b"]);
     addProduct(x, this.arrays["head.W"], y);
     for (const row of this.contextRows(state)) addRow(this.arrays["ngrams.W"], row, y);
     let most = -Infinity, sum = 0;

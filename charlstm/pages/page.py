@@ -32,11 +32,13 @@ def render(
     data: Any,
     parts: Sequence[str] = (),
     scripts: Sequence[str] = (),
+    asks: bool = False,
 ) -> str:
     """Return the page `name` of a package as HTML, with its data.
 
     parts: the names of further files of style and script of this package that the page uses, such
         as "text". scripts: the names of further scripts, which have no style.
+    asks: whether the page may ask the server that it came from. Otherwise it can send nothing.
 
     Nothing in the data can become markup or script of the page. The Content-Security-Policy of the
     page allows only the page's own style and script.
@@ -48,6 +50,7 @@ def render(
     pieces = {
         "STYLE_HASH": _hash(style),
         "SCRIPT_HASH": _hash(script),
+        "CONNECT": "connect-src 'self'; " if asks else "",
         "STYLE": style,
         "BODY": _read(package, name, "html"),
         "DATA": to_script_json(data),

@@ -30,6 +30,7 @@ function address(seed) {
   const options = new URLSearchParams();
   for (const id of SETTINGS) if ($(id).value !== $(id).defaultValue) options.set(id, $(id).value);
   if (seed !== undefined) options.set("seed", seed);
+  if (home.models.length > 1) options.set("model", home.about.name);
   if ($("beginning").value) options.set("beginning", $("beginning").value);
   return `#${options}`;
 }
@@ -37,6 +38,7 @@ function address(seed) {
 function takeAddress() {
   const options = new URLSearchParams(location.hash.slice(1));
   for (const id of [...SETTINGS, "beginning"]) if (options.has(id)) $(id).value = options.get(id);
+  chooseModel(options.get("model") ?? home.about.name);
   $("more").open ||= ["top_k", "top_p", "min_p", "stops"].some((id) => options.has(id));
   showNext();
 }
@@ -137,7 +139,10 @@ async function showNext() {
   if (running?.isWriting) return;
   running?.abort();
   const mine = running = new AbortController();
-  const found = await home.next(beginning, mine.signal);
+  const found = await home.next(beginning, mine.signal).catch((error) => {
+    if (!mine.signal.aborted) $("status").textContent = error.message;
+    return [];
+  });
   if (mine.signal.aborted) return;
   running = null;
   $("next").replaceChildren(...found.map(([symbol, probability]) => symbolButton(symbol, probability, () => {
@@ -242,11 +247,22 @@ async function copyLink() {
 
 // -- the controls
 
+function chooseModel(name) {
+  home.choose(name);
+  $("model").value = home.about.name;
+  $("title").textContent = home.about.name;
+  document.title = `${home.about.name} · charlstm`;
+  $("about").textContent = home.about.facts;
+}
+
 function begin() {
-  const { name, facts, unit, level } = home.about;
-  $("title").textContent = name;
-  document.title = `${name} · charlstm`;
-  $("about").textContent = facts;
+  $("model").append(...home.models.map((name) => new Option(name, name)));
+  $("model-choice").hidden = home.models.length < 2;
+  $("model").addEventListener("change", () => {
+    chooseModel($("model").value);
+    clearSamples(0);
+    showNext();
+  });
   showSurprisalKey($("key"), MOST_BITS);
   $("write").addEventListener("click", () => write());
   $("stop").addEventListener("click", stop);
@@ -270,9 +286,9 @@ function begin() {
   markMore($("here"));
 }
 
-$("status").textContent = "Unpacking the model …";
-ModelHere.load(data).then((loaded) => {
+$("status").textContent = "Loading the model …";
+loadHome().then((loaded) => {
   home = loaded;
   $("status").textContent = "";
   begin();
-});
+}).catch((error) => { $("status").textContent = `The model cannot be loaded: ${error.message}`; });

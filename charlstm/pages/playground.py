@@ -8,9 +8,13 @@ from typing import Any
 
 from charlstm.pages.page import PAGES, render
 
-SCRIPTS = ("random", "network", "symbols", "model_here")
+
+def playground_with_model(data: dict[str, Any]) -> str:
+    """Return the page with a model inside, which sends nothing. data: see export/html_page.py."""
+    scripts = ("random", "network", "symbols", "model_here")
+    return render(PAGES, "playground", data, ("text",), scripts)
 
 
-def playground(data: dict[str, Any]) -> str:
-    """Return the page as HTML. data: see export/html_page.py, which makes it."""
-    return render(PAGES, "playground", data, ("text",), SCRIPTS)
+def playground_on_server() -> str:
+    """Return the page of a server, which it asks for completions as clients of OpenAI's API do."""
+    return render(PAGES, "playground", {}, ("text",), ("symbols", "model_on_server"), asks=True)

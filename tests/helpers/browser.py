@@ -84,7 +84,7 @@ class Browser:
         self._read, answers = os.pipe()
         flags = [flag for flag in FLAGS if flag.startswith("--") and "time" not in flag]
         flags.remove("--dump-dom")
-        offline = "--host-resolver-rules=MAP * ~NOTFOUND"
+        offline = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
         self._process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, str(commands), str(answers), program, *flags, offline,
              f"--user-data-dir={folder / 'profile'}", "--remote-debugging-pipe"],
@@ -125,8 +125,8 @@ class Browser:
         elif page and message["method"] == "Runtime.exceptionThrown":
             page.messages.append(str(told["exceptionDetails"]))
 
-    def open(self, path, width=800, height=900, dark=False):
-        """Open a file in a new tab; return its Page once the page is loaded."""
+    def open(self, place, width=800, height=900, dark=False):
+        """Open a file, or an address of this machine, in a new tab; return its Page once loaded."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
@@ -134,8 +134,9 @@ class Browser:
         for domain in ("Page", "Runtime", "Log"):
             page.call(f"{domain}.enable")
         page.show_as(width, height, dark)
-        page.call("Page.navigate", url=path.resolve().as_uri())
-        page.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+        url = place if isinstance(place, str) else place.resolve().as_uri()
+        page.call("Page.navigate", url=url)
+        page.wait_for("document.readyState === 'complete' && location.protocol !== 'about:'")
         return page
 
     def close(self):
