@@ -38,6 +38,7 @@ LONG = {
     ".ci/run": "twenty minutes",
     ".venv/bin/python -m pytest tests/network/test_layers.py": "tests, which run anyway",
     "charlstm train corpus.txt --engine torch": "needs PyTorch",
+    f"{PYTHON}/benchmarks/gpu.py": "needs a GPU",
     "charlstm train -r runs/corpus --resume --engine native": "needs the run before it",
     "charlstm eval --engine torch": "needs PyTorch",
     "./scripts/sanitize": "compiles the kernels and runs their tests under sanitizers",
