@@ -3,7 +3,8 @@
 // has the same for a model on a server.
 //   models       the names of all models; choose(name) chooses one
 //   about        { name, level, unit, lines, facts } of the chosen model
-//   unknown(text)          the characters of a text that the model does not know
+//   unknown(text)          the symbols of a text that the model does not know: [symbol, the known
+//                          one that is read in its place, or undefined]
 //   next(text, signal)     a promise of the likeliest next symbols: [[symbol, probability], ...]
 //   write(request, signal) yields { read } (a share) while it reads the beginning, then { given }
 //                          (tokens), then { written } (for each sample, its new tokens)
@@ -102,7 +103,8 @@ class ModelHere {
   }
 
   unknown(text) {
-    return [...new Set(splitText(text, this.about.level))].filter((symbol) => this.known(symbol) !== symbol);
+    const symbols = [...new Set(splitText(text, this.about.level))];
+    return symbols.map((symbol) => [symbol, this.known(symbol)]).filter(([symbol, known]) => known !== symbol);
   }
 
   token(id, read, logProbs) {

@@ -37,7 +37,7 @@ function address(seed) {
 
 function takeAddress() {
   const options = new URLSearchParams(location.hash.slice(1));
-  for (const id of [...SETTINGS, "beginning"]) if (options.has(id)) $(id).value = options.get(id);
+  for (const id of [...SETTINGS, "beginning"]) $(id).value = options.get(id) ?? $(id).defaultValue;
   chooseModel(options.get("model") ?? home.about.name);
   $("more").open ||= ["top_k", "top_p", "min_p", "stops"].some((id) => options.has(id));
   showNext();
@@ -121,6 +121,12 @@ function describe(sample, at) {
   reveal(sample.spans[at]);
 }
 
+// Close the panel, and go back to the place in the text that it described.
+function closePanel() {
+  if (chosen && $("here").contains(document.activeElement)) chosen.sample.spans[chosen.at].focus();
+  panelIsOpen(false);
+}
+
 // Go on from the first `at` tokens of a sample and one more symbol.
 function goOn(sample, at, symbol) {
   const symbols = sample.tokens.slice(0, at).map((token) => token.symbol);
@@ -133,9 +139,9 @@ function goOn(sample, at, symbol) {
 
 async function showNext() {
   const beginning = $("beginning").value;
-  const unknown = home.unknown(beginning);
-  $("unknown").textContent = unknown.length
-    ? `The model does not know ${unknown.slice(0, 10).map(symbolName).join(" ")}: ${unknown.length === 1 ? "it is" : "they are"} left out, or read as the most similar known ones.` : "";
+  const unknown = home.unknown(beginning).map(([symbol, known]) =>
+    `${symbolName(symbol)} (${known === undefined ? "left out" : `read as ${symbolName(known)}`})`);
+  $("unknown").textContent = unknown.length ? `The model does not know ${unknown.slice(0, 10).join(", ")}` : "";
   if (running?.isWriting) return;
   running?.abort();
   const mine = running = new AbortController();
@@ -170,7 +176,7 @@ async function write(beginning = $("beginning").value) {
   const request = { beginning, seed, ...settings() };
   const mine = running = new AbortController();
   mine.isWriting = true;
-  location.replace(address());
+  history.replaceState(null, "", address());
   clearSamples(request.count);
   showRunning(true);
   document.body.dataset.seed = seed;
@@ -178,7 +184,7 @@ async function write(beginning = $("beginning").value) {
   let written = 0;
   try {
     for await (const step of home.write(request, mine.signal)) {
-      if (mine.signal.aborted) break;
+      if (mine.signal.aborted) return;
       if (step.read !== undefined) $("status").textContent = `Reading the beginning: ${Math.floor(100 * step.read)} %`;
       if (step.given) for (const sample of samples) addTokens(sample, step.given, true);
       if (step.written) {
@@ -187,17 +193,17 @@ async function write(beginning = $("beginning").value) {
         $("status").textContent = `${plural(written, home.about.unit)} …`;
       }
     }
+    if (mine.signal.aborted) return;
     const seconds = Math.max(0.001, (performance.now() - began) / 1000);
     document.body.dataset.speed = Math.round(written / seconds);
     $("status").textContent = `${plural(written, home.about.unit)} in ${seconds.toFixed(1)} s, seed ${seed}`;
   } catch (error) {
-    if (!mine.signal.aborted) $("status").textContent = `This did not work: ${error.message}`;
+    if (mine.signal.aborted) return;
+    $("status").textContent = `This did not work: ${error.message}`;
   }
-  if (running === mine) {
-    running = null;
-    showRunning(false);
-    showNext();
-  }
+  running = null;
+  showRunning(false);
+  showNext();
 }
 
 function showRunning(isRunning) {
@@ -236,7 +242,7 @@ function save() {
 }
 
 async function copyLink() {
-  location.replace(address(document.body.dataset.seed));
+  history.replaceState(null, "", address(document.body.dataset.seed));
   try {
     await navigator.clipboard.writeText(location.href);
     $("status").textContent = "The link is copied: it holds the beginning, the settings and the seed";
@@ -271,12 +277,12 @@ function begin() {
   $("link").addEventListener("click", copyLink);
   $("beginning").addEventListener("input", showNext);
   $("colours").addEventListener("change", () => { document.body.dataset.colours = $("colours").value; });
-  $("close").addEventListener("click", () => panelIsOpen(false));
+  $("close").addEventListener("click", closePanel);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) write();
     if (event.key === "Escape") {
       if (running?.isWriting) stop();
-      else panelIsOpen(false);
+      else closePanel();
     }
   });
   addEventListener("hashchange", takeAddress);

@@ -54,7 +54,7 @@ function reader(level) {
   };
 }
 
-const NAMES = { "\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space", "\ufffd": "� another" };
+const NAMES = { "\n": "↵ line end", "\t": "⇥ tab", "\r": "␍ carriage return", " ": "␣ space", "\ufffd": "� another word" };
 
 // A symbol on its own, for people.
 function symbolName(symbol) {

@@ -13,7 +13,7 @@ import pytest
 from gate_pages import BROWSERS, FLAGS
 
 KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "End": 35, "Home": 36,
-        "Tab": 9, "Enter": 13}  # fmt: skip
+        "Tab": 9, "Enter": 13, "Escape": 27}  # fmt: skip
 # The browser reads commands from descriptor 3 and writes answers to descriptor 4.
 LAUNCH = """import fcntl, os, sys
 commands, answers = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
