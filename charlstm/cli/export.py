@@ -44,7 +44,7 @@ WRITERS = {".html": _write_html}
     default="int8",
     show_default=True,
     help="Numbers in which the weights are stored. int8: 8 bits, with a factor for each row of a "
-    "matrix. float16 and float32: 16 and 32 bits; the file is two and four times as large.",
+    "matrix. float16 and float32: 16 and 32 bits; the file is about five and ten times as large.",
 )
 @overwrite_option
 @json_option

@@ -14,7 +14,7 @@
 const EXPECTED = 10;
 const KEPT_EVERY = 32; // symbols between two states that are kept while a beginning is typed
 const SAMPLE_KEY = 3; // of the purpose "sample" in charlstm/seeds.py
-const SLICE = 40; // milliseconds of computing, after which the page may draw and hear clicks
+const SLICE = 60; // milliseconds of computing, after which the page may draw and hear clicks
 
 const channel = new MessageChannel();
 const waiting = [];

@@ -162,7 +162,12 @@ function readArrays(bytes, entries, kind) {
     at += size;
     return taken;
   };
-  const takeHalves = (count) => Float32Array.from(take(Uint16Array, count), halfToNumber);
+  const halves = new Float32Array(2 ** 16).map((_, bits) => halfToNumber(bits));
+  const takeHalves = (count) => {
+    const bits = take(Uint16Array, count), numbers = new Float32Array(count);
+    for (let k = 0; k < count; k++) numbers[k] = halves[bits[k]];
+    return numbers;
+  };
   const takeFloats = (count) => (kind === "float16" ? takeHalves(count) : take(Float32Array, count));
   const takeMatrix = ([rows, columns]) => {
     const isStored = take(Uint8Array, Math.ceil(rows / 8));

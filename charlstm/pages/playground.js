@@ -71,9 +71,9 @@ function addTokens(sample, tokens, isGiven) {
     span.tabIndex = spans.length ? -1 : 0;
     span.at = spans.length;
     span.style.setProperty("--v", Math.min(1, (token.bits ?? 0) / MOST_BITS).toFixed(3));
-    // Blocks of whole lines: a browser lays out and paints only those that are in sight.
+    // Blocks of whole lines: a browser lays out anew only the last one, which grows.
     const block = text.lastChild;
-    if (!block || (block.childElementCount >= 500 && block.lastChild.textContent.endsWith("\n"))) {
+    if (!block || (block.childElementCount >= 100 && block.lastChild.textContent.endsWith("\n"))) {
       text.append(element("div", "", "block"));
     }
     text.lastChild.append(span);
@@ -92,11 +92,13 @@ const shownText = (tokens) => tokens.map(({ text }) => text).join("");
 
 // -- the panel of the chosen place
 
-// A button for a symbol: its name, its probability, and a bar.
-function symbolButton(symbol, probability, choose) {
-  const button = element("button"), item = element("li");
+// A button for a symbol: its name, its probability, and a bar. In a short form, the name of white
+// space is a sign.
+function symbolButton(symbol, probability, choose, isShort = false) {
+  const button = element("button"), item = element("li"), name = symbolName(symbol);
   button.type = "button";
-  button.append(element("span", symbolName(symbol), "name"), element("span", percent(probability), "percent"), shareBar(probability));
+  button.title = name;
+  button.append(element("span", isShort ? name.split(" ")[0] : name, "name"), element("span", percent(probability), "percent"), shareBar(probability));
   button.addEventListener("click", choose);
   item.append(button);
   return item;
@@ -155,7 +157,7 @@ async function showNext() {
     const symbols = splitText(beginning, home.about.level);
     $("beginning").value = joinSymbols([...symbols, symbol], home.about.level);
     $("beginning").dispatchEvent(new Event("input"));
-  })));
+  }, true)));
 }
 
 // -- writing
@@ -186,11 +188,13 @@ async function write(beginning = $("beginning").value) {
     for await (const step of home.write(request, mine.signal)) {
       if (mine.signal.aborted) return;
       if (step.read !== undefined) $("status").textContent = `Reading the beginning: ${Math.floor(100 * step.read)} %`;
-      if (step.given) for (const sample of samples) addTokens(sample, step.given, true);
+      if (step.given) {
+        $("status").textContent = "Writing …";
+        for (const sample of samples) addTokens(sample, step.given, true);
+      }
       if (step.written) {
         step.written.forEach((tokens, k) => addTokens(samples[k], tokens, false));
         written += step.written.reduce((sum, tokens) => sum + tokens.length, 0);
-        $("status").textContent = `${plural(written, home.about.unit)} …`;
       }
     }
     if (mine.signal.aborted) return;

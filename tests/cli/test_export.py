@@ -8,6 +8,7 @@ import pytest
 from gate_pages import embedded
 
 import charlstm
+from charlstm.export import html_page
 from charlstm.export.compact import compact
 
 
@@ -63,3 +64,12 @@ def test_refused_files(cli, trained, tmp_path):
     assert embedded((tmp_path / "mine.html").read_text("utf-8"))["level"] == "char"
     error = cli("export", "-r", trained, tmp_path / "no" / "model.html", code=1).stderr
     assert error.splitlines()[-1].endswith("cannot be written: No such file or directory")
+
+
+def test_a_page_too_large_for_browsers_is_refused(cli, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(html_page, "LARGEST_PAGE", 100)
+    arguments = ("export", "-r", trained, tmp_path / "model.html")
+    error = cli(*arguments, "--weights", "float32", code=1).stderr
+    assert re.search(r"a page of \d+ MB would be too large for browsers: --weights int8", error)
+    assert cli(*arguments, code=1).stderr.endswith("would be too large for browsers\n")
+    assert list(tmp_path.iterdir()) == []
