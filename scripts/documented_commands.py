@@ -38,6 +38,8 @@ LONG = {
     ".ci/run": "twenty minutes",
     ".venv/bin/python -m pytest tests/network/test_layers.py": "tests, which run anyway",
     "charlstm train corpus.txt --engine torch": "needs PyTorch",
+    "torchrun --nproc-per-node 4 --max-restarts 3 -m charlstm train corpus.txt -r runs/a "
+    "--engine torch": "needs PyTorch",
     f"{PYTHON}/benchmarks/gpu.py": "needs a GPU",
     "charlstm train -r runs/corpus --resume --engine native": "needs the run before it",
     "charlstm eval --engine torch": "needs PyTorch",

@@ -20,8 +20,9 @@ from charlstm.cli.shared_options import (
     json_option,
     knob_options,
 )
-from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
+from charlstm.config import AUTO, CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import ArgumentError
+from charlstm.runs.engines import is_restarted, process_number
 from charlstm.runs.folder import LAST, REPORT
 from charlstm.system.signals import exit_code
 from charlstm.system.terminal import columns_of, shell_word, visible
@@ -107,6 +108,14 @@ def train(
     # The module is imported here, as its import of tqdm is slow.
     from charlstm.runs.progress_display import RunDisplay
 
+    if process_number():
+        from charlstm.torch_engine.processes import help_process_0
+
+        return help_process_0(options["device"] or AUTO)
+    if is_restarted() and options["run"] and (options["run"] / LAST).exists():
+        kept = ("run", "engine", "device", "report")
+        options = {name: options[name] for name in kept} | {"corpus": (), "resume": True}
+        options["init_from"] = None
     if quiet and verbose:
         raise click.UsageError("give --quiet or --verbose, not both")
     corpus, resume = options.pop("corpus"), options["resume"]

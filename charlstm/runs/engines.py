@@ -1,7 +1,9 @@
-"""The engines by their names: what computes a run."""
+"""The engines by their names: what computes a run; and the processes that torchrun starts."""
+
+import os
 
 from charlstm.config import AUTO
-from charlstm.errors import ArgumentError
+from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.training.engine import Engine, NativeEngine
 from charlstm.untrusted import require_choice
 
@@ -21,7 +23,33 @@ def engine_of(name: str, device: str = AUTO) -> Engine:
             raise ArgumentError(
                 '`device` has no effect with `engine="native"`: add `engine="torch"`'
             )
+        if process_count() > 1:
+            raise CharlstmError(
+                'torchrun has started several processes, which need `engine="torch"`: the native '
+                "engine uses all cores of a machine in one process"
+            )
         return NativeEngine()
-    from charlstm.torch_engine import TorchEngine  # imported here: it imports PyTorch
+    # Imported here, as they import PyTorch.
+    if process_count() > 1:
+        from charlstm.torch_engine.processes import SharedEngine
+
+        return SharedEngine(device)
+    from charlstm.torch_engine import TorchEngine
 
     return TorchEngine(device)
+
+
+def process_count() -> int:
+    """Return the number of processes that torchrun has started for one training; 1 without it."""
+    is_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    return int(os.environ["WORLD_SIZE"]) if is_by_torchrun else 1
+
+
+def process_number() -> int:
+    """Return the number of this process, from 0. Process 0 has the run; the others help it."""
+    return int(os.environ["RANK"]) if process_count() > 1 else 0
+
+
+def is_restarted() -> bool:
+    """Return whether torchrun has started this process again, after one had ended."""
+    return process_count() > 1 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"

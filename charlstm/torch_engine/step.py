@@ -45,7 +45,11 @@ class TorchStep(Step):
     The weights and all else that a step changes lie on the device: `fetch` copies them into the
     arrays of the trainer, `send` copies them back. On a CUDA device, the whole step is captured in
     a CUDA graph for each length of a window, so that no kernel waits for Python.
+
+    captures: whether a step is captured on a CUDA device.
     """
+
+    captures = True
 
     def __init__(self, trained: Trained, config: TrainConfig, device: torch.device) -> None:
         super().__init__(trained)
@@ -129,7 +133,7 @@ class TorchStep(Step):
         """Compute a step: on a CUDA device by a graph, once some steps were computed without."""
         window, device = self._windows[T], self._device
         self._computed[T] += 1
-        if device.type != "cuda":
+        if device.type != "cuda" or not self.captures:
             self._step(window)
         elif self._computed[T] <= WINDOWS_BEFORE_GRAPH:
             stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -154,23 +158,33 @@ class TorchStep(Step):
         *gradients, dlogits = torch.autograd.grad((losses * scales).sum(), (*self._weights, logits))
         gradient = torch.cat([each.flatten() for each in gradients])
         with torch.no_grad():
+            nats, rows = losses.masked_fill(scales == 0, 0).sum(dtype=torch.float64), None
+            if self._table is not None:
+                rows = self._network.context_rows(window.inputs, self._state)
+            gradient, nats, rows, dlogits = self._combine(gradient, nats, rows, dlogits)
             norm = gradient.norm()
-            self._results[0] = losses.double().masked_fill(scales == 0, 0).sum()
-            self._results[1] = norm
+            self._results[0], self._results[1] = nats, norm
             self.is_updating = True
-            self._update(window, gradient, norm, dlogits)
+            self._update(window, gradient, norm, rows, dlogits)
             self._state.copy_(state)
             self.is_updating = False
 
-    def _update(self, window: Window, gradient: Tensor, norm: Tensor, dlogits: Tensor) -> None:
+    def _combine(
+        self, gradient: Tensor, nats: Tensor, rows: Tensor | None, dlogits: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Return what all processes computed; here is only one. rows: those of the table."""
+        return gradient, nats, rows, dlogits
+
+    def _update(
+        self, window: Window, gradient: Tensor, norm: Tensor, rows: Tensor | None, dlogits: Tensor
+    ) -> None:
         """Update the weights, their average and the table of n-grams."""
         numbers, config = Numbers(*window.numbers.unbind()), self._config
         clip(gradient, norm, config)
         UPDATES[config.optimizer](self._vector, gradient, self._moments, numbers, config)
         if self._average is not None:
             self._average.add_((self._vector - self._average) * numbers.average_step)
-        if self._table is not None and self._squares is not None:
-            rows = self._network.context_rows(window.inputs, self._state)
+        if self._table is not None and self._squares is not None and rows is not None:
             update_table(self._table, self._squares, rows, dlogits, numbers.table_rate)
 
 

@@ -23,6 +23,7 @@ def test_options_of_train_are_the_knobs_and_the_parameters_of_the_library():
     records = (ModelConfig, TrainConfig, CorpusConfig)
     names = {field.name for record in records for field in fields(record)} - {"paths"}
     own = {"corpus", "run", "resume", "overwrite", "init_from", "textbook", "report"}
+    own |= {"engine", "device"}
     assert own < set(inspect.signature(charlstm.train).parameters)
     given = {p.name: p for p in main.commands["train"].params}
     assert set(given) - {"quiet", "verbose", "as_json", "new_corpus_paths"} == names | own
