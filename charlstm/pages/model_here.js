@@ -72,6 +72,7 @@ class Stops {
 class ModelHere {
   static async load(data) {
     const bytes = await decompressed(bytesOf(data.packed));
+    delete data.packed; // megabytes that are not needed any more
     return new ModelHere(data, readArrays(bytes, data.arrays, data.weights));
   }
 
