@@ -15,7 +15,7 @@ from types import ModuleType
 from charlstm.config import ModelConfig
 from charlstm.errors import CharlstmError
 from charlstm.kernels import native, native_library, reference
-from charlstm.kernels.native_generation import NativeGeneration
+from charlstm.kernels.native_generation import GenerationWeights, NativeGeneration
 from charlstm.kernels.native_training import NativeTrainingStep
 
 
@@ -87,6 +87,7 @@ def fast_bfloat16() -> bool:
 __all__ = [
     "BACKEND",
     "DESCRIPTION",
+    "GenerationWeights",
     "NativeGeneration",
     "NativeTrainingStep",
     "adam_update",

@@ -21,11 +21,11 @@ typedef struct {
   ptrdiff_t workers, teams; /* the number of threads; a divisor of it */
   ptrdiff_t steps;          /* the number of symbols of each sample to draw */
   ptrdiff_t seen;          /* the head reads the outputs of the last `seen` layers */
-  ptrdiff_t top_k;
   ptrdiff_t line_end;      /* model of lines: the id of the line end, which clears the state;
                               other models: -1 */
   ptrdiff_t capped;        /* 1: min(i, 1 - f) takes the place of i */
-  double temperature, top_p, min_p;
+  const double *temperature, *top_p, *min_p; /* (B): the settings of each sample */
+  const long long *top_k;  /* (B) */
   const float **by_symbol; /* per layer: (V, 4H), b plus the row of Wx (first layer) or Wi that a
                               symbol adds to the gates; NULL for a layer that sees no symbols */
   const float **b;         /* per layer: (4H) */
@@ -82,29 +82,32 @@ static void keep_code(const Generation *s, ptrdiff_t b) {
   recent[0] = s->codes[1 + s->ids[b]];
 }
 
-/* Return the id that a uniform number in [0, 1) selects, for the logits (V). The temperature and
- * the filters work as in `filtered_probabilities` in network/sampling.py. p, ranks (V): scratch. */
-static long long draw(const Generation *s, const float *logits, double uniform, double *p,
+/* Return the id that a uniform number in [0, 1) selects for sample b. The temperature and the filters
+ * work as in `filtered_probabilities` in network/sampling.py. p, ranks (V): scratch. */
+static long long draw(const Generation *s, ptrdiff_t b, double uniform, double *p,
                       struct Rank *ranks) {
   const ptrdiff_t V = s->V;
+  const long long top_k = s->top_k[b];
+  const double temperature = s->temperature[b], top_p = s->top_p[b];
+  const float *logits = s->logits + b * V;
   ptrdiff_t likeliest = 0;
   for (ptrdiff_t k = 1; k < V; k++)
     if (logits[k] > logits[likeliest]) likeliest = k;
-  if (s->temperature == 0) return likeliest;
+  if (temperature == 0) return likeliest;
   double sum = 0, total = 0, below = 0;
   for (ptrdiff_t k = 0; k < V; k++) {
-    p[k] = exp(((double)logits[k] - (double)logits[likeliest]) / s->temperature);
+    p[k] = exp(((double)logits[k] - (double)logits[likeliest]) / temperature);
     sum += p[k];
   }
   for (ptrdiff_t k = 0; k < V; k++) p[k] /= sum;
-  const double least_p = s->min_p * p[likeliest];
-  if ((s->top_k > 0 && s->top_k < V) || s->top_p < 1) {
+  const double least_p = s->min_p[b] * p[likeliest];
+  if ((top_k > 0 && top_k < V) || top_p < 1) {
     for (ptrdiff_t k = 0; k < V; k++) ranks[k] = (struct Rank){p[k], k};
     qsort(ranks, (size_t)V, sizeof(struct Rank), compare_ranks);
     double before = 0; /* the total probability of all likelier symbols */
     for (ptrdiff_t k = 0; k < V; k++) {
       const struct Rank rank = ranks[k];
-      if (before >= s->top_p || (s->top_k > 0 && k >= s->top_k)) p[rank.id] = 0;
+      if (before >= top_p || (top_k > 0 && k >= top_k)) p[rank.id] = 0;
       before += rank.probability;
     }
   }
@@ -233,7 +236,7 @@ static int NAME(generate_part)(const Generation *s, ptrdiff_t worker) {
     for (ptrdiff_t b = first; b < first + drawn; b++) {
       if (s->ngrams) keep_code(s, b);
       s->ids[b] = s->out[step * s->B + b] =
-          draw(s, s->logits + b * s->V, s->uniforms[step * s->B + b],
+          draw(s, b, s->uniforms[step * s->B + b],
                s->probabilities + worker * s->V, s->ranks + worker * s->V);
     }
     if (meet(part.team)) return 0;

@@ -158,18 +158,11 @@ def _generate_natively(
 
     ids (B,): the last symbol of each sample. state: the state before these symbols.
     """
-    config, weights = model.config, model.parameters
-    codes = symbol_codes(model.vocab.symbols)
     generation = kernels.NativeGeneration(
-        config,
-        [weights.part(f"layers.{k}.") for k in range(config.layers)],
-        weights.part("head."),
+        generation_weights(model),
         ids,
         state,
-        line_end(model.vocab) if config.lines else -1,
-        table=weights.get(NGRAM_TABLE),
-        codes=codes,
-        recent=history_codes(state[config.layers :], config.ngrams, codes),
+        recent_codes(model, state),
         workers=workers,
         teams=teams,
         **asdict(sampling),
@@ -178,6 +171,25 @@ def _generate_natively(
     while True:
         yield from generation.run(steps, rng.random((steps, len(ids))))
         steps = min(2 * steps, MAX_STEPS_PER_CALL)
+
+
+def generation_weights(model: RecurrentStack) -> kernels.GenerationWeights:
+    """Return the weights of a model as NativeGeneration reads them."""
+    config, weights = model.config, model.parameters
+    return kernels.GenerationWeights(
+        config,
+        [weights.part(f"layers.{k}.") for k in range(config.layers)],
+        weights.part("head."),
+        line_end(model.vocab) if config.lines else -1,
+        table=weights.get(NGRAM_TABLE),
+        codes=symbol_codes(model.vocab.symbols),
+    )
+
+
+def recent_codes(model: RecurrentStack, state: Array) -> Ids:
+    """Return the codes (B, ngrams - 1) of the last symbols that a state holds, newest first."""
+    config = model.config
+    return history_codes(state[config.layers :], config.ngrams, symbol_codes(model.vocab.symbols))
 
 
 def sample_stops(model: RecurrentStack, stops: Sequence[str]) -> tuple[str, ...]:

@@ -140,21 +140,22 @@ def test_logits_and_states_along_a_text_equal_those_of_numpy(skip, ngrams, cappe
     ids = np.array([3, 4])
     weights = model.parameters
     layers = [weights.part("layers.0."), weights.part("layers.1.")]
+    packed = kernels.GenerationWeights(
+        model.config, layers, weights.part("head."), -1, table=weights.get("ngrams.W"), codes=codes
+    )
     generation = kernels.NativeGeneration(
-        model.config, layers, weights.part("head."), ids, state, -1,
-        table=weights.get("ngrams.W"), codes=codes, recent=history_codes(state[2:], ngrams, codes),
+        packed, ids, state, history_codes(state[2:], ngrams, codes),
         temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, workers=workers, teams=teams,
     )  # fmt: skip
     for _ in range(300):
         log_probs, state = model.step(ids, state)
         ids = generation.run(1, rng.random((1, 2)))[0]
-        logits = generation._kept["logits"].reshape(2, -1)
+        logits = generation._arrays.kept["logits"].reshape(2, -1)
         native = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         assert relative_error(native, log_probs) < 1e-5
-    assert relative_error(generation._kept["h"].swapaxes(0, 1), state[:2, 0]) < 1e-5
-    assert relative_error(generation._kept["c"], state[:2, 1]) < 1e-5
-    recent = history_codes(state[2:], ngrams, codes)
-    assert np.array_equal(generation._kept["recent"], recent)
+    native_state, native_recent = generation.states()
+    assert relative_error(native_state, state[:2]) < 1e-5
+    assert np.array_equal(native_recent, history_codes(state[2:], ngrams, codes))
     workers.close()
 
 
