@@ -36,6 +36,8 @@ LONG = {
     "./scripts/test": "4 minutes, after setup",
     "./scripts/test --all": "the tests and the slow ones, after setup",
     ".ci/run": "twenty minutes",
+    "charlstm serve": "serves until Ctrl-C",
+    "charlstm serve -r runs/a -r runs/b --port 8001": "serves until Ctrl-C",
     ".venv/bin/python -m pytest tests/network/test_layers.py": "tests, which run anyway",
     "charlstm train corpus.txt --engine torch": "needs PyTorch",
     "torchrun --nproc-per-node 4 --max-restarts 3 -m charlstm train corpus.txt -r runs/a "

@@ -16,6 +16,7 @@ try:
     from charlstm.cli.main import main as charlstm_command
     from charlstm.cli.option_names import as_options
     from charlstm.config import CorpusConfig, Knob, ModelConfig, TrainConfig, knobs_of
+    from charlstm.config.limits import Limits
     from charlstm.network.sampling import Sampling
 except ImportError as error:
     sys.exit(f"{error}: run ./scripts/setup, then .venv/bin/python scripts/options_table.py")
@@ -24,6 +25,7 @@ PAGE = Path(__file__).resolve().parents[1] / "charlstm" / "cli" / "OPTIONS.md"
 RECORDS = {  # the commands whose options come from knobs, with the prefix of their names
     "train": ((CorpusConfig, ""), (ModelConfig, ""), (TrainConfig, "")),
     "sample": ((Sampling, ""),),
+    "serve": ((Limits, ""),),
     "eval": ((DynamicConfig, "dynamic_"),),
     "score": ((DynamicConfig, "dynamic_"),),
 }

@@ -26,6 +26,7 @@ NOT_QUICK = (
     "runs",
     "cli",
     "scripts",
+    "server",
     "test_documents.py",
     "test_package.py",
 )

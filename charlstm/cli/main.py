@@ -18,6 +18,7 @@ from charlstm.cli.report import report
 from charlstm.cli.runs import runs
 from charlstm.cli.sample import sample
 from charlstm.cli.score import score
+from charlstm.cli.serve import serve
 from charlstm.cli.train import train
 from charlstm.system.terminal import discard_unwritable_output, prepare_standard_streams
 
@@ -52,7 +53,7 @@ class MainGroup(CommandGroup):
     cls=MainGroup,
     headings={
         "Train a model": [train],
-        "Use a model": [sample, evaluate, score, export],
+        "Use a model": [sample, evaluate, score, serve, export],
         "Look closer": [runs, report, info, inspect, cache],
     },
     epilog="""Completion with the Tab key: put the line of your shell into its start-up file.

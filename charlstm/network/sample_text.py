@@ -67,11 +67,15 @@ class SampleText:
         self._shown = (self._shown + new)[-_CONTEXT:]
         return new
 
+    def finish(self) -> str:
+        """End the sample after the symbols so far; return the text that was held back."""
+        self._held += self._decoder.finish()
+        return self._end(len(self._held))
+
     def _add_at_end(self) -> str:
         """End the sample if it can end here; return the text that then belongs to it."""
         if not self._ends:
-            self._held += self._decoder.finish()
-            return self._end(len(self._held))
+            return self.finish()
         if self._symbols == self._length:
             self._place_after_length = len(self._held)
         if self._symbols < self._length + MAX_OVERRUN:

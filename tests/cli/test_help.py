@@ -40,6 +40,8 @@ WITHOUT_DEFAULT = {
     "charlstm train --steps",
     "charlstm train --minutes",
     "charlstm train --keep-every",
+    "charlstm serve --allow-host",
+    "charlstm serve --cors",
     "charlstm sample --prime",
     "charlstm sample --prime-file",
     "charlstm sample --stop",

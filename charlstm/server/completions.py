@@ -1,0 +1,397 @@
+"""Completions: the answer to a request, whole or as a stream of server-sent events.
+
+A request is read and checked, takes places for its texts, has its prompts read, and then takes what
+the running batch has written until all its texts have ended. A client that goes away, a request
+that takes too long and the end of the server cancel this work, which frees the places at once.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from charlstm.arrays import Array, Ids, checked_ids
+from charlstm.config.limits import Limits
+from charlstm.errors import CharlstmError
+from charlstm.network.sampling import sample_stops
+from charlstm.server.engine import Draft, Engine
+from charlstm.server.errors import RequestError, to_json
+from charlstm.server.models import Models
+from charlstm.server.requests import CompletionRequest, Prompt, parse_request
+from charlstm.server.texts import CompletionText, TokenList
+from charlstm.text.vocab import start_ids
+
+BODY_SECONDS = 30.0  # in which the body of a request must arrive
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+def _shutting_down() -> RequestError:
+    return RequestError(503, "the server is shutting down", code="shutting_down")
+
+
+class Places:
+    """The places for texts that are written or scored at once, over all requests."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self.taken = count, 0
+        self.closing = False  # whether new requests are refused, as the server ends
+        self.all_free = asyncio.Event()
+        self.all_free.set()
+
+    @contextmanager
+    def take(self, count: int) -> Iterator[None]:
+        """Hold some places as long as the context is open; RequestError if too few are free."""
+        if self.closing:
+            raise _shutting_down()
+        if count > self._count:
+            raise RequestError(
+                400, f"a request may have {self._count} texts (prompts times n), not {count}", "n"
+            )
+        if self.taken + count > self._count:
+            raise RequestError(
+                429, "the server is writing as many texts as it may: try again", code="busy"
+            )
+        self.taken += count
+        self.all_free.clear()
+        try:
+            yield
+        finally:
+            self.taken -= count
+            if not self.taken:
+                self.all_free.set()
+
+
+@dataclass(eq=False)
+class Choice:
+    """A text of the answer: prompt number `index` // n, continued."""
+
+    index: int
+    prompt: Ids
+    text: CompletionText
+    tokens: TokenList | None
+    draft: Draft | None = None
+    state: Array | None = None  # before the last of the ids whose log-probabilities are known
+    last: Ids = field(default_factory=lambda: np.empty(0, np.intp))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the text of a choice, as it is sent; finish_reason: None before the end."""
+
+    index: int
+    text: str
+    logprobs: Message | None
+    finish_reason: str | None
+
+    def to_dict(self) -> Message:
+        return {
+            "text": self.text,
+            "index": self.index,
+            "logprobs": self.logprobs,
+            "finish_reason": self.finish_reason,
+        }
+
+
+class Completions:
+    """The endpoint /v1/completions, as an application of ASGI."""
+
+    def __init__(self, models: Models, limits: Limits, places: Places) -> None:
+        self._models, self._limits, self.places = models, limits, places
+        self.stopping = asyncio.Event()  # set when requests must end, as the server ends
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        answer = _Answer(send)
+        try:
+            body = await self._body(receive)
+        except RequestError as error:
+            await answer.fail(error)
+            return
+        if body is None:  # the client has gone
+            return
+        work = asyncio.create_task(self._answer(body, answer))
+        gone = asyncio.ensure_future(receive())  # the next message says that the client has gone
+        stop = asyncio.create_task(self.stopping.wait())
+        ended = set[asyncio.Future[Any]]()
+        try:
+            ended, _ = await asyncio.wait(
+                (work, gone, stop),
+                timeout=self._limits.max_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            for task in (work, gone, stop):
+                task.cancel()
+            await asyncio.wait((work, gone, stop))
+        if work in ended:
+            failure = work.exception()
+            if isinstance(failure, RequestError):
+                await answer.fail(failure)
+            elif failure is not None:
+                raise failure
+        elif stop in ended:
+            await answer.fail(_shutting_down())
+        elif gone not in ended:
+            limit = self._limits.max_seconds
+            message = f"the request took longer than {limit:g} seconds: ask for less text"
+            await answer.fail(RequestError(408, message))
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """Return the body of a request; None if the client has gone before its end."""
+        parts, size = [], 0
+
+        async def read() -> bytes | None:
+            nonlocal size
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                size += len(message.get("body", b""))
+                if size > self._limits.max_body:
+                    raise RequestError(413, f"the body is above {self._limits.max_body:,} bytes")
+                parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+            return b"".join(parts)
+
+        try:
+            return await asyncio.wait_for(read(), BODY_SECONDS)
+        except asyncio.TimeoutError:
+            raise RequestError(408, "the body of the request did not arrive in time") from None
+
+    async def _answer(self, body: bytes, answer: "_Answer") -> None:
+        request = parse_request(body, self._limits)
+        served = self._models.named(request.model)
+        engine = await served.newest()
+        with self.places.take(len(request.prompts) * request.n):
+            seed = secrets.randbelow(2**32) if request.seed is None else request.seed
+            completion = Completion(engine, request, seed, self._limits)
+            facts = {
+                "id": f"cmpl-{secrets.token_hex(12)}",
+                "object": "text_completion",
+                "created": int(time.time()),
+                "model": served.name,
+                "system_fingerprint": served.fingerprint,
+                "seed": seed,
+            }
+            if request.stream:
+                await self._stream(completion, facts, answer)
+            else:
+                async with aclosing(completion.pieces()) as pieces:
+                    made = [piece async for some in pieces for piece in some]
+                choices = [each.to_dict() for each in joined(made)]
+                await answer.send_json(
+                    200, {**facts, "choices": choices, "usage": completion.usage()}
+                )
+
+    async def _stream(self, completion: "Completion", facts: Message, answer: "_Answer") -> None:
+        usage = {"usage": None} if completion.request.include_usage else {}
+        async with aclosing(completion.pieces()) as made:
+            async for pieces in made:
+                await answer.send_events(
+                    {**facts, "choices": [piece.to_dict()], **usage} for piece in pieces
+                )
+        if usage:
+            await answer.send_events([{**facts, "choices": [], "usage": completion.usage()}])
+        await answer.end_events()
+
+
+class Completion:
+    """The texts of one request while they are written. RequestError for prompts that are refused.
+
+    seed: that of all texts of a prompt, each of which has a generator of its own. The first text is
+    the one that `charlstm sample` writes with this seed.
+    """
+
+    def __init__(
+        self, engine: Engine, request: CompletionRequest, seed: int, limits: Limits
+    ) -> None:
+        self._engine, self.request, self._seed = engine, request, seed
+        self._more = asyncio.Event()
+        if sum(map(len, request.prompts)) > limits.max_prompt:
+            raise RequestError(
+                400,
+                f"the prompts have more than {limits.max_prompt:,} characters: send less text",
+                "prompt",
+                "context_length_exceeded",
+            )
+        vocab, stops = engine.model.vocab, sample_stops(engine.model, request.stops)
+        self._prompts = [self._encoded(prompt) for prompt in request.prompts]
+        self.choices = [
+            Choice(
+                index=number * request.n + k,
+                prompt=prompt,
+                text=CompletionText(vocab, stops, request.max_tokens),
+                tokens=None if request.logprobs is None else TokenList(vocab, request.logprobs),
+            )
+            for number, prompt in enumerate(self._prompts)
+            for k in range(request.n)
+        ]
+
+    def _encoded(self, prompt: Prompt) -> Ids:
+        vocab = self._engine.model.vocab
+        try:
+            if isinstance(prompt, str):
+                return vocab.encode(prompt, unknown=self.request.unknown)
+            return checked_ids("prompt", prompt, ("N",), len(vocab))
+        except CharlstmError as error:
+            raise RequestError(400, str(error).replace("`", ""), "prompt") from None
+
+    def usage(self) -> Message:
+        """Return the numbers of symbols that were read and written."""
+        read = sum(map(len, self._prompts))
+        written = sum(choice.text.symbols for choice in self.choices)
+        return {
+            "prompt_tokens": read,
+            "completion_tokens": written,
+            "total_tokens": read + written,
+        }
+
+    async def pieces(self) -> AsyncGenerator[list[Piece], None]:
+        """Yield the pieces of the texts as they are written, until all texts have ended."""
+        try:
+            n = self.request.n
+            for number in range(len(self._prompts)):
+                echoed = await self._begin(self.choices[number * n : (number + 1) * n])
+                if echoed:
+                    yield echoed
+            while any(choice.draft is not None for choice in self.choices):
+                await self._more.wait()
+                self._more.clear()
+                pieces = [await self._next(c) for c in self.choices if c.draft is not None]
+                if found := [piece for piece in pieces if piece is not None]:
+                    yield found
+        finally:
+            for choice in self.choices:
+                if choice.draft is not None:
+                    self._engine.leave(choice.draft)
+
+    async def _begin(self, choices: Sequence[Choice]) -> list[Piece]:
+        """Let the texts of a prompt join the running batch; return the prompt if it is echoed."""
+        engine, request, prompt = self._engine, self.request, choices[0].prompt
+        pieces = []
+        if request.echo or not request.max_tokens:
+            reason = None if request.max_tokens else "length"
+            pieces = [await self._echoed(choice, reason) for choice in choices]
+        if request.max_tokens:
+            prime = prompt if len(prompt) else start_ids(engine.model.vocab)
+            state = await engine.read(prime)
+            for number, choice in enumerate(choices):
+                choice.state, choice.last = state, prime[-1:].astype(np.intp)
+                choice.draft = engine.join(
+                    prime,
+                    state,
+                    request.sampling,
+                    self._seed % 2**64,
+                    number,
+                    request.max_tokens,
+                    self._more.set,
+                )
+        return pieces
+
+    async def _echoed(self, choice: Choice, reason: str | None) -> Piece:
+        """Return the prompt of a choice, with its log-probabilities if they are asked for."""
+        if not self.request.echo:
+            return Piece(
+                choice.index, "", None if choice.tokens is None else choice.tokens.take(0), reason
+            )
+        text = self._engine.model.vocab.decode(choice.prompt)
+        if choice.tokens is None:
+            return Piece(choice.index, text, None, reason)
+        scores = [
+            each async for each in self._engine.prompt_scores(choice.prompt, choice.tokens.top)
+        ]
+        ids = choice.prompt.tolist()
+        place = len(ids) - sum(len(each.log_probs) for each in scores)
+        choice.tokens.add_unscored(ids[:place])
+        for each in scores:
+            choice.tokens.add(ids[place : place + len(each.log_probs)], each)
+            place += len(each.log_probs)
+        return Piece(choice.index, text, choice.tokens.take(len(text), is_last=True), reason)
+
+    async def _next(self, choice: Choice) -> Piece | None:
+        """Return the next piece of a text; None if there is nothing new."""
+        assert choice.draft is not None
+        ids = choice.draft.take()
+        if not ids:
+            return None
+        text = choice.text.extend(ids)
+        reason, tokens = choice.text.finish_reason, choice.tokens
+        if reason:
+            self._engine.leave(choice.draft)
+            choice.draft = None
+        if tokens is not None:
+            await self._score(choice, tokens, ids[: choice.text.added])
+        if not (text or reason):
+            return None
+        logprobs = None if tokens is None else tokens.take(len(text), bool(reason))
+        return Piece(choice.index, text, logprobs, reason)
+
+    async def _score(self, choice: Choice, tokens: TokenList, ids: list[int]) -> None:
+        """Add the log-probabilities of the next ids of a choice to its tokens."""
+        assert choice.state is not None
+        sequence = np.concatenate((choice.last, np.array(ids, np.intp)))
+        unscored = 1 - len(choice.last)  # the first symbol after an empty prompt
+        scores, choice.state = await self._engine.scores(sequence, choice.state, tokens.top)
+        tokens.add_unscored(ids[:unscored])
+        tokens.add(ids[unscored:], scores)
+        choice.last = sequence[-1:]
+
+
+def joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return one piece for each choice, in their order, from all the pieces that were made."""
+    by_choice: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        by_choice.setdefault(piece.index, []).append(piece)
+    return [
+        Piece(
+            index,
+            "".join(piece.text for piece in own),
+            TokenList.joined([piece.logprobs for piece in own if piece.logprobs]),
+            own[-1].finish_reason,
+        )
+        for index, own in sorted(by_choice.items())
+    ]
+
+
+class _Answer:
+    """The answer to a request, which may be an error also after the first events."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self._begun = send, False
+
+    async def _begin(self, status: int, kind: bytes) -> None:
+        self._begun = True
+        headers = [(b"content-type", kind), (b"cache-control", b"no-store")]
+        if status == 429:
+            headers.append((b"retry-after", b"1"))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send_json(self, status: int, value: Any) -> None:
+        await self._begin(status, b"application/json")
+        await self._send({"type": "http.response.body", "body": to_json(value)})
+
+    async def send_events(self, values: Any) -> None:
+        if not self._begun:
+            await self._begin(200, b"text/event-stream; charset=utf-8")
+        body = b"".join(b"data: " + to_json(value) + b"\n\n" for value in values)
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def end_events(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
+
+    async def fail(self, error: RequestError) -> None:
+        """Send an error: as the whole answer or, after the first events, as the last event."""
+        if not self._begun:
+            await self.send_json(error.status, error.to_dict())
+            return
+        with suppress(Exception):  # the client may have got a whole answer, or have gone
+            await self.send_events([error.to_dict()])
+            await self._send({"type": "http.response.body", "body": b""})
