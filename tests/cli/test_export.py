@@ -40,7 +40,7 @@ def test_the_page_of_the_newest_run_and_the_cost_of_its_weights(
     again = cli("export", "--weights", "float32", "--json", "model.html")
     facts = json.loads(again.stdout)
     assert facts["exported_loss"] == facts["loss"] and facts["file"] == "model.html"
-    assert facts["bytes"] == (tmp_path / "model.html").stat().st_size > 2 * size
+    assert facts["bytes"] == (tmp_path / "model.html").stat().st_size > 1.5 * size
 
 
 def test_a_run_without_its_text_is_exported_with_a_note(cli, trained, tmp_path):
