@@ -19,28 +19,29 @@ from charlstm.kernels.native_generation import GenerationWeights, NativeGenerati
 from charlstm.kernels.native_training import NativeTrainingStep
 
 
-def _choose_kernels() -> tuple[ModuleType, str, str]:
+def _choose_kernels() -> tuple[ModuleType, str, str, str]:
     """Choose the kernels by CHARLSTM_KERNELS, or by whether the native kernels can run.
 
-    Returns the module, its description for users, and an error message. The message is "" unless
-    the environment variables ask for kernels that cannot run here.
+    Returns the module, its description for users, an error message and advice. The error message is
+    "" unless the environment variables ask for kernels that cannot run here. The advice is ""
+    unless native kernels could be built.
     """
     forced = os.environ.get("CHARLSTM_KERNELS", "")
     if forced == "numpy":
-        return reference, "NumPy kernels, as CHARLSTM_KERNELS asks", ""
+        return reference, "NumPy kernels, as CHARLSTM_KERNELS asks", "", ""
     if forced not in ("", "native"):
         problem = f"CHARLSTM_KERNELS must be numpy or native, not {forced!r}"
-        return reference, "NumPy kernels", problem
+        return reference, "NumPy kernels", problem, ""
     try:
-        return native, f"native kernels ({native_library.description()})", ""
+        return native, f"native kernels ({native_library.description()})", "", ""
     except native_library.UnavailableError as error:
         problem = f"CHARLSTM_KERNELS=native: {error}" if forced else ""
-        return reference, f"NumPy kernels ({error})", problem
+        return reference, f"NumPy kernels ({error})", problem, error.advice
     except CharlstmError as error:
-        return reference, "NumPy kernels", str(error)
+        return reference, "NumPy kernels", str(error), ""
 
 
-_implementation, DESCRIPTION, _problem = _choose_kernels()
+_implementation, DESCRIPTION, _problem, ADVICE = _choose_kernels()
 BACKEND = "native" if _implementation is native else "numpy"
 
 lstm_forward, lstm_backward = _implementation.lstm_forward, _implementation.lstm_backward
@@ -85,6 +86,7 @@ def fast_bfloat16() -> bool:
 
 
 __all__ = [
+    "ADVICE",
     "BACKEND",
     "DESCRIPTION",
     "GenerationWeights",

@@ -1,20 +1,11 @@
-/* An empty Python extension around the kernels, and the list of usable instruction sets.
+/* The list of usable instruction sets.
  *
- * The kernels are plain C functions that ctypes calls with addresses. The Python C API is used only
- * to make an extension module, which the usual build tools compile and install. With its stable ABI
- * (Py_LIMITED_API), one build serves every Python from 3.10 on.
+ * The kernels are plain C functions in a shared library that needs nothing of Python: ctypes calls
+ * them with addresses.
  */
-#define Py_LIMITED_API 0x030A0000
-#include <Python.h>
 #include <string.h>
 
 #include "native_bf16_dot.h"
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -23,13 +14,46 @@
 #include <unistd.h>
 #endif
 
+/* Whether bits of a register of cpuid are set. The compilers' __builtin_cpu_supports is not in every
+ * runtime library. */
+enum { EAX, EBX, ECX, EDX };
+static int cpuid_has(unsigned leaf, unsigned subleaf, int reg, unsigned bits) {
+  unsigned r[4];
+  return __get_cpuid_count(leaf, subleaf, r, r + 1, r + 2, r + 3) && (r[reg] & bits) == bits;
+}
+
+/* Whether the operating system saves these parts of the state of the processor: bits of the register
+ * XCR0. */
+static int saves(unsigned bits) {
+  unsigned low, high;
+  if (!cpuid_has(1, 0, ECX, 1u << 27)) return 0; /* OSXSAVE: xgetbv exists */
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (low & bits) == bits;
+}
+
+static int has_avx2(void) {
+  return cpuid_has(1, 0, ECX, 1u << 12 | 1u << 28) && /* FMA, AVX */
+         cpuid_has(7, 0, EBX, 1u << 5) && saves(0x6);
+}
+
+static int has_avx512(void) {
+  const unsigned f_dq_bw_vl = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;
+  return has_avx2() && cpuid_has(7, 0, EBX, f_dq_bw_vl) && saves(0xe6);
+}
+
+#if HAS_BF16_DOT
+static int has_avx512bf16(void) { return has_avx512() && cpuid_has(7, 1, EAX, 1u << 5); }
+
+/* Whether the processor has AMX, even if the operating system does not grant its use. */
+static int has_amx(void) {
+  return has_avx512bf16() && cpuid_has(7, 0, EDX, 1u << 22 | 1u << 24);
+}
+
 /* Whether the operating system lets this process use the tiles (matrix registers) of AMX. The
  * system has to save 8 KiB more per thread for them. Linux grants them on request
  * (Documentation/arch/x86/xstate.rst). */
 static int tiles_are_granted(void) {
-  unsigned low, high;
-  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  if ((low & (3u << 17)) != (3u << 17)) return 0; /* XCR0 bits 17 and 18: the state of tiles */
+  if (!saves(3u << 17)) return 0; /* the state of tiles */
 #if defined(__linux__)
   const long request = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA */
   return syscall(SYS_arch_prctl, request, tile_data) == 0;
@@ -37,36 +61,12 @@ static int tiles_are_granted(void) {
   return 1;
 #endif
 }
-
-static int has_avx2(void) {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-}
-
-static int has_avx512(void) {
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-}
-
-#if HAS_BF16_DOT
-static int has_avx512bf16(void) {
-  unsigned a, b, c, d;
-  return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
-}
-
-/* Whether the processor has AMX, even if the operating system does not grant its use. */
-static int has_amx(void) {
-  unsigned a, b, c, d;
-  return has_avx512bf16() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & (1u << 22)) &&
-         (d & (1u << 24));
-}
 #endif
 #endif
 
 /* The instruction sets that this library, processor and operating system support, the fastest
  * first, separated by spaces. Each name is the SUFFIX of the functions of that instruction set. */
-EXPORT const char *instruction_set_names(void) {
+const char *instruction_set_names(void) {
   static char names[64];
   *names = 0;
 #if defined(CHARLSTM_EMULATED)
@@ -85,14 +85,10 @@ EXPORT const char *instruction_set_names(void) {
 }
 
 /* Whether the processor has AMX, but the operating system does not let this process use it. */
-EXPORT int amx_is_not_granted(void) {
+int amx_is_not_granted(void) {
 #if defined(__x86_64__) && HAS_BF16_DOT && !defined(CHARLSTM_EMULATED)
   return has_amx() && !tiles_are_granted();
 #else
   return 0;
 #endif
 }
-
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = 0};
-
-PyMODINIT_FUNC PyInit__native(void) { return PyModule_Create(&module); }

@@ -1,10 +1,10 @@
 """The native library: how it is loaded, which instruction set it uses, and its C functions."""
 
 import ctypes
-import importlib.util
 import os
 import threading
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,23 +16,40 @@ OTHER_VERSION = "were built from another version of charlstm: install it again"
 
 
 class UnavailableError(Exception):
-    """The native library cannot be used on this machine; the message says why."""
+    """The native library cannot be used on this machine; the message says why.
+
+    advice: details of the reason and a remedy, or "".
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice
 
 
 @cache
 def load() -> ctypes.CDLL:
     """Load the native library; raise UnavailableError if it was not built or cannot be loaded."""
-    spec = importlib.util.find_spec("charlstm.kernels._native")
-    if spec is None or spec.origin is None:
-        raise UnavailableError("the native kernels were not built: no C compiler at installation?")
+    path = Path(__file__).with_name("_native.dll" if os.name == "nt" else "_native.so")
+    if not path.exists():
+        raise UnavailableError("the native kernels were not built", _advice(path))
     try:
-        library = ctypes.CDLL(spec.origin)
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         raise UnavailableError(f"the native kernels cannot be loaded: {error}") from error
     if not hasattr(library, "instruction_set_names"):
         raise UnavailableError(f"the native kernels {OTHER_VERSION}")
     library.instruction_set_names.restype = ctypes.c_char_p
     return library
+
+
+def _advice(path: Path) -> str:
+    """Return why the library was not built, by the note of setup.py, and how to build it."""
+    note = path.with_name("not_built.txt")
+    reason = f" ({note.read_text(encoding='utf-8')})" if note.exists() else ""
+    return (
+        f"no C compiler worked at installation{reason}; with one, `pip install --force-reinstall "
+        "--no-deps --no-cache-dir charlstm` makes kernels of twice the speed and more"
+    )
 
 
 @cache

@@ -166,7 +166,7 @@ def describe_machine(config: ModelConfig | None = None, precision: str = AUTO) -
     precision: the setting `precision`.
     """
     return {
-        "kernels": kernels.DESCRIPTION,
+        "kernels": ": ".join(filter(None, (kernels.DESCRIPTION, kernels.ADVICE))),
         "precision": explain_precision(precision, config or ModelConfig()),
     }
 

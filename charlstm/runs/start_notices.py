@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from charlstm import kernels
 from charlstm.config import AUTO, TrainConfig
 from charlstm.runs.run import Run
 from charlstm.system.wording import counted
@@ -51,6 +52,8 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
             f"{pages[0]}{others} is HTML: the model learns its tags like its words. To learn only "
             "the words, save HTML as plain text, for example with: pandoc -t plain FILE -o FILE.txt"
         )
+    if kernels.ADVICE:
+        notices.append(f"{kernels.DESCRIPTION}: {kernels.ADVICE}")
     if sentence := _validation_notice(run):
         notices.append(sentence)
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
