@@ -8,6 +8,7 @@ import click
 from charlstm import __version__
 from charlstm.cli.cache import cache
 from charlstm.cli.command_start import begin_command
+from charlstm.cli.convert import convert
 from charlstm.cli.error_lines import one_line_errors
 from charlstm.cli.evaluate import evaluate
 from charlstm.cli.export import export
@@ -53,7 +54,7 @@ class MainGroup(CommandGroup):
     cls=MainGroup,
     headings={
         "Train a model": [train],
-        "Use a model": [sample, evaluate, score, serve, export],
+        "Use a model": [sample, evaluate, score, serve, export, convert],
         "Look closer": [runs, report, info, inspect, cache],
     },
     epilog="""Completion with the Tab key: put the line of your shell into its start-up file.

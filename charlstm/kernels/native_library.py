@@ -47,8 +47,8 @@ def _advice(path: Path) -> str:
     note = path.with_name("not_built.txt")
     reason = f" ({note.read_text(encoding='utf-8')})" if note.exists() else ""
     return (
-        f"no C compiler worked at installation{reason}; with one, `pip install --force-reinstall "
-        "--no-deps --no-cache-dir charlstm` makes kernels of twice the speed and more"
+        f"no C compiler worked at installation{reason}; with one, an installation that does not "
+        "take charlstm from pip's cache makes kernels of twice the speed and more"
     )
 
 

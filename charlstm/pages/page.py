@@ -16,8 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from charlstm.errors import CharlstmError
-from charlstm.system.atomic_files import atomic_write
+from charlstm.system.output_files import write_output
 
 PAGES = __package__  # this package, which also has pages of its own
 
@@ -79,14 +78,7 @@ def notebook_frame(page: str, height: int) -> str:
 
 def write_page(path: Path, page: str) -> int:
     """Write a page to a file atomically; return the size of the page in bytes."""
-    encoded = page.encode()
-    try:
-        with atomic_write(path) as file:
-            file.write(encoded)
-    except (OSError, ValueError) as error:  # ValueError: the path has no file name, as "."
-        reason = getattr(error, "strerror", None) or error
-        raise CharlstmError(f"{path}: cannot be written: {reason}") from error
-    return len(encoded)
+    return write_output(path, page.encode())
 
 
 def to_script_json(data: Any) -> str:

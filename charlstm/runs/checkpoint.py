@@ -66,17 +66,27 @@ class Checkpoint:
     arrays: dict[str, Array] = field(default_factory=dict)
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, at: Path | None = None) -> None:
+def save_checkpoint(
+    path: Path,
+    checkpoint: Checkpoint,
+    weights: str | None = None,
+    at: Path | None = None,
+) -> None:
     """Write a checkpoint to a file; if writing fails, an existing file stays unchanged.
 
     path: the file, in the form in which messages name it.
+    weights: the type in which the file holds the weights; by default that of the model. A file with
+        "float16", which has no arrays of training, is read into a model of its own type.
     at: the absolute form of the path, for a caller whose working directory may have changed.
 
     Raises CharlstmError for weights that are NaN or infinite, UnwritableError if the file cannot be
     written.
     """
     model = checkpoint.model
-    arrays: dict[str, Array] = dict(model.parameters)
+    dtype = np.dtype(weights or model.config.dtype)
+    arrays: dict[str, Array] = {
+        name: array.astype(dtype, copy=False) for name, array in model.parameters.items()
+    }
     arrays |= {_TRAINING + name: array for name, array in checkpoint.arrays.items()}
     if not all(map(all_finite, arrays.values())):
         raise CharlstmError(
@@ -155,7 +165,8 @@ def _read_checked(file: SafetensorsReader) -> Checkpoint:
         train_config.require_chosen("eval_every")
         training_shapes = Trainer.array_shapes(config, shapes, train_config)
         shapes |= {_TRAINING + name: shape for name, shape in training_shapes.items()}
-    _require_arrays(file, shapes, _DTYPES[config.dtype])
+    halves = not training and {place.dtype for place in file.places.values()} == {"F16"}
+    _require_arrays(file, shapes, "F16" if halves else _DTYPES[config.dtype])
     # _require_arrays has compared the shapes with the file. The arrays that are allocated below
     # therefore take no more bytes than the file has.
     model = CharModel(config, vocab, seed=None)
@@ -164,7 +175,13 @@ def _read_checked(file: SafetensorsReader) -> Checkpoint:
         for name, shape in shapes.items()
         if name not in parameter_names
     }
-    file.read({**model.parameters, **arrays}, checksum)
+    if halves:
+        stored = {name: np.empty(shape, np.float16) for name, shape in shapes.items()}
+        file.read(stored, checksum)
+        for name, array in stored.items():
+            model.parameters[name] = array
+    else:
+        file.read({**model.parameters, **arrays}, checksum)
     if not all(map(all_finite, (*model.parameters.values(), *arrays.values()))):
         raise CharlstmError("some weights are not finite numbers")
     return Checkpoint(
@@ -178,7 +195,7 @@ def _read_checked(file: SafetensorsReader) -> Checkpoint:
 def _require_arrays(file: SafetensorsReader, shapes: Shapes, dtype: str) -> None:
     """Raise CharlstmError unless the file has exactly the arrays of these names and shapes.
 
-    dtype: the type that every array must have, as safetensors names types: "F32" or "F64".
+    dtype: the type that every array must have, as safetensors names types: "F16", "F32" or "F64".
     """
     for name, shape in shapes.items():
         if name not in file.places:

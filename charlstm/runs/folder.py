@@ -34,6 +34,7 @@ from charlstm.untrusted import require_type
 
 RUNS = Path("runs")  # the folder in which a run without a given folder is made
 BEST, LAST, GOOD = "best.safetensors", "last.safetensors", "good.safetensors"
+EXPORTED = "model.safetensors"  # in a folder in Hugging Face's layout
 METRICS = "metrics.jsonl"
 REPORT = "report.html"
 LOCK = "lock"
@@ -42,7 +43,10 @@ CHECKPOINTS = (BEST, LAST, GOOD, "step-*.safetensors")
 
 @takes_options()
 def load(path: str | Path) -> CharModel:
-    """Return the best model of a run's folder, or the model of a checkpoint file."""
+    """Return the best model of a run's folder, or the model of a checkpoint file.
+
+    A folder in Hugging Face's layout, as `charlstm export` writes it, is also read.
+    """
     require_path("path", path)
     return load_checkpoint(checkpoint_path(Path(path))).model
 
@@ -63,14 +67,14 @@ def checkpoint_path(path: Path) -> Path:
     """Return the path of the checkpoint to read from a path that the user gave.
 
     For a run's folder, that is best.safetensors, or last.safetensors if there is no
-    best.safetensors. A path that is not a folder is returned unchanged. Raises CharlstmError for a
-    folder with neither file.
+    best.safetensors; for a folder in Hugging Face's layout, model.safetensors. A path that is not a
+    folder is returned unchanged. Raises CharlstmError for a folder with none of these files.
     """
     try:
         if not path.is_dir():
             refuse_name_of_run(path)
             return path
-        for name in (BEST, LAST):
+        for name in (BEST, LAST, EXPORTED):
             if (path / name).exists():
                 return path / name
     except OSError as error:  # for example if the path is too long

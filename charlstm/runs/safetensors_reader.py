@@ -30,7 +30,7 @@ MAX_VALUES = 0x110000 + (1 << 16)
 MAX_DIGITS = 40  # States of random generators are integers of 128 bits, which have 39 digits.
 
 MAX_ARRAYS, MAX_DIMENSIONS = 1_000, 8
-ITEM_BYTES = {"F32": 4, "F64": 8}
+ITEM_BYTES = {"F16": 2, "F32": 4, "F64": 8}
 NO_CHECKSUM = "0" * 64  # These zeros stand for the checksum while the checksum is computed.
 
 
@@ -191,7 +191,7 @@ def _place(name: str, entry: object, begin: int) -> Place:
     if not (_are_sizes(shape) and _are_sizes(offsets) and len(offsets) == 2):
         raise CharlstmError(f"the array {name!r} has no valid shape or place in the header")
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
-        raise CharlstmError(f"the array {name} has type {dtype!r}, not F32 or F64")
+        raise CharlstmError(f"the array {name} has type {dtype!r}, not F16, F32 or F64")
     start, stop = offsets
     if stop - start != math.prod(shape) * ITEM_BYTES[dtype]:
         raise CharlstmError(f"the size of the array {name!r} in bytes does not fit its shape")

@@ -1,4 +1,4 @@
-"""A check before a command writes a file: it must not replace another file of the user."""
+"""Files that commands write, and the check before: none may replace another file of the user."""
 
 import os
 import stat
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from charlstm.errors import ArgumentError, CharlstmError
+from charlstm.system.atomic_files import atomic_write
 
 # How to recognise files that charlstm wrote. Each pair stands for one kind of file: the bytes that
 # the file begins with, and other bytes that are found among its first MARK_BYTES bytes.
@@ -14,6 +15,11 @@ MARKS = (
     (b"<!doctype html>", b'<meta name="generator" content="charlstm">'),
     (b"<?xml", b"<dc:title>charlstm</dc:title>"),  # an .svg file, by its Creator
     (b"\x89PNG", b"tEXtCreator\x00charlstm"),
+    (b"", b'{"__metadata__":{"charlstm":'),  # .safetensors, behind the length of its header
+    (b"\x08\x09\x12\x08charlstm", b""),  # .onnx, by its producer
+    (b"PK", b"producerq\x01X\x08\x00\x00\x00charlstm"),  # .pt, by the first entry in it
+    (b'{\n  "model_type": "charlstm"', b""),  # two files of a folder in Hugging Face's layout
+    (b"---\nlibrary_name: charlstm\n", b""),
 )
 MARK_BYTES = 4096
 
@@ -45,6 +51,17 @@ def require_output(path: Path, inputs: Iterable[str | Path], overwrite: bool) ->
             f"{path} exists, and charlstm did not write it: name another file, or replace it with "
             "`overwrite=True`"
         )
+
+
+def write_output(path: Path, content: bytes) -> int:
+    """Write a file atomically; return its size in bytes. Raises CharlstmError if it cannot."""
+    try:
+        with atomic_write(path) as file:
+            file.write(content)
+    except (OSError, ValueError) as error:  # ValueError: the path has no file name, as "."
+        reason = getattr(error, "strerror", None) or error
+        raise CharlstmError(f"{path}: cannot be written: {reason}") from error
+    return len(content)
 
 
 def _reads(name: str | Path, path: Path, status: os.stat_result) -> bool:

@@ -35,7 +35,7 @@ def to_torch(model: CharModel) -> tuple[nn.RNNBase, nn.Linear]:
         if value := getattr(config, name):
             raise ArgumentError(
                 f"`{name}={value}` has no counterpart in PyTorch's layers: CharNetwork.from_model "
-                "converts such a model, and `charlstm.train(textbook=True)` trains one without it"
+                "converts such a model, and a run with `textbook=True` has none of these"
             )
     V, dtype = len(model.vocab), getattr(torch, config.dtype)
     layers: nn.RNNBase = KINDS[config.cell](V, config.hidden, config.layers, dtype=dtype)

@@ -31,6 +31,7 @@ WITH_VALUE = [
 
 # Options that take a value but change something only if they are given.
 WITHOUT_DEFAULT = {
+    "charlstm convert --vocab",
     "charlstm train --init-from",
     "charlstm train --vocab-size",
     "charlstm train --val-file",

@@ -184,7 +184,7 @@ def test_missing_metadata_are_refused(good, key):
             "head.W is F32 of shape (5, 4), expected F32 of shape (5, 5)",
         ),
         ("head.b", np.zeros(5), "head.b is F64 of shape (5,)"),
-        ("head.b", np.zeros(5, np.int32), "head.b has type 'I32', not F32 or F64"),
+        ("head.b", np.zeros(5, np.int32), "head.b has type 'I32', not F16, F32 or F64"),
         ("head.b", np.full(5, np.nan, np.float32), "some weights are not finite"),
         ("head.c", np.zeros(5, np.float32), "unknown array 'head.c'"),
     ],

@@ -79,7 +79,7 @@ BAD_HEADERS = {
     "dimensions": (file_of(one_array(shape=[1] * 40), bytes(4)), "no valid shape or place"),
     "dtype": (
         file_of(one_array(dtype=["F32"]), bytes(4)),
-        "the array a has type ['F32'], not F32 or F64",
+        "the array a has type ['F32'], not F16, F32 or F64",
     ),
     "no entry": (file_of({"a": 3}, bytes(4)), "'a' does not describe an array"),
     "more in it": (file_of(one_array(code="x"), bytes(4)), "'a' does not describe an array"),

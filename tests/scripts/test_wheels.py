@@ -86,8 +86,8 @@ def test_without_a_compiler_info_says_why_numpy_serves_and_how_to_get_more(tmp_p
         "installation ("
     )
     assert after.endswith(
-        "; with one, `pip install --force-reinstall --no-deps --no-cache-dir charlstm` makes "
-        "kernels of twice the speed and more"
+        "; with one, an installation that does not take charlstm from pip's cache makes kernels of "
+        "twice the speed and more"
     )
 
 
