@@ -29,9 +29,10 @@ class UnavailableError(Exception):
 @cache
 def load() -> ctypes.CDLL:
     """Load the native library; raise UnavailableError if it was not built or cannot be loaded."""
-    path = Path(__file__).with_name("_native.dll" if os.name == "nt" else "_native.so")
-    if not path.exists():
-        raise UnavailableError("the native kernels were not built", _advice(path))
+    folder = Path(__file__).parent
+    path = max(folder.glob("_native.*"), default=None)  # the suffix is that of the platform
+    if path is None:
+        raise UnavailableError("the native kernels were not built", _advice(folder))
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -42,9 +43,9 @@ def load() -> ctypes.CDLL:
     return library
 
 
-def _advice(path: Path) -> str:
+def _advice(folder: Path) -> str:
     """Return why the library was not built, by the note of setup.py, and how to build it."""
-    note = path.with_name("not_built.txt")
+    note = folder / "not_built.txt"
     reason = f" ({note.read_text(encoding='utf-8')})" if note.exists() else ""
     return (
         f"no C compiler worked at installation{reason}; with one, an installation that does not "
