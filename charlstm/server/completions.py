@@ -262,9 +262,14 @@ class Completion:
                 echoed = await self._begin(self.choices[number * n : (number + 1) * n])
                 if echoed:
                     yield echoed
-            while any(choice.draft is not None for choice in self.choices):
+            loop = asyncio.get_running_loop()
+            next_event = loop.time()
+            while drafts := [c.draft for c in self.choices if c.draft is not None]:
                 await self._more.wait()
+                if not all(draft.is_written for draft in drafts):
+                    await asyncio.sleep(max(0.0, next_event - loop.time()))
                 self._more.clear()
+                next_event = loop.time() + self._engine.event_seconds
                 pieces = [await self._next(c) for c in self.choices if c.draft is not None]
                 if found := [piece for piece in pieces if piece is not None]:
                     yield found

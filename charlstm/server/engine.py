@@ -25,7 +25,10 @@ from charlstm.text.vocab import line_end, start_ids
 
 # The running batch is advanced by as many steps at a time as take this long.
 SECONDS_AT_ONCE = 0.02
-MOST_STEPS = 512
+FIRST_STEPS, MOST_STEPS = 8, 512
+# Seconds between two events of a stream, when one text is written; they grow with the number of
+# texts, as events cost more than characters.
+EVENT_SECONDS, TEXTS_OF_AN_EVENT = 0.02, 16
 
 Result = TypeVar("Result")
 
@@ -64,6 +67,11 @@ class Draft:
     drawn: int = 0
     error: Exception | None = None
 
+    @property
+    def is_written(self) -> bool:
+        """Whether the batch has let the text go."""
+        return self.drawn >= self.limit
+
     def take(self) -> list[int]:
         """Return the ids that are new since the last call; raise the error of the batch, if any."""
         if self.error is not None:
@@ -97,9 +105,9 @@ class Engine:
         self._window = max(1, min(READ_STEPS, MAX_LOG_PROBABILITIES // len(model.vocab)))
 
     @property
-    def running(self) -> int:
-        """The number of texts that are being written."""
-        return len(self._drafts)
+    def event_seconds(self) -> float:
+        """The seconds between two events of a stream."""
+        return EVENT_SECONDS * (1 + len(self._drafts) / TEXTS_OF_AN_EVENT)
 
     async def _compute(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Call a function in the thread that reads and scores."""
@@ -148,15 +156,15 @@ class Engine:
     async def _advance(self) -> None:
         """Advance the running batch until no text is left in it.
 
-        A text that joins is advanced by one step first, so that its first symbol comes soon. Then
-        the number of steps doubles each time.
+        When a text joins, the next steps are few, so that its first symbol comes soon. Then the
+        number of steps doubles each time.
         """
         loop = asyncio.get_running_loop()
-        steps, known = 1, set[Draft]()
+        steps, known = FIRST_STEPS, set[Draft]()
         try:
             while drafts := list(self._drafts):
                 if not known.issuperset(drafts):
-                    steps = 1
+                    steps = min(steps, FIRST_STEPS)
                 known = set(drafts)
                 began = time.perf_counter()
                 samples = [draft.sample for draft in drafts]
@@ -167,7 +175,7 @@ class Engine:
                 for draft, drawn in zip(drafts, ids.T.tolist(), strict=True):
                     draft.ids += drawn
                     draft.drawn += steps
-                    if draft.drawn >= draft.limit:
+                    if draft.is_written:
                         self.leave(draft)
                     draft.on_ids()
                 fitting = int(SECONDS_AT_ONCE / seconds_per_step)

@@ -95,7 +95,6 @@ def test_a_stream_has_the_same_text_and_then_the_usage(server, model):
         texts[choice["index"]] += choice["text"]
         assert event["usage"] is None
     assert texts == [expected(model, "So ", 6, 900, k) for k in range(2)]
-    assert len(pieces) > 8
     assert [e["choices"][0]["finish_reason"] for e in pieces].count("length") == 2
     assert last["choices"] == []
     assert last["usage"] == {"prompt_tokens": 3, "completion_tokens": 1800, "total_tokens": 1803}
