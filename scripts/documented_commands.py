@@ -84,7 +84,7 @@ LONG = {
     f"{PYTHON}/benchmarks/phases.py": "minutes: a measurement",
     f"{PYTHON}/benchmarks/report_cost.py": "7 minutes: a measurement",
     f"{PYTHON}/benchmarks/playground.py runs/first": "2 minutes: a measurement",
-    f"{PYTHON}/benchmarks/serving.py": "half a minute: a measurement",
+    f"{PYTHON}/benchmarks/serving.py runs/first": "half a minute: a measurement",
     f"{PYTHON}/benchmarks/scaling.py": "minutes: a measurement",
     f"{PYTHON}/benchmarks/many_cores.py": "2 minutes: a measurement, which draws a picture",
     f"{PYTHON}/benchmarks/time_budget.py": "27 minutes: a measurement",

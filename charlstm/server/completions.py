@@ -214,7 +214,8 @@ class Completion:
         self, engine: Engine, request: CompletionRequest, seed: int, limits: Limits
     ) -> None:
         self._engine, self.request, self._seed = engine, request, seed
-        self._more = asyncio.Event()
+        # set when the batch has written more of a text; when it has written all texts
+        self._more, self._all = asyncio.Event(), asyncio.Event()
         if sum(map(len, request.prompts)) > limits.max_prompt:
             raise RequestError(
                 400,
@@ -264,10 +265,11 @@ class Completion:
                     yield echoed
             loop = asyncio.get_running_loop()
             next_event = loop.time()
-            while drafts := [c.draft for c in self.choices if c.draft is not None]:
+            while any(choice.draft is not None for choice in self.choices):
                 await self._more.wait()
-                if not all(draft.is_written for draft in drafts):
-                    await asyncio.sleep(max(0.0, next_event - loop.time()))
+                if not self._all.is_set() and loop.time() < next_event:
+                    with suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(self._all.wait(), next_event - loop.time())
                 self._more.clear()
                 next_event = loop.time() + self._engine.event_seconds
                 pieces = [await self._next(c) for c in self.choices if c.draft is not None]
@@ -277,6 +279,11 @@ class Completion:
             for choice in self.choices:
                 if choice.draft is not None:
                     self._engine.leave(choice.draft)
+
+    def _on_ids(self) -> None:
+        self._more.set()
+        if all(choice.draft is None or choice.draft.is_written for choice in self.choices):
+            self._all.set()
 
     async def _begin(self, choices: Sequence[Choice]) -> list[Piece]:
         """Let the texts of a prompt join the running batch; return the prompt if it is echoed."""
@@ -297,7 +304,7 @@ class Completion:
                     self._seed % 2**64,
                     number,
                     request.max_tokens,
-                    self._more.set,
+                    self._on_ids,
                 )
         return pieces
 

@@ -166,6 +166,8 @@ class Engine:
                 if not known.issuperset(drafts):
                     steps = min(steps, FIRST_STEPS)
                 known = set(drafts)
+                left = max(draft.limit - draft.drawn for draft in drafts)
+                steps = max(1, min(steps, left))
                 began = time.perf_counter()
                 samples = [draft.sample for draft in drafts]
                 ids = await loop.run_in_executor(

@@ -2,7 +2,7 @@
 """Measure charlstm serve on this machine, with the clients on it too: how much 64 streams at once
 write in a second, beside one stream alone, and how soon a text begins.
 
-    .venv/bin/python scripts/benchmarks/serving.py
+    .venv/bin/python scripts/benchmarks/serving.py runs/first
 """
 
 import argparse
@@ -11,15 +11,12 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 try:
-    from common import VOCAB, cpu_name
+    from common import cpu_name
 
-    from charlstm import CharModel, ModelConfig, save
     from charlstm.system.threads import available_cores
 except ImportError as error:
     sys.exit(f"{error}: run ./scripts/setup, then .venv/bin/python scripts/benchmarks/serving.py")
@@ -58,16 +55,11 @@ async def at_once(port: int, count: int, length: int) -> tuple[float, list[float
 def main() -> None:
     """Start a server, measure it, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("run", help="folder of a run, whose model is served")
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    config = ModelConfig(hidden=options.hidden, capped=True, ngrams=6)
-    with tempfile.TemporaryDirectory() as folder:
-        save(CharModel(config, VOCAB), Path(folder) / "random.safetensors")
-        command = [sys.executable, "-m", "charlstm", "serve", "--port", "0", "--json", "-r"]
-        server = subprocess.Popen(
-            [*command, f"{folder}/random.safetensors"], stdout=subprocess.PIPE, text=True
-        )
+    command = [sys.executable, "-m", "charlstm", "serve", "--port", "0", "--json", "-r"]
+    with subprocess.Popen([*command, options.run], stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
             port = urlsplit(json.loads(server.stdout.readline())["url"]).port
@@ -84,10 +76,9 @@ def main() -> None:
                 began += first
         finally:
             server.terminate()
-            server.wait()
     median = statistics.median
     print(f"{cpu_name()}, {available_cores()} cores")
-    print(f"1×{options.hidden}, {options.rounds} rounds, medians:")
+    print(f"{options.run}, {options.rounds} rounds, medians:")
     print(f"one stream of {LENGTH} characters: {median(alone):,.0f} characters a second")
     print(f"one stream of {20 * LENGTH:,} characters: {median(long):,.0f} characters a second")
     print(
