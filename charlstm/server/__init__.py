@@ -3,7 +3,7 @@
 The main modules are:
 
     requests      the body of a request, checked
-    engine        one model that continues and scores the texts of all requests together
+    running_model one model that continues and scores the texts of all requests together
     models        the models by name, loaded again when training has saved a better one
     completions   the answer to a request, whole or as a stream of events
     app           the routes, and which requests are let in

@@ -19,10 +19,10 @@ from charlstm.arrays import Array, Ids, checked_ids
 from charlstm.config.limits import Limits
 from charlstm.errors import CharlstmError
 from charlstm.network.sampling import sample_stops
-from charlstm.server.engine import Draft, Engine
 from charlstm.server.errors import RequestError, to_json
 from charlstm.server.models import Models
 from charlstm.server.requests import CompletionRequest, Prompt, parse_request
+from charlstm.server.running_model import Draft, RunningModel
 from charlstm.server.texts import CompletionText, TokenList
 from charlstm.text.vocab import start_ids
 
@@ -169,10 +169,10 @@ class Completions:
     async def _answer(self, body: bytes, answer: "_Answer") -> None:
         request = parse_request(body, self._limits)
         served = self._models.named(request.model)
-        engine = await served.newest()
+        running = await served.newest()
         with self.places.take(len(request.prompts) * request.n):
             seed = secrets.randbelow(2**32) if request.seed is None else request.seed
-            completion = Completion(engine, request, seed, self._limits)
+            completion = Completion(running, request, seed, self._limits)
             facts = {
                 "id": f"cmpl-{secrets.token_hex(12)}",
                 "object": "text_completion",
@@ -211,9 +211,9 @@ class Completion:
     """
 
     def __init__(
-        self, engine: Engine, request: CompletionRequest, seed: int, limits: Limits
+        self, running: RunningModel, request: CompletionRequest, seed: int, limits: Limits
     ) -> None:
-        self._engine, self.request, self._seed = engine, request, seed
+        self._running, self.request, self._seed = running, request, seed
         # set when the batch has written more of a text; when it has written all texts
         self._more, self._all = asyncio.Event(), asyncio.Event()
         if sum(map(len, request.prompts)) > limits.max_prompt:
@@ -223,7 +223,7 @@ class Completion:
                 "prompt",
                 "context_length_exceeded",
             )
-        vocab, stops = engine.model.vocab, sample_stops(engine.model, request.stops)
+        vocab, stops = running.model.vocab, sample_stops(running.model, request.stops)
         self._prompts = [self._encoded(prompt) for prompt in request.prompts]
         self.choices = [
             Choice(
@@ -237,7 +237,7 @@ class Completion:
         ]
 
     def _encoded(self, prompt: Prompt) -> Ids:
-        vocab = self._engine.model.vocab
+        vocab = self._running.model.vocab
         try:
             if isinstance(prompt, str):
                 return vocab.encode(prompt, unknown=self.request.unknown)
@@ -271,14 +271,14 @@ class Completion:
                     with suppress(asyncio.TimeoutError):
                         await asyncio.wait_for(self._all.wait(), next_event - loop.time())
                 self._more.clear()
-                next_event = loop.time() + self._engine.event_seconds
+                next_event = loop.time() + self._running.event_seconds
                 pieces = [await self._next(c) for c in self.choices if c.draft is not None]
                 if found := [piece for piece in pieces if piece is not None]:
                     yield found
         finally:
             for choice in self.choices:
                 if choice.draft is not None:
-                    self._engine.leave(choice.draft)
+                    self._running.leave(choice.draft)
 
     def _on_ids(self) -> None:
         self._more.set()
@@ -287,17 +287,17 @@ class Completion:
 
     async def _begin(self, choices: Sequence[Choice]) -> list[Piece]:
         """Let the texts of a prompt join the running batch; return the prompt if it is echoed."""
-        engine, request, prompt = self._engine, self.request, choices[0].prompt
+        running, request, prompt = self._running, self.request, choices[0].prompt
         pieces = []
         if request.echo or not request.max_tokens:
             reason = None if request.max_tokens else "length"
             pieces = [await self._echoed(choice, reason) for choice in choices]
         if request.max_tokens:
-            prime = prompt if len(prompt) else start_ids(engine.model.vocab)
-            state = await engine.read(prime)
+            prime = prompt if len(prompt) else start_ids(running.model.vocab)
+            state = await running.read(prime)
             for number, choice in enumerate(choices):
                 choice.state, choice.last = state, prime[-1:].astype(np.intp)
-                choice.draft = engine.join(
+                choice.draft = running.join(
                     prime,
                     state,
                     request.sampling,
@@ -314,11 +314,11 @@ class Completion:
             return Piece(
                 choice.index, "", None if choice.tokens is None else choice.tokens.take(0), reason
             )
-        text = self._engine.model.vocab.decode(choice.prompt)
+        text = self._running.model.vocab.decode(choice.prompt)
         if choice.tokens is None:
             return Piece(choice.index, text, None, reason)
         scores = [
-            each async for each in self._engine.prompt_scores(choice.prompt, choice.tokens.top)
+            each async for each in self._running.prompt_scores(choice.prompt, choice.tokens.top)
         ]
         ids = choice.prompt.tolist()
         place = len(ids) - sum(len(each.log_probs) for each in scores)
@@ -337,7 +337,7 @@ class Completion:
         text = choice.text.extend(ids)
         reason, tokens = choice.text.finish_reason, choice.tokens
         if reason:
-            self._engine.leave(choice.draft)
+            self._running.leave(choice.draft)
             choice.draft = None
         if tokens is not None:
             await self._score(choice, tokens, ids[: choice.text.added])
@@ -351,7 +351,7 @@ class Completion:
         assert choice.state is not None
         sequence = np.concatenate((choice.last, np.array(ids, np.intp)))
         unscored = 1 - len(choice.last)  # the first symbol after an empty prompt
-        scores, choice.state = await self._engine.scores(sequence, choice.state, tokens.top)
+        scores, choice.state = await self._running.scores(sequence, choice.state, tokens.top)
         tokens.add_unscored(ids[:unscored])
         tokens.add(ids[unscored:], scores)
         choice.last = sequence[-1:]

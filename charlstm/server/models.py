@@ -10,8 +10,8 @@ from typing import Any
 from charlstm.errors import ArgumentError, CharlstmError
 from charlstm.runs.checkpoint import Checkpoint, load_checkpoint
 from charlstm.runs.folder import checkpoint_path
-from charlstm.server.engine import Engine, Threads
 from charlstm.server.errors import RequestError
+from charlstm.server.running_model import RunningModel, Threads
 
 Warn = Callable[[str], None]
 
@@ -43,12 +43,12 @@ class ServedModel:
         return path, (found.st_mtime_ns, found.st_size, found.st_ino)
 
     def _set(self, checkpoint: Checkpoint) -> None:
-        self.engine = Engine(checkpoint.model, self._threads)
+        self.running = RunningModel(checkpoint.model, self._threads)
         self._summary = checkpoint.summary
         self._created = self._seen[1][0] // 10**9
 
-    async def newest(self) -> Engine:
-        """Return the engine of the newest model.
+    async def newest(self) -> RunningModel:
+        """Return the newest model.
 
         If a new file cannot be loaded, a warning is shown once, and the old model stays.
         """
@@ -62,11 +62,11 @@ class ServedModel:
                 if str(error) != self._warning:
                     self._warning = str(error)
                     self._warn(f"{error}; the model that was loaded before stays")
-        return self.engine
+        return self.running
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts of the model, as OpenAI's API lists models, and some of our own."""
-        model = self.engine.model
+        model = self.running.model
         loss = self._summary.get("val_loss")
         step = self._summary.get("step")
         return {

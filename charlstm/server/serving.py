@@ -15,8 +15,8 @@ from charlstm.errors import CharlstmError
 from charlstm.runs.folder import METRICS
 from charlstm.server.app import Guard, make_app
 from charlstm.server.completions import Completions, Places
-from charlstm.server.engine import Threads
 from charlstm.server.models import Models
+from charlstm.server.running_model import Threads
 from charlstm.system.signals import StopSignals, raise_interruption
 from charlstm.system.threads import Workers, available_cores, one_blas_thread
 

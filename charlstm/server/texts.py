@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from charlstm.network.sample_text import SampleText
-from charlstm.server.engine import TokenScores
+from charlstm.server.running_model import TokenScores
 from charlstm.text.vocab import Vocab
 
 NAMES = ("tokens", "token_logprobs", "top_logprobs", "text_offset")

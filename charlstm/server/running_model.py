@@ -1,8 +1,8 @@
-"""The engine: one model that continues and scores the texts of all requests together.
+"""RunningModel: one model that continues and scores the texts of all requests together.
 
-The engine belongs to the event loop of the server. Two threads compute: one advances the running
-batch, the other reads prompts and scores texts. The other work of a request happens in the loop,
-between two computations, so no lock is needed.
+The running model belongs to the event loop of the server. Two threads compute: one advances the
+running batch, the other reads prompts and scores texts. The other work of a request happens in the
+loop, between two computations, so no lock is needed.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 @dataclass
 class Threads:
-    """The threads that compute for all engines of a server.
+    """The threads that compute for all models of a server.
 
     batch: advances running batches, with `workers`. reader: reads prompts and scores texts.
     """
@@ -92,7 +92,7 @@ class TokenScores:
     alternative_log_probs: Array
 
 
-class Engine:
+class RunningModel:
     """One model, with its running batch."""
 
     def __init__(self, model: RecurrentStack, threads: Threads) -> None:
