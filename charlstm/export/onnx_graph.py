@@ -38,7 +38,13 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
-    def add(self, operator: str, *inputs: str | Array, name: str = "", **attributes: Any) -> str:
+    def add(
+        self,
+        operator: str,
+        *inputs: str | Array | np.number[Any],
+        name: str = "",
+        **attributes: Any,
+    ) -> str:
         """Add an operator of names and constants, and return the name of its output."""
         names = [x if isinstance(x, str) else self.constant(x) for x in inputs]
         name = name or f"value{len(self.nodes)}"
