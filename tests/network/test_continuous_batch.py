@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlstm import CharModel, ModelConfig, Vocab, kernels
+from charlstm import CharModel, ModelConfig, Vocab
 from charlstm.network.continuous_batch import ContinuousBatch
 from charlstm.network.sampling import Sampling, stream_texts
 from charlstm.network.stack import READ_STEPS
@@ -95,7 +95,6 @@ def test_a_sample_without_a_prime_begins_with_a_uniform_draw():
     assert text == alone(model, "", 5, Sampling(), 21)
 
 
-@pytest.mark.skipif(kernels.BACKEND != "native", reason="other kernels advance each by itself")
 @pytest.mark.parametrize("hidden", [33, 128])
 def test_states_do_not_depend_on_the_number_of_samples(hidden):
     model = make_model(hidden=hidden, layers=2)
