@@ -62,6 +62,7 @@ def train(
     mix: str | Path | Sequence[str | Path] | None = None,
     level: Literal["char", "byte", "word", "auto"] = "char",
     vocab_size: int | Literal["auto"] | None = None,
+    spell_below: float | Literal["auto"] = "auto",
     encoding: str | Literal["auto"] = "utf-8",
     newlines: Literal["keep", "lf", "auto"] = "auto",
     val_frac: float | Literal["auto"] = 0.1,
@@ -147,6 +148,10 @@ def train(
     vocab_size: Number of distinct symbols at level word, 3 or more: the most frequent words,
         and one symbol for all other words. Without this option, every word has a symbol of its
         own.
+    spell_below: Spell characters beyond ASCII that are rarer than this share of the text as the
+        bytes of their UTF-8 form, where that makes the vocabulary much smaller. 0: every
+        character has a symbol of its own. For level char only.  [default: 5e-05, or as the
+        model of `init_from`; range: 0 or more and below 1]
     encoding: Encoding of the files, by its name in Python, such as latin-1.  [default: utf-8]
     newlines: Treatment of line ends. lf: read each \\r\\n and each \\r as \\n, with a note. keep:
         leave them as they are. Level byte reads all bytes as they are.  [default: lf, or keep

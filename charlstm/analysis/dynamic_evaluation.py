@@ -37,7 +37,14 @@ from charlstm.config import Record, knob
 from charlstm.errors import CharlstmError
 from charlstm.network.model import CharModel
 from charlstm.network.parameters import NGRAM_TABLE
-from charlstm.network.scoring import Advance, Loss, Score, groups_of_texts, sequences_of
+from charlstm.network.scoring import (
+    Advance,
+    Loss,
+    Score,
+    groups_of_texts,
+    nats_by_character,
+    sequences_of,
+)
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread, share
 from charlstm.text.vocab import UnknownTreatment
 from charlstm.training.optimizers import RowAdaGrad, blocks
@@ -147,7 +154,7 @@ class DynamicEvaluation:
             raise CharlstmError(
                 "a text of fewer than 2 characters has nothing to predict: give a longer text"
             )
-        return Loss(total, count)
+        return Loss(total, count - len(ids) + self.model.vocab.count_characters(ids))
 
     def score_texts(
         self,
@@ -171,7 +178,8 @@ class DynamicEvaluation:
             with one_blas_thread():
                 nats = workers.run(work)
             for k, text in enumerate(group):
-                yield Score(text, nats[k % workers.count][k // workers.count])
+                losses = nats[k % workers.count][k // workers.count]
+                yield Score(text, nats_by_character(self.model.vocab, sequences[k], losses))
 
 
 class _AdaptingModel:

@@ -32,6 +32,14 @@ class CorpusConfig(Record):
         "Number of distinct symbols at level word, 3 or more: the most frequent words, and one "
         "symbol for all other words. Without this option, every word has a symbol of its own.",
     )
+    spell_below: float = knob(
+        0.0,
+        "Spell characters beyond ASCII that are rarer than this share of the text as the bytes of "
+        "their UTF-8 form, where that makes the vocabulary much smaller. 0: every character has a "
+        "symbol of its own. For level char only.",
+        within="[0, 1)",
+        rule="5e-05, or as the model of `init_from`",
+    )
     encoding: str = knob("utf-8", "Encoding of the files, by its name in Python, such as latin-1.")
     newlines: Newlines = knob(
         "keep",

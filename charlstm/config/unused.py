@@ -21,6 +21,7 @@ USED_WITH: dict[str, tuple[str, tuple[Any, ...]]] = {
     "beta1": ("optimizer", ("adam", "sgd")),
     "beta2": ("optimizer", ("adam", "rmsprop")),
     "vocab_size": ("level", ("word",)),
+    "spell_below": ("level", ("char",)),
     "newlines": ("level", ("char", "word")),
 }
 UNUSED_WITH_LINES = ("recut", "reset")  # knobs that have no effect for a model of lines

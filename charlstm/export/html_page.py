@@ -9,6 +9,8 @@ from charlstm.network.layers.ngrams import symbol_codes
 from charlstm.pages.playground import playground_with_model
 from charlstm.system.wording import counted
 from charlstm.text.lookalikes import LOOKALIKES
+from charlstm.text.spelling import byte_named
+from charlstm.text.vocab import Vocab
 
 LARGEST_PAGE = 500_000_000  # bytes; browsers refuse texts of more than about 512 MB
 # The settings of a model that the page needs to compute it.
@@ -38,7 +40,7 @@ def html_page(compact: CompactModel, name: str) -> str:
         f"{model.parameters.count:,} weights. This page computes: what you write stays here.",
         "config": {key: getattr(config, key) for key in CONFIG},
         "level": vocab.level,
-        "symbols": [] if vocab.level == "byte" else vocab.symbols,
+        "symbols": [] if vocab.level == "byte" else _symbols_in_page(vocab),
         "lookalikes": LOOKALIKES,
         "codes": symbol_codes(vocab.symbols).tolist() if config.ngrams else [0],
         "weights": compact.weights,
@@ -46,3 +48,12 @@ def html_page(compact: CompactModel, name: str) -> str:
         "packed": base64.b64encode(packed).decode(),
     }
     return playground_with_model(data)
+
+
+def _symbols_in_page(vocab: Vocab) -> list[str]:
+    """Return the symbols as the scripts of the page have them: see pages/symbols.js."""
+    bytes_ = [byte_named(symbol) if vocab.level == "char" else None for symbol in vocab.symbols]
+    return [
+        symbol if byte is None else chr(0xDC00 + byte)
+        for symbol, byte in zip(vocab.symbols, bytes_, strict=True)
+    ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from charlstm.arrays import Array, Ids
 from charlstm.network.activations import Activations
-from charlstm.network.scoring import Score, finite, sequence_losses
+from charlstm.network.scoring import Score, finite, nats_by_character, sequence_losses
 from charlstm.network.stack import RecurrentStack
 from charlstm.pages.page import PAGES, notebook_frame, render
 from charlstm.pages.text_data import text_data
@@ -145,7 +145,12 @@ def score_view(model: RecurrentStack, score: Score, unknown: UnknownTreatment) -
     if not len(ids):
         return None
     predictions = predict(model, ids[:VIEWED_SYMBOLS])
-    nats = predictions.bits[~np.isnan(predictions.bits)] * np.log(2)
+    start = start_ids(model.vocab)
+    sequence = np.concatenate((start, predictions.ids))
+    losses = predictions.bits[1 - len(start) :] * np.log(2)
+    nats = nats_by_character(model.vocab, [sequence], losses)
+    if len(ids) > VIEWED_SYMBOLS:
+        nats = nats[:-1]  # the last character may be cut
     if not np.allclose(nats, score.nats[: len(nats)], rtol=0.01, atol=0.01):
         return None
     shown = {"symbols": len(ids), "bits_per_symbol": finite(score.bits_per_character)}

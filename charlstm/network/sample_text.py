@@ -40,7 +40,7 @@ class SampleText:
         length: int = 0,
         ends: Sequence[re.Pattern[str]] = (),
     ) -> None:
-        self._decoder = vocab.decoder(errors)
+        self._decoder, self._may_spell = vocab.decoder(errors), vocab.level == "char"
         self._stops, self._length, self._ends = stops, length, ends
         self._symbols = 0
         self._held = ""
@@ -53,8 +53,10 @@ class SampleText:
         """Add a symbol; return the text that now certainly belongs to the sample."""
         if self.ended:
             return ""
-        self._symbols += 1
-        self._held += self._decoder.feed(id_)
+        text = self._decoder.feed(id_)
+        # A character that is spelled as several bytes counts once, when it is whole.
+        self._symbols += bool(text) if self._may_spell else 1
+        self._held += text
         held = 0
         if self._stops:
             found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]

@@ -2,7 +2,7 @@
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from charlstm.network.stack import RecurrentStack
 from charlstm.system.memory import require_memory
 from charlstm.system.threads import Workers, check_cancelled, one_blas_thread
 from charlstm.text.batches import line_blocks, line_spans
-from charlstm.text.vocab import UnknownTreatment, line_end, start_ids
+from charlstm.text.vocab import UnknownTreatment, Vocab, line_end, start_ids
 from charlstm.untrusted import whole_number
 
 WINDOW_STEPS = 50  # time steps of one forward pass
@@ -35,7 +35,8 @@ Advance = Callable[[int], None]  # a progress function: takes the number of pred
 class Loss:
     """The loss of a text: `nats` is the sum over all predictions, `characters` their number.
 
-    For a model of words or bytes, each "character" in these names is a word or a byte.
+    A character that is spelled as several bytes counts once. For a model of words or bytes, each
+    "character" in these names is a word or a byte.
     """
 
     nats: float
@@ -69,13 +70,13 @@ class Loss:
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """The loss of a short text, symbol by symbol.
+    """The loss of a short text, character by character.
 
     A score is equal only to itself: compare the texts, or the losses with numpy.array_equal.
 
-    nats (N,): the loss of each symbol. The first symbol is predicted from a line end; the loss of
-        the first symbol is left out if the vocabulary has no line end. The means of a text without
-        losses are NaN.
+    nats (N,): the loss of each character, or of each byte or word. The first one is predicted from
+        a line end; its loss is left out if the vocabulary has no line end. The means of a text
+        without losses are NaN.
     """
 
     text: str
@@ -101,7 +102,7 @@ class Score:
 
     @property
     def characters(self) -> int:
-        """The number of symbols that were predicted."""
+        """The number of characters that were predicted."""
         return len(self.nats)
 
     @property
@@ -174,8 +175,23 @@ def score_texts(
         first = 0
         for text, own in zip(group, sequences_by_text, strict=True):
             last = first + len(own)
-            yield Score(text, np.concatenate([nats[k] for k in range(first, last)]))
+            of_text = np.concatenate([nats[k] for k in range(first, last)])
+            yield Score(text, nats_by_character(model.vocab, own, of_text))
             first = last
+
+
+def nats_by_character(vocab: Vocab, sequences: Sequence[Ids], nats: Array) -> Array:
+    """Return the losses of the characters of a text: a spelled character has the sum of its bytes.
+
+    sequences: the ids of the text; the first id of each is not predicted. nats (N,): the losses of
+    all other ids.
+    """
+    continues = vocab.continues(np.concatenate([sequence[1:] for sequence in sequences]))
+    if not continues.any():
+        return nats
+    continues[0] = False
+    characters: Array = np.add.reduceat(nats, np.flatnonzero(~continues))
+    return characters
 
 
 def groups_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -320,7 +336,9 @@ def evaluate(
         return sum(map(nats_of_group, range(k, groups, workers.count)))
 
     with one_blas_thread():
-        return Loss(sum(workers.run(nats_of_worker)), predictions)
+        nats = sum(workers.run(nats_of_worker))
+    characters = model.vocab.count_characters
+    return Loss(nats, characters(ids) - characters(ids[starts]))
 
 
 def _evaluate_lines(
@@ -337,7 +355,7 @@ def _evaluate_lines(
             nats, predictions = nats + loss.nats, predictions + loss.characters
     if not predictions:
         raise CharlstmError("a text of empty lines has nothing to predict")
-    return Loss(nats, predictions)
+    return Loss(nats, predictions - len(ids) + model.vocab.count_characters(ids))
 
 
 def _evaluate_block_of_lines(

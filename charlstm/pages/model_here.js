@@ -98,13 +98,17 @@ class ModelHere {
     return [...row].find((each) => this.ids.has(each));
   }
 
+  split(text) {
+    return splitText(text, this.about.level, (symbol) => this.ids.has(symbol));
+  }
+
   encode(text) {
-    const known = splitText(text, this.about.level).map((symbol) => this.known(symbol));
+    const known = this.split(text).map((symbol) => this.known(symbol));
     return known.filter((symbol) => symbol !== undefined).map((symbol) => this.ids.get(symbol));
   }
 
   unknown(text) {
-    const symbols = [...new Set(splitText(text, this.about.level))];
+    const symbols = [...new Set(this.split(text))];
     return symbols.map((symbol) => [symbol, this.known(symbol)]).filter(([symbol, known]) => known !== symbol);
   }
 

@@ -61,7 +61,7 @@ class ModelOnServer {
   // The symbol of a token: "bytes:\xc3" is a byte, and a word may have a space before it.
   symbol(token) {
     const byte = /^bytes:\\x([0-9a-f]{2})$/.exec(token);
-    if (this.about.level === "byte" && byte) return byteSymbol(parseInt(byte[1], 16));
+    if (this.about.level !== "word" && byte) return byteSymbol(parseInt(byte[1], 16));
     return this.about.level === "word" ? token.replace(/^ /, "") : token;
   }
 

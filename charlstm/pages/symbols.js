@@ -28,10 +28,15 @@ function spaceBetween(previous, word) {
   return joined ? "" : " ";
 }
 
-// The symbols of a text at a level: char, byte or word.
-function splitText(text, level) {
+// The symbols of a text at a level: char, byte or word. At level char, a character that is not known
+// is spelled as the bytes of its UTF-8 form if all of them are known.
+function splitText(text, level, isKnown = () => true) {
   if (level === "word") return wordsOf(text);
-  return level === "byte" ? bytesOfText(text).map(byteSymbol) : [...text];
+  if (level === "byte") return bytesOfText(text).map(byteSymbol);
+  return [...text].flatMap((character) => {
+    const bytes = isKnown(character) ? [] : bytesOfText(character).map(byteSymbol);
+    return bytes.length && bytes.every(isKnown) ? bytes : character;
+  });
 }
 
 // The text that symbols make. Bytes that are not UTF-8 stay as they are.
@@ -46,8 +51,11 @@ function reader(level) {
   let previous = "";
   const decoder = new TextDecoder();
   return (symbol) => {
-    if (level === "char") return symbol;
-    if (level === "byte") return decoder.decode(Uint8Array.from(bytesOfText(symbol)), { stream: true });
+    if (level !== "word") {
+      const code = symbol.codePointAt(0);
+      if (code < 0xdc80 || code > 0xdcff) return decoder.decode() + symbol;
+      return decoder.decode(Uint8Array.of(code - 0xdc00), { stream: true });
+    }
     const text = spaceBetween(previous, symbol) + symbol;
     previous = symbol;
     return text;

@@ -159,7 +159,7 @@ def _used_by_sample(path: Path, read: Path, checkpoint: Checkpoint) -> dict[str,
 def _symbols(vocab: Vocab) -> str:
     """Return the symbols of a vocabulary as a string for people: the characters, or a summary."""
     if vocab.level == "char":
-        return "".join(vocab.symbols)
+        return vocab.characters
     return "all bytes" if vocab.level == "byte" else f"{len(vocab)} words"
 
 

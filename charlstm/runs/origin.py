@@ -43,7 +43,8 @@ class Origin:
         known: the vocabulary of the model. vocab: the vocabulary of the run.
         """
         added = sorted(set(vocab.symbols) - set(known.symbols))
-        symbols = "".join(added[:MAX_SYMBOLS]) if vocab.level == "char" else ""
+        characters = [symbol for symbol in added if vocab.level == "char" and len(symbol) == 1]
+        symbols = "".join(characters[:MAX_SYMBOLS])
         return replace(self, added=len(added), symbols=symbols)
 
     def __str__(self) -> str:

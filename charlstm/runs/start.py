@@ -53,7 +53,7 @@ from charlstm.system.terminal import visible
 from charlstm.text.corpus import split_train_validation
 from charlstm.text.lists import looks_like_list
 from charlstm.text.reading import ReadingProgress, newlines_for
-from charlstm.training.defaults import choose_settings
+from charlstm.training.defaults import SPELL_BELOW, choose_settings
 from charlstm.training.engine import Engine
 from charlstm.training.machine_speed import MAX_MEASURED_HIDDEN, operations_per_second
 from charlstm.training.trainer import Trainer
@@ -239,12 +239,14 @@ def begin_run(
     engine: what computes the run; None: the kernels of charlstm.
     """
     lines = (asked.model if base is None else base.config).lines is True
-    chosen = {} if base is None else {"level": base.vocab.level}
+    chosen: dict[str, Any] = {} if base is None else {"level": base.vocab.level}
     given = asked.corpus.given
     if base is not None:
         chosen["newlines"] = newlines_for(base.vocab)
     else:
-        chosen["newlines"] = "keep" if given.get("level") == "byte" else "lf"
+        level = given.get("level", CorpusConfig.level)
+        chosen["newlines"] = "keep" if level == "byte" else "lf"
+        chosen["spell_below"] = SPELL_BELOW if level == "char" else 0.0
     chosen["val_split"] = "end" if given.get("val_file") else "random" if lines else "each"
     text = _recorded(folder, asked.corpus.completed(chosen))
     check_split(text, lines)

@@ -56,6 +56,11 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
         notices.append(f"{kernels.DESCRIPTION}: {kernels.ADVICE}")
     if sentence := _validation_notice(run):
         notices.append(sentence)
+    if spelled := len(vocab) - len(vocab.characters) if vocab.level == "char" else 0:
+        notices.append(
+            f"rare characters are spelled as bytes, {spelled} symbols in place of one for each: "
+            "`spell_below=0` gives each a symbol of its own"
+        )
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
         notices.append(
             f"the text has {len(vocab):,} distinct characters, which makes the model large and "

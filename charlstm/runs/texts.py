@@ -171,6 +171,7 @@ def open_run_corpus(
         encoding=config.encoding,
         newlines=config.newlines,
         vocab_size=config.vocab_size,
+        spell_below=config.spell_below,
         base_vocab=base_vocab,
         held_out=0 if config.val_split != "each" or config.val_file else config.val_frac,
         progress=progress,

@@ -5,6 +5,7 @@ from typing import Any
 
 from charlstm.network.sample_text import SampleText
 from charlstm.server.running_model import TokenScores
+from charlstm.text.spelling import byte_named
 from charlstm.text.vocab import Vocab
 
 NAMES = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
@@ -63,10 +64,9 @@ class TokenList:
         self._taken = 0  # the length of the text whose symbols were taken
 
     def _name(self, id_: int) -> str:
-        symbol = self._vocab.symbols[id_] if self._vocab.level != "byte" else chr(id_)
-        if self._vocab.level == "byte" and id_ > 127:  # a part of a character
-            return f"bytes:\\x{id_:02x}"
-        return symbol
+        symbol = self._vocab.symbols[id_]
+        is_byte = self._vocab.level != "word" and byte_named(symbol) is not None
+        return f"bytes:{symbol}" if is_byte else symbol
 
     def _add(self, id_: int, log_prob: float | None, top: dict[str, float] | None) -> None:
         text = self._decoder.feed(id_)

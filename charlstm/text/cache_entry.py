@@ -29,7 +29,7 @@ IDS, FACTS = "ids.bin", "facts.json"
 CHECKED_BYTES = 1 << 26
 # Version of the format of entries. The key of an entry depends on the version, so that entries of
 # other versions are not found.
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 
 
 FACT_NAMES = {"vocab", "file_symbols", "bytes", "changed_line_ends", "ids_type", "ids_checksum"}
@@ -66,16 +66,21 @@ class EntryFacts:
 
 
 def cache_key(
-    digest: str, vocab_size: int | None, base_vocab: Vocab | None, held_out: float = 0
+    digest: str,
+    vocab_size: int | None,
+    spell_below: float,
+    base_vocab: Vocab | None,
+    held_out: float = 0,
 ) -> str:
     """Return the name of the entry for a text: a SHA-256 in hexadecimal.
 
     digest: the digest of the files' bytes and of the options with which they are read.
-    vocab_size, base_vocab: the arguments of `open_corpus` that determine the vocabulary.
+    vocab_size, spell_below, base_vocab: the arguments of `open_corpus` that determine the
+        vocabulary.
     held_out: the argument of `open_corpus` that determines the order of the ids.
     """
     base = None if base_vocab is None else base_vocab.to_dict()
-    facts = [CACHE_FORMAT, digest, vocab_size, base, float(held_out)]
+    facts = [CACHE_FORMAT, digest, vocab_size, float(spell_below), base, float(held_out)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

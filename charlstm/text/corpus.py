@@ -67,7 +67,7 @@ class Corpus:
 
     @property
     def length(self) -> int:
-        """The number of ids: one for each character, byte or word, depending on the level."""
+        """The number of ids: of characters, bytes or words, depending on the level."""
         return len(self.ids)
 
     @property
@@ -97,6 +97,7 @@ def open_corpus(
     encoding: str = "utf-8",
     newlines: str = "keep",
     vocab_size: int | None = None,
+    spell_below: float = 0,
     base_vocab: Vocab | None = None,
     held_out: float = 0,
     cache: Path | None = None,
@@ -115,6 +116,9 @@ def open_corpus(
     level: the kind of symbol: "char", "byte" (of the files as they are) or "word".
     vocab_size: the number of symbols of the vocabulary at level "word": the line end, the unknown
         word, and the most frequent words; None for all words.
+    spell_below: at level "char", the share of the text below which a character beyond ASCII is
+        spelled as the bytes of its UTF-8 form; see spelling.py. With `base_vocab`, characters that
+        it spells stay spelled, and no others are.
     newlines: "keep", or "lf" to turn each \\r\\n and \\r into \\n.
     base_vocab: a vocabulary whose symbols are added to those of the text.
     held_out: the fraction of each training file that goes to the validation text, from its end.
@@ -161,7 +165,7 @@ def open_corpus(
     if expected is not None and digest != expected[1]:
         raise changed
     # For a single file, the order of the ids does not depend on `held_out`: the key leaves it out.
-    key = cache_key(digest, vocab_size, base_vocab, held_out * (len(texts.files) > 1))
+    key = cache_key(digest, vocab_size, spell_below, base_vocab, held_out * (len(texts.files) > 1))
     was_there = (root / key).exists()
     try:
         facts, ids = open_entry(root / key)
@@ -171,7 +175,7 @@ def open_corpus(
         if was_there:
             discard(root / key)
         try:
-            _make_entry(root, key, texts, vocab_size, base_vocab, held_out, progress)
+            _make_entry(root, key, texts, vocab_size, spell_below, base_vocab, held_out, progress)
         except UndecodableError as error:
             if base_vocab is not None:  # The level of the text is that of the vocabulary.
                 raise
@@ -205,12 +209,13 @@ def _make_entry(
     key: str,
     texts: TextFiles,
     vocab_size: int | None,
+    spell_below: float,
     base_vocab: Vocab | None,
     held_out: float,
     progress: ReadingProgress | None,
 ) -> None:
     """Encode `texts` and store their ids in the cache `root` as the entry `key`."""
-    found = scan(texts, vocab_size, base_vocab, progress)
+    found = scan(texts, vocab_size, spell_below, base_vocab, progress)
     facts = EntryFacts(found.vocab, found.file_symbols, found.bytes, found.changed_line_ends)
     train_sizes = found.file_symbols - _validation_sizes(texts, found.file_symbols, held_out)
     try:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from charlstm.errors import ArgumentError
+from charlstm.text.spelling import byte_named
 from charlstm.text.words import space_between
 from charlstm.untrusted import require_choice, whole_number
 
@@ -17,7 +18,7 @@ DECODING_ERRORS: tuple[str, ...] = get_args(DecodingErrors)
 class Decoder:
     """Turns ids into text one at a time, and never returns an incomplete character.
 
-    errors: one of DECODING_ERRORS, for level "byte".
+    errors: one of DECODING_ERRORS, for bytes that are not valid UTF-8.
     """
 
     def __init__(
@@ -26,30 +27,38 @@ class Decoder:
         require_decoding_errors(errors)
         self._level, self._symbols = level, symbols
         self._utf8 = codecs.getincrementaldecoder("utf-8")(errors)
+        self._is_inside = False  # whether the last symbol was a byte, perhaps within a character
         self._previous_word = ""
 
     def feed(self, id: int) -> str:
-        """Return the text that `id` completes; "" for a byte that does not end a character."""
+        """Return the text that `id` completes; "" for a byte that does not end a character.
+
+        Bytes of an incomplete character before another symbol become text as `errors` says.
+        """
         number, size = whole_number("id", id), len(self._symbols)
         if not 0 <= number < size:
             raise ArgumentError(f"`id` must be 0 to {size - 1}, not {number}")
-        if self._level == "byte":
-            return self._utf8.decode(bytes([number]))
         symbol = self._symbols[number]
-        if self._level == "char":
-            return symbol
-        space, self._previous_word = space_between(self._previous_word, symbol), symbol
-        return space + symbol
+        if self._level == "word":
+            space, self._previous_word = space_between(self._previous_word, symbol), symbol
+            return space + symbol
+        if (byte := byte_named(symbol)) is not None:
+            self._is_inside = True
+            return self._utf8.decode(bytes([byte]))
+        return self.finish() + symbol if self._is_inside else symbol
 
     def feed_all(self, ids: Sequence[int]) -> str:
         """Return the text that several ids complete, as `feed` would for each in turn."""
-        if self._level == "char":  # several times as fast as `feed`
-            return "".join([self._symbols[id_] for id_ in ids])
+        if self._level == "char" and byte_named(self._symbols[-1]) is None:
+            return "".join([self._symbols[id_] for id_ in ids])  # several times as fast as `feed`
         return "".join(map(self.feed, ids))
 
     def finish(self) -> str:
         """Return the text for an incomplete character at the end; "" if there is none."""
-        return self._utf8.decode(b"", final=True)
+        self._is_inside = False
+        text = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return text
 
 
 def require_decoding_errors(errors: str) -> None:

@@ -50,7 +50,7 @@ class KnownLines:
         if not isinstance(line, str):
             return False
         ids = self._vocab.encode(line, unknown="skip")
-        if self._vocab.level == "char" and len(ids) < len(line):
+        if self._vocab.level == "char" and self._vocab.count_characters(ids) < len(line):
             return False  # The line has a character that the text does not have.
         (sought,) = self._hashes_of(np.append(ids, self._line_end))
         place = int(np.searchsorted(self._hashes, sought))

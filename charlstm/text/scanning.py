@@ -9,6 +9,7 @@ import numpy as np
 from charlstm.arrays import Ids
 from charlstm.errors import CharlstmError
 from charlstm.text.reading import ReadingProgress, TextFiles
+from charlstm.text.spelling import FIRST_BYTE, CharacterCounts, to_spell
 from charlstm.text.vocab import MAX_SYMBOLS, MAX_WORD_CHARACTERS, Vocab, code_points, unit_of
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, WordCounts, split_chunks
 
@@ -36,26 +37,32 @@ class Scan:
 def scan(
     texts: TextFiles,
     vocab_size: int | None,
+    spell_below: float,
     base_vocab: Vocab | None,
     progress: ReadingProgress | None,
 ) -> Scan:
     """Read the files once and return their vocabulary and sizes.
 
     vocab_size: the number of symbols of a vocabulary of words; None for all words.
-    base_vocab: a vocabulary whose symbols are added to those of the files.
+    spell_below: the share of the text below which a character is spelled: see spelling.py.
+    base_vocab: a vocabulary whose symbols are added to those of the files. Characters that it
+        spells stay spelled, and no others are.
 
     Raises CharlstmError for a text that is too small, and for too many distinct words.
     """
     if texts.level == "word":
         return _scan_words(texts, vocab_size, base_vocab, progress)
-    return _scan_characters(texts, base_vocab, progress)
+    return _scan_characters(texts, spell_below, base_vocab, progress)
 
 
 def _scan_characters(
-    texts: TextFiles, base_vocab: Vocab | None, progress: ReadingProgress | None
+    texts: TextFiles,
+    spell_below: float,
+    base_vocab: Vocab | None,
+    progress: ReadingProgress | None,
 ) -> Scan:
     """Return the scan at level "char" or "byte"."""
-    found = np.zeros(0x110000, bool)
+    beyond = [CharacterCounts() for _ in texts.files]  # all but ASCII characters
     known_ascii = b""  # the ASCII characters found so far
     counts = np.zeros(len(texts.files), np.int64)  # numbers of symbols
     size, changed = 0, list[int]()
@@ -70,20 +77,34 @@ def _scan_characters(
         # faster than looking up the code point of each character.
         rest = data.translate(None, known_ascii)
         if rest:
-            found[code_points(rest.decode("utf-8", "surrogatepass"))] = True
-            known_ascii = bytes(np.flatnonzero(found[:128]).tolist())
+            codes = code_points(rest.decode("utf-8", "surrogatepass"))
+            known_ascii = bytes({*known_ascii, *codes[codes < FIRST_BYTE].tolist()})
+            beyond[number].add(codes[codes >= FIRST_BYTE])
     _refuse_too_small(texts, counts)
     if texts.level == "byte":
         return Scan(Vocab.bytes(), counts, size, sum(changed))
-    characters = list(map(chr, np.flatnonzero(found).tolist()))
+    everywhere = CharacterCounts.sum_of(beyond)
+    characters = [*map(chr, known_ascii), *map(chr, everywhere.codes.tolist())]
     if base_vocab is not None:
-        return Scan(base_vocab.extended(characters), counts, size, sum(changed))
-    if len(characters) < 2:
+        vocab = base_vocab.extended(base_vocab.lacking(characters))
+    elif len(characters) < 2:
         raise CharlstmError(
             f"{texts.files[0]}: too small to learn from: {characters[0]!r} is its only character, "
             "at least 2 distinct ones are needed"
         )
-    return Scan(Vocab.from_characters(characters), counts, size, sum(changed))
+    else:
+        rare = set(map(chr, to_spell(everywhere, spell_below * int(counts.sum())).tolist()))
+        vocab = Vocab.from_characters((c for c in characters if c not in rare), "".join(rare))
+    counts += [_further_symbols(vocab, each) for each in beyond]
+    return Scan(vocab, counts, size, sum(changed))
+
+
+def _further_symbols(vocab: Vocab, counts: CharacterCounts) -> int:
+    """Return by how much the symbols of a text are more than its characters, of which some are
+    spelled as several bytes."""
+    continues = vocab.continues(vocab.encode_codes(counts.codes))
+    characters = np.cumsum(~continues) - 1  # the place in counts of each symbol's character
+    return int(counts.numbers[characters[continues]].sum())
 
 
 def _scan_words(

@@ -17,7 +17,9 @@ def utf8_size(vocab: Vocab, ids: Ids) -> int | None:
         return None
     if vocab.level == "byte":
         return len(ids)
-    sizes = np.array([len(symbol.encode("utf-8", "surrogatepass")) for symbol in vocab.symbols])
+    sizes = np.ones(len(vocab), np.int64)  # those of bytes that spell characters
+    for id_, character in enumerate(vocab.characters):
+        sizes[id_] = len(character.encode("utf-8", "surrogatepass"))
     return sum(
         int(np.bincount(ids[k : k + BLOCK_IDS], minlength=len(vocab)) @ sizes)
         for k in range(0, len(ids), BLOCK_IDS)

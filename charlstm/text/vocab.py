@@ -3,6 +3,7 @@
 A vocabulary turns text into ids and ids back into text.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,13 @@ from charlstm.errors import ArgumentError, CharlstmError, shown
 from charlstm.system.wording import counted
 from charlstm.text.decoder import Decoder, DecodingErrors, require_decoding_errors
 from charlstm.text.lookalikes import nearest_known
+from charlstm.text.spelling import (
+    FIRST_BYTE,
+    byte_symbol,
+    bytes_of,
+    is_surrogate,
+    utf8,
+)
 from charlstm.text.words import LINE_END, UNKNOWN_WORD, split_words
 from charlstm.untrusted import require_choice, require_type, whole_number
 
@@ -26,11 +34,12 @@ UnknownTreatment = Literal["error", "skip", "replace"]  # how to treat a charact
 UNKNOWN_CHOICES: tuple[str, ...] = get_args(UnknownTreatment)
 
 MAX_WORD_CHARACTERS = 1 << 20
+BLOCK_IDS = 1 << 20  # ids whose characters are counted at once: a validation text may be long
 REPR_SYMBOLS = 5  # symbols that repr shows
 MAX_SYMBOLS = 0x110000  # the number of Unicode code points
 
 # Names of the 256 byte values: an ASCII character, or for 128 and above an escape such as \xe9.
-BYTE_SYMBOLS = tuple(chr(b) if b < 0x80 else f"\\x{b:02x}" for b in range(256))
+BYTE_SYMBOLS = tuple(chr(b) if b < FIRST_BYTE else byte_symbol(b) for b in range(256))
 
 
 def unit_of(level: str) -> str:
@@ -78,7 +87,9 @@ def _refuse_string(name: str, words: Iterable[str]) -> None:
 class Vocab:
     """A vocabulary: id k stands for `symbols[k]`. Immutable.
 
-    Level "char": the symbols are two or more characters, in code-point order.
+    Level "char": the symbols are two or more characters, in code-point order. Names of bytes may
+        follow, such as \\xe9, in ascending order: these bytes spell characters that are no symbols
+        of their own, in UTF-8.
     Level "byte": the symbols are names of the 256 byte values, so that every text can be encoded.
     Level "word": the symbols are words, punctuation marks, the line end, and U+FFFD, which stands
     for all other words. The symbols are in ascending order.
@@ -101,7 +112,9 @@ class Vocab:
             raise CharlstmError("vocabulary: level byte must have the 256 byte values")
 
     def _check_characters(self) -> None:
-        if self._symbol_lengths() - {1}:
+        self._symbol_lengths()
+        characters, bytes_ = self.symbols[: self._characters], self.symbols[self._characters :]
+        if set(map(len, characters)) - {1} or not set(bytes_) <= set(BYTE_SYMBOLS[FIRST_BYTE:]):
             raise CharlstmError("vocabulary: each symbol must be a single character")
         if len(self.symbols) < 2:
             raise CharlstmError(
@@ -110,10 +123,11 @@ class Vocab:
             )
         # In strictly ascending order no character occurs twice. The number of characters is thus at
         # most 0x110000, the number of code points.
-        if not all(map(lt, self.symbols, self.symbols[1:])):
-            raise CharlstmError(
-                "vocabulary: characters must be in strictly ascending code-point order"
-            )
+        for part in (characters, bytes_):
+            if not all(map(lt, part, part[1:])):
+                raise CharlstmError(
+                    "vocabulary: characters must be in strictly ascending code-point order"
+                )
 
     def _check_words(self) -> None:
         if len(self) > MAX_SYMBOLS:
@@ -147,13 +161,18 @@ class Vocab:
         return cls.from_characters(text)
 
     @classmethod
-    def from_characters(cls, characters: Iterable[str]) -> "Vocab":
+    def from_characters(cls, characters: Iterable[str], spelled: str = "") -> "Vocab":
         """Return the vocabulary of these characters, which may repeat and be in any order.
+
+        spelled: further characters, which the vocabulary spells as bytes of UTF-8.
 
         Raises CharlstmError for fewer than 2 distinct characters, and for a string that is not a
         single character.
         """
-        return cls("char", tuple(sorted(_distinct("characters", characters))))
+        require_type("spelled", spelled, str)
+        bytes_ = map(byte_symbol, bytes_of(code_points(spelled)).tolist())
+        found = {**_distinct("characters", characters), **dict.fromkeys(bytes_)}
+        return cls("char", tuple(sorted(found, key=lambda symbol: (len(symbol), symbol))))
 
     @classmethod
     def bytes(cls) -> "Vocab":
@@ -196,6 +215,36 @@ class Vocab:
         """The name of one symbol in messages: "character", "byte" or "word"."""
         return unit_of(self.level)
 
+    def count_characters(self, ids: Ids) -> int:
+        """Return the number of characters that ids stand for at level "char", else their number.
+
+        A byte that continues a spelled character is not counted.
+        """
+        ids = checked_ids("ids", ids, ("N",), len(self))
+        if not self._continuing_bytes:
+            return len(ids)
+        blocks = (ids[k : k + BLOCK_IDS] for k in range(0, len(ids), BLOCK_IDS))
+        return len(ids) - sum(int(self.continues(block).sum()) for block in blocks)
+
+    def continues(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Return whether each id is a byte that continues a spelled character."""
+        ids = checked_ids("ids", ids, ("N",), len(self))
+        first = self._characters
+        result: npt.NDArray[np.bool_] = (ids >= first) & (ids < first + self._continuing_bytes)
+        return result
+
+    @cached_property
+    def _characters(self) -> int:
+        """The number of characters among the symbols of level "char"; bytes follow them."""
+        return bisect_left(self.symbols, 2, key=len)
+
+    @cached_property
+    def _continuing_bytes(self) -> int:
+        """The number of bytes that continue a spelled character; they come first among bytes."""
+        if self.level != "char":
+            return 0
+        return sum(symbol < byte_symbol(0xC0) for symbol in self.symbols[self._characters :])
+
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {symbol: id_ for id_, symbol in enumerate(self.symbols)}
@@ -226,7 +275,7 @@ class Vocab:
         """All characters in the order of their ids; CharlstmError if the level is not "char"."""
         if self.level != "char":
             raise CharlstmError(f"a vocabulary of level {self.level} has no characters")
-        return "".join(self.symbols)
+        return "".join(self.symbols[: self._characters])
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
@@ -235,8 +284,8 @@ class Vocab:
 
     @cached_property
     def _codes(self) -> npt.NDArray[np.int32]:
-        """Array (V,): the code point of each id."""
-        return code_points("".join(self.symbols)).astype(np.int32)
+        """Array: the code point of each character, by its id."""
+        return code_points("".join(self.symbols[: self._characters])).astype(np.int32)
 
     @cached_property
     def _id_of_code(self) -> npt.NDArray[np.int32]:
@@ -245,13 +294,48 @@ class Vocab:
         Its length is the largest code point of the vocabulary + 2. The last element is always -1.
         """
         table = np.full(self._codes[-1] + 2, -1, np.int32)
-        table[self._codes] = np.arange(len(self))
+        table[self._codes] = np.arange(len(self._codes))
         return table
 
-    def _lookup(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        """Return the id of each code point; -1 for code points that the vocabulary lacks."""
+    @cached_property
+    def _id_of_byte(self) -> npt.NDArray[np.int32]:
+        """Array (256,): the id of each byte that spells characters; -1 for other bytes."""
+        table = np.full(256, -1, np.int32)
+        for id_ in range(self._characters, len(self)):
+            table[int(self.symbols[id_][2:], 16)] = id_
+        return table
+
+    def _ids_and_counts(self, codes: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int32], Ids]:
+        """Return the ids of code points, and how many of them each code point has.
+
+        A code point that is no symbol has the ids of the bytes that spell it, or the id -1 if the
+        vocabulary lacks one of these bytes.
+        """
         # mode="clip": a code point beyond the end of the table selects the last element, -1.
-        return self._id_of_code.take(codes, mode="clip")
+        ids = self._id_of_code.take(codes, mode="clip")
+        counts = np.ones(len(ids), np.intp)
+        may_spell = (ids < 0) & (codes >= FIRST_BYTE) & ~is_surrogate(codes)
+        places = np.flatnonzero(may_spell) if self._characters < len(self) else np.empty(0, int)
+        if not len(places):
+            return ids, counts
+        found, sizes = utf8(codes[places])
+        spelled = self._id_of_byte[found]
+        is_used = np.arange(found.shape[1]) < sizes[:, None]
+        can_spell = ((spelled >= 0) | ~is_used).all(1)
+        places, spelled, is_used = places[can_spell], spelled[can_spell], is_used[can_spell]
+        counts[places] = sizes[can_spell]
+        ids = np.repeat(ids, counts)
+        starts = np.cumsum(counts) - counts
+        of_bytes = starts[places, None] + np.arange(found.shape[1])
+        ids[of_bytes[is_used]] = spelled[is_used]
+        return ids, counts
+
+    def lacking(self, characters: Iterable[str]) -> list[str]:
+        """Return those of some characters that the vocabulary can neither encode nor spell."""
+        distinct = "".join(_distinct("characters", characters))
+        ids, counts = self._ids_and_counts(code_points(distinct))
+        is_lacking = ids[np.cumsum(counts) - counts] < 0
+        return [distinct[place] for place in np.flatnonzero(is_lacking)]
 
     def encode(self, text: str, unknown: UnknownTreatment = "error", offset: int = 0) -> Ids:
         """Return the ids of `text`, 1-D, of type `dtype`.
@@ -271,10 +355,10 @@ class Vocab:
             return np.frombuffer(_utf8(text), np.uint8)
         if self.level == "word":
             return self.encode_words(split_words(text))
-        ids = self._lookup(code_points(text))
+        ids, _ = self._ids_and_counts(code_points(text))
         if (ids < 0).any():
             if unknown == "error":
-                position = int(np.argmax(ids < 0))
+                position = self.count_characters(ids[: np.argmax(ids < 0)])
                 character = text[position]
                 raise CharlstmError(
                     f"the vocabulary has no {character!r} (U+{ord(character):04X}), found at "
@@ -286,7 +370,7 @@ class Vocab:
                 ids = ids[ids >= 0]
             else:
                 nearest = {ord(old): new for old, new in self.replacements(text).items()}
-                ids = self._lookup(code_points(text.translate(nearest)))
+                ids, _ = self._ids_and_counts(code_points(text.translate(nearest)))
         return ids.astype(self.dtype)
 
     def encode_codes(self, codes: npt.NDArray[Any]) -> Ids:
@@ -297,9 +381,10 @@ class Vocab:
         if self.level != "char":
             raise CharlstmError(f"a vocabulary of level {self.level} has no characters")
         codes = checked_ids("codes", codes, ("N",), MAX_SYMBOLS)
-        ids = self._lookup(codes)
+        ids, _ = self._ids_and_counts(codes)
         if ids.size and ids.min() < 0:
-            raise CharlstmError(f"code point {codes[np.argmin(ids)]} is not in the vocabulary")
+            place = self.count_characters(ids[: np.argmin(ids)])
+            raise CharlstmError(f"code point {codes[place]} is not in the vocabulary")
         return ids.astype(self.dtype)
 
     def replacements(self, text: str) -> dict[str, str]:
@@ -311,9 +396,7 @@ class Vocab:
         require_type("text", text, str)
         if self.level != "char":
             return {}
-        codes = code_points(text)
-        unknown = np.unique(codes[self._lookup(codes) < 0])
-        return {character: nearest_known(character, self._ids) for character in map(chr, unknown)}
+        return {each: nearest_known(each, self._ids) for each in self.lacking(text)}
 
     def decode(self, ids: npt.ArrayLike, errors: DecodingErrors = "replace") -> str:
         """Return the text of 1-D `ids`; CharlstmError if one is outside of the vocabulary.
@@ -324,9 +407,9 @@ class Vocab:
         """
         require_decoding_errors(errors)
         values = checked_ids("ids", ids, ("N",), len(self))
-        if self.level == "word":
-            decoder = self.decoder()
-            return "".join(map(decoder.feed, values.tolist()))
+        if self.level == "word" or (self.level == "char" and (values >= self._characters).any()):
+            decoder = self.decoder(errors)
+            return "".join(map(decoder.feed, values.tolist())) + decoder.finish()
         if self.level == "byte":
             return values.astype(np.uint8).tobytes().decode("utf-8", errors)
         return self._codes[values].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")

@@ -104,7 +104,7 @@ class Trainer:
         if config.epochs is not None:
             self.total_steps = max(1, round(config.epochs * self.batches.windows_per_pass))
         self.gradient_norm: float = math.nan
-        self._pass_nats, self._pass_count = 0.0, 0  # sum and number of losses in this pass
+        self._pass_nats, self._pass_count = 0.0, 0  # of this pass: nats, characters
 
         self._one_step = threading.Lock()  # a step of another thread waits for this one to end
         self.workers: Workers = self.engine.start_workers(config.workers)
@@ -149,7 +149,9 @@ class Trainer:
         return self.batches.symbols_per_window
 
     def step(self) -> float:
-        """Train on the next window of all streams; return its mean loss in nats per symbol.
+        """Train on the next window of all streams; return its mean loss in nats per character.
+
+        At levels byte and word, the result is the mean loss of a byte or a word.
 
         A step that is interrupted, as by Ctrl-C, has changed all weights or none, and the next step
         trains on the window after it. If only some weights may have changed, further steps are
@@ -183,8 +185,9 @@ class Trainer:
             StepSettings(rate, table_rate, self.steps_done + 1),
         )
         self.steps_done += 1
-        self._count_losses(nats, count)
-        return nats / count
+        characters = max(1, self._trained.model.vocab.count_characters(window[1:][is_target]))
+        self._count_losses(nats, characters)
+        return nats / characters
 
     def _reset_states(self) -> None:
         """Set the states of streams that begin a text, and of random other streams, to zero."""
@@ -203,10 +206,10 @@ class Trainer:
             raise ArgumentError(f"`ids` must be 0 to {len(model.vocab) - 1} for this vocabulary")
         return window
 
-    def _count_losses(self, nats: float, count: int) -> None:
+    def _count_losses(self, nats: float, characters: int) -> None:
         """Sum up the losses of a pass step by step; when it ends, give the schedule their mean."""
         self._pass_nats += nats
-        self._pass_count += count
+        self._pass_count += characters
         if self.batches.windows_done == 0:  # the window was the last one of its pass
             self.schedule.end_pass(self._pass_nats / self._pass_count)
             self._pass_nats, self._pass_count = 0.0, 0

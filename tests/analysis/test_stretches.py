@@ -77,7 +77,7 @@ def texts_and_training(draw):
 
 
 @given(texts_and_training())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_all_maximal_stretches_of_small_texts(given):
     texts, training = given
     with pytest.MonkeyPatch.context() as patch:

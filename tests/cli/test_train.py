@@ -177,6 +177,7 @@ def test_a_text_of_very_many_characters_is_trained_on_if_the_model_fits(cache, t
     path.write_text("".join(chr(k) for k in range(0x20000) if not 0xD800 <= k < 0xE000), "utf-8")
     small = {
         "newlines": "keep",
+        "spell_below": 0,
         "batch_size": 1,
         "seq_length": 1,
         "steps": 1,

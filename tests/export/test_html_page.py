@@ -140,6 +140,29 @@ def test_bytes(play, byte_run):
     assert model.vocab.encode(text).tolist() == ids.tolist()
 
 
+def test_spelled_characters(play):
+    vocab = charlstm.Vocab.from_characters("\n ab", spelled="日本€é")
+    page, model = play(random_model(vocab, ngrams=2, ngram_slots=30))
+    beginning = "a日b€"
+    found = write(page, beginning=beginning, length=200, seed="4")
+    as_bytes = beginning.encode("utf-8").decode("ascii", "surrogateescape")
+    assert symbols_of(found["given"]) == list(as_bytes)
+    assert "".join(token["text"] for token in found["given"]) == beginning
+    ids = sampled(model, beginning, 200, 4)[:, 0]
+    symbols = [model.vocab.symbols[k] for k in ids]
+    assert len(set(symbols)) == len(vocab)
+    written = found["samples"][0]
+    codes = map(ord, symbols_of(written))
+    assert [chr(c) if c < 0xDC80 else f"\\x{c - 0xDC00:02x}" for c in codes] == symbols
+    # A spelled character that the end cuts off has no text.
+    text = "".join(token["text"] for token in written)
+    assert model.vocab.decode([*vocab.encode(beginning), *ids]).rstrip("\ufffd") == (
+        beginning + text
+    ).rstrip("\ufffd")
+    unknown = page.evaluate("home.unknown('a日x本é語')")
+    assert [symbol for symbol, _ in unknown] == ["x", "語"]
+
+
 def test_words(play):
     words = ["to", "be", "or", "not", "(", "'tis", "nobler", ")", ",", ".", "question", "don't"]
     page, model = play(random_model(charlstm.Vocab.from_words(words), ngrams=2, ngram_slots=30))

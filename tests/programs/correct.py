@@ -83,7 +83,9 @@ def use_analysis(model: charlstm.CharModel, text: str) -> None:
 
 def use_vocabulary(text: str) -> charlstm.Vocab:
     """Make vocabularies, and turn text into ids and back."""
-    vocab = charlstm.Vocab.from_text(text).union(charlstm.Vocab.from_characters("ab"))
+    spelling = charlstm.Vocab.from_characters("ab", spelled="日本")
+    print(spelling.lacking("本x"), spelling.continues(spelling.encode("日a")))
+    vocab = charlstm.Vocab.from_text(text).union(spelling)
     vocab = vocab.extended(["é"])
     ids = vocab.encode("a cat ☃", unknown="skip", offset=0)
     codes = vocab.encode_codes(ids * 0 + ord("a"))
@@ -92,6 +94,7 @@ def use_vocabulary(text: str) -> charlstm.Vocab:
     words = charlstm.Vocab.from_words(["a", "cat"])
     print(words.encode_words(["a"]), charlstm.Vocab.bytes().unit, vocab.level, vocab.symbols)
     print(vocab.characters, vocab.dtype, vocab.replacements("é☃"), len(vocab))
+    print(vocab.count_characters(ids))
     return charlstm.Vocab.from_dict(vocab.to_dict())
 
 

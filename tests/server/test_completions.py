@@ -263,6 +263,7 @@ def others(tmp_path_factory):
         "lines": make_model(lines=True, capped=True),
         "gru": make_model(cell="gru"),
         "no_line_end": make_model(Vocab.from_text("abc"), ngrams=0),
+        "spelled": make_model(Vocab.from_characters("\n ab", spelled="日本€é")),
     }
     models["lines"].parameters["head.b"][0] += 2  # more line ends
     folder = tmp_path_factory.mktemp("others")
@@ -309,9 +310,26 @@ def test_echoed_logprobs_of_other_models_are_those_of_score(others, name):
     assert len(choice["logprobs"]["tokens"]) == len(models[name].vocab.encode(text))
 
 
-def test_parts_of_a_character_are_named_by_their_bytes(others):
+@pytest.mark.parametrize("name", ["bytes", "spelled"])
+def test_parts_of_a_character_are_named_by_their_bytes(others, name):
     server, _ = others
-    fields = {"model": "bytes", "prompt": "é", "echo": True, "logprobs": 0, "max_tokens": 0}
+    fields = {"model": name, "prompt": "é", "echo": True, "logprobs": 0, "max_tokens": 0}
     (choice,) = server.complete(**fields)["choices"]
     assert choice["text"] == "é"
     assert choice["logprobs"]["tokens"] == ["bytes:\\xc3", "bytes:\\xa9"]
+
+
+def test_tokens_of_a_spelled_character_are_its_bytes(others):
+    server, models = others
+    model, prompt = models["spelled"], "a日b€ é"
+    fields = {"model": "spelled", "prompt": prompt, "seed": 3}
+    text = expected(model, prompt, 3, 150)
+    answer = server.complete(**fields, max_tokens=150)
+    assert answer["usage"]["completion_tokens"] == 150
+    (written,) = texts_of(answer)
+    assert text.startswith(written.rstrip("\ufffd"))
+    assert 50 < len(written) < 150
+    (choice,) = server.complete(**fields, echo=True, logprobs=1, max_tokens=0)["choices"]
+    nats = -np.array(choice["logprobs"]["token_logprobs"])
+    (score,) = model.score([prompt])
+    assert np.allclose(np.add.reduceat(nats, [0, 1, 4, 5, 8, 9]), score.nats, atol=1e-5)

@@ -155,7 +155,6 @@ def test_odd_requests_get_an_answer_or_a_clear_refusal(model, tmp_path):
 
         @settings(
             max_examples=count,
-            deadline=None,
             database=None,
             derandomize=True,
             phases=[Phase.generate],

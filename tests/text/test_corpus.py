@@ -16,9 +16,7 @@ from charlstm.text.standard_input import copy_stream
 from charlstm.text.vocab import Vocab
 
 # One folder serves all examples: each has files and cache entries of its own content.
-many = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+many = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 pytestmark = pytest.mark.usefixtures("cache")
