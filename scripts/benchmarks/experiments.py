@@ -52,7 +52,8 @@ try:
     from charlstm.config import RunConfig
     from charlstm.runs.result import TrainedRun
     from charlstm.runs.start import begin_run
-    from charlstm.training.defaults import choose_settings
+    from charlstm.text.corpus import open_corpus
+    from charlstm.training.defaults import SPELL_BELOW, choose_settings
 except ImportError as error:
     sys.exit(
         f"{error}: run ./scripts/setup test, "
@@ -93,7 +94,12 @@ EXPERIMENTS: dict[str, dict[str, Settings]] = {
     },
     "rows": {
         "defaults": {},
+        "2 times the rows": {"ngram_slots": "x2"},
         "4 times the rows": {"ngram_slots": "x4"},
+    },
+    "spelling": {
+        "defaults": {},
+        "a symbol for each character": {"spell_below": 0},
     },
     "contexts": {
         "defaults": {},
@@ -160,10 +166,10 @@ def read_table(path: Path) -> list[Row]:
 
 
 @cache
-def size_of(text: str) -> tuple[int, int]:
-    """The characters to learn from, nine tenths of the text, and the number of distinct ones."""
-    content = suite_text(text).read_text(encoding="utf-8")
-    return len(content) * 9 // 10, len(set(content))
+def size_of(text: str, spell_below: float) -> tuple[int, int]:
+    """The symbols to learn from, nine tenths of the text, and the number of distinct ones."""
+    corpus = open_corpus([suite_text(text)], spell_below=spell_below)
+    return corpus.length * 9 // 10, len(corpus.vocab)
 
 
 def changed(value: float, change: str) -> float:
@@ -184,7 +190,7 @@ def split_settings(settings: Settings) -> tuple[Settings, dict[str, str]]:
 
 def choose(text: str, given: Settings, relative: Mapping[str, str]) -> Settings:
     """The options given, and those that relative settings change; hidden units are even numbers."""
-    length, symbols = size_of(text)
+    length, symbols = size_of(text, given.get("spell_below", SPELL_BELOW))
     asked = RunConfig.asked({**given, "paths": (text,)})
     operations = TRAINING_RATE * 60 * given.get("minutes", 3)
     model, train = choose_settings(
