@@ -64,7 +64,7 @@ LONG = {
     "charlstm train data/tinyshakespeare.txt --minutes 60 -r runs/hour": "an hour",
     "charlstm eval validation.txt -r runs/hour --window 256": "needs the run of an hour",
     "charlstm eval validation.txt -r runs/hour --dynamic": "1 minute",
-    f"{PYTHON}/benchmarks/experiments.py rows": "20 minutes, after texts.py: a measurement",
+    f"{PYTHON}/benchmarks/experiments.py rows": "40 minutes, after texts.py: a measurement",
     f"{PYTHON}/benchmarks/matches.py --seeds 3": "20 minutes, after texts.py: a measurement",
     f"{PYTHON}/benchmarks/advice.py": "20 minutes: a measurement",
     f"{PYTHON}/benchmarks/dynamic_evaluation.py runs/first": "minutes: a measurement",

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compares settings of `charlstm train` on the texts for choosing, at equal cost.
 
-    .venv/bin/python scripts/benchmarks/experiments.py rule --seeds 3    make the runs without a row
-    .venv/bin/python scripts/benchmarks/experiments.py rule --print      print the stored rows
+    .venv/bin/python scripts/benchmarks/experiments.py size --seeds 3    make the runs without a row
+    .venv/bin/python scripts/benchmarks/experiments.py size --print      print the stored rows
 
 Wall time says little on a machine that does other things too. Each run is therefore given the
 number of steps that the time budget (--minutes) would give on a reference machine: two cores whose
@@ -17,8 +17,9 @@ minutes, the seed, the kernels and the processor. The commit stands beside them:
 code, give another --table.
 
 An option may be relative to the value that the defaults choose: "x0.7" multiplies it, "+0.05" is
-added to it. Losses are in nats per character of the last tenth of the text, of which at most a
-million characters are read, with the state carried.
+added to it. "/8388608" is this number divided by the number of distinct symbols: the rows of a
+table of 8,388,608 numbers. Losses are in nats per character of the last tenth of the text, of which
+at most a million characters are read, with the state carried.
 """
 
 import json
@@ -83,23 +84,29 @@ OF_NO_COST = {
 
 # The settings of each experiment by name; the first are those that the others are compared with.
 EXPERIMENTS: dict[str, dict[str, Settings]] = {
-    "rule": {
+    "size": {
         "defaults": {},
         "1.4 times the units": {"hidden": "x1.4"},
         "0.7 times the units": {"hidden": "x0.7"},
+    },
+    "rate": {
+        "defaults": {},
         "1.4 times the rate": {"lr": "x1.4"},
         "0.7 times the rate": {"lr": "x0.7"},
+    },
+    "dropout": {
+        "defaults": {},
         "dropout 0.05 higher": {"dropout": "+0.05", "weight_dropout": "+0.05"},
         "dropout 0.05 lower": {"dropout": "+-0.05", "weight_dropout": "+-0.05"},
     },
     "rows": {
-        "defaults": {},
-        "2 times the rows": {"ngram_slots": "x2"},
-        "4 times the rows": {"ngram_slots": "x4"},
+        "34 MB": {"ngram_slots": f"/{2**23}"},
+        "67 MB": {"ngram_slots": f"/{2**24}"},
+        "134 MB": {"ngram_slots": f"/{2**25}"},
     },
     "spelling": {
-        "defaults": {},
-        "a symbol for each character": {"spell_below": 0},
+        "rare characters spelled": {"ngram_slots": f"/{2**23}"},
+        "a symbol for each character": {"ngram_slots": f"/{2**23}", "spell_below": 0},
     },
     "contexts": {
         "defaults": {},
@@ -172,9 +179,14 @@ def size_of(text: str, spell_below: float) -> tuple[int, int]:
     return corpus.length * 9 // 10, len(corpus.vocab)
 
 
-def changed(value: float, change: str) -> float:
-    """A value after a relative change: "x2" doubles it, "+0.1" adds to it; 0 at least."""
+def changed(value: float, change: str, symbols: int) -> float:
+    """A value after a relative change: "x2" doubles it, "+0.1" adds to it; 0 at least.
+
+    "/100" is 100 divided by the number of distinct symbols.
+    """
     number = float(change[1:])
+    if change[0] == "/":
+        return number // symbols
     return round(value * number, 6) if change[0] == "x" else round(max(0, value + number), 6)
 
 
@@ -183,7 +195,7 @@ def split_settings(settings: Settings) -> tuple[Settings, dict[str, str]]:
     relative = {
         name: value
         for name, value in settings.items()
-        if isinstance(value, str) and value[0] in "x+"
+        if isinstance(value, str) and value[0] in "x+/"
     }
     return {name: settings[name] for name in settings if name not in relative}, relative
 
@@ -198,7 +210,7 @@ def choose(text: str, given: Settings, relative: Mapping[str, str]) -> Settings:
     )
     chosen = model.to_dict() | train.to_dict()
     for name, change in relative.items():
-        value = changed(chosen[name], change)
+        value = changed(chosen[name], change, symbols)
         chosen[name] = 16 * round(value / 16) if name == "hidden" else type(chosen[name])(value)
     names = {*relative, "hidden", "layers", "skip", "ngram_slots"}
     return given | {name: chosen[name] for name in names}

@@ -160,5 +160,5 @@ def test_the_commands_of_the_results_that_print_stored_rows_run(monkeypatch, cap
                        "experiments": experiments, "matches": matches}  # fmt: skip
             scripts[script].main(arguments.split())
             printed.append(capsys.readouterr().out)
-    assert len(commands) > len(printed) == 11
+    assert len(commands) > len(printed) == 12
     assert all(table.count("\n") > 2 for table in printed)

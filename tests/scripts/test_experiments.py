@@ -24,6 +24,8 @@ def test_a_change_is_relative_to_the_value_that_the_defaults_choose():
     )
     assert chosen == {"steps": 100, "hidden": 64, "layers": 1, "skip": False, "ngram_slots": 4500}
     assert (other["hidden"], other["weight_dropout"]) == (128, 0)
+    # a table of 100 numbers for a text of two symbols
+    assert experiments.choose("c", given, {"ngram_slots": "/100"})["ngram_slots"] == 50
     plain = experiments.choose("c", given, {"lr": "x1", "dropout": "x1"})
     assert other["lr"] == plain["lr"] / 2
     assert other["dropout"] == round(plain["dropout"] + 0.05, 6)
@@ -64,8 +66,8 @@ def test_runs_that_are_missing_are_made_and_all_stand_in_the_table(tmp_path, mon
         "a lower rate": {"lr": "x0.5"},
     }
     monkeypatch.setattr(experiments, "step_cost", cost)
-    monkeypatch.setitem(experiments.EXPERIMENTS, "rule", experiment)
-    arguments = ["rule", "--minutes", "0.005", "--texts", "c", "--table", str(tmp_path / "t.tsv")]
+    monkeypatch.setitem(experiments.EXPERIMENTS, "size", experiment)
+    arguments = ["size", "--minutes", "0.005", "--texts", "c", "--table", str(tmp_path / "t.tsv")]
     experiments.main(arguments)
     rows = experiments.read_table(tmp_path / "t.tsv")
     assert [(row.asked, row.steps, row.milliseconds) for row in rows] == [

@@ -90,10 +90,12 @@ def test_the_table_of_ngrams_follows_text_and_vocabulary():
         return model.ngrams, model.ngram_slots
 
     assert table(140_000, 60) == (6, 70_000)
-    assert table(10**9, 60) == (6, 2**23 // 60)  # at most 34 MB
+    assert table(10**6, 60) == (6, 2**23 // 60)  # at most 34 MB for a short text
+    assert table(3 * 10**6, 60) == (6, 400_000)  # 8 numbers for each symbol of the text
+    assert table(10**9, 60) == (6, 2**25 // 60)  # at most 134 MB
     assert table(10, 60) == (6, 5)
     assert table(10**9, 2**13)[0] == 6 and table(10**9, 2**13 + 1)[0] == 0  # words, say
-    assert table(10**9, 20_000, ngrams=3) == (3, 2**23 // 20_000)  # which was asked for
+    assert table(10**9, 20_000, ngrams=3) == (3, 2**25 // 20_000)  # which was asked for
     assert table(140_000, 60, ngrams=3, ngram_slots=77) == (3, 77)
     assert table(140_000, 60, ngrams=0)[0] == 0
 
