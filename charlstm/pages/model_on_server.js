@@ -1,6 +1,5 @@
 
-// A model on the server of this page, which answers as OpenAI's API does. The interface is that of
-// model_here.js.
+// A model on the server of this page, which answers as OpenAI's API does.
 const EXPECTED = 10;
 
 // The events of an answer that is sent as server-sent events, up to [DONE].
@@ -43,7 +42,7 @@ class ModelOnServer {
     this.about = { name: id, level, unit, lines, facts };
   }
 
-  unknown() {
+  async unknown() {
     return []; // the server knows the symbols of the model, and takes the most similar ones
   }
 

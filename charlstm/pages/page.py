@@ -31,12 +31,15 @@ def render(
     data: Any,
     parts: Sequence[str] = (),
     scripts: Sequence[str] = (),
+    worker: Sequence[str] = (),
     asks: bool = False,
 ) -> str:
     """Return the page `name` of a package as HTML, with its data.
 
     parts: the names of further files of style and script of this package that the page uses, such
         as "text". scripts: the names of further scripts, which have no style.
+    worker: the names of the scripts that a worker of the page runs. The page finds them in its
+        data, as `worker`. Without such scripts, it may start no worker.
     asks: whether the page may ask the server that it came from. Otherwise it can send nothing.
 
     Nothing in the data can become markup or script of the page. The Content-Security-Policy of the
@@ -46,10 +49,13 @@ def render(
     without_style = [(__package__, part) for part in scripts]
     style = "".join(_read(*each, "css") for each in (*shared, (package, name)))
     script = "".join(_read(*each, "js") for each in (*shared, *without_style, (package, name)))
+    if worker:
+        data = data | {"worker": "".join(_read(__package__, part, "js") for part in worker)}
     pieces = {
         "STYLE_HASH": _hash(style),
         "SCRIPT_HASH": _hash(script),
         "CONNECT": "connect-src 'self'; " if asks else "",
+        "WORKER": "worker-src blob:; " if worker else "",
         "STYLE": style,
         "BODY": _read(package, name, "html"),
         "DATA": to_script_json(data),

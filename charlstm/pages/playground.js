@@ -1,6 +1,16 @@
 
 // The playground: write a beginning, read on, look at what else could have stood somewhere, and go on
-// from there. `home` computes: see model_here.js.
+// from there. `home` computes: a model in the page (model_here.js), or on a server (model_on_server.js):
+//   models       the names of all models; choose(name) chooses one
+//   about        { name, level, unit, lines, facts } of the chosen model
+//   unknown(text)          a promise of the symbols of a text that the model does not know: [symbol,
+//                          the known one that is read in its place, or undefined]
+//   next(text, signal)     a promise of the likeliest next symbols: [[symbol, probability], ...]
+//   write(request, signal) yields { read } (a share) while it reads the beginning, then { given }
+//                          (tokens), then { written } (for each sample, its new tokens)
+// A request has beginning, length, count, seed, stops, temperature, top_k, top_p and min_p.
+// A token is { symbol, text, bits, expected }: text is what it adds to the text that is shown, and
+// expected has the likeliest symbols at its place, with their probabilities, before it was read.
 const SETTINGS = ["temperature", "length", "count", "seed", "top_k", "top_p", "min_p", "stops"];
 let home = null;
 let samples = []; // { tokens, spans, box, text }: what each sample shows
@@ -139,11 +149,15 @@ function goOn(sample, at, symbol) {
 
 // -- what comes next
 
-async function showNext() {
-  const beginning = $("beginning").value;
-  const unknown = home.unknown(beginning).map(([symbol, known]) =>
+async function showUnknown(beginning) {
+  const unknown = (await home.unknown(beginning)).map(([symbol, known]) =>
     `${symbolName(symbol)} (${known === undefined ? "left out" : `read as ${symbolName(known)}`})`);
   $("unknown").textContent = unknown.length ? `The model does not know ${unknown.slice(0, 10).join(", ")}` : "";
+}
+
+async function showNext() {
+  const beginning = $("beginning").value;
+  showUnknown(beginning);
   if (running?.isWriting) return;
   running?.abort();
   const mine = running = new AbortController();

@@ -1,6 +1,6 @@
 """The playground: a page to write with a model, in a browser.
 
-The page has two homes: a file that holds the model, which the script of the page computes, and a
+The page has two homes: a file that holds the model, which a script of the page computes, and a
 server, which computes for it.
 """
 
@@ -11,8 +11,8 @@ from charlstm.pages.page import PAGES, render
 
 def playground_with_model(data: dict[str, Any]) -> str:
     """Return the page with a model inside, which sends nothing. data: see export/html_page.py."""
-    scripts = ("random", "network", "symbols", "model_here")
-    return render(PAGES, "playground", data, ("text",), scripts)
+    scripts, worker = ("symbols", "model_here"), ("random", "network", "symbols", "model_worker")
+    return render(PAGES, "playground", data, ("text",), scripts, worker=worker)
 
 
 def playground_on_server() -> str:

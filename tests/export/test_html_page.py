@@ -1,6 +1,7 @@
 """The page with a model inside, in a real browser, from a file, without network."""
 
 import json
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import charlstm
 from charlstm.export.compact import compact
 from charlstm.export.html_page import html_page
 from charlstm.network.sampling import Sampling, generate
+from charlstm.pages.page import PAGES
 from charlstm.seeds import generator
 from charlstm.text.vocab import start_ids
 
@@ -69,6 +71,12 @@ def random_model(vocab=None, **settings):
 
 def write(page, **request):
     return page.evaluate(WRITE % json.dumps(request))
+
+
+def asked_of_worker(script):
+    """JavaScript: a promise of the first answer of a worker that runs a script."""
+    source = f"URL.createObjectURL(new Blob([{json.dumps(script)}]))"
+    return f"new ModelHere(new Worker({source})).ask('next', 'a')"
 
 
 def symbols_of(tokens):
@@ -195,6 +203,7 @@ def test_stop_strings_end_a_sample_before_them(play):
 
 def test_random_numbers_are_those_of_numpy(play):
     page, _ = play(random_model())
+    page.evaluate(files(PAGES).joinpath("random.js").read_text("utf-8"))
     for seed in (0, 1, 2**31, 2**32, 2**64 + 3, 2**130 + 7):
         found = page.evaluate(
             f"(() => {{ const u = uniformNumbers('{seed}', 3); return [u(), u(), u(), u()]; }})()"
@@ -206,10 +215,25 @@ def test_the_policy_allows_the_page_and_nothing_else(play):
     page, _ = play(random_model())
     policy = page.evaluate("document.querySelector('meta[http-equiv]').content")
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert policy.endswith("; worker-src blob:; base-uri 'none'; form-action 'none'")
     assert "unsafe" not in policy and "connect-src" not in policy
-    assert page.evaluate("fetch('https://example.org').then(() => 'sent', () => 'refused')") == (
-        "refused"
-    )
+    for address in ("https://example.org", "data:,text"):  # the second one needs no network
+        fetched = f"fetch('{address}').then(() => 'sent', () => 'refused')"
+        answer = f"postMessage({{ call, value: await {fetched} }})"
+        in_worker = f"onmessage = async ({{ data: {{ call }} }}) => {answer}"
+        assert page.evaluate(fetched) == "refused"
+        assert page.evaluate(asked_of_worker(in_worker)) == "refused"
+
+
+def test_a_worker_that_fails_says_so(play):
+    page, _ = play(random_model())
+    for script, expected in (
+        ("throw new Error('no room')", "Uncaught Error: no room"),
+        ("onmessage = ({ data: { call } }) => postMessage({ call, error: 'wrong' })", "wrong"),
+    ):
+        assert (
+            page.evaluate(f"{asked_of_worker(script)}.catch((error) => error.message)") == expected
+        )
 
 
 def test_hostile_names_and_symbols_are_text(play):
@@ -219,7 +243,7 @@ def test_hostile_names_and_symbols_are_text(play):
         assert page.evaluate("$('title').textContent") == text
         write(page, length=20)
         assert page.evaluate("document.querySelectorAll('img, iframe, [onerror]').length") == 0
-        assert page.evaluate("home.symbols.length") == len(vocab)
+        assert page.evaluate("data.symbols.length") == len(vocab)
 
 
 def test_the_data_of_a_page_hold_no_path(trained, tmp_path, cli):
