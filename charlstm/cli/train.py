@@ -20,7 +20,7 @@ from charlstm.cli.shared_options import (
     json_option,
     knob_options,
 )
-from charlstm.config import AUTO, CorpusConfig, ModelConfig, TrainConfig, knobs_of
+from charlstm.config import CorpusConfig, ModelConfig, TrainConfig, knobs_of
 from charlstm.errors import ArgumentError
 from charlstm.runs.engines import is_restarted, process_number
 from charlstm.runs.folder import LAST, REPORT
@@ -111,7 +111,7 @@ def train(
     if process_number():
         from charlstm.torch_engine.processes import help_process_0
 
-        return help_process_0(options["device"] or AUTO)
+        return help_process_0()
     if is_restarted() and options["run"] and (options["run"] / LAST).exists():
         kept = ("run", "engine", "device", "report")
         options = {name: options[name] for name in kept} | {"corpus": (), "resume": True}

@@ -89,7 +89,8 @@ typedef struct {
   double *squares;              /* (size_of_squares): sums of squares of gradients, in an order that does
                                    not depend on the number of workers */
   double *gradient_norm;        /* (1): written, before clipping */
-  ptrdiff_t adam;               /* 1: update the weights by Adam; 0: compute the gradient only */
+  ptrdiff_t updates;            /* 1: clip, update the weights by Adam, and the table; 0: compute the
+                                   gradients only */
   ptrdiff_t weight_count;
   float *weights, *gradient;    /* (weight_count): all weights above; their gradients */
   float *mean, *square;         /* (weight_count): the moments of Adam */
@@ -564,7 +565,6 @@ static void update_part(const TrainingStep *s, double norm, ptrdiff_t start, ptr
       store_n(s->gradient + k + j,
               LARGER(-limit - (vec){0}, SMALLER(limit - (vec){0}, load_n(s->gradient + k + j, n - j))),
               n - j);
-    if (!s->adam) continue;
     NAME(adam_update)(n, s->weights + k, s->gradient + k, s->mean + k, s->square + k, s->constants);
     for (ptrdiff_t j = 0; j < n && s->average; j++)
       s->average[k + j] += (s->weights[k + j] - s->average[k + j]) * moved;
@@ -659,6 +659,7 @@ static int step_of_worker(TrainingStep *s, ptrdiff_t worker) {
     for (ptrdiff_t k = 0; k < s->T * B; k++) *s->nats += s->scales[k] ? s->losses[k] : 0;
     if (s->ngrams) keep_history(s);
   }
+  if (!s->updates) return 1;
   ptrdiff_t count, first = share_of(s->weight_count, s->workers, worker, &count);
   update_part(s, norm, first, count);
   end_phase(s, worker, UPDATE, &since);

@@ -58,7 +58,7 @@ class _Step(ctypes.Structure):
         *_fields(ctypes.c_ssize_t, "ngrams R"),
         *_fields(ctypes.c_void_p, "codes history rows table table_squares table_constants"),
         *_fields(ctypes.c_void_p, "squares gradient_norm"),
-        *_fields(ctypes.c_ssize_t, "adam weight_count"),
+        *_fields(ctypes.c_ssize_t, "updates weight_count"),
         *_fields(ctypes.c_void_p, "weights gradient mean square average constants"),
         *_fields(ctypes.c_double, "clip clip_value average_step"),
         *_fields(ctypes.c_void_p, "scratch"),
@@ -80,6 +80,9 @@ class NativeTrainingStep:
     workers: the number of threads. teams: the number of groups of threads with streams of their
         own; a divisor of `workers`.
     precision: that of the operands of products, "float32" or "bfloat16".
+
+    log_probs (T * B, V): after a step, the gradient of the logits.
+    rows (T * B, n): the rows of the table of n-grams that each prediction used.
     """
 
     def __init__(self, sizes: Mapping[str, int], workers: int, teams: int, precision: str) -> None:
@@ -149,18 +152,18 @@ class NativeTrainingStep:
                 x_columns=matrix(H, column) if rounded and k else None,
             )
             below = h_rows[B:]
-        log_probs = _floats(T * B, V)
+        self.log_probs, self.rows = _floats(T * B, V), np.empty((T * B, step.ngrams), np.int64)
         self.set(
             head_rows=matrix(T * B, seen * K) if step.dropout or seen > 1 else below,
             head_columns=matrix(seen * H, column) if rounded else None,
-            log_probs=log_probs,
-            dlogit_rows=matrix(T * B, V) if rounded else log_probs,
+            log_probs=self.log_probs,
+            dlogit_rows=matrix(T * B, V) if rounded else self.log_probs,
             dhead_input=_floats(T * seen * of_step),
             dout=_floats(T * of_step),
             dh=_floats(of_step),
             dc=_floats(of_step),
             losses=_floats(T * B),
-            rows=np.empty(T * B * step.ngrams, np.int64),
+            rows=self.rows,
         )
 
     def _field(self, name: str, value: Array | float | None) -> float | None:

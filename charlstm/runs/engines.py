@@ -3,7 +3,7 @@
 import os
 
 from charlstm.config import AUTO
-from charlstm.errors import ArgumentError, CharlstmError
+from charlstm.errors import ArgumentError
 from charlstm.training.engine import Engine, NativeEngine
 from charlstm.untrusted import require_choice
 
@@ -23,20 +23,16 @@ def engine_of(name: str, device: str = AUTO) -> Engine:
             raise ArgumentError(
                 '`device` has no effect with `engine="native"`: add `engine="torch"`'
             )
-        if process_count() > 1:
-            raise CharlstmError(
-                'torchrun has started several processes, which need `engine="torch"`: the native '
-                "engine uses all cores of a machine in one process"
-            )
-        return NativeEngine()
-    # Imported here, as they import PyTorch.
-    if process_count() > 1:
-        from charlstm.torch_engine.processes import SharedEngine
+        engine: Engine = NativeEngine()
+    else:
+        from charlstm.torch_engine import TorchEngine  # here, as it imports PyTorch
 
-        return SharedEngine(device)
-    from charlstm.torch_engine import TorchEngine
+        engine = TorchEngine(device)
+    if process_count() == 1:
+        return engine
+    from charlstm.torch_engine.processes import SharedEngine
 
-    return TorchEngine(device)
+    return SharedEngine(engine)
 
 
 def process_count() -> int:
@@ -51,5 +47,9 @@ def process_number() -> int:
 
 
 def is_restarted() -> bool:
-    """Return whether torchrun has started this process again, after one had ended."""
-    return process_count() > 1 and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    """Return whether torchrun has started the processes again, after one had ended or joined."""
+    if process_count() == 1:
+        return False
+    from charlstm.torch_engine.processes import join_processes
+
+    return join_processes() > 1

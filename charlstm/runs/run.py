@@ -16,6 +16,7 @@ from charlstm.network.model import CharModel
 from charlstm.runs import divergence
 from charlstm.runs.checkpoint import Checkpoint
 from charlstm.runs.divergence import Diverged, return_to_good_state
+from charlstm.runs.engines import process_count
 from charlstm.runs.events import EventLog
 from charlstm.runs.folder import BEST, LAST, METRICS
 from charlstm.runs.history import file_name, public_path
@@ -94,7 +95,7 @@ class Run:
         self.plan = Plan(trainer, self.validation, self.events)
         self.saver = Saver(folder, self.events)
         self.report, self.has_report = ReportWriter(folder, self.events, split), True
-        self.stop_signals = StopSignals()
+        self.stop_signals = StopSignals(once=process_count() == 1)
 
     @property
     def _texts(self) -> list[Path]:

@@ -39,15 +39,17 @@ class Interrupted(Exception):  # noqa: N818  # an interruption is not an error
 class StopSignals:
     """A context that records the first signal without ending the process.
 
-    A second SIGINT or SIGTERM has its usual effect. A second SIGHUP has no effect, because a
-    terminal that is closed often sends two, and a system that is shut down sends SIGTERM and
-    SIGHUP. Only the main thread receives signals: in another thread the context does nothing.
+    A second SIGINT or SIGTERM has its usual effect if `once`. A second SIGHUP has no effect,
+    because a terminal that is closed often sends two, and a system that is shut down sends SIGTERM
+    and SIGHUP. Only the main thread receives signals: in another thread the context does nothing.
 
+    once: False if a second signal has no effect, because the processes of torchrun all pass on the
+        same signal.
     signal_name: "SIGINT", "SIGTERM" or "SIGHUP" after such a signal, else "".
     """
 
-    def __init__(self) -> None:
-        self.signal_name = ""
+    def __init__(self, once: bool = True) -> None:
+        self.signal_name, self._once = "", once
         self._previous_handlers: dict[signal.Signals, Any] = {}
 
     def check(self) -> None:
@@ -61,7 +63,7 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         self.signal_name = self.signal_name or name
-        if name != "SIGHUP":
+        if name != "SIGHUP" and self._once:
             self._restore_handlers((signal.SIGINT, signal.SIGTERM))
 
     def __enter__(self) -> "StopSignals":

@@ -17,7 +17,7 @@ from charlstm.network.precision import resolve_precision
 from charlstm.system.threads import Workers
 from charlstm.torch_engine.network import CharNetwork
 from charlstm.torch_engine.step import TorchStep
-from charlstm.training.step import Step, Trained
+from charlstm.training.step import Exchange, Step, Trained
 from charlstm.untrusted import require_choice
 
 
@@ -77,28 +77,24 @@ class TorchEngine:
         return Workers(1)
 
     def make_dropout(
-        self,
-        model: ModelConfig,
-        config: TrainConfig,
-        batch_size: int,
-        recurrent: Sequence[Array],
-        rng: np.random.Generator,
+        self, trained: Trained, config: TrainConfig, rng: np.random.Generator
     ) -> Dropout:
         """Return a Dropout that draws on the device; on a CPU, the masks of the native engine."""
+        of_model = trained.model.config, config, trained.batch_size, trained.recurrent, rng
         if self._device.type == "cpu":
-            return Dropout(model, config, batch_size, recurrent, rng)
-        return DeviceDropout(model, config, batch_size, recurrent, rng, self._device)
+            return Dropout(*of_model)
+        return DeviceDropout(*of_model, self._device)
 
     def make_step(
         self,
         trained: Trained,
         config: TrainConfig,
-        batch_size: int,
-        drops_outputs: bool,
+        dropout: Dropout,
         workers: Workers,
+        exchange: Exchange | None = None,
     ) -> Step:
         """See Engine.make_step."""
-        return TorchStep(trained, config, self._device)
+        return TorchStep(trained, config, self._device, exchange)
 
     def to_evaluate(self, model: CharModel) -> CharModel:
         """See Engine.to_evaluate."""

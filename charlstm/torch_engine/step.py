@@ -13,7 +13,7 @@ from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.text.batches import Flags
 from charlstm.torch_engine.network import CharNetwork, TensorMasks
 from charlstm.torch_engine.updates import UPDATES, Numbers, clip, update_table
-from charlstm.training.step import Step, StepSettings, Trained
+from charlstm.training.step import Exchange, Gradients, Step, StepSettings, Trained
 
 # The number of windows of a length that are computed before a CUDA graph is made for the length:
 # libraries allocate their memory and compile their kernels in the first of them.
@@ -44,16 +44,21 @@ class TorchStep(Step):
 
     The weights and all else that a step changes lie on the device: `fetch` copies them into the
     arrays of the trainer, `send` copies them back. On a CUDA device, the whole step is captured in
-    a CUDA graph for each length of a window, so that no kernel waits for Python.
+    a CUDA graph for each length of a window, so that no kernel waits for Python. With an exchange,
+    no graph is made, which was not tried yet with collectives.
 
-    captures: whether a step is captured on a CUDA device.
+    exchange: as for Engine.make_step.
     """
 
-    captures = True
-
-    def __init__(self, trained: Trained, config: TrainConfig, device: torch.device) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        config: TrainConfig,
+        device: torch.device,
+        exchange: Exchange | None = None,
+    ) -> None:
         super().__init__(trained)
-        self._config, self._device = config, device
+        self._config, self._device, self._exchange = config, device, exchange
         model, averaged, optimizer, table_optimizer, state = trained
         network = CharNetwork(model.config, model.vocab, config.precision).to(device)
         self._network = network
@@ -133,7 +138,7 @@ class TorchStep(Step):
         """Compute a step: on a CUDA device by a graph, once some steps were computed without."""
         window, device = self._windows[T], self._device
         self._computed[T] += 1
-        if device.type != "cuda" or not self.captures:
+        if device.type != "cuda" or self._exchange is not None:
             self._step(window)
         elif self._computed[T] <= WINDOWS_BEFORE_GRAPH:
             stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -155,36 +160,34 @@ class TorchStep(Step):
             logits, window.targets.flatten(), reduction="none"
         )
         scales = window.scales.flatten()
-        *gradients, dlogits = torch.autograd.grad((losses * scales).sum(), (*self._weights, logits))
-        gradient = torch.cat([each.flatten() for each in gradients])
+        *of_weights, dlogits = torch.autograd.grad(
+            (losses * scales).sum(), (*self._weights, logits)
+        )
+        gradient = torch.cat([each.flatten() for each in of_weights])
         with torch.no_grad():
-            nats, rows = losses.masked_fill(scales == 0, 0).sum(dtype=torch.float64), None
+            nats = losses.masked_fill(scales == 0, 0).sum(dtype=torch.float64)
+            gradients = Gradients(gradient, nats)
             if self._table is not None:
                 rows = self._network.context_rows(window.inputs, self._state)
-            gradient, nats, rows, dlogits = self._combine(gradient, nats, rows, dlogits)
-            norm = gradient.norm()
-            self._results[0], self._results[1] = nats, norm
+                gradients = gradients._replace(rows=rows, dlogits=dlogits)
+            if self._exchange is not None:
+                gradients = self._exchange(gradients)
+            norm = gradients.weights.norm()
+            self._results[0], self._results[1] = gradients.nats, norm
             self.is_updating = True
-            self._update(window, gradient, norm, rows, dlogits)
+            self._update(window, gradients, norm)
             self._state.copy_(state)
             self.is_updating = False
 
-    def _combine(
-        self, gradient: Tensor, nats: Tensor, rows: Tensor | None, dlogits: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """Return what all processes computed; here is only one. rows: those of the table."""
-        return gradient, nats, rows, dlogits
-
-    def _update(
-        self, window: Window, gradient: Tensor, norm: Tensor, rows: Tensor | None, dlogits: Tensor
-    ) -> None:
+    def _update(self, window: Window, gradients: Gradients, norm: Tensor) -> None:
         """Update the weights, their average and the table of n-grams."""
         numbers, config = Numbers(*window.numbers.unbind()), self._config
-        clip(gradient, norm, config)
-        UPDATES[config.optimizer](self._vector, gradient, self._moments, numbers, config)
+        clip(gradients.weights, norm, config)
+        UPDATES[config.optimizer](self._vector, gradients.weights, self._moments, numbers, config)
         if self._average is not None:
             self._average.add_((self._vector - self._average) * numbers.average_step)
-        if self._table is not None and self._squares is not None and rows is not None:
+        if self._table is not None and self._squares is not None:
+            rows, dlogits = gradients.rows, gradients.dlogits
             update_table(self._table, self._squares, rows, dlogits, numbers.table_rate)
 
 

@@ -4,13 +4,11 @@ NativeEngine is the engine of this package: kernels in C or NumPy, on the proces
 is charlstm.torch_engine, on any device of PyTorch.
 """
 
-from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from charlstm import kernels
-from charlstm.arrays import Array
 from charlstm.config import AUTO, ModelConfig, Precision, TrainConfig
 from charlstm.network.dropout import Dropout
 from charlstm.network.model import CharModel
@@ -18,7 +16,7 @@ from charlstm.network.precision import explain_precision, resolve_precision
 from charlstm.system.threads import Workers
 from charlstm.training.layerwise_step import LayerwiseStep
 from charlstm.training.native_step import NativeStep
-from charlstm.training.step import Step, Trained
+from charlstm.training.step import Exchange, Step, Trained
 
 
 @runtime_checkable
@@ -45,12 +43,7 @@ class Engine(Protocol):
         """Return the threads that share the work of evaluations, and of steps if they need any."""
 
     def make_dropout(
-        self,
-        model: ModelConfig,
-        config: TrainConfig,
-        batch_size: int,
-        recurrent: Sequence[Array],
-        rng: np.random.Generator,
+        self, trained: Trained, config: TrainConfig, rng: np.random.Generator
     ) -> Dropout:
         """Return the source of the masks of training steps: see Dropout."""
 
@@ -58,11 +51,15 @@ class Engine(Protocol):
         self,
         trained: Trained,
         config: TrainConfig,
-        batch_size: int,
-        drops_outputs: bool,
+        dropout: Dropout,
         workers: Workers,
+        exchange: Exchange | None = None,
     ) -> Step:
-        """Return the object that makes training steps. The arguments are those of LayerwiseStep."""
+        """Return the object that makes training steps.
+
+        dropout: the source of their masks. workers: those of start_workers.
+        exchange: gets the gradients of all processes, if there are several.
+        """
 
     def to_evaluate(self, model: CharModel) -> CharModel:
         """Return a model of the same weights whose losses this engine computes."""
@@ -91,28 +88,24 @@ class NativeEngine:
         return Workers(count)
 
     def make_dropout(
-        self,
-        model: ModelConfig,
-        config: TrainConfig,
-        batch_size: int,
-        recurrent: Sequence[Array],
-        rng: np.random.Generator,
+        self, trained: Trained, config: TrainConfig, rng: np.random.Generator
     ) -> Dropout:
         """See Engine.make_dropout."""
-        return Dropout(model, config, batch_size, recurrent, rng)
+        model, streams = trained.model.config, trained.batch_size
+        return Dropout(model, config, streams, trained.recurrent, rng)
 
     def make_step(
         self,
         trained: Trained,
         config: TrainConfig,
-        batch_size: int,
-        drops_outputs: bool,
+        dropout: Dropout,
         workers: Workers,
+        exchange: Exchange | None = None,
     ) -> Step:
         """Return a native step if the kernels can make one, else a step layer by layer."""
         native = kernels.can_train(trained.model.config, config.precision)
         kind = NativeStep if native else LayerwiseStep
-        return kind(trained, config, batch_size, drops_outputs, workers)
+        return kind(trained, config, dropout, workers, exchange)
 
     def to_evaluate(self, model: CharModel) -> CharModel:
         """Return the model itself."""

@@ -7,12 +7,11 @@ import numpy as np
 from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.network.activations import Activations, first_steps
-from charlstm.network.dropout import Masks
+from charlstm.network.dropout import Dropout, Masks
 from charlstm.network.layers.head import cross_entropy
-from charlstm.network.parameters import NGRAM_TABLE
 from charlstm.system.threads import Tasks, Workers, one_blas_thread, share
 from charlstm.training.optimizers import blocks
-from charlstm.training.step import Step, StepSettings, Trained, clip_gradient, update_weights
+from charlstm.training.step import Exchange, Gradients, Step, StepSettings, Trained, update_all
 
 
 class LayerwiseStep(Step):
@@ -22,23 +21,23 @@ class LayerwiseStep(Step):
     its own span of the weights: it sums all workers' gradients of the span, and updates the span.
     The number of workers sets the order of these sums, and so the rounding errors.
 
-    drops_outputs: whether the masks of steps may drop outputs.
+    The arguments are those of Engine.make_step.
     """
 
     def __init__(
         self,
         trained: Trained,
         config: TrainConfig,
-        batch_size: int,
-        drops_outputs: bool,
+        dropout: Dropout,
         workers: Workers,
+        exchange: Exchange | None = None,
     ) -> None:
         super().__init__(trained)
-        self._config, self._workers = config, workers
-        self._drops_outputs = drops_outputs
+        self._config, self._workers, self._exchange = config, workers, exchange
+        self._dropout = dropout
         parameters = trained.model.parameters
         numbers = range(workers.count)
-        self._streams = [share(batch_size, workers.count, k) for k in numbers]
+        self._streams = [share(trained.batch_size, workers.count, k) for k in numbers]
         self._spans = [share(len(parameters.vector), workers.count, k) for k in numbers]
         self._gradients = [parameters.zeros_like_dense() for _ in numbers]
         self._activations: list[Activations | None] = [None for _ in numbers]
@@ -58,14 +57,18 @@ class LayerwiseStep(Step):
 
         with one_blas_thread():  # BLAS needs no threads, as the workers already use all cores
             results = self._workers.run(forward_backward)
-            norm = math.sqrt(sum(self._workers.run(self._sum_gradients)))
-            activations = [each for _, each, _ in results]
+            squared_norm = sum(self._workers.run(self._sum_gradients))
+            gradients = self._gradients_of(results)
+            if self._exchange is not None:
+                gradients = self._exchange(gradients)
+                squared_norm = float(np.dot(gradients.weights, gradients.weights))
+            norm = math.sqrt(squared_norm)
             self.is_updating = True
-            self._workers.run(lambda k: self._clip_and_update(k, norm, settings, activations))
+            update_all(self._trained, gradients, norm, self._config, settings, self._workers)
             for streams, (_, _, after) in zip(self._streams, results, strict=True):
                 state[:, :, streams] = after
             self.is_updating = False
-        return sum(nats for nats, _, _ in results), norm
+        return float(gradients.nats), norm
 
     def _forward_backward(
         self,
@@ -101,7 +104,7 @@ class LayerwiseStep(Step):
         if longest is None or longest.steps < T:
             longest = self._activations[k] = None  # frees the old arrays before allocating new ones
             longest = self._activations[k] = self._trained.model.new_activations(
-                T, B, self._drops_outputs, self._config.precision
+                T, B, self._dropout.drops_outputs, self._config.precision
             )
         return longest if longest.steps == T else first_steps(longest, T)
 
@@ -115,23 +118,14 @@ class LayerwiseStep(Step):
             squares += float(np.dot(total[block], total[block]))
         return squares
 
-    def _clip_and_update(
-        self, k: int, norm: float, settings: StepSettings, activations: list[Activations]
-    ) -> None:
-        """Clip the gradient, and update the weights and their average, all within span k.
-
-        activations: those of all workers, from which the gradient of the n-gram table follows.
-        """
-        span, gradient = self._spans[k], self._gradients[0].vector
-        clip_gradient(gradient[span], norm, self._config)
-        update_weights(self._trained, gradient, span, self._config, settings)
-        table_optimizer = self._trained.table_optimizer
-        if table_optimizer is not None:
-            table = self._trained.model.parameters[NGRAM_TABLE]
-            table_optimizer.update(
-                table,
-                share(len(table), self._workers.count, k),
-                np.concatenate([each.ngram_rows for each in activations]),
-                np.concatenate([each.log_probs for each in activations]),
-                settings.table_rate,
+    def _gradients_of(self, results: list[tuple[float, Activations, Array]]) -> Gradients:
+        """Return the gradients of all workers. results: those of _forward_backward."""
+        activations = [each for _, each, _ in results]
+        nats = np.array(sum(nats for nats, _, _ in results))
+        gradients = Gradients(self._gradients[0].vector, nats)
+        if self._trained.table_optimizer is not None:
+            gradients = gradients._replace(
+                rows=np.concatenate([each.ngram_rows for each in activations]),
+                dlogits=np.concatenate([each.log_probs for each in activations]),
             )
+        return gradients

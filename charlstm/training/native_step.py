@@ -1,16 +1,18 @@
 """A training step of an LSTM in native code: see kernels/native_training.h."""
 
+import math
+
 import numpy as np
 
 from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.kernels import NativeTrainingStep
-from charlstm.network.dropout import Masks
+from charlstm.network.dropout import Dropout, Masks
 from charlstm.network.layers.ngrams import symbol_codes
 from charlstm.network.parameters import NGRAM_TABLE
-from charlstm.system.threads import Workers, share
+from charlstm.system.threads import Workers
 from charlstm.training.optimizers import Adam, average_decay
-from charlstm.training.step import Step, StepSettings, Trained, update_weights
+from charlstm.training.step import Exchange, Gradients, Step, StepSettings, Trained, update_all
 
 # A team of workers divides the units among them; each worker computes all streams of its team. With
 # two cores of an Intel Xeon, 2 MB of second-level cache each, and a batch size of 24, two teams of
@@ -55,24 +57,25 @@ def team_count(workers: int, batch_size: int, hidden: int) -> int:
 class NativeStep(Step):
     """Makes training steps of an LSTM in float32 or bfloat16.
 
-    Adam is native, other optimizers are not.
+    The update is native for Adam in one process. Otherwise the native step only computes gradients.
 
     The workers share one set of activations. The results do not depend on the number of workers.
 
-    drops_outputs: whether the masks of steps may drop outputs.
+    The arguments are those of Engine.make_step.
     """
 
     def __init__(
         self,
         trained: Trained,
         config: TrainConfig,
-        batch_size: int,
-        drops_outputs: bool,
+        dropout: Dropout,
         workers: Workers,
+        exchange: Exchange | None = None,
     ) -> None:
-        super().__init__(trained)  # `is_updating` stays false: native code updates all or none
-        self._config, self._workers = config, workers
-        self._batch_size, self._drops_outputs = batch_size, drops_outputs
+        super().__init__(trained)
+        self._config, self._workers, self._exchange = config, workers, exchange
+        self._dropout = dropout
+        self._updates_natively = isinstance(trained.optimizer, Adam) and exchange is None
         self._gradients = trained.model.parameters.zeros_like_dense()
         self._norm, self._nats = np.zeros(1), np.zeros(1)
         self._longest = 0  # the number of time steps that the memory suffices for
@@ -98,8 +101,9 @@ class NativeStep(Step):
         self._set_masks(masks)
         self._set_update(settings)
         self._workers.run_together(native.begin, native.run, native.stop)
-        self._update_otherwise(settings)
-        return float(self._nats[0]), float(self._norm[0])
+        if self._updates_natively:  # all or nothing: `is_updating` stays false
+            return float(self._nats[0]), float(self._norm[0])
+        return self._update(inputs.size, settings)
 
     def measure(self) -> Array:
         """Return an array (workers, PHASES) of seconds, to which each step from now on adds.
@@ -111,7 +115,7 @@ class NativeStep(Step):
     def _allocate(self, T: int) -> None:
         """Allocate the memory for windows of T time steps."""
         model, averaged, optimizer, table_optimizer, _ = self._trained
-        config, B, V = model.config, self._batch_size, len(model.vocab)
+        config, B, V = model.config, self._trained.batch_size, len(model.vocab)
         contexts = max(0, config.ngrams - 1)
         self._longest = T
         self._native = NativeTrainingStep(
@@ -123,7 +127,7 @@ class NativeStep(Step):
                 "L": config.layers,
                 "seen": config.layers_seen,
                 "capped": config.capped,
-                "dropout": self._drops_outputs,
+                "dropout": self._dropout.drops_outputs,
                 "ngrams": contexts,
                 "R": config.ngram_slots if contexts else 0,
             },
@@ -165,8 +169,8 @@ class NativeStep(Step):
                 table=parameters[NGRAM_TABLE],
                 table_squares=table_optimizer.squares,
             )
-        if isinstance(optimizer, Adam):
-            self._native.set(adam=1, **optimizer.moments)
+        if self._updates_natively:
+            self._native.set(updates=1, **optimizer.moments)
             if averaged is not None:
                 self._native.set(average=averaged.parameters.vector)
 
@@ -199,16 +203,18 @@ class NativeStep(Step):
             numbers = np.array((settings.table_rate, table_optimizer.EPSILON), np.float32)
             self._native.set(table_constants=numbers)
 
-    def _update_otherwise(self, settings: StepSettings) -> None:
-        """Update the weights, unless native code has updated them by Adam."""
-        if isinstance(self._trained.optimizer, Adam):
-            return
-        gradient = self._gradients.vector
-
-        def update(k: int) -> None:
-            span = share(len(gradient), self._workers.count, k)
-            update_weights(self._trained, gradient, span, self._config, settings)
-
+    def _update(self, predictions: int, settings: StepSettings) -> tuple[float, float]:
+        """Update the weights by the gradients of all processes; return the nats and the norm."""
+        native, norm = self._native, float(self._norm[0])
+        gradients = Gradients(self._gradients.vector, self._nats[0:1].reshape(()))
+        if self._trained.table_optimizer is not None:
+            gradients = gradients._replace(
+                rows=native.rows[:predictions], dlogits=native.log_probs[:predictions]
+            )
+        if self._exchange is not None:
+            gradients = self._exchange(gradients)
+            norm = math.sqrt(np.dot(gradients.weights, gradients.weights))
         self.is_updating = True
-        self._workers.run(update)
+        update_all(self._trained, gradients, norm, self._config, settings, self._workers)
         self.is_updating = False
+        return float(gradients.nats), norm

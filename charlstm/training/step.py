@@ -1,7 +1,8 @@
 """A training step: its data, and the base class of the classes that make it."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from charlstm.arrays import Array, Ids
 from charlstm.config import TrainConfig
 from charlstm.network.dropout import Masks
 from charlstm.network.model import CharModel
+from charlstm.network.parameters import NGRAM_TABLE
+from charlstm.system.threads import Workers, share
 from charlstm.text.batches import Flags
 from charlstm.training.optimizers import Optimizer, RowAdaGrad, average_weights
 
@@ -26,6 +29,36 @@ class Trained(NamedTuple):
     optimizer: Optimizer
     table_optimizer: RowAdaGrad | None
     state: Array
+
+    @property
+    def batch_size(self) -> int:
+        """The number of streams B."""
+        return int(self.state.shape[2])
+
+    @property
+    def recurrent(self) -> list[Array]:
+        """The matrix Wh of each layer."""
+        parameters, layers = self.model.parameters, self.model.config.layers
+        return [parameters[f"layers.{k}.Wh"] for k in range(layers)]
+
+
+class Gradients(NamedTuple):
+    """All that the update of a step follows from, in arrays, or in tensors of PyTorch.
+
+    weights: the flat gradient of all weights but the table of n-grams.
+    nats: (), the sum of the losses.
+    rows (N, n), dlogits (N, V): the rows of the table that each of N predictions used, and the
+        gradient of its logits; None for a model without a table.
+    """
+
+    weights: Any
+    nats: Any
+    rows: Any = None
+    dlogits: Any = None
+
+
+# Returns the gradients of all streams from those of some: the other processes have the rest.
+Exchange = Callable[[Gradients], Gradients]
 
 
 class StepSettings(NamedTuple):
@@ -75,6 +108,30 @@ class Step(ABC):
             that do not count, whose losses are left out of the sum.
         The norm is that before clipping.
         """
+
+
+def update_all(
+    trained: Trained,
+    gradients: Gradients,
+    norm: float,
+    config: TrainConfig,
+    settings: StepSettings,
+    workers: Workers,
+) -> None:
+    """Clip the gradient, and update all weights: each worker has its own span of them."""
+
+    def update(k: int) -> None:
+        span = share(len(gradients.weights), workers.count, k)
+        clip_gradient(gradients.weights[span], norm, config)
+        update_weights(trained, gradients.weights, span, config, settings)
+        if trained.table_optimizer is not None:
+            table = trained.model.parameters[NGRAM_TABLE]
+            rows = share(len(table), workers.count, k)
+            trained.table_optimizer.update(
+                table, rows, gradients.rows, gradients.dlogits, settings.table_rate
+            )
+
+    workers.run(update)
 
 
 def update_weights(

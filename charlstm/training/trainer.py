@@ -92,11 +92,10 @@ class Trainer:
             self._table_optimizer = RowAdaGrad(table, one**2 * np.einsum("ij,ij->i", table, table))
         self.schedule: Schedule = Schedule(config)
         averaged = _copy_sharing_table(model) if config.average else None
+        state = model.initial_state(batch_size)
+        self._trained = Trained(model, averaged, self.optimizer, self._table_optimizer, state)
         self._rng = generator(config.seed, "dropout")
-        recurrent = [model.parameters[f"layers.{k}.Wh"] for k in range(model.config.layers)]
-        self._dropout = self.engine.make_dropout(
-            model.config, config, batch_size, recurrent, self._rng
-        )
+        self._dropout = self.engine.make_dropout(self._trained, config, self._rng)
 
         self.steps_done: int = 0
         self.halvings: int = 0
@@ -108,11 +107,7 @@ class Trainer:
 
         self._one_step = threading.Lock()  # a step of another thread waits for this one to end
         self.workers: Workers = self.engine.start_workers(config.workers)
-        state = model.initial_state(batch_size)
-        self._trained = Trained(model, averaged, self.optimizer, self._table_optimizer, state)
-        self._step = self.engine.make_step(
-            self._trained, config, batch_size, self._dropout.drops_outputs, self.workers
-        )
+        self._step = self.engine.make_step(self._trained, config, self._dropout, self.workers)
 
     @property
     def model(self) -> CharModel:

@@ -14,9 +14,7 @@ def write_into(array, value):
 
 def layerwise(step):
     """A LayerwiseStep with the settings of a NativeStep."""
-    return LayerwiseStep(
-        step._trained, step._config, step._batch_size, step._drops_outputs, step._workers
-    )
+    return LayerwiseStep(step._trained, step._config, step._dropout, step._workers)
 
 
 def inject(monkeypatch, *places):

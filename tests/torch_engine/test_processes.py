@@ -15,7 +15,7 @@ from corpus_files import make_text
 import charlstm
 from charlstm import CharlstmError
 from charlstm.runs.checkpoint import load_checkpoint
-from charlstm.runs.engines import engine_of, is_restarted, process_number
+from charlstm.runs.engines import engine_of, is_restarted, process_count, process_number
 
 pytest.importorskip("torch")
 
@@ -77,26 +77,29 @@ def worker_of(process, number):
 @pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one_and_three_go_on(corpus, tmp_path):
     """Five streams are shared as two and three."""
-    two = start(2, corpus, "-r", tmp_path / "two", steps=50, **SETTINGS)
-    charlstm.train(corpus, tmp_path / "one", steps=50, **SETTINGS | {"engine": "native"})
-    finish(two)
-    one, two = (load_checkpoint(tmp_path / name / "last.safetensors") for name in ("one", "two"))
-    for name, array in {**one.model.parameters, **one.arrays}.items():
-        found = {**two.model.parameters, **two.arrays}[name]
-        assert np.abs(found - array).max() < 1e-5, name
-    assert two.training["kernels"].endswith("(cpu), 2 processes")
-    errors = finish(start(3, "-r", tmp_path / "two", resume=True, steps=60))
+    native = SETTINGS | {"engine": "native"}
+    charlstm.train(corpus, tmp_path / "one", steps=100, **native)
+    expected = load_checkpoint(tmp_path / "one/last.safetensors")
+    for settings in (SETTINGS, native):
+        run = tmp_path / settings["engine"]
+        finish(start(2, corpus, "-r", run, steps=100, **settings))
+        saved = load_checkpoint(run / "last.safetensors")
+        for name, array in {**expected.model.parameters, **expected.arrays}.items():
+            found = {**saved.model.parameters, **saved.arrays}[name]
+            assert np.abs(found - array).max() < 1e-5, name
+        assert saved.training["kernels"].endswith("), 2 processes")
+    errors = finish(start(3, "-r", tmp_path / "torch", resume=True, steps=110))
     assert "goes on with PyTorch" in errors and "3 processes" in errors
-    expected = charlstm.train(run=tmp_path / "one", resume=True, steps=60).best_val_loss
-    found = [event for event in events_of(tmp_path / "two") if event["event"] == "eval"]
-    assert found[-1]["step"] == 60
-    assert min(each["val_loss"] for each in found) == pytest.approx(expected, abs=1e-5)
+    loss = charlstm.train(run=tmp_path / "one", resume=True, steps=110).best_val_loss
+    found = [event for event in events_of(tmp_path / "torch") if event["event"] == "eval"]
+    assert found[-1]["step"] == 110
+    assert min(each["val_loss"] for each in found) == pytest.approx(loss, abs=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_killed_process_ends_all_and_torchrun_goes_on_from_the_last_save(corpus, tmp_path):
-    run, settings = tmp_path / "run", SETTINGS | {"steps": 100_000}
+    run, settings = tmp_path / "run", SETTINGS | {"steps": 100_000, "engine": "native"}
     process = start(2, corpus, "-r", run, restarts=1, **settings)
     try:
         wait_for_step(run, 25)
@@ -105,14 +108,16 @@ def test_a_killed_process_ends_all_and_torchrun_goes_on_from_the_last_save(corpu
         wait_for_step(run, before + 50)
         starts = [event for event in events_of(run) if event["event"] == "start"]
         assert [event["resumed"] for event in starts] == [False, True]
-        process.send_signal(signal.SIGTERM)
+        os.kill(worker_of(process, 1), signal.SIGTERM)  # process 0 hears of it, and saves
         process.communicate(timeout=SECONDS)
     finally:
         process.kill()
-    saved = load_checkpoint(run / "last.safetensors")
+    saved, stop = load_checkpoint(run / "last.safetensors"), events_of(run)[-1]
+    assert (stop["event"], stop["reason"]) == ("stop", "SIGTERM")
+    assert saved.summary["step"] == stop["step"] and stop["step"] % 25  # not only an evaluation's
     assert saved.arrays["state"].any(axis=(0, 1, 3)).all()  # the states of all streams
     step = saved.summary["step"]
-    assert charlstm.train(run=run, resume=True, steps=step + 2, engine="native").steps == step + 2
+    assert charlstm.train(run=run, resume=True, steps=step + 2).steps == step + 2
 
 
 def test_the_end_of_another_process_is_reported_in_one_line():
@@ -124,14 +129,10 @@ def test_the_end_of_another_process_is_reported_in_one_line():
         raise RuntimeError("Connection closed by peer [127.0.0.1]:17")
 
 
-def test_several_processes_need_the_torch_engine(monkeypatch):
+def test_the_processes_of_torchrun_are_counted_by_its_environment(monkeypatch):
     environment = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "RANK": "3"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert process_number() == 3 and not is_restarted()
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "2")
-    assert is_restarted()
-    with pytest.raises(CharlstmError, match='several processes, which need `engine="torch"`'):
-        engine_of("native")
+    assert process_count() == 4 and process_number() == 3
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert process_number() == 0 and not is_restarted() and engine_of("native").name == "native"

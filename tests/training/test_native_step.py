@@ -15,6 +15,7 @@ from charlstm.errors import CharlstmError
 from charlstm.kernels import native_team
 from charlstm.system.threads import Cancelled
 from charlstm.training import native_step
+from charlstm.training.engine import NativeEngine
 from charlstm.training.layerwise_step import LayerwiseStep
 from charlstm.training.native_step import NativeStep, team_count
 
@@ -47,9 +48,16 @@ SETTINGS = {
 }  # fmt: skip
 
 
-def make_trainer(model=(), train=(), vocab=VOCAB, ids=IDS):
-    config = ModelConfig(**MODEL | dict(model))
-    return Trainer(CharModel(config, vocab, seed=1), ids, TrainConfig(**TRAIN | dict(train)))
+def make_trainer(model=(), train=(), vocab=VOCAB, ids=IDS, engine=None):
+    model = CharModel(ModelConfig(**MODEL | dict(model)), vocab, seed=1)
+    return Trainer(model, ids, TrainConfig(**TRAIN | dict(train)), engine=engine)
+
+
+class OneOfSeveral(NativeEngine):
+    """An engine whose steps give their gradients to an exchange, which returns them."""
+
+    def make_step(self, trained, config, dropout, workers):
+        return super().make_step(trained, config, dropout, workers, lambda gradients: gradients)
 
 
 def after_steps(trainer, steps=4):
@@ -85,6 +93,16 @@ def test_steps_equal_those_made_layer_by_layer(layer_by_layer, model, train):
     assert set(found) == set(expected)
     for name in found:
         assert relative_error(found[name], expected[name]) < 1e-5, name
+
+
+@pytest.mark.parametrize("name", ["everything", "momentum"])
+def test_steps_equal_those_whose_gradients_are_exchanged(name):
+    model, train = SETTINGS[name]
+    trainer = make_trainer(model, train, engine=OneOfSeveral())
+    assert isinstance(trainer._step, NativeStep) and not trainer._step._updates_natively
+    found, expected = after_steps(trainer), after_steps(make_trainer(model, train))
+    for each, array in expected.items():
+        assert relative_error(found[each], array) < 1e-5, each
 
 
 if kernels.multiplies_bfloat16():
