@@ -221,15 +221,15 @@ static void pack_steps(ptrdiff_t steps, ptrdiff_t B, ptrdiff_t columns, ptrdiff_
 }
 
 /* Add the product of the transpose of A (steps * B, rows) and a panel of `vectors` vectors to sums
- * (rows, vectors * 16). columns (rows, steps * rows_of_step(B)): the transpose of A, because products
- * read operands of neighbouring rows of A; its rows are `stride` operands apart. A itself is not used.
- */
+ * (rows, vectors * 16), whose rows are `width` floats apart. columns (rows, steps * rows_of_step(B)): the
+ * transpose of A, because products read operands of neighbouring rows of A; its rows are `stride`
+ * operands apart. A itself is not used. */
 static void add_transposed(ptrdiff_t rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
                            const operand *columns, ptrdiff_t stride, ptrdiff_t steps, ptrdiff_t B,
-                           const operand *panel, float *sums) {
+                           const operand *panel, float *sums, ptrdiff_t width) {
   (void)A, (void)lda;
   add_product(rows, vectors, fresh, columns, stride, PADDING,
-              padded(steps * rows_of_step(B), PADDING), panel, sums, vectors * 16);
+              padded(steps * rows_of_step(B), PADDING), panel, sums, width);
 }
 
 /* Bytes of scratch for A (rows, K). `rows` is padded to a multiple of 16, because round_transposed

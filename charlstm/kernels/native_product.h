@@ -6,13 +6,21 @@
  */
 #define PANEL (VECTORS * WIDTH) /* number of columns of a panel */
 
-/* Add the product of A (rows, K) and a panel (K, vectors * WIDTH) to sums. The element (r, k) of A
- * lies at A[r * lda + k * step], so A may be a transpose. The rows of sums are `stride` floats apart.
- * fresh: 1 if the sums start from zero, else 0. `rows` and `vectors` are constants at compile time,
- * so that the compiler keeps the sums in registers. */
-INLINE void product_of(const int rows, const int vectors, int fresh, const float *A, ptrdiff_t lda,
-                       ptrdiff_t step, ptrdiff_t K, const float *panel, float *sums,
+/* The factors of a product: A (rows, pieces * K) and a panel (pieces * K, vectors * WIDTH).
+ *
+ * The element (r, k) of a piece of A lies at A[r * lda + k * step], so A may be a transpose; the next
+ * piece begins `jump` floats further. The panel has the rows of all pieces one after the other. */
+typedef struct {
+  const float *A, *panel;
+  ptrdiff_t lda, step, K, pieces, jump;
+} Factors;
+
+/* Add a product to sums (rows, vectors * WIDTH), whose rows are `stride` floats apart. fresh: 1 if the
+ * sums start from zero, else 0. `rows` and `vectors` are constants at compile time, so that the
+ * compiler keeps the sums in registers. */
+INLINE void product_of(const int rows, const int vectors, int fresh, const Factors f, float *sums,
                        const ptrdiff_t stride) {
+  const float *A = f.A, *panel = f.panel;
   vec acc[MAX_ROWS][VECTORS];
   if (fresh) {
     for (int r = 0; r < rows; r++)
@@ -21,25 +29,25 @@ INLINE void product_of(const int rows, const int vectors, int fresh, const float
     for (int r = 0; r < rows; r++)
       for (int j = 0; j < vectors; j++) acc[r][j] = load(sums + r * stride + j * WIDTH);
   }
-  for (ptrdiff_t k = 0; k < K; k++, panel += vectors * WIDTH) {
-    vec w[VECTORS];
-    for (int j = 0; j < vectors; j++) w[j] = load(panel + j * WIDTH);
+  for (ptrdiff_t piece = 0; piece < f.pieces; piece++, A += f.jump)
+    for (ptrdiff_t k = 0; k < f.K; k++, panel += vectors * WIDTH) {
+      vec w[VECTORS];
+      for (int j = 0; j < vectors; j++) w[j] = load(panel + j * WIDTH);
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-      float a = A[r * lda + k * step];
-      for (int j = 0; j < vectors; j++) acc[r][j] += a * w[j];
+      for (int r = 0; r < rows; r++) {
+        float a = A[r * f.lda + k * f.step];
+        for (int j = 0; j < vectors; j++) acc[r][j] += a * w[j];
+      }
     }
-  }
   for (int r = 0; r < rows; r++)
     for (int j = 0; j < vectors; j++) store(sums + r * stride + j * WIDTH, acc[r][j]);
 }
 
 /* Like product_of, but `rows` (at most MAX_ROWS) is known at run time only. */
-INLINE void product_with(int rows, const int vectors, int fresh, const float *A, ptrdiff_t lda,
-                         ptrdiff_t step, ptrdiff_t K, const float *panel, float *sums,
+INLINE void product_with(int rows, const int vectors, int fresh, const Factors f, float *sums,
                          const ptrdiff_t stride) {
 #define CASE(n) \
-  case n: product_of(n, vectors, fresh, A, lda, step, K, panel, sums, stride); break
+  case n: product_of(n, vectors, fresh, f, sums, stride); break
   switch (rows) {
     CASE(1);
     CASE(2);
@@ -52,36 +60,33 @@ INLINE void product_with(int rows, const int vectors, int fresh, const float *A,
 }
 
 /* Like product_with, for any number of rows, and `vectors` known at run time only. */
-static void product_of_rows(ptrdiff_t rows, int vectors, int fresh, const float *A, ptrdiff_t lda,
-                            ptrdiff_t step, ptrdiff_t K, const float *panel, float *sums,
+INLINE void product_of_rows(ptrdiff_t rows, int vectors, int fresh, Factors f, float *sums,
                             ptrdiff_t stride) {
   const int block = rows_per_block(rows > 0 ? rows : 1, MAX_ROWS);
-  for (ptrdiff_t row = 0; row < rows; row += block) {
+  for (ptrdiff_t row = 0; row < rows; row += block, f.A += block * f.lda, sums += block * stride) {
     const int n = (int)min_of(block, rows - row);
-    const float *a = A + row * lda;
-    float *s = sums + row * stride;
     if (vectors == VECTORS)
-      product_with(n, VECTORS, fresh, a, lda, step, K, panel, s, stride);
+      product_with(n, VECTORS, fresh, f, sums, stride);
     else if (vectors == 1)
-      product_with(n, 1, fresh, a, lda, step, K, panel, s, stride);
+      product_with(n, 1, fresh, f, sums, stride);
     else if (vectors == 2)
-      product_with(n, 2, fresh, a, lda, step, K, panel, s, stride);
+      product_with(n, 2, fresh, f, sums, stride);
     else
-      product_with(n, VECTORS - 1, fresh, a, lda, step, K, panel, s, stride);
+      product_with(n, VECTORS - 1, fresh, f, sums, stride);
   }
 }
 
 /* sums (rows, PANEL) = A (rows, K), whose rows are `lda` floats apart, times a panel (K, PANEL). */
 static void product(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K, const float *panel,
                     float *sums) {
-  product_with(rows, VECTORS, 1, A, lda, 1, K, panel, sums, PANEL);
+  product_with(rows, VECTORS, 1, (Factors){A, panel, lda, 1, K, 1, 0}, sums, PANEL);
 }
 
 /* sums (rows, PANEL) = the transpose of A (K, rows), whose rows are `lda` floats apart, times a
  * panel (K, PANEL). */
 static void product_of_transpose(int rows, const float *A, ptrdiff_t lda, ptrdiff_t K,
                                  const float *panel, float *sums) {
-  product_with(rows, VECTORS, 1, A, 1, lda, K, panel, sums, PANEL);
+  product_with(rows, VECTORS, 1, (Factors){A, panel, 1, lda, K, 1, 0}, sums, PANEL);
 }
 
 /* sums (rows, GATES) = x (rows, K) times the weights of the gates of WIDTH units, as pack_gates
@@ -93,7 +98,7 @@ static void product_of_gates(int rows, const float *x, ptrdiff_t lda, ptrdiff_t 
                              const float *panels, float *sums) {
   if (rows > 1 || PANEL == GATES) {
     for (int first = 0; first < GATES; first += PANEL, panels += K * PANEL)
-      product_with(rows, VECTORS, 1, x, lda, 1, K, panels, sums + first, GATES);
+      product_with(rows, VECTORS, 1, (Factors){x, panels, lda, 1, K, 1, 0}, sums + first, GATES);
     return;
   }
   vec acc[4] = {{0}};
@@ -224,7 +229,9 @@ typedef float operand;
 #define BEGIN_PRODUCTS
 #define END_PRODUCTS
 /* About the number of rows of a panel that are multiplied with all streams before the next rows, so
- * that these rows stay in the first-level cache. */
+ * that these rows, 24 kB, stay in the first-level cache. */
+#define PANEL_CHUNK (6144 / PANEL)
+/* About the number of rows of the gradients that a panel of add_transposed holds. */
 #define CHUNK 96
 
 /* The number of operands of a row of K numbers. */
@@ -243,7 +250,7 @@ INLINE void store_operands(operand *to, vec x, ptrdiff_t n) { store_n(to, x, n);
 
 /* The number of rows of each chunk of K rows; the last chunk may be shorter. */
 INLINE ptrdiff_t chunk_of(ptrdiff_t K) {
-  const ptrdiff_t chunks = K > CHUNK ? (K + CHUNK / 2) / CHUNK : 1;
+  const ptrdiff_t chunks = K > PANEL_CHUNK ? (K + PANEL_CHUNK / 2) / PANEL_CHUNK : 1;
   return (K + chunks - 1) / chunks;
 }
 
@@ -254,8 +261,9 @@ static void multiply_panel(ptrdiff_t rows, int vectors, const operand *A, ptrdif
   const ptrdiff_t chunk = chunk_of(K);
   (void)B;
   for (ptrdiff_t k = 0; k < K; k += chunk)
-    product_of_rows(rows, vectors, k == 0, A + k, K, 1, min_of(chunk, K - k),
-                    panel + k * vectors * WIDTH, sums, stride);
+    product_of_rows(rows, vectors, k == 0,
+                    (Factors){A + k, panel + k * vectors * WIDTH, K, 1, min_of(chunk, K - k), 1, 0},
+                    sums, stride);
 }
 
 /* Pack n rows (up to UNITS) of a panel from columns of W (columns, n), and zeros up to UNITS rows. */
@@ -272,9 +280,14 @@ INLINE void pack_rows_of_units(ptrdiff_t n, ptrdiff_t columns, ptrdiff_t width, 
 static void multiply_panel_of_gates(ptrdiff_t rows, int vectors, const operand *A, ptrdiff_t B,
                                     ptrdiff_t K, const operand *panel, float *sums,
                                     ptrdiff_t stride) {
-  for (ptrdiff_t k = 0; k < K; k += GATES_OF_ROW)
-    product_of_rows(rows, vectors, k == 0, A + k * B, GATES_OF_ROW, 1, GATES_OF_ROW,
-                    panel + k * vectors * WIDTH, sums, stride);
+  const ptrdiff_t most = PANEL_CHUNK < GATES_OF_ROW ? 1 : PANEL_CHUNK / GATES_OF_ROW;
+  for (ptrdiff_t k = 0; k < K; k += most * GATES_OF_ROW) {
+    const ptrdiff_t pieces = min_of(most, (K - k) / GATES_OF_ROW);
+    product_of_rows(rows, vectors, k == 0,
+                    (Factors){A + k * B, panel + k * vectors * WIDTH, GATES_OF_ROW, 1, GATES_OF_ROW,
+                              pieces, GATES_OF_ROW * B},
+                    sums, stride);
+  }
 }
 
 /* Not used, because the gradients of gates are their own operands. See native_bfloat16.h. */
@@ -294,11 +307,11 @@ static void pack_steps(ptrdiff_t steps, ptrdiff_t B, ptrdiff_t columns, ptrdiff_
 }
 
 /* Add the product of the transpose of A (steps * B, rows) and a panel of `vectors` vectors to sums
- * (rows, vectors * WIDTH). The rows of A are `lda` floats apart. fresh: 1 if the sums start from zero,
- * else 0. columns: not used; see native_bfloat16.h. */
+ * (rows, vectors * WIDTH), whose rows are `width` floats apart. The rows of A are `lda` floats apart.
+ * fresh: 1 if the sums start from zero, else 0. columns: not used; see native_bfloat16.h. */
 static void add_transposed(ptrdiff_t rows, int vectors, int fresh, const operand *A, ptrdiff_t lda,
                            const operand *columns, ptrdiff_t stride, ptrdiff_t steps, ptrdiff_t B,
-                           const operand *panel, float *sums) {
+                           const operand *panel, float *sums, ptrdiff_t width) {
   (void)columns, (void)stride;
-  product_of_rows(rows, vectors, fresh, A, 1, lda, steps * B, panel, sums, vectors * WIDTH);
+  product_of_rows(rows, vectors, fresh, (Factors){A, panel, 1, lda, steps * B, 1, 0}, sums, width);
 }

@@ -110,8 +110,8 @@ typedef struct {
 } TrainingStep;
 #endif
 
-/* The number of panels of a matrix (rows, 4H) of weights of gates. */
-INLINE ptrdiff_t panels_of_gates(ptrdiff_t H) { return 4 * whole_blocks(H) / PANEL; }
+/* The number of blocks of H units. */
+INLINE ptrdiff_t block_count(ptrdiff_t H) { return whole_blocks(H) / UNITS; }
 
 /* The number of groups of rows whose squares are summed. */
 INLINE ptrdiff_t group_count(ptrdiff_t rows) { return (rows + GROUP - 1) / GROUP; }
@@ -120,7 +120,7 @@ INLINE ptrdiff_t group_count(ptrdiff_t rows) { return (rows + GROUP - 1) / GROUP
  * tasks, as long as the parts are not small. A part has whole groups of rows, TASK_ROWS rows at most. */
 static ptrdiff_t row_parts(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t workers) {
   const ptrdiff_t least = (rows + TASK_ROWS - 1) / TASK_ROWS, most = (rows + SMALL_TASK - 1) / SMALL_TASK;
-  const ptrdiff_t wanted = 4 * workers / panels_of_gates(H);
+  const ptrdiff_t wanted = 4 * workers / block_count(H);
   return wanted < least ? least : min_of(wanted, most);
 }
 
@@ -134,11 +134,15 @@ static ptrdiff_t part_rows(ptrdiff_t rows, ptrdiff_t parts, ptrdiff_t part, ptrd
 
 /* The number of sums of squares of a step. */
 ptrdiff_t NAME(size_of_squares)(ptrdiff_t L, ptrdiff_t H, ptrdiff_t V, ptrdiff_t seen) {
-  return (2 * L - 1) * panels_of_gates(H) * group_count(H) + panel_count(V) * group_count(seen * H);
+  return (2 * L - 1) * block_count(H) * group_count(H) + panel_count(V) * group_count(seen * H);
 }
 
 /* The number of time steps whose gradients one panel of a task holds. */
 INLINE ptrdiff_t steps_at_once(ptrdiff_t B) { return B < CHUNK ? CHUNK / B : 1; }
+
+/* The number of rows of a panel of some time steps. Packing fills up the last step with 2 * UNITS rows at
+ * most. */
+INLINE ptrdiff_t packed_rows(ptrdiff_t steps, ptrdiff_t B) { return steps * rows_of_step(B) + 4 * UNITS; }
 
 /* Bytes of Wh or Wx, packed. */
 INLINE ptrdiff_t packed_bytes(ptrdiff_t H) { return packed_size(H) * (ptrdiff_t)sizeof(operand); }
@@ -154,10 +158,9 @@ ptrdiff_t NAME(size_of_training)(ptrdiff_t T, ptrdiff_t B, ptrdiff_t H, ptrdiff_
   const ptrdiff_t of_operand = sizeof(operand), of_float = sizeof(float);
   const ptrdiff_t recurrence = packed_bytes(H) + size_of_symbols(T, B, H, V);
   const ptrdiff_t head = PANEL * (seen * operands(H) + operands(V)) * of_operand;
-  /* packing fills up the last step with 2 * UNITS rows at most */
-  const ptrdiff_t rows = steps_at_once(B) * rows_of_step(B) + 4 * UNITS;
-  const ptrdiff_t sums = PANEL * (TASK_ROWS + MAX_GATE_ROWS + 1 + V) * of_float;
-  const ptrdiff_t task = rows * PANEL * of_operand + sums;
+  const ptrdiff_t width = 4 * UNITS; /* columns of a task, or more */
+  const ptrdiff_t sums = width * (TASK_ROWS + MAX_GATE_ROWS + 1 + V) * of_float;
+  const ptrdiff_t task = packed_rows(steps_at_once(B), B) * width * of_operand + sums;
   const ptrdiff_t largest = recurrence > head ? recurrence : head;
   return largest > task ? largest : task;
 }
@@ -449,62 +452,62 @@ static void write_sums(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t width, const
   }
 }
 
-/* Like write_sums, for the columns of a panel of gates: PANEL of the columns of a block of units, from
- * `column` of its 4 * UNITS columns on, into a matrix (rows, 4H). */
-static void write_gates(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t unit, ptrdiff_t column, const float *sums,
+/* Like write_sums, for the columns of the gates of a block of units, into a matrix (rows, 4H). */
+static void write_gates(ptrdiff_t rows, ptrdiff_t H, ptrdiff_t unit, const float *sums,
                         const float *factors, float *to, double *squares) {
-  const ptrdiff_t step = PANEL < UNITS ? PANEL : UNITS;
-  for (ptrdiff_t j = 0; j < PANEL; j += step) {
-    const ptrdiff_t gate = (column + j) / UNITS, first = unit + (column + j) % UNITS;
-    const ptrdiff_t columns = min_of(step, units_from(first, H)), at = gate * H + first;
-    write_sums(rows, columns, PANEL, sums + j, factors ? factors + at : NULL, to + at, 4 * H, squares);
+  const ptrdiff_t columns = min_of(UNITS, H - unit);
+  for (ptrdiff_t gate = 0; gate < 4; gate++) {
+    const ptrdiff_t at = gate * H + unit;
+    write_sums(rows, columns, 4 * UNITS, sums + gate * UNITS, factors ? factors + at : NULL, to + at,
+               4 * H, squares);
   }
 }
 
 /* Compute a task of a layer: the gradient of a part of the rows of W (H, 4H) = x^T d, for x (TB, H) and d
- * (TB, 4H), in PANEL columns of the gates of a block of units; TB = T * B. of_x: 1 for Wx, 0 for Wh, where
+ * (TB, 4H), in the columns of the gates of a block of units; TB = T * B. of_x: 1 for Wx, 0 for Wh, where
  * x is the output of the step before. The tasks of the first rows of Wh also compute the gradients of the
  * bias and of the weights by symbol. squares: the sums of squares of all gradients of W. */
 static void layer_task(const TrainingStep *s, const TrainedLayer *layer, int of_x, ptrdiff_t task,
                        double *squares, char *scratch) {
-  const ptrdiff_t B = s->B, H = s->H, parts = row_parts(H, H, s->workers), p = task / parts;
-  const ptrdiff_t column = p * PANEL % (4 * UNITS), unit = p * PANEL / (4 * UNITS) * UNITS;
+  const ptrdiff_t B = s->B, H = s->H, parts = row_parts(H, H, s->workers), width = 4 * UNITS;
+  const ptrdiff_t p = task / parts, unit = p * UNITS, jump = B * 4 * whole_blocks(H);
   const ptrdiff_t of_step = rows_of_step(B), length = operands(s->T * of_step), chunk = steps_at_once(B);
-  const ptrdiff_t jump = 4 * B * whole_blocks(H);
+  const ptrdiff_t of_panel = packed_rows(chunk, B) * PANEL;
   ptrdiff_t rows, start = part_rows(H, parts, task % parts, &rows);
-  const operand *x = of_x ? layer->x_rows : layer->h_rows;
-  const operand *x_columns = of_x ? layer->x_columns : layer->h_columns;
+  const operand *x = (operand *)(of_x ? layer->x_rows : layer->h_rows) + start;
+  const operand *columns = of_x ? layer->x_columns : layer->h_columns;
   const int sums_symbols = !of_x && start == 0;
-  operand *panel = (operand *)scratch;
-  float *bias = (float *)(panel + (chunk * of_step + 4 * UNITS) * PANEL), *by_symbol = bias + PANEL;
-  float *sums = by_symbol + (layer->by_symbol ? s->V * PANEL : 0);
+  operand *panels = (operand *)scratch;
+  float *bias = (float *)(panels + width / PANEL * of_panel), *by_symbol = bias + width;
+  float *sums = by_symbol + (layer->by_symbol ? s->V * width : 0);
   if (sums_symbols) memset(bias, 0, (size_t)(sums - bias) * sizeof(float));
   squares += p * group_count(H) + start / GROUP;
   memset(squares, 0, (size_t)group_count(rows) * sizeof(double));
   for (ptrdiff_t t = 0; t < s->T; t += chunk) {
     const ptrdiff_t n = min_of(chunk, s->T - t);
-    const float *gates = layer->gates + t * jump + unit * 4 * B + column;
-    pack_steps(n, B, PANEL, PANEL, gates, jump, 4 * UNITS, panel);
-    add_transposed(rows, VECTORS, t == 0, x + t * B * H + start, H,
-                   ROUNDED ? x_columns + start * length + t * of_step : NULL, length, n, B, panel, sums);
-    for (ptrdiff_t step = 0; sums_symbols && step < n; step++)
-      for (ptrdiff_t row = 0; row < B; row++) {
-        float *sum = layer->by_symbol ? by_symbol + s->inputs[(t + step) * B + row] * PANEL : bias;
-        const float *gradient = gates + step * jump + row * 4 * UNITS;
-        for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
-          store(sum + j, load(sum + j) + load(gradient + j));
-      }
+    const float *gates = layer->gates + t * jump + unit * 4 * B;
+    for (ptrdiff_t j = 0; j < width; j += PANEL)
+      pack_steps(n, B, PANEL, PANEL, gates + j, jump, width, panels + j / PANEL * of_panel);
+    for (ptrdiff_t j = 0; j < width; j += PANEL)
+      add_transposed(rows, VECTORS, t == 0, x + t * B * H, H,
+                     ROUNDED ? columns + start * length + t * of_step : NULL, length, n, B,
+                     panels + j / PANEL * of_panel, sums + j, width);
+    for (ptrdiff_t row = 0; sums_symbols && row < n * B; row++) {
+      float *sum = layer->by_symbol ? by_symbol + s->inputs[t * B + row] * width : bias;
+      const float *gradient = gates + row / B * jump + row % B * width;
+      for (ptrdiff_t j = 0; j < width; j += WIDTH) store(sum + j, load(sum + j) + load(gradient + j));
+    }
   }
-  write_gates(rows, H, unit, column, sums, of_x || !layer->Wh_factors ? NULL : layer->Wh_factors + start * 4 * H,
+  write_gates(rows, H, unit, sums, of_x || !layer->Wh_factors ? NULL : layer->Wh_factors + start * 4 * H,
               (of_x ? layer->dWx : layer->dWh) + start * 4 * H, squares);
   if (!sums_symbols) return;
   for (ptrdiff_t v = 0; layer->by_symbol && v < s->V; v += GROUP) /* all into the first sum of squares */
-    write_gates(min_of(GROUP, s->V - v), H, unit, column, by_symbol + v * PANEL, NULL,
+    write_gates(min_of(GROUP, s->V - v), H, unit, by_symbol + v * width, NULL,
                 layer->dby_symbol + v * 4 * H, squares);
   for (ptrdiff_t v = 0; layer->by_symbol && v < s->V; v++)
-    for (ptrdiff_t j = 0; j < PANEL; j += WIDTH)
-      store(bias + j, load(bias + j) + load(by_symbol + v * PANEL + j));
-  write_gates(1, H, unit, column, bias, NULL, layer->db, squares);
+    for (ptrdiff_t j = 0; j < width; j += WIDTH)
+      store(bias + j, load(bias + j) + load(by_symbol + v * width + j));
+  write_gates(1, H, unit, bias, NULL, layer->db, squares);
 }
 
 /* Compute a task of the head: see layer_task. */
@@ -516,7 +519,7 @@ static void head_task(const TrainingStep *s, ptrdiff_t task, double *squares, ch
   ptrdiff_t rows, start = part_rows(K, parts, task % parts, &rows);
   const operand *inputs = s->head_rows, *input_columns = s->head_columns;
   operand *panel = (operand *)scratch;
-  float *bias = (float *)(panel + (chunk * of_step + 4 * UNITS) * PANEL), *sums = bias + width;
+  float *bias = (float *)(panel + packed_rows(chunk, B) * PANEL), *sums = bias + width;
   memset(bias, 0, (size_t)width * sizeof(float));
   squares += p * group_count(K) + start / GROUP;
   memset(squares, 0, (size_t)group_count(rows) * sizeof(double));
@@ -526,7 +529,7 @@ static void head_task(const TrainingStep *s, ptrdiff_t task, double *squares, ch
     pack_steps(n, B, V - first, width, dlogits, B * V, V, panel);
     add_transposed(rows, (int)(width / WIDTH), t == 0, inputs + t * B * K + start, K,
                    ROUNDED ? input_columns + start * length + t * of_step : NULL, length, n, B, panel,
-                   sums);
+                   sums, width);
     for (ptrdiff_t r = 0; r < n * B && start == 0; r++)
       for (ptrdiff_t j = 0; j < columns; j += WIDTH)
         store(bias + j, load(bias + j) + load_n(dlogits + r * V + j, columns - j));
@@ -537,7 +540,7 @@ static void head_task(const TrainingStep *s, ptrdiff_t task, double *squares, ch
 
 /* Compute task number `task` of a step; returns 0 if there is none. */
 static int weight_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
-  const ptrdiff_t H = s->H, tasks = panels_of_gates(H) * row_parts(H, H, s->workers);
+  const ptrdiff_t H = s->H, tasks = block_count(H) * row_parts(H, H, s->workers);
   double *squares = s->squares;
   for (ptrdiff_t k = 0; k < s->L; k++)
     for (int of_x = 0; of_x <= (k > 0); of_x++) {
@@ -546,7 +549,7 @@ static int weight_task(const TrainingStep *s, ptrdiff_t task, char *scratch) {
         return 1;
       }
       task -= tasks;
-      squares += panels_of_gates(H) * group_count(H);
+      squares += block_count(H) * group_count(H);
     }
   if (task >= panel_count(s->V) * row_parts(s->seen * H, H, s->workers)) return 0;
   head_task(s, task, squares, scratch);
