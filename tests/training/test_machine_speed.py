@@ -67,11 +67,11 @@ def test_the_measured_table_is_no_larger_than_any_chosen_one(measured):
     model, train = choose_settings(
         10_000_000, ModelConfig.asked({}), TrainConfig.asked({"minutes": 1.0}), vocab_size=5
     )
-    assert model.ngram_slots == 2**23 // 5
+    assert model.ngram_slots == 5_000_000
     for slots in (model.ngram_slots, 1_000):
         with pytest.raises(ZeroDivisionError):
             machine_speed.operations_per_second(replace(model, ngram_slots=slots), train)
-    assert [config.ngram_slots for config in measured] == [2**23 // 64, 1_000]
+    assert [config.ngram_slots for config in measured] == [machine_speed.MAX_MEASURED_ROWS, 1_000]
 
 
 @pytest.mark.parametrize("options", [{}, {"cell": "gru"}, {"dtype": "float64"}])
