@@ -20,7 +20,7 @@ from starlette.routing import Route
 from charlstm.errors import CharlstmError
 from charlstm.pages.playground import playground_on_server
 from charlstm.runs.report import report_page, run_data
-from charlstm.server.completions import Completions, Receive, Send
+from charlstm.server.endpoint import Completions, Receive, Send
 from charlstm.server.errors import RequestError, to_json
 from charlstm.server.models import Models
 

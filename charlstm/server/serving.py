@@ -14,7 +14,7 @@ from charlstm.config.limits import Limits
 from charlstm.errors import CharlstmError
 from charlstm.runs.folder import METRICS
 from charlstm.server.app import Guard, make_app
-from charlstm.server.completions import Completions, Places
+from charlstm.server.endpoint import Completions, Places
 from charlstm.server.models import Models
 from charlstm.server.running_model import Threads
 from charlstm.system.signals import StopSignals, raise_interruption
