@@ -49,16 +49,33 @@ def test_the_metadata_hold_the_symbols_and_the_config():
     assert about == {"config": model.config.to_dict(), "vocab": model.vocab.to_dict()}
 
 
+FORMS = {
+    "lstm": {},
+    "capped lstm": {"capped": True},
+    "lstm with a table": {"ngrams": 6},
+    "gru": {"cell": "gru", "ngrams": 3},
+    "rnn": {"cell": "rnn"},
+}
+VOCABS = {
+    1: Vocab.from_text("".join(map(chr, range(32, 72)))),
+    2: Vocab.bytes(),
+    3: Vocab.from_words(["one", " ", "two", ".", "three"]),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("layers", [1, 3])
-def test_ten_thousand_characters_of_carried_state(layers):
+@pytest.mark.parametrize("layers", VOCABS)
+@pytest.mark.parametrize("form", FORMS)
+def test_ten_thousand_symbols_of_carried_state(form, layers):
+    """With skip connections above one layer, and a level of the vocabulary for each depth."""
     rng = np.random.default_rng(1)
-    vocab = Vocab.from_text("".join(map(chr, range(32, 72))))
+    vocab = VOCABS[layers]
     config = ModelConfig(
-        hidden=64, layers=layers, capped=True, skip=layers > 1, ngrams=6, ngram_slots=1000
+        hidden=48, layers=layers, skip=layers > 1, ngram_slots=1000, **{"ngrams": 0} | FORMS[form]
     )
     model = CharModel(config, vocab, seed=1)
-    model.parameters["ngrams.W"] = rng.normal(0, 0.1, (1000, len(vocab))).astype(np.float32)
+    if config.ngrams:
+        model.parameters["ngrams.W"] = rng.normal(0, 0.1, (1000, len(vocab))).astype(np.float32)
     inputs = rng.integers(len(vocab), size=(10_000, 1))
     session = onnxruntime.InferenceSession(onnx_model(model).SerializeToString())
     state = own = model.initial_state(1)
