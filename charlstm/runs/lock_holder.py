@@ -14,6 +14,9 @@ from charlstm.system.paths import is_regular
 from charlstm.untrusted import entry, of_type
 
 MAX_LOCK_BYTES = 4096  # A lock file of charlstm is never longer than this.
+# Numbers of Windows: the access that a program asks for, an error, and the exit code of a process
+# that has not ended
+QUERY_LIMITED_INFORMATION, ACCESS_DENIED, STILL_ACTIVE = 0x1000, 5, 259
 
 
 class Holder(NamedTuple):
@@ -82,9 +85,15 @@ def is_running(holder: Holder) -> bool:
     if sys.platform == "win32":
         import ctypes
 
-        process = ctypes.windll.kernel32.OpenProcess(0x1000, False, pid)
-        ctypes.windll.kernel32.CloseHandle(process)
-        return bool(process)
+        kernel32 = ctypes.windll.kernel32
+        process = kernel32.OpenProcess(QUERY_LIMITED_INFORMATION, False, pid)
+        if not process:  # A process of another user exists, but may not be opened.
+            return bool(kernel32.GetLastError() == ACCESS_DENIED)
+        # A process that has ended can be opened as long as another program has it open.
+        code = ctypes.c_ulong()
+        is_known = kernel32.GetExitCodeProcess(process, ctypes.byref(code))
+        kernel32.CloseHandle(process)
+        return not is_known or code.value == STILL_ACTIVE
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import BinaryIO
 # Error numbers of an attempt to flush a folder on a system that cannot flush folders. Such a system
 # can still write files in the folder, so these errors are ignored.
 UNFLUSHABLE = (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM)
+# Windows refuses to replace a file while another program has it open, such as a reader of the file
+# or a virus scanner. A replacement is tried again after each of these times, in seconds.
+WAITS_FOR_READERS = (0.01, 0.1, 0.4, 1.5) if os.name == "nt" else ()
 
 
 def flush_folder(folder: Path) -> None:
@@ -45,12 +49,23 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         # Another process may have replaced `path` while the content was written.
         _require_regular(path)
-        temporary.replace(path)
+        _replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # An error of unlink must not hide the caught one.
             temporary.unlink()
         raise
     flush_folder(path.parent)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename a file to `path`; on Windows, wait for programs that have `path` open."""
+    for seconds in WAITS_FOR_READERS:
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    temporary.replace(path)
 
 
 def _require_regular(path: Path) -> None:

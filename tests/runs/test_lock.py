@@ -1,5 +1,6 @@
 """The lock of a run's folder: one process at a time trains there, and the lock ends with it."""
 
+import ctypes
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from corpus_files import make_text
@@ -19,7 +21,7 @@ from run_files import SMALL
 
 import charlstm
 from charlstm import CharlstmError
-from charlstm.runs import lock
+from charlstm.runs import lock, lock_holder
 from charlstm.runs.lock import LockedError, locked, new_folder
 
 # The content of the lock file of a process that has ended.
@@ -157,6 +159,44 @@ def test_without_flock_a_lock_counts_while_its_process_runs(
             return
     with pytest.raises(LockedError), locked(tmp_path / "run"):
         pass
+
+
+class Kernel32:
+    """The calls to Windows that tell whether a process is running."""
+
+    def __init__(self, handle, error=0, exit_code=0):
+        self.handle, self.error, self.exit_code, self.closed = handle, error, exit_code, []
+
+    def OpenProcess(self, access, inherits, pid):  # noqa: N802
+        assert (access, inherits, pid) == (0x1000, False, 42)
+        return self.handle
+
+    def GetLastError(self):  # noqa: N802
+        return self.error
+
+    def GetExitCodeProcess(self, handle, code):  # noqa: N802
+        code._obj.value = self.exit_code
+        return 1
+
+    def CloseHandle(self, handle):  # noqa: N802
+        self.closed.append(handle)
+
+
+@pytest.mark.parametrize(
+    ("kernel32", "runs"),
+    [
+        (Kernel32(7, exit_code=259), True),
+        (Kernel32(7, exit_code=1), False),  # ended, but another program has it open
+        (Kernel32(0, error=5), True),  # of another user
+        (Kernel32(0, error=87), False),  # no such process
+    ],
+)
+def test_windows_says_whether_the_process_of_a_lock_is_running(monkeypatch, kernel32, runs):
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel32), raising=False)
+    holder = lock_holder.Holder(42, socket.gethostname(), "", None)
+    assert lock_holder.is_running(holder) is runs
+    assert kernel32.closed == [7] * (kernel32.handle == 7)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from charlstm.system import atomic_files
 from charlstm.system.atomic_files import atomic_write, flush_folder
 
 
@@ -64,6 +66,28 @@ def test_a_system_that_cannot_flush_folders_is_not_an_error(tmp_path, monkeypatc
     monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
     with pytest.raises(OSError, match="Input/output error"):
         flush_folder(tmp_path)
+
+
+@pytest.mark.parametrize(("refusals", "content"), [(0, b"new"), (2, b"new"), (3, b"old")])
+def test_a_file_that_is_open_on_windows_is_replaced_when_it_is_closed(
+    tmp_path, monkeypatch, refusals, content
+):
+    attempts, real = [], Path.replace
+
+    def replace(path, target):
+        attempts.append(target)
+        if len(attempts) <= refusals:
+            raise PermissionError(errno.EACCES, "used by another process", str(path))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(atomic_files, "WAITS_FOR_READERS", (0.001, 0.001))
+    (tmp_path / "x").write_bytes(b"old")
+    with suppress(PermissionError), atomic_write(tmp_path / "x") as file:
+        file.write(b"new")
+    assert (tmp_path / "x").read_bytes() == content
+    assert attempts == [tmp_path / "x"] * min(refusals + 1, 3)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "broken link"])
