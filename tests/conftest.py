@@ -109,15 +109,15 @@ def byte_run(tmp_path_factory) -> Path:
 @pytest.fixture
 def cli():
     """A function that runs a command in this process: cli("sample", "-r", run) -> click result."""
-    from click.testing import CliRunner
+    from command_line import invoke
 
     from charlstm.cli.main import main
 
     def call(*arguments, input=None, code=0):
-        result = CliRunner().invoke(main, [str(a) for a in arguments], input=input)
+        result = invoke(main, *arguments, input=input)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        assert result.exit_code == code, result.output
+        assert result.exit_code == code, result.stdout + result.stderr
         return result
 
     return call

@@ -155,7 +155,7 @@ def test_untrained_models_have_the_initial_weights_asked_for(cell):
 
 def test_a_trained_model_is_measured_on_a_text(cli, trained, text_file):
     options = ("inspect", "gradients", "-r", trained, text_file, "--lags", 40, "--json")
-    (result,) = json.loads(cli(*options).output)
+    (result,) = json.loads(cli(*options).stdout)
     model = load(trained)
     ids = model.vocab.encode(text_file.read_text(encoding="utf-8"))
     expected = gradient_norms(model, ids, 40)
@@ -167,7 +167,7 @@ def test_a_trained_model_is_measured_on_a_text(cli, trained, text_file):
 
 
 def test_compare_prints_a_row_for_the_run_and_each_untrained_model(cli, trained):
-    printed = cli("inspect", "gradients", "-r", trained, "--compare", "--lags", 20).output
+    printed = cli("inspect", "gradients", "-r", trained, "--compare", "--lags", 20).stdout
     lines = printed.splitlines()
     assert lines[0] == "norm of dL_t/dh_{t-k}"
     assert lines[1].split() == ["lag", "1", "2", "5", "10", "gone"]
@@ -196,11 +196,11 @@ def test_a_picture_smooths_over_lags_and_shows_the_middle_half_of_the_streams():
 def test_a_layer_can_be_chosen(cli):
     common = ("inspect", "gradients", "--cell", "gru", "--hidden", 8, "--layers", 2)
     common += ("--lags", 10, "--json")
-    first, second = (json.loads(cli(*common, "--layer", k).output)[0] for k in (1, 2))
+    first, second = (json.loads(cli(*common, "--layer", k).stdout)[0] for k in (1, 2))
     assert (first["layer"], second["layer"]) == (1, 2)
     assert first["dh"] != second["dh"]
-    assert json.loads(cli(*common).output) == [second]
-    assert "no such layer" in cli(*common, "--layer", 3, code=1).output
+    assert json.loads(cli(*common).stdout) == [second]
+    assert "no such layer" in cli(*common, "--layer", 3, code=1).stderr
 
 
 def test_a_picture_is_written_as_svg_and_png(cli, tmp_path):
@@ -228,7 +228,7 @@ def test_a_picture_is_written_as_svg_and_png(cli, tmp_path):
 )
 def test_options_that_are_refused(cli, options, code, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    printed = cli("inspect", "gradients", "--hidden", 16, "--lags", 10, *options, code=code).output
+    printed = cli("inspect", "gradients", "--hidden", 16, "--lags", 10, *options, code=code).stderr
     assert message in " ".join(printed.split())
 
 
@@ -250,7 +250,7 @@ def test_a_gradient_that_overflows_float64_is_refused():
 def test_a_short_text_is_refused(cli, tmp_path):
     path = tmp_path / "short.txt"
     path.write_text("too short")
-    printed = cli("inspect", "gradients", path, code=1).output
+    printed = cli("inspect", "gradients", path, code=1).stderr
     message = "a text of 9 symbols is too short for --lags 500: give a text of 601 symbols or more"
     assert message in printed
 
@@ -261,7 +261,7 @@ def test_without_matplotlib_the_message_names_the_extra_to_install(cli, tmp_path
         gradient_flow, "measure_gradient_flow", None
     )  # refused before anything is measured
     options = ("inspect", "gradients", "--hidden", 4, "--lags", 5, "--output", tmp_path / "x.svg")
-    printed = cli(*options, code=1).output
+    printed = cli(*options, code=1).stderr
     assert printed == "charlstm: drawing needs matplotlib: pip install 'charlstm[inspect]'\n"
     assert not list(tmp_path.iterdir())
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 
 from charlstm.analysis.dynamic_evaluation import DynamicConfig
 from charlstm.cli.main import main
@@ -47,9 +47,9 @@ def options_of(command):
 
 
 def call(command, *arguments, code=0):
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == code, result.output
-    return result.output if code else json.loads(result.output)
+    result = invoke(command, *arguments)
+    assert result.exit_code == code, result.stdout + result.stderr
+    return result.stderr if code else json.loads(result.stdout)
 
 
 def test_options_are_the_knobs_in_their_order():

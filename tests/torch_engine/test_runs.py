@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from click.testing import CliRunner
+from command_line import invoke
 from corpus_files import make_text
 
 import charlstm
@@ -26,8 +26,8 @@ def corpus(tmp_path):
 
 
 def run_cli(*arguments):
-    done = CliRunner().invoke(main, [*map(str, arguments)])
-    assert done.exit_code == 0, done.output
+    done = invoke(main, *arguments)
+    assert done.exit_code == 0, done.stdout + done.stderr
     return done
 
 
