@@ -9,6 +9,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 KERNELS = Path("charlstm/kernels")
 # The last three change no result: errno and floating-point exceptions are not used.
@@ -49,6 +50,14 @@ class PlatformWheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
+class SourceDistribution(sdist):
+    """The sources without tests, of which setuptools would take a few by their names."""
+
+    def make_distribution(self) -> None:
+        self.filelist.prune("tests")
+        super().make_distribution()
+
+
 if __name__ == "__main__":
     setup(
         ext_modules=[
@@ -60,5 +69,9 @@ if __name__ == "__main__":
                 optional=True,
             )
         ],
-        cmdclass={"build_ext": BuildLibrary, "bdist_wheel": PlatformWheel},
+        cmdclass={
+            "bdist_wheel": PlatformWheel,
+            "build_ext": BuildLibrary,
+            "sdist": SourceDistribution,
+        },
     )

@@ -207,8 +207,20 @@ def library_of(wheel: Path, folder: Path) -> Path:
         return Path(archive.extract(name, folder / wheel.stem))
 
 
+def check_sdist(sdist: Path) -> None:
+    """Check that an sdist has the files of git that an installation needs, and no others."""
+    names = output("git", "-C", ROOT, "ls-files", "charlstm", "setup.py", "pyproject.toml")
+    ours = {"README.md", *(name for name in names.split() if not name.endswith(".md"))}
+    with tarfile.open(sdist) as archive:
+        paths = (member.name.partition("/")[2] for member in archive if member.isfile())
+        held = {path for path in paths if not path.startswith("charlstm.egg-info/")}
+    if held != ours | {"PKG-INFO", "setup.cfg"}:  # which setuptools writes
+        sys.exit(f"{sdist.name} differs from the files of git: {held ^ ours}")
+
+
 def check(python: Path, out: Path) -> None:
-    """Check the size and the content of each wheel, and what it asks of its platform."""
+    """Check the content of the sdist and of each wheel, and what a wheel asks of its platform."""
+    check_sdist(next(out.glob("*.tar.gz")))
     names = output("git", "-C", ROOT, "ls-files", "charlstm")
     ours = {name for name in names.split() if not name.endswith((".md", ".c", ".h", "LICENSE"))}
     for wheel in sorted(out.glob("*.whl")):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from base64 import urlsafe_b64decode
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_a_wheel_names_each_tag_of_its_platform(tmp_path, monkeypatch):
         "Tag: py3-none-manylinux_2_17_x86_64",
     ]
     assert "charlstm/kernels/_native.so" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_sdist_has_the_files_of_git_and_no_others(tmp_path):
+    checkout, stray = tmp_path / "checkout", tmp_path / "stray.tar.gz"
+    wheels.copy_sources(checkout)
+    sdist = wheels.build_sdist(Path(sys.executable), checkout, tmp_path)
+    wheels.check_sdist(sdist)
+    with tarfile.open(sdist) as old, tarfile.open(stray, "w:gz") as new:
+        for member in old:
+            new.addfile(member, old.extractfile(member) if member.isfile() else None)
+        new.add(sdist, "charlstm-1/charlstm/note.txt")
+    with pytest.raises(SystemExit, match=r"stray.tar.gz differs .*charlstm/note.txt"):
+        wheels.check_sdist(stray)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the compiler is named as on Unix")
