@@ -43,6 +43,7 @@ LONG = {
     "torchrun --nproc-per-node 4 --max-restarts 3 -m charlstm train corpus.txt -r runs/a "
     "--engine torch": "needs PyTorch",
     f"{PYTHON}/benchmarks/gpu.py": "needs a GPU",
+    f"{PYTHON}/benchmarks/gpu_losses.py": "needs a GPU",
     "charlstm train -r runs/corpus --resume --engine native": "needs the run before it",
     "charlstm eval --engine torch": "needs PyTorch",
     "./scripts/sanitize": "compiles the kernels and runs their tests under sanitizers",
