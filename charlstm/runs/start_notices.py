@@ -58,8 +58,8 @@ def start_notices(asked: TrainConfig, run: Run) -> list[str]:
         notices.append(sentence)
     if spelled := len(vocab) - len(vocab.characters) if vocab.level == "char" else 0:
         notices.append(
-            f"rare characters are spelled as bytes, {spelled} symbols in place of one for each: "
-            "`spell_below=0` gives each a symbol of its own"
+            f"rare characters are spelled as bytes, which are {spelled} of the {len(vocab)} "
+            "symbols: `spell_below=0` gives each character a symbol of its own"
         )
     if vocab.level == "char" and len(vocab) > LARGE_VOCABULARY:
         notices.append(
