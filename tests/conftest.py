@@ -4,18 +4,21 @@ import os
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from corpus_files import make_text
-from hypothesis import settings
 from required import REQUIRE_ALL
 
 pytest.register_assert_rewrite("run_files", "injection", "checkpoint_files")
 
-# A busy machine may stop a test for seconds: no example has a time limit.
-settings.register_profile("charlstm", deadline=None)
-settings.load_profile("charlstm")
+with suppress(ImportError):  # The emulated ARM system has no hypothesis.
+    from hypothesis import settings
+
+    # A busy machine may stop a test for seconds: no example has a time limit.
+    settings.register_profile("charlstm", deadline=None)
+    settings.load_profile("charlstm")
 
 # A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP. The processes that
 # tests start and interrupt would inherit that.
