@@ -201,7 +201,8 @@ def sample(
         "sampling": settings,
         "whole": whole,
         "seed": seed,
-        "errors": "surrogateescape",
+        # At level byte, the very bytes are written. A bit of a spelled character becomes U+FFFD.
+        "errors": "surrogateescape" if model.vocab.level == "byte" else "replace",
     }
     stream: Iterator[Any] = (
         stream_lines(model, chosen=chosen, stops=stop, **options)
@@ -257,7 +258,8 @@ def _report(
     prime: the text to print before each sample. passed_over: how many lines were sampled but not
     written, for each reason, such as "known_lines".
     """
-    ids = [vocab.encode(text) for text in texts] if novelty else []
+    # Only the U+FFFD of bits of spelled characters may be unknown.
+    ids = [vocab.encode(text, unknown="skip") for text in texts] if novelty else []
     if as_json:
         facts: dict[str, Any] = {"seed": seed, "texts": [prime + text for text in texts]}
         facts |= passed_over

@@ -35,6 +35,19 @@ def test_the_printed_seed_gives_the_same_text_again(cli, trained):
     assert cli("sample", "-r", trained, "--length", 60).stdout != first.stdout
 
 
+def test_bits_of_spelled_characters_are_printed_as_replaced(cli, trained, tmp_path):
+    known = charlstm.load(trained).vocab.characters
+    vocab = charlstm.Vocab.from_characters(known, spelled="日本")
+    model = charlstm.CharModel(charlstm.ModelConfig(hidden=4), vocab, seed=1)
+    (tmp_path / "run").mkdir()
+    charlstm.save(model, tmp_path / "run" / "best.safetensors")
+    arguments = ("sample", "-r", tmp_path / "run", "--length", 300, "--seed", 2)
+    text = cli(*arguments).stdout.removesuffix("\n")
+    assert text == model.sample(300, seed=2)
+    assert "\ufffd" in text and not any("\ud800" <= c <= "\udfff" for c in text)
+    assert json.loads(cli(*arguments, "--json").stdout)["texts"] == [text]
+
+
 def test_several_samples_are_printed_one_after_another(cli, trained):
     arguments = ("sample", "-r", trained, "--length", 30, "--prime", "the ", "--seed", 1)
     samples = cli(*arguments, "--count", 3).stdout.removesuffix("\n").split("\n---\n")
