@@ -18,7 +18,7 @@ from charlstm.arrays import Ids
 from charlstm.config import Level, takes_options
 from charlstm.system.memory import require_memory
 from charlstm.system.wording import counted
-from charlstm.text.decoder import DecodingErrors
+from charlstm.text.decoder import errors_at
 from charlstm.text.vocab import LEVELS, Vocab
 from charlstm.text.vocab import line_end as line_end_of
 from charlstm.text.words import split_words
@@ -184,8 +184,7 @@ def measure_novelty(
 
     def with_text(stretch: Stretch) -> Stretch:
         ids = training[stretch.place :][: stretch.length]
-        errors: DecodingErrors = "surrogateescape" if vocab.level == "byte" else "replace"
-        return replace(stretch, text=vocab.decode(ids, errors))
+        return replace(stretch, text=vocab.decode(ids, errors_at(vocab.level)))
 
     own, others = slice(len(texts)), slice(len(texts), None)
     return Novelty(

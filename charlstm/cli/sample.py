@@ -37,6 +37,7 @@ from charlstm.network.sampling import (
 )
 from charlstm.runs.folder import newest_run
 from charlstm.system.terminal import columns_of
+from charlstm.text.decoder import errors_at
 from charlstm.text.vocab import UnknownTreatment, Vocab
 
 DEFAULT_LINES = 20  # the default of --count for a model of lines
@@ -201,8 +202,7 @@ def sample(
         "sampling": settings,
         "whole": whole,
         "seed": seed,
-        # At level byte, the very bytes are written. A bit of a spelled character becomes U+FFFD.
-        "errors": "surrogateescape" if model.vocab.level == "byte" else "replace",
+        "errors": errors_at(model.vocab.level),
     }
     stream: Iterator[Any] = (
         stream_lines(model, chosen=chosen, stops=stop, **options)

@@ -61,6 +61,14 @@ class Decoder:
         return text
 
 
+def errors_at(level: str) -> DecodingErrors:
+    """Return the treatment that keeps every byte at level "byte", and makes valid text at others.
+
+    At level "char", only bits of spelled characters are not valid UTF-8.
+    """
+    return "surrogateescape" if level == "byte" else "replace"
+
+
 def require_decoding_errors(errors: str) -> None:
     """Raise CharlstmError if `errors` is not one of DECODING_ERRORS."""
     require_choice("errors", errors, DECODING_ERRORS)

@@ -3,9 +3,7 @@
 import numpy as np
 
 from charlstm.arrays import Ids
-from charlstm.text.vocab import Vocab
-
-BLOCK_IDS = 1 << 20  # ids that are processed at a time, to limit the memory
+from charlstm.text.vocab import BLOCK_IDS, Vocab
 
 
 def utf8_size(vocab: Vocab, ids: Ids) -> int | None:

@@ -34,7 +34,7 @@ UnknownTreatment = Literal["error", "skip", "replace"]  # how to treat a charact
 UNKNOWN_CHOICES: tuple[str, ...] = get_args(UnknownTreatment)
 
 MAX_WORD_CHARACTERS = 1 << 20
-BLOCK_IDS = 1 << 20  # ids whose characters are counted at once: a validation text may be long
+BLOCK_IDS = 1 << 20  # ids that are processed at a time, to limit the memory
 REPR_SYMBOLS = 5  # symbols that repr shows
 MAX_SYMBOLS = 0x110000  # the number of Unicode code points
 

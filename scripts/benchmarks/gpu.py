@@ -216,13 +216,19 @@ HEADINGS = ("size", "products", "nn.LSTM", "charlstm, plain", "ratio", "in produ
             "charlstm, capped", "ratio", "in products")  # fmt: skip
 
 
-def main() -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+def is_trial(description: str | None) -> bool:
+    """Whether --trial is given; exits if it is not and there is no CUDA device."""
+    parser = ArgumentParser(description=description, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--trial", action="store_true", help="tiny sizes, on the CPU")
-    trial = parser.parse_args().trial
+    trial: bool = parser.parse_args().trial
     if not (trial or torch.cuda.is_available()):
         sys.exit("PyTorch finds no CUDA device here: --trial tries the script on a CPU")
     torch.set_num_threads(1)
+    return trial
+
+
+def main() -> None:
+    trial = is_trial(__doc__)
     torch.backends.cudnn.allow_tf32 = False  # as in the products of charlstm
     name = "a trial on the CPU" if trial else torch.cuda.get_device_name()
     sizes, batches, length = (((1, 8), (2, 8)), (2, 4), 5) if trial else (

@@ -20,7 +20,6 @@ and the lowest loss counts. Run nothing else on the machine.
 import math
 import sys
 import time
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from typing import NamedTuple
 try:
     import torch
     from common import code_commit, find_text, markdown_table
+    from gpu import is_trial
     from torch import Tensor, nn
     from torch.nn import functional
 
@@ -225,13 +225,8 @@ HEADINGS = ("minutes", "model", "nats on cold windows", "parameters", "steps", "
 
 
 def main() -> None:
-    parser = ArgumentParser(description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--trial", action="store_true", help="tiny sizes, on the CPU")
-    trial = parser.parse_args().trial
-    if not (trial or torch.cuda.is_available()):
-        sys.exit("PyTorch finds no CUDA device here: --trial tries the script on a CPU")
+    trial = is_trial(__doc__)
     torch.set_float32_matmul_precision("highest")
-    torch.set_num_threads(1)
     recipe = Recipe(layers=2, heads=2, units=16, window=16, batch_size=8) if trial else Recipe()
     text = find_text("reber.txt" if trial else "tinyshakespeare.txt").read_text(encoding="utf-8")
     content = text[:5000] if trial else text
